@@ -1,0 +1,200 @@
+"""The recipe: everything that defines a run, checked once, then never changed.
+
+A recipe is a YAML file plus `key=value` overrides (`schedule.name=pid`). Pydantic checks names, types and ranges;
+what comes out as an error is one sentence that names the key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Columns = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+# A label written `0` in YAML is the label "0" of a CSV file.
+Labels = Annotated[tuple[str, ...], BeforeValidator(lambda value: [str(label) for label in value])]
+LayerChoice = Literal["uniform", "first", "last"] | tuple[int, ...]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataRecipe(_Section):
+    """Where the examples are and what their columns mean."""
+
+    task: str | None = Field(None, description="a name of TASKS: its file names, columns, labels and metric")
+    path: str | None = Field(None, description="folder of the task's files; or a `datasets` name or saved folder")
+    subset: str | None = Field(None, description="configuration name of a `datasets` data set")
+    train: str | None = Field(None, description="CSV, TSV, JSON lines or Parquet file; or a split name")
+    validation: str | None = Field(None, description="as train; without it a tenth of train is set apart")
+    test: str | None = Field(None, description="as train; its labels may be missing")
+    unlabelled: str | None = Field(None, description="as train, without labels: the teacher labels these rows")
+    text: Columns = Field((), max_length=2, description="one text column, or two for sentence pairs")
+    label: str | None = Field(None, description="label column (default: `label`)")
+    labels: Labels | None = Field(None, description="label names in the order of their ids")
+    metric: str | None = Field(None, description="primary metric; pearson and spearman mean regression")
+    max_length: int | None = Field(None, ge=8, description="tokens per example; longer texts are truncated")
+    train_rows: int | None = Field(None, ge=2, description="use this many training rows (stratified, fixed)")
+    drop_overlap: bool | None = Field(None, description="leave validation rows out that share a text with train")
+
+
+class TeacherRecipe(_Section):
+    """The fine-tuned teacher, or the pre-trained model to make it from."""
+
+    path: str | None = Field(None, description="a fine-tuned classifier: folder or name")
+    base: str | None = Field(None, description="a pre-trained model, fine-tuned once and kept by fingerprint")
+    epochs: float = Field(3, gt=0, description="fine-tuning epochs when `base` is given")
+    seed: int = Field(1, ge=0, lt=2**31)
+    trainer: dict[str, Any] = Field(default_factory=dict, description="overrides of `trainer` for the teacher")
+    folder: str = Field("runs/teachers", description="where fine-tuned teachers are kept")
+
+
+class StudentRecipe(_Section):
+    """What the student is made from."""
+
+    num_layers: int | None = Field(None, ge=1, description="default: half of the teacher's")
+    source: str = Field("teacher", description="teacher, base, random, or another checkpoint (folder or name)")
+    layers: LayerChoice = Field("uniform", description="which layers of the source are copied (1-based)")
+    head: Literal["seed", "teacher"] = Field("seed", description="head and pooler: random, or the teacher's")
+
+
+class ScheduleRecipe(_Section):
+    """In which order the losses are optimised, and for how long."""
+
+    name: str = "sid"
+    epochs_per_layer: float = Field(3, gt=0)
+    classification_epochs: float = Field(3, gt=0)
+    total_steps: int | None = Field(None, ge=2, description="a fixed budget instead of epochs (protocol A)")
+    threshold: float | None = Field(None, gt=0, lt=2, description="move up below this mean CLS cosine loss")
+    classification_always: bool = Field(False, description="classification losses in every stage")
+
+
+class Recipe(_Section):
+    """A whole run. Every field has the paper's setting as its default where the paper has one."""
+
+    data: DataRecipe = DataRecipe()
+    teacher: TeacherRecipe = TeacherRecipe()
+    student: StudentRecipe = StudentRecipe()
+    layer_map: LayerChoice | dict[int, int] = Field("uniform", description="teacher layer of each student layer")
+    losses: dict[str, Weight] = Field(
+        default_factory=lambda: {"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0, "gold_labels": 0.0}
+    )
+    temperature: float = Field(1.0, gt=0, le=100)
+    schedule: ScheduleRecipe = ScheduleRecipe()
+    trainer: dict[str, Any] = Field(default_factory=dict, description="TrainingArguments, by their own names")
+    internal_trainer: dict[str, Any] = Field(default_factory=dict, description="the same, internal stages only")
+    group_by_length: bool = True
+    pad_to_max_length: bool = False
+    checkpoint: Literal["last", "best"] = Field("last", description="best: by the metric on the selection split")
+    baseline: bool = Field(False, description="also fine-tune the same student plainly, for the report")
+    seed: int = Field(1, ge=0, lt=2**31)
+    output: str = "runs/run"
+    overwrite: bool = False
+
+
+def load_recipe(source: str | Path | Mapping[str, Any], *, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe and apply overrides.
+
+    Args:
+        source: path of a YAML file, or the same content as a mapping.
+        overrides: strings `dotted.key=value`; the value is read as YAML, so `[2, 4]` is a list and `null` nothing.
+
+    Returns:
+        The checked recipe.
+
+    Raises:
+        ValueError: unreadable file, malformed override, unknown key (with the nearest known one), value out of range.
+    """
+    if isinstance(source, Mapping):
+        content, where = _copy(source), "recipe"
+    else:
+        content, where = _read_yaml(Path(source)), str(source)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key:
+            raise ValueError(f"override {override!r}: expected key=value, for example schedule.name=pid.")
+        _set(content, key, _parse_yaml(value, where=f"override {override!r}"))
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"{where}: {_sentence(error)}") from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error sentence: the closest known name if there is one, and all of them.
+
+    Args:
+        name: what was given.
+        known: what would have been right.
+
+    Returns:
+        A hint such as `did you mean 'sid'? Known: finetune, pid, sid.`
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(known)}."
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 5e-5 as the number it is (YAML 1.1 wants 5.0e-5)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ValueError(f"{path}: the recipe cannot be read ({reason}).") from None
+    content = _parse_yaml(text, where=str(path))
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: a recipe is a mapping of keys to values, got {type(content).__name__}.")
+    return content
+
+
+def _parse_yaml(text: str, *, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        raise ValueError(f"{where}:{line} not valid YAML ({getattr(error, 'problem', error)}).") from None
+
+
+def _copy(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in content.items()}
+
+
+def _set(content: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        if not isinstance(content.get(parent), dict):
+            content[parent] = {}
+        content = content[parent]
+    content[last] = value
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        section: type[BaseModel] = Recipe
+        for part in path[:-1]:
+            section = type(section.model_fields[part].get_default(call_default_factory=True))
+        return f"unknown key {key!r}: {nearest(path[-1], section.model_fields)}"
+    given = first["input"]
+    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {given!r}."

@@ -1,0 +1,125 @@
+"""Labels as the files have them -> class ids or scores as the model has them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from innerdistill.data.tasks import Task
+
+UNLABELLED = -100  # class id of a row without a label (a score is NaN there): gold losses skip it
+
+
+def label_names(labels: Sequence[str | None], task: Task) -> tuple[str, ...]:
+    """Class names in the order of their ids, from the task or, sorted, from the training labels.
+
+    Args:
+        labels: labels of the training rows.
+        task: names them if it knows them.
+
+    Returns:
+        The names; digits are sorted as numbers.
+
+    Raises:
+        ValueError: fewer than two classes.
+    """
+    if task.labels is not None:
+        return task.labels
+    found = {label for label in labels if label is not None}
+    if len(found) < 2:
+        raise ValueError(f"the training labels hold {len(found)} class ({', '.join(found)}); at least 2 are needed.")
+    return tuple(sorted(found, key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label)))
+
+
+def match_labels(names: Sequence[str], id2label: Mapping[int, str], *, declared: bool) -> tuple[str, ...]:
+    """The data's label names in the order of the model's ids.
+
+    Names that agree (also but for upper and lower case) are matched by name, whatever their order. A model that only
+    has the stock names LABEL_0, LABEL_1, ... is matched by position, if the data's labels are numbers or their order
+    has been declared. Numbers are taken as ids.
+
+    Args:
+        names: the data's label names.
+        id2label: the model's names by id.
+        declared: whether the order of `names` was stated (by a task or by data.labels) rather than found.
+
+    Returns:
+        One name per class id of the model, written as the data writes them where they agree.
+
+    Raises:
+        ValueError: a label that the model does not know, or an order that nobody has stated.
+    """
+    known = [id2label[index] for index in range(len(id2label))]
+    by_case = {name.casefold(): name for name in names}
+    if set(by_case) <= {name.casefold() for name in known}:
+        return tuple(by_case.get(name.casefold(), name) for name in known)
+    stock = all(name == f"LABEL_{index}" for index, name in enumerate(known))
+    numbers = all(name.isdigit() and int(name) < len(known) for name in names)
+    if numbers:
+        return tuple(known if not stock else [str(index) for index in range(len(known))])
+    if stock and declared and len(names) == len(known):
+        return tuple(names)
+    if stock:
+        raise ValueError(
+            f"the teacher names its {len(known)} labels only {', '.join(known)}, the data {', '.join(names)}: "
+            f"say which is which with data.labels (in the order of the teacher's ids)."
+        )
+    unknown = sorted(name for name in names if name.casefold() not in {label.casefold() for label in known})
+    raise ValueError(f"label {unknown[0]!r} is not one of the teacher's labels ({', '.join(known)}).")
+
+
+def class_ids(labels: Sequence[str | None], task: Task, names: Sequence[str], *, where: str) -> list[int]:
+    """Labels of one split as class ids.
+
+    A number in a file of a task whose labels have names is the position in the task's own list (GLUE's files hold 0
+    and 1); everything else is looked up in `names`.
+
+    Args:
+        labels: labels as strings, None where missing.
+        task: the task.
+        names: label names in the order of the model's ids.
+        where: source of the labels, for messages.
+
+    Returns:
+        Class ids; UNLABELLED where there is no label.
+
+    Raises:
+        ValueError: a label that is not known, with its row.
+    """
+    ids = {name: index for index, name in enumerate(names)}
+    by_position = {str(position): name for position, name in enumerate(task.labels or ())}
+    found = []
+    for row, label in enumerate(labels, start=1):
+        name = label if label in ids else by_position.get(str(label), label)
+        if name is not None and name not in ids:
+            # A model with named labels and a file with numbers: the numbers are ids.
+            if not (task.labels is None and name.isdigit() and int(name) < len(names)):
+                raise ValueError(f"{where}: row {row}: unknown label {label!r}; expected one of {', '.join(names)}.")
+            name = names[int(name)]
+        found.append(UNLABELLED if name is None else ids[name])
+    return found
+
+
+def scores(labels: Sequence[str | None], *, where: str) -> list[float]:
+    """Labels of one split as real numbers, for regression.
+
+    Args:
+        labels: labels as strings, None where missing.
+        where: source of the labels, for messages.
+
+    Returns:
+        Scores; NaN where there is no label.
+
+    Raises:
+        ValueError: text, NaN or an infinity where a number should be, with its row.
+    """
+    found = []
+    for row, label in enumerate(labels, start=1):
+        try:
+            score = math.nan if label is None else float(label)
+        except ValueError:
+            raise ValueError(f"{where}: row {row}: expected a number as score, got {label!r}.") from None
+        if label is not None and not math.isfinite(score):
+            raise ValueError(f"{where}: row {row}: expected a finite number as score, got {label!r}.")
+        found.append(score)
+    return found

@@ -1,0 +1,167 @@
+"""load_task: a data recipe -> the splits of a task; tokenise: splits -> what a model reads."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from innerdistill.config import DataRecipe
+from innerdistill.data.labels import class_ids, label_names, scores
+from innerdistill.data.reading import read_dataset, read_file, read_split
+from innerdistill.data.splits import shares_text, strata_of, stratified_part
+from innerdistill.data.tasks import Task, resolve_task
+
+HELD_OUT = 0.1  # share of train that is set apart for `selection`, and for `validation` where none is given
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The splits of a task, as text.
+
+    Attributes:
+        task: columns, labels, metric.
+        splits: train, selection, validation and, where given, test and unlabelled. Columns row, text1, [text2], label.
+        names: class names in the order of their ids; None for regression.
+        notes: what was counted or decided on the way, for run.json.
+    """
+
+    task: Task
+    splits: dict[str, pa.Table]
+    names: tuple[str, ...] | None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over texts, labels and columns of all splits, so that two runs can be told to have the same data."""
+        digest = hashlib.sha256(repr((self.task, self.names)).encode())
+        for name in sorted(self.splits):
+            for batch in self.splits[name].to_batches(max_chunksize=10_000):
+                digest.update(f"{name}\t{batch.to_pydict()!r}".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
+def load_task(recipe: DataRecipe) -> TaskData:
+    """Read all splits that a data recipe names, and set a tenth of train apart as `selection`.
+
+    The selection split is where checkpoints, thresholds and learning rates may be chosen; validation is for reporting
+    only. Both splits, and `train_rows`, depend on the hash of the texts, not on a seed.
+
+    Args:
+        recipe: the `data` section of a recipe.
+
+    Returns:
+        The splits as text.
+
+    Raises:
+        ValueError: missing file or column, empty split, unknown label; the sentence names file and row.
+    """
+    task = resolve_task(recipe)
+    splits = _read_splits(recipe, task)
+    train = splits["train"]
+    names = None
+    if task.is_regression:
+        scores(train["label"].to_pylist(), where="train")
+    else:
+        names = label_names(train["label"].to_pylist(), task)
+        class_ids(train["label"].to_pylist(), task, names, where="train")
+    notes: dict[str, Any] = {"rows_read": {name: table.num_rows for name, table in splits.items()}}
+    if "validation" not in splits:
+        splits["train"], splits["validation"] = _set_apart(splits["train"], task, salt="validation")
+        notes["validation"] = "a stratified tenth of train, chosen by a hash of the text"
+    if task.drop_overlap:
+        overlap = shares_text(splits["validation"], train)
+        notes["validation_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
+        splits["validation"] = splits["validation"].filter(pa.array(~overlap))
+    splits["train"], splits["selection"] = _set_apart(splits["train"], task, salt="selection")
+    notes["selection"] = "a stratified tenth of train, chosen by a hash of the text"
+    if recipe.train_rows is not None and recipe.train_rows < splits["train"].num_rows:
+        strata = strata_of(splits["train"]["label"].to_pylist(), regression=task.is_regression)
+        part = stratified_part(splits["train"], strata, size=recipe.train_rows, salt="train_rows")
+        splits["train"] = splits["train"].filter(pa.array(part))
+    for name, table in splits.items():
+        if table.num_rows == 0:
+            raise ValueError(f"the {name} split is empty; it needs at least one row.")
+    notes["rows"] = {name: table.num_rows for name, table in splits.items()}
+    return TaskData(task, splits, names, notes)
+
+
+def tokenise(
+    table: pa.Table,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    names: tuple[str, ...] | None,
+    max_length: int,
+    where: str = "data",
+) -> tuple[Dataset, int]:
+    """Texts -> token ids, labels -> class ids or scores.
+
+    Args:
+        table: one split of a TaskData.
+        task: the task.
+        tokenizer: a fast or slow tokenizer of transformers.
+        names: class names in the order of the model's ids; None for regression.
+        max_length: in tokens; longer examples are truncated, the longer text of a pair first.
+        where: name of the split, for messages.
+
+    Returns:
+        Dataset of the tokenizer's columns plus labels, row and length; and the number of truncated examples.
+
+    Raises:
+        ValueError: an unknown label or a score that is no number.
+    """
+    labels = table["label"].to_pylist()
+    targets = scores(labels, where=where) if names is None else class_ids(labels, task, names, where=where)
+    texts = [table[name].to_pylist() for name in table.column_names if name.startswith("text")]
+    encoded = tokenizer(*texts, truncation=False, padding=False, verbose=False)
+    columns = {name: list(encoded[name]) for name in tokenizer.model_input_names if name in encoded}
+    too_long = [index for index, ids in enumerate(columns["input_ids"]) if len(ids) > max_length]
+    if too_long:
+        cut = tokenizer(*([text[i] for i in too_long] for text in texts), truncation=True, max_length=max_length)
+        for name, values in columns.items():
+            for position, index in enumerate(too_long):
+                values[index] = cut[name][position]
+    lengths = [len(ids) for ids in columns["input_ids"]]
+    columns |= {"labels": targets, "row": table["row"].to_pylist(), "length": lengths}
+    return Dataset.from_dict(columns), len(too_long)
+
+
+def _read_splits(recipe: DataRecipe, task: Task) -> dict[str, pa.Table]:
+    given = {"train": recipe.train, "validation": recipe.validation, "test": recipe.test}
+    given["unlabelled"] = recipe.unlabelled
+    labelled = {"train": True, "validation": True, "test": None, "unlabelled": False}
+    own_files = any(name and Path(name).suffix for name in given.values())
+    if recipe.task is None and recipe.path is not None and not own_files:
+        found = read_dataset(recipe.path, recipe.subset)
+        chosen = {split: name or (split if split in found else None) for split, name in given.items()}
+        chosen["train"] = chosen["train"] or "train"
+        return {
+            split: read_split(found, name, task, labelled=labelled[split]) for split, name in chosen.items() if name
+        }
+    folder = Path(recipe.path) if recipe.path is not None else Path()
+    if recipe.path is not None and not folder.is_dir():
+        raise ValueError(f"data.path: {folder} is not a folder.")
+    if recipe.task is not None and recipe.path is not None:
+        layout = dict(task.files)
+        given = {
+            split: name or (layout.get(split) if (folder / layout.get(split, "/")).is_file() or split == "train" else None)
+            for split, name in given.items()
+        }
+    if given["train"] is None:
+        raise ValueError("data.train: name the training file (or give data.path, the folder of a task's files).")
+    return {
+        split: read_file(folder / name, task, split=split, labelled=labelled[split])
+        for split, name in given.items()
+        if name is not None
+    }
+
+
+def _set_apart(table: pa.Table, task: Task, *, salt: str) -> tuple[pa.Table, pa.Table]:
+    strata = strata_of(table["label"].to_pylist(), regression=task.is_regression)
+    part = stratified_part(table, strata, size=HELD_OUT, salt=salt)
+    return table.filter(pa.array(~part)), table.filter(pa.array(part))

@@ -1,0 +1,85 @@
+"""Splits that depend on the texts only: the same on every machine, for every method and for every seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+
+def text_key(table: pa.Table, index: int) -> str:
+    """The text of one row, pairs joined by a tab.
+
+    Args:
+        table: as made by `reading`.
+        index: 0-based row.
+
+    Returns:
+        The text.
+    """
+    return "\t".join(table[name][index].as_py() for name in table.column_names if name.startswith("text"))
+
+
+def stratified_part(table: pa.Table, strata: Sequence[Hashable], *, size: float | int, salt: str) -> np.ndarray:
+    """Choose the same share of every stratum by the hash of the text.
+
+    Within a stratum rows are ordered by SHA-256(salt, text) and the first ones taken, rows of equal text together
+    (so the share can be a little larger where texts repeat).
+
+    Args:
+        table: the rows.
+        strata: one value per row, for example its label.
+        size: share between 0 and 1, or a number of rows.
+        salt: makes different splits of the same texts independent.
+
+    Returns:
+        Boolean array, True for the rows that were chosen. (num_rows,)
+    """
+    share = size if isinstance(size, float) else min(1.0, size / max(1, table.num_rows))
+    digests = [
+        hashlib.sha256(f"{salt}\t{text_key(table, index)}".encode()).hexdigest() for index in range(table.num_rows)
+    ]
+    members = defaultdict(list)
+    for index, stratum in enumerate(strata):
+        members[stratum].append(index)
+    chosen = np.zeros(table.num_rows, dtype=bool)
+    for indices in members.values():
+        indices.sort(key=lambda index: digests[index])
+        wanted = max(1, round(share * len(indices)))
+        last = digests[indices[wanted - 1]]
+        chosen[[index for index in indices if digests[index] <= last]] = True
+    return chosen
+
+
+def strata_of(labels: Sequence[str | None], *, regression: bool) -> list[Hashable]:
+    """Strata for `stratified_part`: the label, or the fifth of the score's range by rank.
+
+    Args:
+        labels: labels as strings.
+        regression: whether they are scores.
+
+    Returns:
+        One stratum per row.
+    """
+    if not regression:
+        return list(labels)
+    values = np.array([float(label) if label is not None else np.nan for label in labels])
+    return list(np.searchsorted(np.nanquantile(values, [0.2, 0.4, 0.6, 0.8]), values))
+
+
+def shares_text(table: pa.Table, other: pa.Table) -> np.ndarray:
+    """Which rows have a text (either one of a pair) that also occurs in another table.
+
+    Args:
+        table: rows to mark.
+        other: rows to compare with.
+
+    Returns:
+        Boolean array. (num_rows,)
+    """
+    columns = [name for name in table.column_names if name.startswith("text")]
+    seen = {text for name in columns for text in other[name].to_pylist()}
+    return np.any([[text in seen for text in table[name].to_pylist()] for name in columns], axis=0)

@@ -1,0 +1,104 @@
+"""Tasks: what the columns of a data set mean and how its predictions are scored.
+
+Adding a task is one entry in TASKS. Source of the layouts: the GLUE benchmark's own files (Wang et al. 2019).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from innerdistill.config import DataRecipe, nearest
+
+REGRESSION_METRICS = ("pearson", "spearman")
+CLASSIFICATION_METRICS = ("accuracy", "f1", "macro_f1", "mcc")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Columns, labels and metric of a data set.
+
+    Attributes:
+        text: one text column, or two for sentence pairs.
+        label: label column.
+        labels: label names in the order of their ids; None means: as found in the training data.
+        metric: primary metric, one of accuracy, f1 (of label id 1), macro_f1, mcc, pearson, spearman.
+        files: file names by split, inside the task's folder.
+        names: column names by split, for files that have no header line.
+        drop_overlap: score only validation rows that share no text with the training rows.
+    """
+
+    text: tuple[str, ...]
+    label: str = "label"
+    labels: tuple[str, ...] | None = None
+    metric: str = "accuracy"
+    files: tuple[tuple[str, str], ...] = (("train", "train.tsv"), ("validation", "dev.tsv"), ("test", "test.tsv"))
+    names: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    drop_overlap: bool = False
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether labels are scores rather than classes."""
+        return self.metric in REGRESSION_METRICS
+
+
+def resolve_task(recipe: DataRecipe) -> Task:
+    """The task a recipe describes: an entry of TASKS, changed by what the recipe says itself.
+
+    Args:
+        recipe: the `data` section.
+
+    Returns:
+        The complete task.
+
+    Raises:
+        ValueError: unknown task or metric, or a task of the user's own without text columns.
+    """
+    if recipe.task is not None and recipe.task not in TASKS:
+        raise ValueError(f"data.task: unknown task {recipe.task!r}: {nearest(recipe.task, TASKS)}")
+    task = TASKS[recipe.task] if recipe.task else Task(text=())
+    given = {name: getattr(recipe, name) for name in ("label", "labels", "metric", "drop_overlap")}
+    task = replace(task, **{name: value for name, value in given.items() if value is not None})
+    if recipe.text:
+        task = replace(task, text=recipe.text)
+    if not task.text:
+        raise ValueError(
+            "data.text: name the text column (or two columns, for pairs), for example data.text=sentence; "
+            "or name a known task with data.task."
+        )
+    if task.metric not in CLASSIFICATION_METRICS + REGRESSION_METRICS:
+        known = CLASSIFICATION_METRICS + REGRESSION_METRICS
+        raise ValueError(f"data.metric: unknown metric {task.metric!r}: {nearest(task.metric, known)}")
+    return task
+
+
+_COLA = ("source", "label", "star", "sentence")
+_MNLI_DEV = (("train", "train.tsv"), ("validation", "dev_matched.tsv"), ("test", "test_matched.tsv"))
+_PAIR = ("sentence1", "sentence2")
+_ENTAILMENT = ("entailment", "not_entailment")
+
+TASKS: dict[str, Task] = {
+    "cola": Task(
+        ("sentence",),
+        labels=("unacceptable", "acceptable"),
+        metric="mcc",
+        names=(("train", _COLA), ("validation", _COLA)),
+    ),
+    "sst2": Task(("sentence",), labels=("negative", "positive")),
+    "mrpc": Task(
+        ("#1 String", "#2 String"), label="Quality", labels=("not_equivalent", "equivalent"), metric="f1"
+    ),
+    "qqp": Task(
+        ("question1", "question2"),
+        label="is_duplicate",
+        labels=("not_duplicate", "duplicate"),
+        metric="f1",
+        drop_overlap=True,
+    ),
+    "stsb": Task(_PAIR, label="score", metric="pearson"),
+    "mnli": Task(
+        _PAIR, label="gold_label", labels=("entailment", "neutral", "contradiction"), files=_MNLI_DEV
+    ),
+    "qnli": Task(("question", "sentence"), labels=_ENTAILMENT),
+    "rte": Task(_PAIR, labels=_ENTAILMENT),
+    "wnli": Task(_PAIR, labels=("not_entailment", "entailment")),
+}

@@ -1,0 +1,106 @@
+"""The recipe's `trainer` keys -> TrainingArguments of one stage. No synonyms: every key is transformers' own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+
+from innerdistill.config import nearest
+from innerdistill.distillation.schedules import Stage
+
+DEFAULTS: dict[str, Any] = {
+    "per_device_train_batch_size": 32,
+    "per_device_eval_batch_size": 64,
+    "learning_rate": 5e-5,
+    "warmup_steps": 0.1,  # below 1: a share of the stage
+    "weight_decay": 0.01,
+    "logging_steps": 20,
+}
+# Keys that follow from other parts of the recipe, and where to set them.
+OWNED = {
+    "output_dir": "output",
+    "num_train_epochs": "schedule.classification_epochs and schedule.epochs_per_layer",
+    "max_steps": "schedule.total_steps",
+    "seed": "seed",
+    "data_seed": "seed",
+    "eval_strategy": "nothing (the selection split is scored after every epoch)",
+    "save_strategy": "checkpoint",
+    "load_best_model_at_end": "checkpoint",
+    "metric_for_best_model": "data.metric",
+    "train_sampling_strategy": "group_by_length",
+    "remove_unused_columns": "nothing (it is always off)",
+    "report_to": "nothing (TensorBoard files are always written)",
+}
+
+
+def check_arguments(section: str, options: Mapping[str, Any]) -> None:
+    """Check the keys of a `trainer` section.
+
+    Args:
+        section: its name, for messages.
+        options: the keys and values.
+
+    Raises:
+        ValueError: an unknown key (with the nearest one), or one that the recipe sets elsewhere.
+    """
+    known = {field.name for field in fields(TrainingArguments)}
+    for key in options:
+        if key in OWNED:
+            raise ValueError(f"{section}.{key}: this is set by {OWNED[key]}.")
+        if key not in known:
+            hint = nearest(key, known).partition(" Known:")[0]
+            raise ValueError(f"{section}.{key}: TrainingArguments has no such key; {hint}")
+
+
+def training_arguments(
+    folder: Path,
+    stage: Stage,
+    options: Mapping[str, Any],
+    *,
+    seed: int,
+    evaluate: bool = True,
+    best_by: str | None = None,
+) -> TrainingArguments:
+    """Arguments of one stage.
+
+    Args:
+        folder: for checkpoints.
+        stage: gives the length.
+        options: merged `trainer` keys of the recipe.
+        seed: of dropout.
+        evaluate: score the selection split after every epoch.
+        best_by: keep the checkpoint with the highest score of this name on selection; None keeps the last one.
+
+    Returns:
+        Arguments for a Trainer.
+
+    Raises:
+        ValueError: a value that TrainingArguments refuses.
+    """
+    length = {"max_steps": stage.steps} if stage.steps else {"num_train_epochs": stage.epochs}
+    checkpoints: dict[str, Any] = {"save_strategy": "no"}
+    if best_by is not None:
+        checkpoints = {
+            "save_strategy": "epoch",
+            "load_best_model_at_end": True,
+            "metric_for_best_model": best_by,
+            "greater_is_better": True,
+            "save_total_limit": 1,
+            "save_only_model": True,
+        }
+    owned = {
+        "output_dir": str(folder),
+        "seed": seed,
+        "eval_strategy": "epoch" if evaluate else "no",
+        "remove_unused_columns": False,
+        "report_to": "none",
+        "logging_nan_inf_filter": False,
+    }
+    try:
+        return TrainingArguments(**{**DEFAULTS, **options, **owned, **length, **checkpoints})
+    except (ValueError, TypeError, ImportError) as error:
+        raise ValueError(f"trainer: {str(error).strip().splitlines()[0]}") from None

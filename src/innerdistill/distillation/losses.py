@@ -1,0 +1,195 @@
+"""The losses of the paper as pure functions, and LOSSES, the dict that recipes and capture read.
+
+Every loss returns one value per example, (B,): reduced inside the example first, so that padding, accumulation and the
+number of processes cannot change it. The trainer takes the mean over the examples.
+
+Adding a loss is a function and an entry in LOSSES. Shapes: B examples, H heads, L tokens, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from innerdistill.data.labels import UNLABELLED
+from innerdistill.models.internals import KINDS, Internals, LayerInternals
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """What a loss may know besides the internals of teacher and student.
+
+    Attributes:
+        token_mask: True for real tokens. (B, L)
+        labels: class ids, UNLABELLED where there is none; or scores, NaN where there is none. (B,)
+        temperature: of the soft labels.
+        is_regression: whether the head gives a score instead of logits of classes.
+    """
+
+    token_mask: Tensor
+    labels: Tensor
+    temperature: float = 1.0
+    is_regression: bool = False
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss and what it has to see.
+
+    Attributes:
+        function: called with (teacher, student, inputs), returns (B,). An internal loss gets the LayerInternals of one
+            pair of mapped layers, every other loss the Internals of the whole models.
+        needs: any of attention, cls, hidden (an internal loss), or of logits, labels.
+    """
+
+    function: Callable[[Any, Any, LossInputs], Tensor]
+    needs: tuple[str, ...]
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether the loss compares layers rather than outputs."""
+        return bool(set(self.needs) & set(KINDS))
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the loss reads anything of the teacher."""
+        return self.is_internal or "labels" not in self.needs
+
+
+def attention_kl(teacher_log_probs: Tensor, student_log_probs: Tensor, token_mask: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of the student's self-attention from the teacher's, averaged over heads.
+
+    L_kl = (1/L) * sum_i sum_j A_T[i,j] * log(A_T[i,j] / A_S[i,j]), with L the number of real tokens; rows of padding do
+    not count, and padded keys have probability 0 in both. Source: Aguilar et al. 2020, attention loss.
+
+    Args:
+        teacher_log_probs: logarithm of the distribution over keys, before dropout. (B, H, L, L)
+        student_log_probs: as the teacher's. (B, H, L, L)
+        token_mask: True for real tokens. (B, L)
+
+    Returns:
+        Nats per row, 0 or more. (B,)
+
+    >>> teacher = torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log()[None, None]
+    >>> student = torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()[None, None]
+    >>> attention_kl(teacher, student, torch.ones(1, 2, dtype=torch.bool))  # ln(4/3) / 2 / 2 rows
+    tensor([0.0719])
+    """
+    teacher_probs = teacher_log_probs.exp()
+    seen = (teacher_probs > 0) & token_mask[:, None, :, None]
+    terms = torch.where(seen, teacher_probs * (teacher_log_probs - student_log_probs), 0)
+    return terms.sum((1, 2, 3)) / (terms.shape[1] * token_mask.sum(1))
+
+
+def cls_cosine(teacher_cls: Tensor, student_cls: Tensor) -> Tensor:
+    """Cosine distance of the [CLS] activations.
+
+    L_cos = 1 - cos(h_T, h_S). Source: Aguilar et al. 2020, cosine loss.
+
+    Args:
+        teacher_cls: activation of the first token. (B, hidden)
+        student_cls: as the teacher's. (B, hidden)
+
+    Returns:
+        From 0 (same direction) to 2 (opposite). (B,)
+
+    >>> cls_cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0]]))  # 1 - 3/5
+    tensor([0.4000])
+    """
+    return 1 - F.cosine_similarity(teacher_cls.float(), student_cls.float(), dim=-1)
+
+
+def soft_labels(teacher_logits: Tensor, student_logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Kullback-Leibler divergence of the student's class probabilities from the teacher's.
+
+    T^2 * sum_c p_c log(p_c / q_c), p = softmax(teacher / T), q = softmax(student / T). It differs from the
+    cross-entropy by the entropy of p, which has no gradient, and is 0 for equal models. The factor T^2 keeps the
+    gradient's size independent of T. Source: Hinton et al. 2015.
+
+    Args:
+        teacher_logits: (B, C)
+        student_logits: (B, C)
+        temperature: T > 0.
+
+    Returns:
+        0 or more. (B,)
+
+    >>> teacher, student = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.25, 0.75]]).log()
+    >>> soft_labels(teacher, student)  # ln(4/3) / 2
+    tensor([0.1438])
+    """
+    teacher_log_probs = (teacher_logits.float() / temperature).log_softmax(-1)
+    student_log_probs = (student_logits.float() / temperature).log_softmax(-1)
+    return temperature**2 * (teacher_log_probs.exp() * (teacher_log_probs - student_log_probs)).sum(-1)
+
+
+def soft_scores(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
+    """Squared difference of the predicted scores: the soft label of a regression, where a KL over one logit is 0.
+
+    Args:
+        teacher_logits: (B, 1)
+        student_logits: (B, 1)
+
+    Returns:
+        0 or more. (B,)
+
+    >>> soft_scores(torch.tensor([[3.0]]), torch.tensor([[1.0]]))
+    tensor([4.])
+    """
+    return (teacher_logits.float() - student_logits.float()).square().mean(-1)
+
+
+def gold_labels(student_logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy with the annotated class, or squared error to the annotated score; 0 for rows without a label.
+
+    Args:
+        student_logits: (B, C); C = 1 for a regression.
+        labels: class ids with UNLABELLED, or scores (floating point) with NaN. (B,)
+
+    Returns:
+        0 or more. (B,)
+
+    >>> gold_labels(torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log(), torch.tensor([0, -100]))  # ln 4
+    tensor([1.3863, 0.0000])
+    """
+    if labels.is_floating_point():
+        known = ~labels.isnan()
+        return torch.where(known, student_logits.float()[:, 0] - labels.nan_to_num(), 0).square()
+    return F.cross_entropy(student_logits.float(), labels, ignore_index=UNLABELLED, reduction="none")
+
+
+def _attention_kl(teacher: LayerInternals, student: LayerInternals, inputs: LossInputs) -> Tensor:
+    assert teacher.attention is not None and student.attention is not None
+    return attention_kl(
+        teacher.attention.log_probabilities(), student.attention.log_probabilities(), inputs.token_mask
+    )
+
+
+def _cls_cosine(teacher: LayerInternals, student: LayerInternals, inputs: LossInputs) -> Tensor:
+    assert teacher.cls is not None and student.cls is not None
+    return cls_cosine(teacher.cls, student.cls)
+
+
+def _soft_labels(teacher: Internals, student: Internals, inputs: LossInputs) -> Tensor:
+    assert teacher.logits is not None and student.logits is not None
+    if inputs.is_regression:
+        return soft_scores(teacher.logits, student.logits)
+    return soft_labels(teacher.logits, student.logits, inputs.temperature)
+
+
+def _gold_labels(teacher: Internals, student: Internals, inputs: LossInputs) -> Tensor:
+    assert student.logits is not None
+    return gold_labels(student.logits, inputs.labels)
+
+
+LOSSES: dict[str, Loss] = {
+    "attention_kl": Loss(_attention_kl, needs=("attention",)),
+    "cls_cosine": Loss(_cls_cosine, needs=("cls",)),
+    "soft_labels": Loss(_soft_labels, needs=("logits",)),
+    "gold_labels": Loss(_gold_labels, needs=("logits", "labels")),
+}

@@ -1,0 +1,194 @@
+"""Schedules: in which order the losses are optimised. Plain Python: a Stage can be printed, tested and plotted.
+
+Adding a schedule is a function and an entry in SCHEDULES. Layers are 1-based.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from innerdistill.config import ScheduleRecipe, nearest
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run inside a schedule: its own optimiser, learning-rate decay and end.
+
+    Attributes:
+        name: for people and folders.
+        losses: weight of every loss that is on.
+        pairs: teacher layer by student layer, where the internal losses are measured.
+        epochs: length in epochs; None if `steps` is set.
+        steps: length in optimiser steps; None if `epochs` is set.
+        threshold: end when the mean training CLS cosine loss of the top layer over the last epoch is below this.
+        is_internal: whether it belongs to the internal phase, which has its own learning rate.
+    """
+
+    name: str
+    losses: Mapping[str, float]
+    pairs: Mapping[int, int]
+    epochs: float | None = None
+    steps: int | None = None
+    threshold: float | None = None
+    is_internal: bool = False
+
+
+@dataclass(frozen=True)
+class SchedulePlan:
+    """What a schedule is made of.
+
+    Attributes:
+        pairs: teacher layer by student layer, ascending.
+        internal: weights of the internal losses.
+        classification: weights of the soft, gold and other output losses.
+        recipe: lengths, threshold and options.
+    """
+
+    pairs: Mapping[int, int]
+    internal: Mapping[str, float]
+    classification: Mapping[str, float]
+    recipe: ScheduleRecipe
+
+
+def finetune(plan: SchedulePlan) -> list[Stage]:
+    """E1.1: gold labels only, no distillation.
+
+    Args:
+        plan: pairs, weights and lengths.
+
+    Returns:
+        One stage.
+    """
+    gold = {"gold_labels": plan.classification.get("gold_labels") or 1.0}
+    return [_classification(plan, gold, steps=plan.recipe.total_steps)]
+
+
+def soft_labels(plan: SchedulePlan) -> list[Stage]:
+    """E2.0, E2.1: standard distillation from the teacher's probabilities, with gold labels if they have a weight.
+
+    Args:
+        plan: pairs, weights and lengths.
+
+    Returns:
+        One stage.
+    """
+    return [_classification(plan, plan.classification, steps=plan.recipe.total_steps)]
+
+
+def all_layers(plan: SchedulePlan) -> list[Stage]:
+    """E3.2: the internal losses of all layers together, then classification.
+
+    Args:
+        plan: pairs, weights and lengths.
+
+    Returns:
+        Two stages.
+    """
+    return [_internal(plan, "all layers", plan.pairs, share=1.0), _last(plan)]
+
+
+def pid(plan: SchedulePlan) -> list[Stage]:
+    """E3.3, progressive internal distillation: layer 1, then layer 2, ... bottom-up one at a time, then classification.
+
+    Args:
+        plan: pairs, weights and lengths.
+
+    Returns:
+        One stage per layer and one for classification.
+    """
+    share = 1 / max(1, len(plan.pairs))
+    return [
+        *(_internal(plan, f"layer {k}", {k: m}, share=share) for k, m in plan.pairs.items()),
+        _last(plan),
+    ]
+
+
+def sid(plan: SchedulePlan) -> list[Stage]:
+    """E3.4, stacked internal distillation (Algorithm 1): layer 1, then 1+2, then 1+2+3, ... then classification.
+
+    Args:
+        plan: pairs, weights and lengths.
+
+    Returns:
+        One stage per layer and one for classification.
+    """
+    share = 1 / max(1, len(plan.pairs))
+    pairs = list(plan.pairs.items())
+    names = ["layer " + "+".join(str(k) for k, _ in pairs[: n + 1]) for n in range(len(pairs))]
+    return [
+        *(_internal(plan, name, dict(pairs[: n + 1]), share=share) for n, name in enumerate(names)),
+        _last(plan),
+    ]
+
+
+def make_stages(plan: SchedulePlan) -> list[Stage]:
+    """The stages of the schedule that the recipe names.
+
+    Args:
+        plan: pairs, weights and lengths.
+
+    Returns:
+        Stages in order.
+
+    Raises:
+        ValueError: unknown schedule; no loss left for a phase; a threshold without the cosine loss.
+    """
+    recipe = plan.recipe
+    if recipe.name not in SCHEDULES:
+        raise ValueError(f"schedule.name: unknown schedule {recipe.name!r}: {nearest(recipe.name, SCHEDULES)}")
+    if recipe.name == "finetune":
+        if recipe.threshold is not None:
+            raise ValueError("schedule.threshold: the schedule 'finetune' has no internal stage to end.")
+        return finetune(plan)
+    if not plan.classification:
+        raise ValueError(
+            f"losses: the schedule {recipe.name!r} ends with classification, so losses.soft_labels or "
+            "losses.gold_labels needs a weight above 0."
+        )
+    if recipe.name != "soft_labels" and not (plan.internal and plan.pairs):
+        raise ValueError(
+            f"losses: the schedule {recipe.name!r} needs an internal loss (losses.attention_kl or losses.cls_cosine) "
+            "with a weight above 0 and at least one mapped layer."
+        )
+    if recipe.threshold is not None and (recipe.name == "soft_labels" or "cls_cosine" not in plan.internal):
+        raise ValueError(
+            "schedule.threshold: it is compared with the CLS cosine loss of an internal stage, so it needs "
+            "losses.cls_cosine above 0 and a schedule with internal stages."
+        )
+    return SCHEDULES[recipe.name](plan)
+
+
+def _internal(plan: SchedulePlan, name: str, pairs: Mapping[int, int], *, share: float) -> Stage:
+    # `share` of the internal phase, so that all layers, PID and SID get the same number of epochs or steps in it.
+    recipe = plan.recipe
+    always = plan.classification if recipe.classification_always else {}
+    length = len(plan.pairs) * recipe.epochs_per_layer * share
+    return Stage(
+        name=name,
+        losses={**plan.internal, **always},
+        pairs=pairs,
+        epochs=None if recipe.total_steps else length,
+        steps=max(1, int(recipe.total_steps // 2 * share)) if recipe.total_steps else None,
+        threshold=recipe.threshold,
+        is_internal=True,
+    )
+
+
+def _last(plan: SchedulePlan) -> Stage:
+    total = plan.recipe.total_steps
+    return _classification(plan, plan.classification, steps=total - total // 2 if total else None)
+
+
+def _classification(plan: SchedulePlan, losses: Mapping[str, float], *, steps: int | None) -> Stage:
+    epochs = None if steps else plan.recipe.classification_epochs
+    return Stage(name="classification", losses=losses, pairs={}, epochs=epochs, steps=steps)
+
+
+SCHEDULES: dict[str, Callable[[SchedulePlan], list[Stage]]] = {
+    "finetune": finetune,
+    "soft_labels": soft_labels,
+    "all_layers": all_layers,
+    "pid": pid,
+    "sid": sid,
+}

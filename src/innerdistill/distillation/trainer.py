@@ -1,0 +1,314 @@
+"""DistillationTrainer: one stage of a schedule on transformers' Trainer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+
+from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler
+from innerdistill.distillation.losses import LOSSES, Loss, LossInputs
+from innerdistill.distillation.schedules import Stage
+from innerdistill.models.families import encoder_layers
+from innerdistill.models.internals import Internals, capture
+
+
+@dataclass
+class StageRecord:
+    """What happened in a stage.
+
+    Attributes:
+        stage: as planned.
+        ended: why it ended.
+        steps: optimiser steps taken.
+        seconds: wall time.
+        cpu_seconds: processor time of this process.
+        epochs: per epoch: epoch, steps, losses by name (`attention_kl/2` is student layer 2), scores on selection.
+    """
+
+    stage: Stage
+    ended: str = ""
+    steps: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+
+
+class DistillationTrainer(Trainer):
+    """Trains a student on the losses of one stage.
+
+    Only the layers that the stage's losses can reach are trained; with no output loss, only they are run.
+    """
+
+    # Each micro-batch is divided by the examples of the whole step, so accumulation must not divide again.
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        student: PreTrainedModel,
+        args: TrainingArguments,
+        *,
+        stage: Stage,
+        train: Dataset,
+        data_collator: Collator,
+        teacher: PreTrainedModel | None = None,
+        losses: Mapping[str, Loss] = LOSSES,
+        temperature: float = 1.0,
+        is_regression: bool = False,
+        selection: Dataset | None = None,
+        score: Callable[[PreTrainedModel, Dataset], Mapping[str, float]] | None = None,
+        data_seed: int = 1,
+        first_epoch: int = 0,
+        group_by_length: bool = True,
+        callbacks: Iterable[TrainerCallback] = (),
+    ) -> None:
+        """Set up one stage.
+
+        Args:
+            student: prepared by `prepare`; trained in place.
+            args: arguments of the Trainer; the length in epochs or steps is the stage's.
+            stage: losses, layer pairs and end.
+            train: columns input_ids, attention_mask, (token_type_ids), labels, length.
+            data_collator: examples -> padded batch.
+            teacher: prepared; None if no loss of the stage reads it.
+            losses: the losses by name.
+            temperature: of the soft labels.
+            is_regression: whether the head gives a score.
+            selection: tokenised split that is scored where the Trainer evaluates.
+            score: (student, selection) -> scores by name; needed with `selection`.
+            data_seed: seed of the order of the examples.
+            first_epoch: epochs of the run before this stage, for the order of the examples.
+            group_by_length: whether batches hold examples of similar length.
+            callbacks: further callbacks.
+
+        Raises:
+            ValueError: a loss needs a teacher and there is none; or several GPUs in one process.
+        """
+        if args.n_gpu > 1:
+            raise ValueError("several GPUs in one process are not supported: start one process per GPU with torchrun.")
+        self.stage, self.losses = stage, {name: losses[name] for name in stage.losses}
+        self.pairs = dict(stage.pairs)
+        self.teacher = teacher
+        if teacher is None and any(loss.needs_teacher for loss in self.losses.values()):
+            raise ValueError(f"stage {stage.name!r} needs a teacher.")
+        self.temperature, self.is_regression = temperature, is_regression
+        self.score, self.data_seed, self.first_epoch = score, data_seed, first_epoch
+        self.group_by_length = group_by_length
+        self.record = StageRecord(stage)
+        self._sums: dict[str, Tensor] = {}
+        kinds = tuple({kind for loss in self.losses.values() if loss.is_internal for kind in loss.needs})
+        self._student_layers = {k: kinds for k in self.pairs}
+        self._teacher_layers = {m: kinds for m in self.pairs.values()}
+        self._logits = any(not loss.is_internal for loss in self.losses.values())
+        self._teacher_logits = any(not loss.is_internal and loss.needs_teacher for loss in self.losses.values())
+        _freeze_unreached(student, None if self._logits else max(self.pairs))
+        super().__init__(
+            model=student,
+            args=args,
+            train_dataset=train,
+            eval_dataset=selection,
+            data_collator=data_collator,
+            callbacks=[*callbacks, _EpochEnd(self)],
+        )
+        if teacher is not None:
+            teacher.to(args.device).eval()
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the stage; `record` then says what happened.
+
+        Args:
+            *args: as Trainer.train.
+            **kwargs: as Trainer.train.
+
+        Returns:
+            As Trainer.train.
+        """
+        start, cpu_start = time.perf_counter(), time.process_time()
+        try:
+            result = super().train(*args, **kwargs)
+        finally:
+            self.model.requires_grad_(True)
+        self.record.seconds = time.perf_counter() - start
+        self.record.cpu_seconds = time.process_time() - cpu_start
+        self.record.steps = self.state.global_step
+        self.record.ended = self.record.ended or ("steps done" if self.stage.steps else "epochs done")
+        return result
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Weighted sum of the stage's losses, averaged over the examples of the whole optimiser step.
+
+        Args:
+            model: the student, perhaps wrapped for distributed training.
+            inputs: a padded batch. (B, L)
+            return_outputs: as in Trainer.
+            num_items_in_batch: examples in the step, over accumulation and processes; None means this batch.
+
+        Returns:
+            The loss, or (loss, Internals of the student).
+        """
+        model_inputs = {name: inputs[name] for name in INPUT_NAMES if name in inputs}
+        student = capture(model, model_inputs, layers=self._student_layers, logits=self._logits)
+        teacher = Internals()
+        if self.teacher is not None and (self._teacher_layers or self._teacher_logits):
+            with torch.no_grad():
+                teacher = capture(self.teacher, model_inputs, layers=self._teacher_layers, logits=self._teacher_logits)
+        shared = LossInputs(
+            inputs["attention_mask"].bool(), inputs["labels"], self.temperature, self.is_regression
+        )
+        parts = self._parts(teacher, student, shared)
+        total = sum(self.stage.losses[name.partition("/")[0]] * part for name, part in parts.items())
+        assert isinstance(total, Tensor)
+        self._add_up({**parts, "loss": total})
+        # The mean over the global step: DDP averages gradients over processes, hence the factor.
+        count = len(total) if num_items_in_batch is None else num_items_in_batch
+        loss = total.sum() * (1 if num_items_in_batch is None else self.args.world_size) / count
+        return (loss, student) if return_outputs else loss
+
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor | int | None]:
+        """Micro-batches of one optimiser step, and the number of examples in it over all processes.
+
+        Args:
+            epoch_iterator: of the data loader.
+            num_batches: accumulation steps.
+            device: where the number is put.
+
+        Returns:
+            The micro-batches and the number of examples.
+        """
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        count = torch.tensor(sum(len(batch["input_ids"]) for batch in batches), device=device)
+        return batches, self.accelerator.gather(count).sum()
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Scores on the selection split; they also go into the record of the epoch.
+
+        Args:
+            *args: unused, as in Trainer.
+            **kwargs: unused, as in Trainer.
+
+        Returns:
+            Scores by name, each with the prefix `eval_`.
+        """
+        assert self.score is not None and self.eval_dataset is not None
+        scores = dict(self.score(self.model, self.eval_dataset))
+        if self.record.epochs:
+            self.record.epochs[-1]["scores"] = scores
+        metrics = {f"eval_{name}": value for name, value in scores.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, and stop if a loss is no number any more.
+
+        Args:
+            logs: values by name.
+            start_time: as in Trainer.
+
+        Raises:
+            ValueError: a loss became NaN or infinite; names the stage and the step.
+        """
+        self._stop_if_broken()
+        super().log(logs, start_time)
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
+        return LengthGroupedSampler(
+            (train_dataset or self.train_dataset)["length"],
+            batch_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
+            seed=self.data_seed,
+            first_epoch=self.first_epoch,
+            group=self.group_by_length,
+        )
+
+    def _parts(self, teacher: Internals, student: Internals, inputs: LossInputs) -> dict[str, Tensor]:
+        parts = {}
+        for name, loss in self.losses.items():
+            if not loss.is_internal:
+                parts[name] = loss.function(teacher, student, inputs)
+                continue
+            for k, m in self.pairs.items():
+                parts[f"{name}/{k}"] = loss.function(teacher.layers[m], student.layers[k], inputs)
+        return parts
+
+    def _add_up(self, parts: Mapping[str, Tensor]) -> None:
+        # Sums stay on the device: reading them here would make every step wait for the accelerator.
+        step = self.state.global_step + 1
+        for name, part in parts.items():
+            value = part.detach().sum()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        finite = self._sums["loss"].isfinite()
+        known = self._sums.get("broken", torch.zeros_like(self._sums["loss"]))
+        self._sums["broken"] = torch.where(finite | (known > 0), known, torch.full_like(known, step))
+        self._sums["examples"] = self._sums.get("examples", torch.zeros_like(known)) + len(parts["loss"])
+
+    def finish_epoch(self) -> dict[str, float]:
+        """Mean of every loss over the examples since the last call, over all processes.
+
+        Returns:
+            Means by name.
+
+        Raises:
+            ValueError: a loss became NaN or infinite; names the stage and the step.
+        """
+        self._stop_if_broken()
+        sums = {name: self.accelerator.reduce(value, "sum").item() for name, value in self._sums.items()}
+        self._sums = {}
+        examples = sums.pop("examples")
+        sums.pop("broken")
+        return {name: value / examples for name, value in sums.items()}
+
+    def _stop_if_broken(self) -> None:
+        broken = int(self._sums["broken"]) if "broken" in self._sums else 0
+        if broken:
+            raise ValueError(
+                f"stage {self.stage.name!r}, step {broken}: the loss is no longer a finite number. Lower the learning "
+                "rate (trainer.learning_rate or internal_trainer.learning_rate) or check the data and the teacher."
+            )
+
+
+class _EpochEnd(TrainerCallback):
+    """Writes the epoch into the record and ends the stage below its threshold."""
+
+    def __init__(self, trainer: DistillationTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        trainer = self.trainer
+        losses = trainer.finish_epoch()
+        trainer.record.epochs.append({"epoch": state.epoch, "steps": state.global_step, "losses": losses})
+        threshold = trainer.stage.threshold
+        is_full_epoch = abs(state.epoch - round(state.epoch)) < 1e-6
+        if threshold is not None and is_full_epoch:
+            cosine = losses[f"cls_cosine/{max(trainer.pairs)}"]
+            if cosine < threshold:
+                trainer.record.ended = f"threshold: cosine {cosine:.4f} below {threshold:g}"
+                control.should_training_stop = True
+        return control
+
+
+def _freeze_unreached(student: PreTrainedModel, highest: int | None) -> None:
+    """Only what the stage can change has gradients: no optimiser state, decay or averaging for the rest."""
+    student.requires_grad_(True)
+    if highest is None:
+        return
+    reached = {id(parameter) for parameter in student.base_model.parameters()}
+    for layer in encoder_layers(student)[highest:]:
+        reached -= {id(parameter) for parameter in layer.parameters()}
+    if (pooler := getattr(student.base_model, "pooler", None)) is not None:
+        reached -= {id(parameter) for parameter in pooler.parameters()}
+    for parameter in student.parameters():
+        parameter.requires_grad_(id(parameter) in reached)

@@ -1,0 +1,90 @@
+"""Student and teacher on every evaluation split: scores, agreement, and the logits they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from innerdistill.data.batches import Collator
+from innerdistill.data.labels import UNLABELLED
+from innerdistill.evaluation.metrics import agreement, task_scores
+from innerdistill.evaluation.predicting import predict_logits
+
+SPLITS = ("selection", "validation", "test")
+
+
+def compare(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel | None,
+    splits: Mapping[str, Dataset],
+    collate: Collator,
+    *,
+    metric: str,
+    names: Sequence[str] | None,
+    batch_size: int = 64,
+) -> tuple[dict[str, Any], dict[str, dict[str, NDArray[Any]]]]:
+    """Predict and score the evaluation splits.
+
+    Args:
+        student: the model to score.
+        teacher: to compare it with; None for a model without one.
+        splits: tokenised splits; selection, validation and test are used, where they are there.
+        collate: examples -> padded batch.
+        metric: primary metric.
+        names: class names by id; None for a regression.
+        batch_size: examples per batch.
+
+    Returns:
+        `scores` by split and model and `agreement` by split (splits without labels have no scores); and by split the
+        columns row, label (N,) and the logits of student and teacher (N, C).
+    """
+    models = {"student": student} | ({"teacher": teacher} if teacher is not None else {})
+    found: dict[str, Any] = {"scores": {}, "agreement": {}}
+    predictions = {}
+    for split in SPLITS:
+        if split not in splits:
+            continue
+        rows = splits[split].with_format("numpy")
+        labels = rows["labels"][:]
+        columns = {"row": rows["row"][:], "label": labels}
+        columns |= {
+            name: predict_logits(model, splits[split], collate, batch_size=batch_size) for name, model in models.items()
+        }
+        predictions[split] = columns
+        if has_labels(labels, names):
+            found["scores"][split] = {
+                name: task_scores(labels, columns[name], metric=metric, names=names) for name in models
+            }
+        if teacher is not None:
+            found["agreement"][split] = agreement(labels, columns["teacher"], columns["student"], names=names)
+    return found, predictions
+
+
+def has_labels(labels: NDArray[Any], names: Sequence[str] | None) -> bool:
+    """Whether any row has a label.
+
+    Args:
+        labels: class ids or scores. (N,)
+        names: class names by id; None for a regression.
+
+    Returns:
+        True if there is something to score.
+    """
+    return bool((~np.isnan(labels) if names is None else labels != UNLABELLED).any())
+
+
+def headline(scores: Mapping[str, Any]) -> dict[str, float]:
+    """The plain numbers among a model's scores, without counts and tables.
+
+    Args:
+        scores: from `task_scores`.
+
+    Returns:
+        Metrics by name.
+    """
+    return {name: value for name, value in scores.items() if type(value) is float and name != "majority"}

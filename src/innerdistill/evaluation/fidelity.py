@@ -1,0 +1,60 @@
+"""How far the student's inside is from the teacher's, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel
+
+from innerdistill.data.batches import Collator
+from innerdistill.distillation.losses import attention_kl, cls_cosine
+from innerdistill.evaluation.predicting import batches
+from innerdistill.models.internals import capture
+
+
+@torch.no_grad()
+def layer_distances(
+    teacher: PreTrainedModel,
+    student: PreTrainedModel,
+    dataset: Dataset,
+    collate: Collator,
+    *,
+    pairs: Mapping[int, int],
+    batch_size: int = 64,
+) -> dict[str, dict[str, float]]:
+    """Mean attention KL and CLS cosine distance of every pair of mapped layers, in eval mode.
+
+    Args:
+        teacher: prepared by `prepare`.
+        student: prepared by `prepare`.
+        dataset: a tokenised split.
+        collate: examples -> padded batch.
+        pairs: teacher layer by student layer.
+        batch_size: examples per batch.
+
+    Returns:
+        By student layer (as a string, for JSON): teacher_layer, attention_kl (nats per row) and cls_cosine (0 ... 2).
+    """
+    teacher.eval()
+    student.eval()
+    kinds = ("attention", "cls")
+    sums = {k: torch.zeros(2, dtype=torch.float64) for k in pairs}
+    for _, inputs, _ in batches(dataset, collate, batch_size=batch_size, device=student.device):
+        theirs = capture(teacher, inputs, layers={m: kinds for m in pairs.values()}, logits=False)
+        ours = capture(student, inputs, layers={k: kinds for k in pairs}, logits=False)
+        mask = inputs["attention_mask"].bool()
+        for k, m in pairs.items():
+            t, s = theirs.layers[m], ours.layers[k]
+            assert t.attention is not None and s.attention is not None and t.cls is not None and s.cls is not None
+            kl = attention_kl(t.attention.log_probabilities(), s.attention.log_probabilities(), mask)
+            sums[k] += torch.stack([kl.sum(), cls_cosine(t.cls, s.cls).sum()]).double().cpu()
+    return {
+        str(k): {
+            "teacher_layer": pairs[k],
+            "attention_kl": float(total[0] / len(dataset)),
+            "cls_cosine": float(total[1] / len(dataset)),
+        }
+        for k, total in sums.items()
+    }

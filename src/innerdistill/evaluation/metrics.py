@@ -1,0 +1,156 @@
+"""Scores of predictions, by scikit-learn and SciPy. Everything here can be computed again from predictions.parquet.
+
+Shapes: N examples, C classes (1 for a regression). Rows without a label do not take part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_recall_fscore_support
+
+from innerdistill.data.labels import UNLABELLED
+
+Array = NDArray[Any]
+
+
+def task_scores(
+    labels: Array, logits: Array, *, metric: str, names: Sequence[str] | None
+) -> dict[str, Any]:
+    """All scores of one model on one split.
+
+    Args:
+        labels: class ids or scores. (N,)
+        logits: output of the model. (N, C)
+        metric: the primary metric.
+        names: class names by id; None for a regression.
+
+    Returns:
+        Every metric of the kind of task, between -1 and 1 (mse: 0 or more); `metric` names the primary one and
+        `standard_error` is its bootstrap standard error over examples. For classes also majority (the primary metric
+        of always predicting the most frequent class), calibration_error, per_class and collapsed.
+
+    Raises:
+        ValueError: no row has a label.
+    """
+    known = ~np.isnan(labels) if names is None else labels != UNLABELLED
+    if not known.any():
+        raise ValueError("no row has a label, so there is nothing to score.")
+    labels, logits = labels[known], logits[known]
+    predictions = logits[:, 0] if names is None else logits.argmax(1)
+    measures = METRICS if names is not None else REGRESSION_METRICS
+    found: dict[str, Any] = {"metric": metric, "rows": len(labels)}
+    found |= {name: float(measure(labels, predictions)) for name, measure in measures.items()}
+    found["standard_error"] = _bootstrap_error(labels, predictions, measures[metric])
+    if names is None:
+        return found
+    most_frequent = np.full_like(predictions, np.bincount(labels).argmax())
+    found["majority"] = float(measures[metric](labels, most_frequent))
+    found["calibration_error"] = calibration_error(labels, logits)
+    found["collapsed"] = bool(len(np.unique(predictions)) == 1)
+    precision, recall, _, support = precision_recall_fscore_support(
+        labels, predictions, labels=range(len(names)), zero_division=0
+    )
+    found["per_class"] = {
+        name: {"precision": float(precision[i]), "recall": float(recall[i]), "rows": int(support[i])}
+        for i, name in enumerate(names)
+    }
+    return found
+
+
+def calibration_error(labels: Array, logits: Array, *, bins: int = 15) -> float:
+    """Expected calibration error: sum over bins of confidence of share * |accuracy - mean confidence|.
+
+    Args:
+        labels: class ids. (N,)
+        logits: (N, C)
+        bins: of equal width between 0 and 1.
+
+    Returns:
+        Between 0 and 1. Source: Guo et al. 2017.
+
+    >>> calibration_error(np.array([0, 1]), np.log([[0.8, 0.2], [0.8, 0.2]]))  # right once in two, says 0.8
+    0.3
+    """
+    probabilities = softmax(logits, axis=1)
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        (bin_of == b).mean() * abs(right[bin_of == b].mean() - confidence[bin_of == b].mean())
+        for b in np.unique(bin_of)
+    ]
+    return round(float(sum(gaps)), 12)
+
+
+def agreement(
+    labels: Array, teacher_logits: Array, student_logits: Array, *, names: Sequence[str] | None
+) -> dict[str, Any]:
+    """How far the student repeats its teacher, mistakes included.
+
+    Args:
+        labels: class ids or scores. (N,)
+        teacher_logits: (N, C)
+        student_logits: (N, C)
+        names: class names by id; None for a regression.
+
+    Returns:
+        For classes `equal_predictions` (share of all rows) and the counts of labelled rows by
+        teacher right or wrong and student right or wrong. For a regression Pearson's r and the mean squared difference.
+    """
+    if names is None:
+        return {
+            "pearson": _correlation(pearsonr, teacher_logits[:, 0], student_logits[:, 0]),
+            "mse": float(np.square(teacher_logits - student_logits).mean()),
+        }
+    teacher, student = teacher_logits.argmax(1), student_logits.argmax(1)
+    known = labels != UNLABELLED
+    counts = {
+        f"teacher_{'right' if t else 'wrong'}_student_{'right' if s else 'wrong'}": int(
+            (((teacher == labels) == t) & ((student == labels) == s) & known).sum()
+        )
+        for t in (True, False)
+        for s in (True, False)
+    }
+    return {"equal_predictions": float((teacher == student).mean()), **counts}
+
+
+def _bootstrap_error(labels: Array, predictions: Array, measure: Callable[..., float], *, draws: int = 200) -> float:
+    generator = np.random.default_rng(0)
+    samples = generator.integers(0, len(labels), (draws, len(labels)))
+    return float(np.std([measure(labels[sample], predictions[sample]) for sample in samples], ddof=1))
+
+
+def _correlation(function: Callable[..., Any], first: Array, second: Array) -> float:
+    # A constant has no correlation with anything; 0 rather than NaN, so that a collapsed model has a score.
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(function(first, second).statistic)
+
+
+def _f1(labels: Array, predictions: Array) -> float:
+    # F1 of the class with id 1, GLUE's convention; with more than two classes the mean over classes.
+    if max(labels.max(), predictions.max()) > 1:
+        return _macro_f1(labels, predictions)
+    return float(f1_score(labels, predictions, pos_label=1, zero_division=0))
+
+
+def _macro_f1(labels: Array, predictions: Array) -> float:
+    return float(f1_score(labels, predictions, average="macro", zero_division=0))
+
+
+METRICS: dict[str, Callable[[Array, Array], float]] = {
+    "accuracy": accuracy_score,
+    "f1": _f1,
+    "macro_f1": _macro_f1,
+    "mcc": matthews_corrcoef,
+}
+REGRESSION_METRICS: dict[str, Callable[[Array, Array], float]] = {
+    "pearson": lambda labels, predictions: _correlation(pearsonr, labels, predictions),
+    "spearman": lambda labels, predictions: _correlation(spearmanr, labels, predictions),
+    "mse": lambda labels, predictions: float(np.square(labels - predictions).mean()),
+}

@@ -1,0 +1,280 @@
+"""assemble: a recipe -> everything a run needs, checked before anything is trained or written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, concatenate_datasets
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from innerdistill.config import Recipe, nearest
+from innerdistill.data.batches import Collator, collator
+from innerdistill.data.labels import match_labels
+from innerdistill.data.loading import TaskData, load_task, tokenise
+from innerdistill.distillation.arguments import check_arguments
+from innerdistill.distillation.losses import LOSSES, Loss
+from innerdistill.distillation.schedules import SchedulePlan, Stage, make_stages
+from innerdistill.models.families import encoder_layers
+from innerdistill.models.fingerprint import weights_fingerprint
+from innerdistill.models.internals import Architecture, probe
+from innerdistill.models.layer_map import choose_layers
+from innerdistill.models.loading import load_base, load_classifier, load_tokenizer, longest_input
+from innerdistill.models.students import build_student
+
+
+@dataclass
+class Job:
+    """A run that has passed every check.
+
+    Attributes:
+        recipe: as given.
+        data: the splits as text.
+        splits: the splits as tokens; `train` includes unlabelled rows if the schedule can use them.
+        names: class names in the order of the model's ids; None for a regression.
+        tokenizer: the teacher's.
+        collate: examples -> padded batch.
+        teacher: the fine-tuned teacher; while `teacher.base` is not yet fine-tuned, the base model.
+        architecture: of the teacher.
+        num_layers: of the student.
+        pairs: teacher layer by student layer.
+        stages: of the schedule.
+        losses: the losses by name.
+        max_length: tokens per example.
+        truncated: number of truncated examples by split.
+    """
+
+    recipe: Recipe
+    data: TaskData
+    splits: dict[str, Dataset]
+    names: tuple[str, ...] | None
+    tokenizer: PreTrainedTokenizerBase
+    collate: Collator
+    teacher: PreTrainedModel
+    architecture: Architecture
+    num_layers: int
+    pairs: dict[int, int]
+    stages: list[Stage]
+    losses: Mapping[str, Loss] = field(default_factory=lambda: LOSSES)
+    max_length: int = 512
+    truncated: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def metric(self) -> str:
+        """Primary metric of the task."""
+        return self.data.task.metric
+
+    def typical_length(self) -> int:
+        """Tokens that nine of ten validation examples stay within: the length at which speed is measured."""
+        return int(np.percentile(self.splits["validation"].with_format("numpy")["length"][:], 90))
+
+    def describe_data(self) -> dict[str, Any]:
+        """What run.json says about the data."""
+        return {
+            **self.data.notes,
+            "names": self.names,
+            "metric": self.metric,
+            "max_length": self.max_length,
+            "truncated": self.truncated,
+            "fingerprint": self.data.fingerprint(),
+        }
+
+    def describe_teacher(self) -> dict[str, Any]:
+        """What run.json says about the teacher."""
+        return {
+            "path": self.teacher.name_or_path,
+            "layers": self.architecture.num_layers,
+            "fingerprint": weights_fingerprint(self.teacher),
+        }
+
+    def warnings(self, found: Mapping[str, Any]) -> list[str]:
+        """What a reader of the scores has to know first.
+
+        Args:
+            found: scores by split and model, as `compare` gives them.
+
+        Returns:
+            Sentences.
+        """
+        sentences = []
+        for name, scores in found["scores"].get("validation", {}).items():
+            if scores.get("collapsed"):
+                sentences.append(f"The {name} predicts one class for every row (collapsed).")
+            margin = scores[self.metric] - scores.get("majority", -np.inf)
+            if margin < 2 * scores["standard_error"] and name == "teacher":
+                sentences.append(
+                    f"The teacher ({scores[self.metric]:.3f} {self.metric}) beats the most frequent class "
+                    f"({scores['majority']:.3f}) by less than two standard errors ({scores['standard_error']:.3f}): "
+                    "nothing can be concluded from a student of it."
+                )
+        for split, rows in self.truncated.items():
+            if rows:
+                sentences.append(f"{rows} rows of {split} were longer than {self.max_length} tokens and truncated.")
+        return sentences
+
+    def fresh_student(self) -> PreTrainedModel:
+        """The student before training: layers, embeddings and head as the recipe says. Prepared for capture."""
+        recipe = self.recipe.student
+        source = _student_source(self.recipe, self.teacher, self.names)
+        head = self.teacher if recipe.head == "teacher" else None
+        random = recipe.source == "random"
+        student = build_student(
+            source, self.num_layers, layers=recipe.layers, head=head, random=random, seed=self.recipe.seed
+        )
+        probe(student)
+        return student
+
+
+def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job:
+    """Read data and models, resolve layers and stages, and check that they fit together.
+
+    Args:
+        recipe: the recipe.
+        losses: further losses by name, from outside the package.
+
+    Returns:
+        The job.
+
+    Raises:
+        ValueError: anything that does not fit, in one sentence.
+    """
+    known = {**LOSSES, **(losses or {})}
+    for name in recipe.losses:
+        if name not in known:
+            raise ValueError(f"losses.{name}: unknown loss; {nearest(name, known)}")
+    for section in ("trainer", "internal_trainer"):
+        check_arguments(section, getattr(recipe, section))
+    check_arguments("teacher.trainer", recipe.teacher.trainer)
+    if (recipe.teacher.path is None) == (recipe.teacher.base is None):
+        raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base, not both.")
+    data = load_task(recipe.data)
+    teacher, names = _load_teacher(recipe, data)
+    tokenizer = load_tokenizer(recipe.teacher.path or str(recipe.teacher.base))
+    architecture = probe(teacher)
+    num_layers = recipe.student.num_layers or max(1, architecture.num_layers // 2)
+    pairs = choose_layers(recipe.layer_map, num_layers, architecture.num_layers, key="layer_map")
+    _check_source(recipe, teacher, names, num_layers, architecture)
+    stages = make_stages(_schedule_plan(recipe, pairs, known))
+    max_length = longest_input(tokenizer, teacher, recipe.data.max_length)
+    splits, truncated = {}, {}
+    for split, table in data.splits.items():
+        splits[split], truncated[split] = tokenise(
+            table, data.task, tokenizer, names=names, max_length=max_length, where=split
+        )
+    unlabelled = splits.pop("unlabelled", None)
+    if unlabelled is not None and recipe.schedule.name != "finetune":
+        splits["train"] = concatenate_datasets([splits["train"], unlabelled])
+    collate = collator(tokenizer, pad_to=max_length if recipe.pad_to_max_length else None)
+    return Job(
+        recipe, data, splits, names, tokenizer, collate, teacher, architecture, num_layers, pairs, stages, known,
+        max_length, truncated,
+    )  # fmt: skip
+
+
+def describe(job: Job) -> list[dict[str, Any]]:
+    """Stages of a job with their length and cost, for `plan`.
+
+    Cost counts passes through one layer: forward 1, backward 2. A full step runs the whole teacher forward and the
+    whole student forward and backward. Embeddings, head and losses are left out.
+
+    Args:
+        job: an assembled job.
+
+    Returns:
+        Per stage: name, losses, pairs, steps, student_layers, teacher_layers, relative_cost (of a full step).
+    """
+    rows = []
+    batch = int(job.recipe.trainer.get("per_device_train_batch_size", 32))
+    per_epoch = -(-len(job.splits["train"]) // batch)
+    for stage in job.stages:
+        used = [job.losses[name] for name in stage.losses]
+        logits = any(not loss.is_internal for loss in used)
+        soft = any(not loss.is_internal and loss.needs_teacher for loss in used)
+        student_layers = job.num_layers if logits else max(stage.pairs)
+        teacher_layers = job.architecture.num_layers if soft else max(stage.pairs.values(), default=0)
+        cost = (3 * student_layers + teacher_layers) / (3 * job.num_layers + job.architecture.num_layers)
+        rows.append(
+            {
+                "stage": stage.name,
+                "losses": dict(stage.losses),
+                "pairs": dict(stage.pairs),
+                "steps": stage.steps or int(-(-per_epoch * (stage.epochs or 0) // 1)),
+                "student_layers": student_layers,
+                "teacher_layers": teacher_layers,
+                "relative_cost": cost,
+            }
+        )
+    return rows
+
+
+def _load_teacher(recipe: Recipe, data: TaskData) -> tuple[PreTrainedModel, tuple[str, ...] | None]:
+    if recipe.teacher.base is not None:
+        return load_base(recipe.teacher.base, names=data.names, seed=recipe.teacher.seed), data.names
+    assert recipe.teacher.path is not None
+    teacher = load_classifier(recipe.teacher.path)
+    if data.names is None:
+        if teacher.config.num_labels != 1:
+            raise ValueError(
+                f"teacher.path: the metric {data.task.metric!r} means regression, but {recipe.teacher.path} has "
+                f"{teacher.config.num_labels} outputs instead of 1."
+            )
+        return teacher, None
+    if teacher.config.num_labels == 1:
+        raise ValueError(f"teacher.path: {recipe.teacher.path} predicts a score, but the data has classes.")
+    return teacher, match_labels(data.names, teacher.config.id2label, declared=data.task.labels is not None)
+
+
+def _student_source(recipe: Recipe, teacher: PreTrainedModel, names: tuple[str, ...] | None) -> PreTrainedModel:
+    source = recipe.student.source
+    if source in ("teacher", "random"):
+        return teacher
+    if source == "base" and recipe.teacher.base is None:
+        raise ValueError("student.source: 'base' means the layers of teacher.base, which is not given.")
+    name = str(recipe.teacher.base) if source == "base" else source
+    model = load_base(name, names=names, seed=recipe.seed)
+    if recipe.student.source != "base":
+        # Another checkpoint may name its labels otherwise; the student speaks as its teacher does.
+        model.config.id2label, model.config.label2id = teacher.config.id2label, teacher.config.label2id
+    return model
+
+
+def _check_source(
+    recipe: Recipe,
+    teacher: PreTrainedModel,
+    names: tuple[str, ...] | None,
+    num_layers: int,
+    architecture: Architecture,
+) -> None:
+    source = _student_source(recipe, teacher, names)
+    choose_layers(recipe.student.layers, num_layers, len(encoder_layers(source)), key="student.layers")
+    if source is teacher:
+        return
+    other = probe(source)
+    if source.config.vocab_size != teacher.config.vocab_size:
+        raise ValueError(
+            f"student.source: the teacher's vocabulary has {teacher.config.vocab_size} entries, the student's "
+            f"{source.config.vocab_size}; both must use the teacher's tokenizer."
+        )
+    for what in ("hidden_size", "num_heads"):
+        ours, theirs = getattr(other, what), getattr(architecture, what)
+        if ours != theirs:
+            raise ValueError(
+                f"student.source: teacher and student must have the same {what}, but the teacher has {theirs} and "
+                f"the student {ours}."
+            )
+    if recipe.student.head == "teacher" and type(source) is not type(teacher):
+        raise ValueError(
+            f"student.head: a {type(teacher).__name__}'s head does not fit a {type(source).__name__}."
+        )
+
+
+def _schedule_plan(recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss]) -> SchedulePlan:
+    weights = {name: weight for name, weight in recipe.losses.items() if weight > 0}
+    return SchedulePlan(
+        pairs=pairs,
+        internal={name: weight for name, weight in weights.items() if losses[name].is_internal},
+        classification={name: weight for name, weight in weights.items() if not losses[name].is_internal},
+        recipe=recipe.schedule,
+    )

@@ -1,0 +1,187 @@
+"""capture: one forward pass that keeps what the losses need, and runs no layer more than they need.
+
+Shapes: B examples, L tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from transformers import PreTrainedModel
+
+from innerdistill.models.attention import Attention, record_attention
+from innerdistill.models.families import encoder_layers, family_of, prepare
+
+KINDS = ("attention", "cls", "hidden")
+
+
+@dataclass
+class LayerInternals:
+    """What one layer showed.
+
+    Attributes:
+        attention: self-attention of the layer.
+        cls: activation of the first token ([CLS]) after the layer. (B, hidden)
+        hidden: activations of all tokens after the layer. (B, L, hidden)
+    """
+
+    attention: Attention | None = None
+    cls: Tensor | None = None
+    hidden: Tensor | None = None
+
+
+@dataclass
+class Internals:
+    """What one forward pass showed.
+
+    Attributes:
+        logits: output of the head, None if it was not asked for. (B, num_labels)
+        layers: by 1-based layer.
+    """
+
+    logits: Tensor | None = None
+    layers: dict[int, LayerInternals] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The measures that teacher and student must agree on.
+
+    Attributes:
+        num_layers: number of encoder layers.
+        hidden_size: width of the activations after a layer.
+        num_heads: attention heads per layer.
+    """
+
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+
+
+def capture(
+    model: nn.Module, inputs: Mapping[str, Any], *, layers: Mapping[int, Collection[str]], logits: bool = True
+) -> Internals:
+    """Run a model once and keep its internals.
+
+    Without logits only the layers up to the highest one asked for are run.
+
+    Args:
+        model: prepared by `prepare`; may be wrapped for distributed training.
+        inputs: what the tokenizer made: input_ids, attention_mask, ... (B, L)
+        layers: for each 1-based layer which of attention, cls, hidden to keep.
+        logits: whether the output of the head is wanted.
+
+    Returns:
+        The internals, with gradients if they are enabled.
+
+    Raises:
+        ValueError: a layer that the model does not have, or a layer that showed nothing.
+    """
+    core = model.module if isinstance(model, DistributedDataParallel) else model
+    assert isinstance(core, PreTrainedModel)
+    stack, found = encoder_layers(core), Internals()
+    if layers and not 1 <= min(layers) <= max(layers) <= len(stack):
+        raise ValueError(f"layers {sorted(layers)} were asked for, but the model has layers 1 ... {len(stack)}.")
+    with ExitStack() as context:
+        recorders = {}
+        for number, kinds in layers.items():
+            kept = found.layers[number] = LayerInternals()
+            layer = stack[number - 1]
+            if "attention" in kinds:
+                attention_module = layer.get_submodule(family_of(core.config).attention)
+                recorders[attention_module] = lambda value, kept=kept: setattr(kept, "attention", value)
+            if {"cls", "hidden"} & set(kinds):
+                hook = layer.register_forward_hook(_keep_activations(kept, kinds))
+                context.callback(hook.remove)
+        context.enter_context(record_attention(recorders))
+        if not logits:
+            context.enter_context(first_layers(core, max(layers, default=0)))
+        output = model(**inputs)
+    found.logits = output.logits if logits else None
+    _check(found, layers)
+    return found
+
+
+@contextmanager
+def first_layers(model: PreTrainedModel, num_layers: int) -> Iterator[None]:
+    """While open, the model consists of its first layers only; what the head says then means nothing.
+
+    Args:
+        model: changed in place, restored at the end.
+        num_layers: how many layers run.
+
+    Yields:
+        Nothing.
+    """
+    path = family_of(model.config).layers
+    parent = model.base_model.get_submodule(path.rpartition(".")[0])
+    name = path.rpartition(".")[2]
+    full = encoder_layers(model)
+    setattr(parent, name, full[:num_layers])
+    try:
+        yield
+    finally:
+        setattr(parent, name, full)
+
+
+def probe(model: PreTrainedModel) -> Architecture:
+    """Prepare a model and check on a small input that every layer shows clean internals.
+
+    Args:
+        model: of a supported family; `prepare` is applied.
+
+    Returns:
+        Number of layers, width and heads, as measured.
+
+    Raises:
+        ValueError: the family is not supported, or its layers do not show what they should.
+    """
+    prepare(model)
+    num_layers, training = len(encoder_layers(model)), model.training
+    device, vocabulary = model.device, model.config.vocab_size
+    ids = (torch.arange(12, device=device).view(2, 6) + (model.config.pad_token_id or 0) + 1) % vocabulary
+    mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2], device=device)
+    everything = {number: ("attention", "cls") for number in range(1, num_layers + 1)}
+    model.eval()
+    with torch.no_grad():
+        found = capture(model, {"input_ids": ids, "attention_mask": mask}, layers=everything)
+    model.train(training)
+    heads, widths = set(), set()
+    for number, layer in found.layers.items():
+        assert layer.attention is not None and layer.cls is not None
+        rows = layer.attention.probabilities()
+        real = rows[1, :, :4, :4].sum(-1)
+        if rows.shape[-2:] != (6, 6) or not torch.allclose(real, torch.ones_like(real), atol=1e-3):
+            raise ValueError(f"layer {number} of {type(model).__name__}: attention rows over real tokens do not sum to 1.")
+        heads.add(rows.shape[1])
+        widths.add(layer.cls.shape[-1])
+    if len(heads) != 1 or len(widths) != 1:
+        raise ValueError(f"{type(model).__name__} has layers of different widths {widths} or heads {heads}.")
+    return Architecture(num_layers, widths.pop(), heads.pop())
+
+
+def _keep_activations(kept: LayerInternals, kinds: Collection[str]) -> Any:
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        hidden = output[0] if isinstance(output, tuple) else output
+        if "cls" in kinds:
+            kept.cls = hidden[:, 0]
+        if "hidden" in kinds:
+            kept.hidden = hidden
+
+    return hook
+
+
+def _check(found: Internals, layers: Mapping[int, Collection[str]]) -> None:
+    for number, kinds in layers.items():
+        for kind in kinds:
+            if getattr(found.layers[number], kind) is None:
+                raise ValueError(
+                    f"layer {number} showed no {kind}: call innerdistill.prepare(model) once before capture, since the "
+                    "model's own attention does not hand it out."
+                )

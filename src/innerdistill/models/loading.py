@@ -1,0 +1,127 @@
+"""Models and tokenizers from a folder or a name, checked: safetensors only, no code from a repository."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedTokenizerBase
+
+from innerdistill.models.families import family_of, max_positions
+
+
+def load_classifier(name: str) -> PreTrainedModel:
+    """Load a fine-tuned classifier.
+
+    Args:
+        name: folder or name.
+
+    Returns:
+        The model in eval mode, in float32.
+
+    Raises:
+        ValueError: not found, family not supported, or a base model whose head would be new.
+    """
+    model, missing = _load(name)
+    if missing:
+        raise ValueError(
+            f"{name}: this is a base model, its classification head is missing ({', '.join(missing[:2])}): give it as "
+            "teacher.base to have it fine-tuned first, or give a fine-tuned classifier as teacher.path."
+        )
+    return model
+
+
+def load_base(name: str, *, names: Sequence[str] | None, seed: int = 1) -> PreTrainedModel:
+    """Load a pre-trained model with a new head.
+
+    Args:
+        name: folder or name.
+        names: class names in the order of their ids; None makes a head with one score (regression).
+        seed: of the new head.
+
+    Returns:
+        The model in eval mode, in float32.
+
+    Raises:
+        ValueError: not found, or family not supported.
+    """
+    if names is None:
+        labels: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
+    else:
+        id2label = dict(enumerate(names))
+        labels = {
+            "num_labels": len(names),
+            "id2label": id2label,
+            "label2id": {label: index for index, label in id2label.items()},
+            "problem_type": "single_label_classification",
+        }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _load(name, ignore_mismatched_sizes=True, **labels)[0]
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer that belongs to a model.
+
+    Args:
+        name: folder or name of the model.
+
+    Returns:
+        The tokenizer; it pads on the right.
+
+    Raises:
+        ValueError: not found.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, padding_side="right", trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
+        raise ValueError(f"{name}: no tokenizer could be loaded ({_reason(error)}).") from None
+    if tokenizer.pad_token_id is None:
+        raise ValueError(f"{name}: the tokenizer has no padding token.")
+    return tokenizer
+
+
+def longest_input(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, wanted: int | None) -> int:
+    """Tokens that an example may have.
+
+    Args:
+        tokenizer: knows its own limit.
+        model: has a table of positions.
+        wanted: limit given by the user, or None.
+
+    Returns:
+        The smallest of the three.
+
+    Raises:
+        ValueError: the user wants more than the model has positions for.
+    """
+    limit = min(max_positions(model.config), tokenizer.model_max_length)
+    if wanted is not None and wanted > limit:
+        raise ValueError(f"data.max_length: {wanted} tokens were asked for, but the model allows {limit}.")
+    return wanted or limit
+
+
+def _load(name: str, **options: Any) -> tuple[PreTrainedModel, list[str]]:
+    if Path(name).exists() and not (Path(name) / "config.json").is_file():
+        raise ValueError(f"{name}: expected a model folder with a config.json.")
+    try:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
+        raise ValueError(f"{name}: no model found there ({_reason(error)}).") from None
+    family_of(config)
+    try:
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            name, output_loading_info=True, use_safetensors=True, trust_remote_code=False, dtype="float32", **options
+        )
+    except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
+        raise ValueError(f"{name}: the model cannot be loaded ({_reason(error)}).") from None
+    if model.config.problem_type == "multi_label_classification":
+        raise ValueError(f"{name}: multi-label classifiers are not supported, only single-label and regression.")
+    return model.eval(), sorted(info["missing_keys"])
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")

@@ -1,0 +1,317 @@
+"""The whole job. Read this first.
+
+    recipe -> assemble: data, teacher, layer map, stages, all checked before anything is written
+           -> the teacher, fine-tuned first if the recipe gives only its base
+           -> the student, started from the teacher's (or other) layers
+           -> one DistillationTrainer per stage
+           -> the student, saved, and evaluated as a stranger would load it
+           -> run.json, predictions.parquet, model card
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from torch.utils.tensorboard import SummaryWriter
+from transformers import PreTrainedModel, set_seed
+from transformers.integrations import TensorBoardCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from innerdistill.config import Recipe, ScheduleRecipe, load_recipe
+from innerdistill.data.batches import Collator
+from innerdistill.distillation.arguments import training_arguments
+from innerdistill.distillation.losses import LOSSES, Loss
+from innerdistill.distillation.progress import StageProgress
+from innerdistill.distillation.schedules import Stage
+from innerdistill.distillation.trainer import DistillationTrainer, StageRecord
+from innerdistill.evaluation.attention_example import attention_example
+from innerdistill.evaluation.evaluate import compare, headline
+from innerdistill.evaluation.fidelity import layer_distances
+from innerdistill.evaluation.metrics import task_scores
+from innerdistill.evaluation.predicting import predict_logits
+from innerdistill.job import Job, assemble
+from innerdistill.models.fingerprint import weights_fingerprint
+from innerdistill.models.internals import probe
+from innerdistill.models.loading import load_classifier
+from innerdistill.results.card import model_card
+from innerdistill.results.run_folder import (
+    environment, open_run_folder, save_model, whole_file, write_json, write_predictions,
+)  # fmt: skip
+from innerdistill.results.speed import measure_speed
+
+logger = logging.getLogger(__name__)
+
+
+def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[str, Loss] | None = None) -> Path:
+    """Distil a student as a recipe says.
+
+    Args:
+        recipe: a Recipe, a mapping, or the path of a YAML file.
+        losses: further losses by name, from outside the package; their weights are in `recipe.losses`.
+
+    Returns:
+        The run folder; `model/` in it loads with transformers alone.
+
+    Raises:
+        ValueError: anything in the recipe, data or models that does not fit; nothing has been written then.
+    """
+    job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), losses=losses)
+    folder = open_run_folder(job.recipe)
+    if job.recipe.teacher.base is not None:
+        job = replace(job, teacher=fine_tuned_teacher(job))
+    student = job.fresh_student()
+    before = _distances(job, student)
+    records = _train(job, student, folder, teacher=job.teacher, stages=job.stages)
+    record = _finish(job, student, folder, teacher=job.teacher, stages=records)
+    record["distances"] = {"before": before, "after": _distances(job, student)}
+    write_json(folder / "attention_example.json", _attention_example(job, student))
+    write_json(folder / "run.json", record)
+    if job.recipe.baseline:
+        distill(_baseline_recipe(job.recipe, folder, steps=sum(stage.steps for stage in records)))
+    return folder
+
+
+def finetune(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
+    """Fine-tune the recipe's `teacher.base` on gold labels, with all its layers: E1.0.
+
+    Args:
+        recipe: a Recipe, a mapping, or the path of a YAML file.
+
+    Returns:
+        The run folder; its `model/` can be given as `teacher.path`.
+
+    Raises:
+        ValueError: anything in the recipe, data or model that does not fit; nothing has been written then.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    if recipe.teacher.base is None:
+        raise ValueError("teacher.base: name the pre-trained model to fine-tune.")
+    return _finetune(assemble(recipe))
+
+
+def fine_tuned_teacher(job: Job) -> PreTrainedModel:
+    """The teacher of a job that gives only its base: fine-tuned once, then kept by fingerprint.
+
+    The fingerprint covers the base model's weights, the data, and everything that fine-tuning depends on.
+
+    Args:
+        job: its recipe has `teacher.base`.
+
+    Returns:
+        The teacher; `name_or_path` is its folder.
+    """
+    recipe = job.recipe
+    own = (recipe.teacher.epochs, recipe.teacher.seed, recipe.trainer, recipe.teacher.trainer)
+    options = (recipe.group_by_length, recipe.pad_to_max_length, recipe.checkpoint, job.max_length)
+    content = (weights_fingerprint(job.teacher), job.data.fingerprint(), own, options)
+    key = hashlib.sha256(repr(content).encode()).hexdigest()[:12]
+    folder = Path(recipe.teacher.folder) / f"{recipe.data.task or 'custom'}-{key}"
+    if not (folder / "run.json").is_file():
+        logger.info("fine-tuning the teacher into %s", folder)
+        _finetune(replace(job, recipe=recipe.model_copy(update={"output": str(folder), "overwrite": True})))
+    teacher = load_classifier(str(folder / "model"))
+    probe(teacher)
+    return teacher
+
+
+def evaluate(recipe: Recipe | Mapping[str, Any] | str | Path, *, model: str | Path | None = None) -> dict[str, Any]:
+    """Score a model beside its teacher on a recipe's evaluation splits.
+
+    Args:
+        recipe: a Recipe, a mapping, or the path of a YAML file.
+        model: folder of the model; None means the `model/` of the recipe's output folder.
+
+    Returns:
+        `scores` by split and model, `agreement` by split.
+
+    Raises:
+        ValueError: anything that does not fit.
+    """
+    job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
+    student = load_classifier(str(model or Path(job.recipe.output) / "model"))
+    if job.recipe.teacher.base is not None:
+        job = replace(job, teacher=fine_tuned_teacher(job))
+    return compare(student, job.teacher, job.splits, job.collate, metric=job.metric, names=job.names)[0]
+
+
+def distill_models(
+    teacher: PreTrainedModel | None,
+    student: PreTrainedModel,
+    *,
+    stages: Sequence[Stage],
+    train: Dataset,
+    collate: Collator,
+    folder: str | Path,
+    selection: Dataset | None = None,
+    metric: str = "accuracy",
+    names: Sequence[str] | None = None,
+    trainer: Mapping[str, Any] | None = None,
+    internal_trainer: Mapping[str, Any] | None = None,
+    losses: Mapping[str, Loss] = LOSSES,
+    temperature: float = 1.0,
+    group_by_length: bool = True,
+    best: bool = False,
+    seed: int = 1,
+) -> list[StageRecord]:
+    """Run the stages on models that are already there; what a notebook uses.
+
+    Args:
+        teacher: a classifier of a supported family; None if no loss reads it.
+        student: trained in place.
+        stages: from `make_stages`, or made by hand.
+        train: a tokenised split.
+        collate: examples -> padded batch.
+        folder: for TensorBoard files and, with `best`, checkpoints.
+        selection: split that is scored after every epoch.
+        metric: primary metric.
+        names: class names by id; None for a regression.
+        trainer: keys of TrainingArguments.
+        internal_trainer: the same, for internal stages only.
+        losses: the losses by name.
+        temperature: of the soft labels.
+        group_by_length: whether batches hold examples of similar length.
+        best: keep the checkpoint that scores best on selection, in stages of classification.
+        seed: of dropout and the order of the examples.
+
+    Returns:
+        What happened in every stage.
+
+    Raises:
+        ValueError: a family that is not supported, a loss that becomes NaN.
+    """
+    for model in (teacher, student):
+        if model is not None:
+            probe(model)
+
+    def score(model: PreTrainedModel, dataset: Dataset) -> dict[str, float]:
+        labels = dataset.with_format("numpy")["labels"][:]
+        return headline(task_scores(labels, predict_logits(model, dataset, collate), metric=metric, names=names))
+
+    records: list[StageRecord] = []
+    for number, stage in enumerate(stages, start=1):
+        options = {**(trainer or {}), **((internal_trainer or {}) if stage.is_internal else {})}
+        keep_best = best and selection is not None and not stage.is_internal
+        arguments = training_arguments(
+            Path(folder) / "checkpoints",
+            stage,
+            options,
+            seed=seed + number,
+            evaluate=selection is not None,
+            best_by=metric if keep_best else None,
+        )
+        set_seed(seed + number)
+        with SummaryWriter(str(Path(folder) / "tensorboard" / f"{number:02d} {stage.name}")) as writer:
+            stage_trainer = DistillationTrainer(
+                student,
+                arguments,
+                stage=stage,
+                train=train,
+                data_collator=collate,
+                teacher=teacher,
+                losses=losses,
+                temperature=temperature,
+                is_regression=names is None,
+                selection=selection,
+                score=score,
+                data_seed=seed,
+                first_epoch=sum(len(record.epochs) for record in records),
+                group_by_length=group_by_length,
+                callbacks=[
+                    TensorBoardCallback(writer),
+                    StageProgress(f"{stage.name} ({number}/{len(stages)})", metric=metric),
+                ],
+            )
+            stage_trainer.remove_callback(ProgressCallback)
+            stage_trainer.remove_callback(PrinterCallback)
+            stage_trainer.train()
+        records.append(stage_trainer.record)
+    return records
+
+
+def _finetune(job: Job) -> Path:
+    recipe = job.recipe
+    options = {"trainer": {**recipe.trainer, **recipe.teacher.trainer}, "seed": recipe.teacher.seed}
+    job = replace(job, recipe=recipe.model_copy(update=options))
+    folder = open_run_folder(job.recipe)
+    stage = Stage("fine-tuning", {"gold_labels": 1.0}, pairs={}, epochs=recipe.teacher.epochs)
+    records = _train(job, job.teacher, folder, teacher=None, stages=[stage])
+    write_json(folder / "run.json", _finish(job, job.teacher, folder, teacher=None, stages=records))
+    return folder
+
+
+def _train(
+    job: Job, student: PreTrainedModel, folder: Path, *, teacher: PreTrainedModel | None, stages: Sequence[Stage]
+) -> list[StageRecord]:
+    recipe = job.recipe
+    return distill_models(
+        teacher,
+        student,
+        stages=stages,
+        train=job.splits["train"],
+        selection=job.splits["selection"],
+        collate=job.collate,
+        folder=folder,
+        metric=job.metric,
+        names=job.names,
+        trainer=recipe.trainer,
+        internal_trainer=recipe.internal_trainer,
+        losses=job.losses,
+        temperature=recipe.temperature,
+        group_by_length=recipe.group_by_length,
+        best=recipe.checkpoint == "best",
+        seed=recipe.seed,
+    )
+
+
+def _finish(
+    job: Job,
+    student: PreTrainedModel,
+    folder: Path,
+    *,
+    teacher: PreTrainedModel | None,
+    stages: Sequence[StageRecord],
+) -> dict[str, Any]:
+    """Save the model, evaluate the saved files by transformers alone, and write predictions and card."""
+    save_model(folder / "model", student, job.tokenizer)
+    saved = load_classifier(str(folder / "model")).to(student.device)
+    found, predictions = compare(saved, teacher, job.splits, job.collate, metric=job.metric, names=job.names)
+    write_predictions(folder / "predictions.parquet", predictions)
+    models = {"student": saved} if teacher is None else {"teacher": teacher, "student": saved}
+    record = {
+        "recipe": job.recipe.model_dump(mode="json"),
+        **environment(),
+        "data": job.describe_data(),
+        "teacher": None if teacher is None else job.describe_teacher(),
+        "student": {"layers": student.config.num_hidden_layers},
+        "layer_map": {} if teacher is None else {str(k): m for k, m in job.pairs.items()},
+        "stages": [asdict(stage) for stage in stages],
+        **found,
+        "speed": measure_speed(models, length=job.typical_length()),
+        "warnings": job.warnings(found),
+    }
+    with whole_file(folder / "model" / "README.md") as path:
+        path.write_text(model_card(record), encoding="utf-8")
+    return record
+
+
+def _distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:
+    return layer_distances(job.teacher, student, job.splits["validation"], job.collate, pairs=job.pairs)
+
+
+def _attention_example(job: Job, student: PreTrainedModel) -> dict[str, Any]:
+    return attention_example(
+        job.teacher, student, job.splits["validation"], job.collate, job.tokenizer, pairs=job.pairs
+    )
+
+
+def _baseline_recipe(recipe: Recipe, folder: Path, *, steps: int) -> Recipe:
+    # The same student, start and number of steps, but gold labels only.
+    schedule = ScheduleRecipe(name="finetune", total_steps=max(2, steps))
+    return recipe.model_copy(update={"schedule": schedule, "output": str(folder / "baseline"), "baseline": False})

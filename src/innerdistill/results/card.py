@@ -1,0 +1,71 @@
+"""The model card: README.md of a result, with the scores that were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from innerdistill.evaluation.evaluate import headline
+
+TEMPLATES = Path(__file__).parent / "templates"
+NOT_A_METRIC = ("standard_error",)
+
+
+def model_card(record: Mapping[str, Any]) -> str:
+    """Text of the model card.
+
+    Args:
+        record: content of run.json.
+
+    Returns:
+        Markdown with a metadata block.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=False,  # noqa: S701 - Markdown; cells are escaped by `cell`
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    scores = record["scores"]["validation"]
+    task = record["recipe"]["data"]["task"] or "text classification"
+    return environment.get_template("card.md.j2").render(
+        record=record,
+        title=cell(f"{Path(record['recipe']['output']).name}: {task}"),
+        split="the validation split",
+        student=scores["student"],
+        teacher=scores.get("teacher"),
+        agreement=record["agreement"].get("validation"),
+        metrics=[name for name in headline(scores["student"]) if name not in NOT_A_METRIC],
+        kept=kept,
+        cell=cell,
+    )
+
+
+def kept(student: float, teacher: float) -> str:
+    """Share of the teacher's score that the student keeps.
+
+    Args:
+        student: score.
+        teacher: score.
+
+    Returns:
+        Such as `97.3 %`; a dash where the teacher's score is not positive.
+    """
+    return f"{100 * student / teacher:.1f} %" if teacher > 0 else "–"
+
+
+def cell(text: str) -> str:
+    """Text of a data set or file name, safe inside a Markdown table.
+
+    Args:
+        text: any text.
+
+    Returns:
+        One line without markup of its own.
+    """
+    for character in "\\`*_[]<>|#&":
+        text = text.replace(character, f"&#{ord(character)};")
+    return " ".join(text.split())
