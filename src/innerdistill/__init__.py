@@ -1,38 +1,44 @@
 """Knowledge distillation from internal representations (Aguilar et al., AAAI 2020)."""
 
-from innerdistill.config import Recipe, load_recipe
-from innerdistill.data.loading import load_task
-from innerdistill.data.tasks import TASKS
-from innerdistill.distillation.losses import LOSSES, Loss
-from innerdistill.distillation.schedules import SCHEDULES, SchedulePlan, Stage, make_stages
-from innerdistill.distillation.trainer import DistillationTrainer
-from innerdistill.models.families import FAMILIES, prepare
-from innerdistill.models.internals import Internals, capture, probe
-from innerdistill.models.students import build_student
-from innerdistill.pipeline import distill, distill_models, evaluate, finetune
-from innerdistill.results.speed import measure_speed
+from __future__ import annotations
 
-__all__ = [
-    "FAMILIES",
-    "LOSSES",
-    "SCHEDULES",
-    "TASKS",
-    "DistillationTrainer",
-    "Internals",
-    "Loss",
-    "Recipe",
-    "SchedulePlan",
-    "Stage",
-    "build_student",
-    "capture",
-    "distill",
-    "distill_models",
-    "evaluate",
-    "finetune",
-    "load_recipe",
-    "load_task",
-    "make_stages",
-    "measure_speed",
-    "prepare",
-    "probe",
-]
+from importlib import import_module
+from typing import Any
+
+# Where each public name lives. Loaded on first use, so that the command line answers before torch is imported.
+_PUBLIC = {
+    "FAMILIES": "models.families",
+    "LOSSES": "distillation.losses",
+    "SCHEDULES": "distillation.schedules",
+    "TASKS": "data.tasks",
+    "DistillationTrainer": "distillation.trainer",
+    "Internals": "models.internals",
+    "Loss": "distillation.losses",
+    "Recipe": "config",
+    "SchedulePlan": "distillation.schedules",
+    "Stage": "distillation.schedules",
+    "build_student": "models.students",
+    "capture": "models.internals",
+    "distill": "pipeline",
+    "distill_models": "pipeline",
+    "evaluate": "pipeline",
+    "finetune": "pipeline",
+    "load_recipe": "config",
+    "load_task": "data.loading",
+    "make_stages": "distillation.schedules",
+    "measure_speed": "results.speed",
+    "prepare": "models.families",
+    "probe": "models.internals",
+    "write_report": "results.report",
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'innerdistill' has no attribute {name!r}")
+    return getattr(import_module(f"innerdistill.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -19,6 +19,11 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Columns = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 # A label written `0` in YAML is the label "0" of a CSV file.
 Labels = Annotated[tuple[str, ...], BeforeValidator(lambda value: [str(label) for label in value])]
+DEFAULT_LOSSES = {"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0, "gold_labels": 0.0}
+# A weight that is not mentioned keeps its default, so that `losses.gold_labels=1` adds gold labels to the rest.
+Losses = Annotated[
+    dict[str, Weight], BeforeValidator(lambda value: {**DEFAULT_LOSSES, **value} if isinstance(value, dict) else value)
+]
 LayerChoice = Literal["uniform", "first", "last"] | tuple[int, ...]
 
 
@@ -83,9 +88,7 @@ class Recipe(_Section):
     teacher: TeacherRecipe = TeacherRecipe()
     student: StudentRecipe = StudentRecipe()
     layer_map: LayerChoice | dict[int, int] = Field("uniform", description="teacher layer of each student layer")
-    losses: dict[str, Weight] = Field(
-        default_factory=lambda: {"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0, "gold_labels": 0.0}
-    )
+    losses: Losses = Field(default_factory=lambda: dict(DEFAULT_LOSSES), description="weight of each loss; 0 is off")
     temperature: float = Field(1.0, gt=0, le=100)
     schedule: ScheduleRecipe = ScheduleRecipe()
     trainer: dict[str, Any] = Field(default_factory=dict, description="TrainingArguments, by their own names")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from innerdistill.config import Recipe, nearest
 from innerdistill.data.batches import Collator, collator
 from innerdistill.data.labels import match_labels
 from innerdistill.data.loading import TaskData, load_task, tokenise
-from innerdistill.distillation.arguments import check_arguments
+from innerdistill.distillation.arguments import check_arguments, training_arguments
 from innerdistill.distillation.losses import LOSSES, Loss
 from innerdistill.distillation.schedules import SchedulePlan, Stage, make_stages
 from innerdistill.models.families import encoder_layers
@@ -157,6 +158,8 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     pairs = choose_layers(recipe.layer_map, num_layers, architecture.num_layers, key="layer_map")
     _check_source(recipe, teacher, names, num_layers, architecture)
     stages = make_stages(_schedule_plan(recipe, pairs, known))
+    for stage in stages:
+        training_arguments(Path(recipe.output), stage, {**recipe.trainer, **recipe.internal_trainer}, seed=recipe.seed)
     max_length = longest_input(tokenizer, teacher, recipe.data.max_length)
     splits, truncated = {}, {}
     for split, table in data.splits.items():

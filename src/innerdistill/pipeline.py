@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from datasets import Dataset
 from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedModel, set_seed
 from transformers.integrations import TensorBoardCallback
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_callback import PrinterCallback
 
 from innerdistill.config import Recipe, ScheduleRecipe, load_recipe
 from innerdistill.data.batches import Collator
@@ -71,7 +71,7 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
     records = _train(job, student, folder, teacher=job.teacher, stages=job.stages)
     record = _finish(job, student, folder, teacher=job.teacher, stages=records)
     record["distances"] = {"before": before, "after": _distances(job, student)}
-    write_json(folder / "attention_example.json", _attention_example(job, student))
+    write_json(folder / "attention_example.json", _attention_example(job, student), indent=None)
     write_json(folder / "run.json", record)
     if job.recipe.baseline:
         distill(_baseline_recipe(job.recipe, folder, steps=sum(stage.steps for stage in records)))
@@ -228,10 +228,10 @@ def distill_models(
                     StageProgress(f"{stage.name} ({number}/{len(stages)})", metric=metric),
                 ],
             )
-            stage_trainer.remove_callback(ProgressCallback)
             stage_trainer.remove_callback(PrinterCallback)
             stage_trainer.train()
         records.append(stage_trainer.record)
+    shutil.rmtree(Path(folder) / "checkpoints", ignore_errors=True)
     return records
 
 

@@ -38,16 +38,32 @@ def read_file(path: str | Path, task: Task, *, split: str, labelled: bool | None
     Raises:
         ValueError: missing or damaged file, missing column, missing text or label; names the file and the row.
     """
-    path = Path(path)
+    table = read_table(Path(path), task, split=split)
+    return plain_columns(table, task, where=str(path), labelled=labelled)
+
+
+def read_table(path: Path, task: Task, *, split: str) -> pa.Table:
+    """Read a file with all its columns.
+
+    Args:
+        path: CSV, TSV, JSON lines or Parquet.
+        task: its text and label columns are read as text; names the columns of files without a header line.
+        split: used for that.
+
+    Returns:
+        The file's own columns.
+
+    Raises:
+        ValueError: missing or damaged file, unknown format.
+    """
     if not path.is_file():
         raise ValueError(f"{path}: no such file (the {split} split).")
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path}: unknown format {path.suffix!r}; expected one of {', '.join(SUFFIXES)}.")
     try:
-        table = _read_table(path, task, split)
+        return _parse(path, task, split)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise ValueError(f"{path}: {str(error).strip().splitlines()[0].rstrip('.')}.") from None
-    return _plain(table, task, where=str(path), labelled=labelled)
 
 
 def read_dataset(name: str, subset: str | None) -> DatasetDict:
@@ -99,29 +115,24 @@ def read_split(splits: DatasetDict, split: str, task: Task, *, labelled: bool | 
         # -1 is how `datasets` marks the hidden labels of test splits.
         columns[task.label] = [None if value in (None, -1) else feature.int2str(value) for value in columns[task.label]]
     table = pa.table({name: pa.array(list(values)) for name, values in columns.items()})
-    return _plain(table, task, where=f"split {split!r}", labelled=labelled)
+    return plain_columns(table, task, where=f"split {split!r}", labelled=labelled)
 
 
-def _read_table(path: Path, task: Task, split: str) -> pa.Table:
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        return pa.parquet.read_table(path)
-    if suffix in (".jsonl", ".ndjson", ".json"):
-        return pa.json.read_json(path, parse_options=pa.json.ParseOptions(newlines_in_values=False))
-    tabs = suffix == ".tsv"
-    return pa.csv.read_csv(
-        path,
-        read_options=pa.csv.ReadOptions(column_names=dict(task.names).get(split)),
-        parse_options=pa.csv.ParseOptions(
-            delimiter="\t" if tabs else ",", quote_char=False if tabs else '"', newlines_in_values=not tabs
-        ),
-        convert_options=pa.csv.ConvertOptions(
-            column_types={name: pa.string() for name in (*task.text, task.label)}, strings_can_be_null=False
-        ),
-    )
+def plain_columns(table: pa.Table, task: Task, *, where: str, labelled: bool | None) -> pa.Table:
+    """Bring the columns that a task names into the package's own form, checked.
 
+    Args:
+        table: with the columns of the task, and others.
+        task: names the columns.
+        where: source of the table, for messages.
+        labelled: as in `read_file`.
 
-def _plain(table: pa.Table, task: Task, *, where: str, labelled: bool | None) -> pa.Table:
+    Returns:
+        As `read_file`.
+
+    Raises:
+        ValueError: missing column, missing text or label; names the source and the row.
+    """
     names = table.column_names
     wanted = [*task.text, *([task.label] if labelled else [])]
     for name in wanted:
@@ -144,6 +155,26 @@ def _plain(table: pa.Table, task: Task, *, where: str, labelled: bool | None) ->
         )
     plain["label"] = pa.array(labels, pa.string())
     return pa.table(plain)
+
+
+def _parse(path: Path, task: Task, split: str) -> pa.Table:
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return pa.parquet.read_table(path)
+    if suffix in (".jsonl", ".ndjson", ".json"):
+        return pa.json.read_json(path, parse_options=pa.json.ParseOptions(newlines_in_values=False))
+    tabs = suffix == ".tsv"
+    return pa.csv.read_csv(
+        path,
+        # One thread: only then does Arrow's message name the row.
+        read_options=pa.csv.ReadOptions(use_threads=False, column_names=dict(task.names).get(split)),
+        parse_options=pa.csv.ParseOptions(
+            delimiter="\t" if tabs else ",", quote_char=False if tabs else '"', newlines_in_values=not tabs
+        ),
+        convert_options=pa.csv.ConvertOptions(
+            column_types={name: pa.string() for name in (*task.text, task.label)}, strings_can_be_null=False
+        ),
+    )
 
 
 def _texts(column: pa.ChunkedArray, *, where: str, name: str) -> pa.ChunkedArray:

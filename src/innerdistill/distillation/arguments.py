@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 
 from innerdistill.config import nearest
@@ -19,6 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "warmup_steps": 0.1,  # below 1: a share of the stage
     "weight_decay": 0.01,
     "logging_steps": 20,
+    "dataloader_pin_memory": torch.accelerator.is_available(),
 }
 # Keys that follow from other parts of the recipe, and where to set them.
 OWNED = {
@@ -33,6 +35,7 @@ OWNED = {
     "metric_for_best_model": "data.metric",
     "train_sampling_strategy": "group_by_length",
     "remove_unused_columns": "nothing (it is always off)",
+    "disable_tqdm": "nothing (progress bars are shown in a terminal)",
     "report_to": "nothing (TensorBoard files are always written)",
 }
 
@@ -99,6 +102,7 @@ def training_arguments(
         "remove_unused_columns": False,
         "report_to": "none",
         "logging_nan_inf_filter": False,
+        "disable_tqdm": True,  # StageProgress shows the bar
     }
     try:
         return TrainingArguments(**{**DEFAULTS, **options, **owned, **length, **checkpoints})

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from innerdistill.data.labels import UNLABELLED
+from innerdistill.models.attention import at_least_float32
 from innerdistill.models.internals import KINDS, Internals, LayerInternals
 
 
@@ -101,7 +102,7 @@ def cls_cosine(teacher_cls: Tensor, student_cls: Tensor) -> Tensor:
     >>> cls_cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0]]))  # 1 - 3/5
     tensor([0.4000])
     """
-    return 1 - F.cosine_similarity(teacher_cls.float(), student_cls.float(), dim=-1)
+    return 1 - F.cosine_similarity(at_least_float32(teacher_cls), at_least_float32(student_cls), dim=-1)
 
 
 def soft_labels(teacher_logits: Tensor, student_logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -123,8 +124,8 @@ def soft_labels(teacher_logits: Tensor, student_logits: Tensor, temperature: flo
     >>> soft_labels(teacher, student)  # ln(4/3) / 2
     tensor([0.1438])
     """
-    teacher_log_probs = (teacher_logits.float() / temperature).log_softmax(-1)
-    student_log_probs = (student_logits.float() / temperature).log_softmax(-1)
+    teacher_log_probs = (at_least_float32(teacher_logits) / temperature).log_softmax(-1)
+    student_log_probs = (at_least_float32(student_logits) / temperature).log_softmax(-1)
     return temperature**2 * (teacher_log_probs.exp() * (teacher_log_probs - student_log_probs)).sum(-1)
 
 
@@ -141,7 +142,7 @@ def soft_scores(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
     >>> soft_scores(torch.tensor([[3.0]]), torch.tensor([[1.0]]))
     tensor([4.])
     """
-    return (teacher_logits.float() - student_logits.float()).square().mean(-1)
+    return (at_least_float32(teacher_logits) - at_least_float32(student_logits)).square().mean(-1)
 
 
 def gold_labels(student_logits: Tensor, labels: Tensor) -> Tensor:
@@ -159,8 +160,8 @@ def gold_labels(student_logits: Tensor, labels: Tensor) -> Tensor:
     """
     if labels.is_floating_point():
         known = ~labels.isnan()
-        return torch.where(known, student_logits.float()[:, 0] - labels.nan_to_num(), 0).square()
-    return F.cross_entropy(student_logits.float(), labels, ignore_index=UNLABELLED, reduction="none")
+        return torch.where(known, at_least_float32(student_logits)[:, 0] - labels.nan_to_num(), 0).square()
+    return F.cross_entropy(at_least_float32(student_logits), labels, ignore_index=UNLABELLED, reduction="none")
 
 
 def _attention_kl(teacher: LayerInternals, student: LayerInternals, inputs: LossInputs) -> Tensor:

@@ -85,7 +85,7 @@ def all_layers(plan: SchedulePlan) -> list[Stage]:
     Returns:
         Two stages.
     """
-    return [_internal(plan, "all layers", plan.pairs, share=1.0), _last(plan)]
+    return [_internal(plan, "all layers", plan.pairs, layers=len(plan.pairs)), _last(plan)]
 
 
 def pid(plan: SchedulePlan) -> list[Stage]:
@@ -97,11 +97,7 @@ def pid(plan: SchedulePlan) -> list[Stage]:
     Returns:
         One stage per layer and one for classification.
     """
-    share = 1 / max(1, len(plan.pairs))
-    return [
-        *(_internal(plan, f"layer {k}", {k: m}, share=share) for k, m in plan.pairs.items()),
-        _last(plan),
-    ]
+    return [*(_internal(plan, f"layer {k}", {k: m}) for k, m in plan.pairs.items()), _last(plan)]
 
 
 def sid(plan: SchedulePlan) -> list[Stage]:
@@ -113,13 +109,9 @@ def sid(plan: SchedulePlan) -> list[Stage]:
     Returns:
         One stage per layer and one for classification.
     """
-    share = 1 / max(1, len(plan.pairs))
     pairs = list(plan.pairs.items())
-    names = ["layer " + "+".join(str(k) for k, _ in pairs[: n + 1]) for n in range(len(pairs))]
-    return [
-        *(_internal(plan, name, dict(pairs[: n + 1]), share=share) for n, name in enumerate(names)),
-        _last(plan),
-    ]
+    stacks = [dict(pairs[:n]) for n in range(1, len(pairs) + 1)]
+    return [*(_internal(plan, f"layer {'+'.join(map(str, stack))}", stack) for stack in stacks), _last(plan)]
 
 
 def make_stages(plan: SchedulePlan) -> list[Stage]:
@@ -159,17 +151,16 @@ def make_stages(plan: SchedulePlan) -> list[Stage]:
     return SCHEDULES[recipe.name](plan)
 
 
-def _internal(plan: SchedulePlan, name: str, pairs: Mapping[int, int], *, share: float) -> Stage:
-    # `share` of the internal phase, so that all layers, PID and SID get the same number of epochs or steps in it.
+def _internal(plan: SchedulePlan, name: str, pairs: Mapping[int, int], *, layers: int = 1) -> Stage:
+    # As long as `layers` layers are worth, so that all layers, PID and SID spend the same on the internal phase.
     recipe = plan.recipe
     always = plan.classification if recipe.classification_always else {}
-    length = len(plan.pairs) * recipe.epochs_per_layer * share
     return Stage(
         name=name,
         losses={**plan.internal, **always},
         pairs=pairs,
-        epochs=None if recipe.total_steps else length,
-        steps=max(1, int(recipe.total_steps // 2 * share)) if recipe.total_steps else None,
+        epochs=None if recipe.total_steps else layers * recipe.epochs_per_layer,
+        steps=layers * _steps_per_layer(plan) if recipe.total_steps else None,
         threshold=recipe.threshold,
         is_internal=True,
     )
@@ -177,7 +168,13 @@ def _internal(plan: SchedulePlan, name: str, pairs: Mapping[int, int], *, share:
 
 def _last(plan: SchedulePlan) -> Stage:
     total = plan.recipe.total_steps
-    return _classification(plan, plan.classification, steps=total - total // 2 if total else None)
+    steps = max(1, total - len(plan.pairs) * _steps_per_layer(plan)) if total else None
+    return _classification(plan, plan.classification, steps=steps)
+
+
+def _steps_per_layer(plan: SchedulePlan) -> int:
+    # Protocol A: the layers share half of the steps equally; what does not divide goes to classification.
+    return max(1, (plan.recipe.total_steps or 0) // (2 * len(plan.pairs)))
 
 
 def _classification(plan: SchedulePlan, losses: Mapping[str, float], *, steps: int | None) -> Stage:

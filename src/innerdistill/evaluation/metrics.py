@@ -5,6 +5,7 @@ Shapes: N examples, C classes (1 for a regression). Rows without a label do not 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,8 +46,10 @@ def task_scores(
     predictions = logits[:, 0] if names is None else logits.argmax(1)
     measures = METRICS if names is not None else REGRESSION_METRICS
     found: dict[str, Any] = {"metric": metric, "rows": len(labels)}
-    found |= {name: float(measure(labels, predictions)) for name, measure in measures.items()}
-    found["standard_error"] = _bootstrap_error(labels, predictions, measures[metric])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of samples that hold one class only: their score is defined
+        found |= {name: float(measure(labels, predictions)) for name, measure in measures.items()}
+        found["standard_error"] = _bootstrap_error(labels, predictions, measures[metric])
     if names is None:
         return found
     most_frequent = np.full_like(predictions, np.bincount(labels).argmax())

@@ -47,8 +47,7 @@ class Attention:
         Returns:
             log softmax(scaling * query key^T + mask); the exponential is exactly 0 for masked keys. (B, H, L, L)
         """
-        scores = torch.matmul(self.query, self.key.transpose(-1, -2)) * self.scaling
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        scores = at_least_float32(torch.matmul(self.query, self.key.transpose(-1, -2)) * self.scaling)
         if self.mask is None:
             return scores.log_softmax(dim=-1)
         if self.mask.dtype == torch.bool:
@@ -61,6 +60,18 @@ class Attention:
     def probabilities(self) -> Tensor:
         """The distribution over keys; every row sums to 1. (B, H, L, L)"""
         return self.log_probabilities().exp()
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """16-bit values as float32, in which every softmax and loss here is computed; others as they are.
+
+    Args:
+        tensor: any shape.
+
+    Returns:
+        The same shape.
+    """
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 _recorders: ContextVar[Mapping[nn.Module, Callable[[Attention], None]]] = ContextVar("recorders", default={})

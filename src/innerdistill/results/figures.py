@@ -1,0 +1,174 @@
+"""Figures of the report as SVG texts that take the page's colours, light or dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+INK = "#010203"  # stands for the page's text colour, replaced by currentColor
+TEACHER, STUDENT, BASELINE = "#8a63d2", "#0a9396", "#ca6702"
+SVG_TAG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" viewBox="{}">'
+)
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "innerdistill",  # the same run gives the same file
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.parse_math": False,  # tokens may hold dollar signs
+}
+
+
+def learning_curve(
+    stages: Sequence[Mapping[str, Any]],
+    *,
+    metric: str,
+    teacher: float | None = None,
+    baseline: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Score on selection and losses per epoch over the steps of the run, with the stages marked.
+
+    Args:
+        stages: `stages` of run.json.
+        metric: primary metric.
+        teacher: its score on selection, drawn as a line.
+        baseline: `stages` of the plainly fine-tuned student's run.
+
+    Returns:
+        SVG.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 5.2), layout="constrained")
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.1, 1])
+        start = 0
+        curves: dict[str, tuple[list[float], list[float]]] = {}
+        for number, stage in enumerate(stages):
+            end = start + stage["steps"]
+            for axes in (top, bottom):
+                axes.axvspan(start, end, color=INK, alpha=0.07 if number % 2 else 0.02, linewidth=0)
+            top.text((start + end) / 2, 1.02, stage["stage"]["name"], transform=top.get_xaxis_transform(),
+                     ha="center", va="bottom", fontsize=9)  # fmt: skip
+            for epoch in stage["epochs"]:
+                for name, value in epoch["losses"].items():
+                    if name != "loss":
+                        xs, ys = curves.setdefault(name, ([], []))
+                        xs.append(start + epoch["steps"])
+                        ys.append(value)
+            start = end
+        if teacher is not None:
+            top.axhline(teacher, color=TEACHER, linestyle=":", label="teacher")
+        _scores(top, stages, metric, color=STUDENT, marker="o", label="distilled student")
+        if baseline:
+            _scores(top, baseline, metric, color=BASELINE, marker="s", label="plainly fine-tuned student")
+        top.set_ylabel(f"{metric} on selection")
+        top.legend(frameon=False, fontsize=9, loc="lower right")
+        colours = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, max(1, len(curves))))
+        for (name, (xs, ys)), colour in zip(sorted(curves.items()), colours, strict=True):
+            bottom.plot(xs, ys, marker=".", color=colour, label=_loss_label(name))
+        bottom.set_yscale("log")
+        bottom.yaxis.set_major_formatter("{x:g}")
+        bottom.yaxis.set_minor_formatter("")
+        bottom.set_ylabel("training loss, mean per epoch")
+        bottom.set_xlabel("optimiser steps")
+        bottom.legend(frameon=False, fontsize=8, ncols=2)
+        return _svg(figure)
+
+
+def attention_maps(example: Mapping[str, Any], students: Mapping[str, Mapping[str, Any]]) -> str:
+    """Attention of teacher and students on one example, one head per mapped layer.
+
+    The head shown is the one whose divergence is the median over the heads of the first student: neither the best nor
+    the worst. The number is that head's KL divergence from the teacher (nats per row), in brackets the mean over heads.
+
+    Args:
+        example: attention_example.json of the run.
+        students: title -> `layers` of the same file, of each student to show.
+
+    Returns:
+        SVG.
+    """
+    tokens, layers = example["tokens"], list(example["layers"])
+    first = next(iter(students.values()))
+    columns = 1 + len(students)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.3 * columns, 2.7 * len(layers)), layout="constrained")
+        grid = figure.subplots(len(layers), columns, squeeze=False)
+        for row, layer in enumerate(layers):
+            reference = np.array(example["layers"][layer]["teacher"])
+            divergences = head_divergences(reference, np.array(first[layer]["student"]))
+            head = int(np.argsort(divergences)[len(divergences) // 2])
+            m = example["layers"][layer]["teacher_layer"]
+            _map(grid[row][0], reference[head], tokens, f"teacher, layer {m}, head {head + 1}", TEACHER, labels=True)
+            for column, (title, found) in enumerate(students.items(), start=1):
+                maps = np.array(found[layer]["student"])
+                kl = head_divergences(reference, maps)
+                text = f"{title}, layer {layer}\nKL {kl[head]:.3f} (all heads {kl.mean():.3f})"
+                _map(grid[row][column], maps[head], tokens, text, STUDENT if column == 1 else BASELINE)
+        return _svg(figure)
+
+
+def head_divergences(teacher: np.ndarray, student: np.ndarray) -> np.ndarray:
+    """KL divergence of each head's map, from rounded probabilities; for captions only.
+
+    Args:
+        teacher: probabilities. (heads, tokens, tokens)
+        student: probabilities. (heads, tokens, tokens)
+
+    Returns:
+        Nats per row. (heads,)
+    """
+    floor = 5e-5  # half of the last digit that the file keeps
+    terms = np.where(teacher > 0, teacher * np.log(np.maximum(teacher, floor) / np.maximum(student, floor)), 0)
+    return terms.sum((1, 2)) / teacher.shape[1]
+
+
+def _scores(axes: Axes, stages: Sequence[Mapping[str, Any]], metric: str, **style: Any) -> None:
+    start, xs, ys = 0, [], []
+    for stage in stages:
+        for epoch in stage["epochs"]:
+            if "scores" in epoch:
+                xs.append(start + epoch["steps"])
+                ys.append(epoch["scores"][metric])
+        start += stage["steps"]
+    axes.plot(xs, ys, **style)
+
+
+def _map(axes: Axes, values: np.ndarray, tokens: Sequence[str], title: str, colour: str, labels: bool = False) -> None:
+    shades = LinearSegmentedColormap.from_list("shades", [(*matplotlib.colors.to_rgb(colour), a) for a in (0, 1)])
+    axes.imshow(values, cmap=shades, vmin=0, vmax=max(0.3, float(values.max())), interpolation="nearest")
+    axes.set_title(title, fontsize=9)
+    axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(tokens)), tokens if labels else [""] * len(tokens), fontsize=7)
+    axes.tick_params(length=0)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_alpha(0.3)
+
+
+def _loss_label(name: str) -> str:
+    kind, _, layer = name.partition("/")
+    return kind.replace("_", " ") + (f", layer {layer}" if layer else "")
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = text.replace(INK, "currentColor")
+    # The page decides the width, so only the proportions (viewBox) stay.
+    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', SVG_TAG.format(r"\1"), text, count=1, flags=re.DOTALL)

@@ -1,0 +1,154 @@
+"""Tiny real models, a real tokenizer and small data, made on the spot: no network, no mocks."""
+
+import csv
+import os
+import random
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
+
+from innerdistill.models.families import FAMILIES
+
+GOOD, BAD = [f"good{n}" for n in range(8)], [f"bad{n}" for n in range(8)]
+PLAIN = [f"word{n}" for n in range(24)]
+torch.set_num_threads(1)  # tiny tensors: a second thread would only wait for the first
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *PLAIN]
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    vocabulary = {token: index for index, token in enumerate(VOCABULARY)}
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=64,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+
+
+def tiny_model(family="bert", *, layers=4, num_labels=2, seed=0, dropout=0.1, **changes):
+    """A random model of a family, small enough for a test."""
+    options = {
+        "vocab_size": len(VOCABULARY), "hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4,
+        "intermediate_size": 64, "max_position_embeddings": 66, "num_labels": num_labels, "pad_token_id": 0,
+        "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "initializer_range": 0.2,
+    }  # fmt: skip
+    if family == "mobilebert":
+        options |= {"embedding_size": 32, "intra_bottleneck_size": 32, "true_hidden_size": 32}
+        options |= {"initializer_range": 0.05}  # no norm worth the name: activations would explode
+    if family == "modernbert":
+        options |= {"local_attention": 8, "global_attn_every_n_layers": 3, "bos_token_id": 2, "eos_token_id": 3}
+        options |= {"cls_token_id": 2, "sep_token_id": 3, "attention_dropout": dropout, "mlp_dropout": dropout}
+    if family == "eurobert":
+        options |= {"num_key_value_heads": 2, "bos_token_id": 2, "eos_token_id": 3, "mask_token_id": 4}
+        options |= {"attention_dropout": dropout}
+    if family == "distilbert":
+        options |= {"dim": 32, "n_layers": layers, "n_heads": 4, "hidden_dim": 64, "dropout": dropout}
+        options |= {"attention_dropout": dropout}
+        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
+            options.pop(name)
+    if FAMILIES.get(family) and FAMILIES[family].positions_used_by_padding:
+        options["pad_token_id"] = 1
+    torch.manual_seed(seed)
+    return AutoModelForSequenceClassification.from_config(AutoConfig.for_model(family, **{**options, **changes})).eval()
+
+
+@pytest.fixture
+def make_model():
+    return tiny_model
+
+
+def sentence(generator):
+    words = generator.choices(GOOD + BAD + PLAIN, k=generator.randint(3, 14))
+    score = sum(word in GOOD for word in words) - sum(word in BAD for word in words)
+    return " ".join(words), score
+
+
+@pytest.fixture(scope="session")
+def sentences():
+    """Texts with the number of good words less the number of bad ones."""
+    generator = random.Random(0)
+    return [sentence(generator) for _ in range(900)]
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory, sentences):
+    """train.csv and validation.csv (string labels), scores.csv and scores_validation.csv (regression)."""
+    folder = tmp_path_factory.mktemp("data")
+
+    def write(name, header, rows):
+        with (folder / name).open("w", newline="") as file:
+            csv.writer(file).writerows([header, *rows])
+
+    classes = [(text, "pos" if score > 0 else "neg") for text, score in sentences if score != 0]
+    write("train.csv", ("text", "label"), classes[:500])
+    write("validation.csv", ("text", "label"), classes[500:640])
+    scores = [(text, score / 2) for text, score in sentences]
+    write("scores.csv", ("text", "score"), scores[:600])
+    write("scores_validation.csv", ("text", "score"), scores[600:800])
+    write("unlabelled.csv", ("text",), [(text,) for text, _ in sentences[-100:]])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base_folder(tmp_path_factory, tokenizer):
+    """A `pre-trained` model: random weights, no head."""
+    folder = tmp_path_factory.mktemp("base")
+    tiny_model(layers=4, seed=3).base_model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+TRAINER = {"learning_rate": 2e-3, "per_device_train_batch_size": 16, "use_cpu": True}
+
+
+@pytest.fixture(scope="session")
+def recipe(data_folder, base_folder, tmp_path_factory):
+    """A recipe of a whole run as a mapping; the teacher is fine-tuned by the first test that needs it."""
+    teachers = tmp_path_factory.mktemp("teachers")
+
+    def make(output, **sections):
+        content = {
+            "data": {"train": f"{data_folder}/train.csv", "validation": f"{data_folder}/validation.csv", "text": "text"},
+            "teacher": {"base": str(base_folder), "epochs": 8, "folder": str(teachers)},
+            "schedule": {"epochs_per_layer": 1, "classification_epochs": 2},
+            "trainer": dict(TRAINER),
+            "output": str(output),
+        }
+        for name, value in sections.items():
+            merge = isinstance(value, dict) and isinstance(content.get(name), dict)
+            content[name] = {**content[name], **value} if merge else value
+        return content
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def teacher_folder(recipe, tmp_path_factory):
+    """A fine-tuned teacher with 4 layers, made by the package itself."""
+    from innerdistill import finetune
+
+    return finetune(recipe(tmp_path_factory.mktemp("teacher") / "run")) / "model"
+
+
+@pytest.fixture
+def batch():
+    """Inputs of two examples, the second one padded."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(5, len(VOCABULARY), (2, 10), generator=generator)
+    ids[:, 0], mask = 2, torch.ones(2, 10, dtype=torch.long)
+    ids[1, 6:], mask[1, 6:] = 0, 0
+    return {"input_ids": ids, "attention_mask": mask}

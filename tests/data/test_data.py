@@ -1,0 +1,191 @@
+"""Reading, labels, splits and batches."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from innerdistill.config import DataRecipe
+from innerdistill.data.batches import LengthGroupedSampler
+from innerdistill.data.labels import UNLABELLED, class_ids, match_labels
+from innerdistill.data.loading import load_task, tokenise
+from innerdistill.data.splits import stratified_part
+from innerdistill.data.tasks import TASKS, Task
+
+# One made row per GLUE layout, in the files' own columns. Quotes are bare, as in the real files.
+GLUE_ROWS = {
+    "cola": (None, ["gj04", "1", "", 'He said "no" to "me']),
+    "sst2": (["sentence", "label"], ['a "fine film', "1"]),
+    "mrpc": (["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"], ["1", "7", "8", 'A "b', "C d"]),
+    "qqp": (["id", "qid1", "qid2", "question1", "question2", "is_duplicate"], ["1", "2", "3", 'What "is', "Why", "0"]),
+    "stsb": (
+        ["index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2", "score"],
+        ["0", "main", "f", "2012", "1", "n", "n", "A plane", 'An "air plane', "4.750"],
+    ),
+    "mnli": (["index", "sentence1", "sentence2", "gold_label"], ["0", 'One "way', "Two", "neutral"]),
+    "qnli": (["index", "question", "sentence", "label"], ["0", "Who?", 'He "did', "entailment"]),
+    "rte": (["index", "sentence1", "sentence2", "label"], ["0", "It rains", 'It "is wet', "not_entailment"]),
+    "wnli": (["index", "sentence1", "sentence2", "label"], ["0", "It fell", 'The "cup fell', "1"]),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_glue_layout_is_read_with_quoting_off(name, tmp_path):
+    header, row = GLUE_ROWS[name]
+    position = list(TASKS[name].text)
+    lines = ["\t".join(header)] if header else []
+    for number in range(40):
+        cells = list(row)
+        text = (header or ["source", "label", "star", "sentence"]).index(position[0])
+        cells[text] += f" {number}"
+        if name == "qqp":
+            cells[4] += f" {number}"
+        lines.append("\t".join(cells))
+    half = len(lines) // 2
+    files = dict(TASKS[name].files)
+    head = lines[:1] if header else []
+    (tmp_path / files["train"]).write_text("\n".join(lines[:half]) + "\n")
+    (tmp_path / files["validation"]).write_text("\n".join(head + lines[half:]) + "\n")
+    data = load_task(DataRecipe(task=name, path=str(tmp_path)))
+    assert any('"' in text for column in ("text1", "text2") if column in data.splits["train"].column_names
+               for text in data.splits["train"][column].to_pylist())  # fmt: skip
+    assert len(data.task.text) == (2 if "text2" in data.splits["train"].column_names else 1)
+    assert data.splits["validation"].num_rows == len(lines) - half
+    assert (data.names is None) == (name == "stsb")
+
+
+def write(folder, name, rows):
+    table = pa.table({"text": [f"some text {n}" for n in range(rows)], "y": [("no", "yes")[n % 2] for n in range(rows)]})
+    pa.parquet.write_table(table, folder / f"{name}.parquet")
+    table.to_pandas().to_csv(folder / f"{name}.csv", index=False)
+    table.to_pandas().to_csv(folder / f"{name}.tsv", index=False, sep="\t")
+    table.to_pandas().to_json(folder / f"{name}.jsonl", orient="records", lines=True)
+
+
+def test_all_formats_say_the_same(tmp_path):
+    write(tmp_path, "train", 60)
+    found = [
+        load_task(DataRecipe(train=f"{tmp_path}/train.{ending}", text="text", label="y"))
+        for ending in ("csv", "tsv", "jsonl", "parquet")
+    ]
+    assert len({data.fingerprint() for data in found}) == 1
+    assert found[0].names == ("no", "yes")
+    assert set(found[0].splits) == {"train", "validation", "selection"}
+
+
+def test_csv_with_quotes_line_breaks_bom_and_crlf(tmp_path):
+    rows = "".join(f'"one, ""two""\nand {n}",{"ab"[n % 2]}\r\n' for n in range(30))
+    (tmp_path / "train.csv").write_bytes(("\ufefftext,label\r\n" + rows).encode())
+    data = load_task(DataRecipe(train=f"{tmp_path}/train.csv", text="text"))
+    assert sum(data.notes["rows"].values()) == 30
+    assert all(text.startswith('one, "two"\nand ') for text in data.splits["train"]["text1"].to_pylist())
+
+
+def test_a_saved_data_set_with_class_labels(tmp_path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["bad", "good"])})
+    rows = {"text": [f"t{n}" for n in range(50)], "label": [n % 2 for n in range(50)]}
+    hidden = {"text": ["a", "b"], "label": [-1, -1]}
+    splits = DatasetDict(train=Dataset.from_dict(rows, features), test=Dataset.from_dict(hidden, features))
+    splits.save_to_disk(tmp_path / "set")
+    data = load_task(DataRecipe(path=f"{tmp_path}/set", text="text"))
+    assert data.names == ("bad", "good") and data.splits["test"]["label"].to_pylist() == [None, None]
+    with pytest.raises(ValueError, match="no split 'dev'"):
+        load_task(DataRecipe(path=f"{tmp_path}/set", text="text", validation="dev"))
+
+
+def test_rows_that_share_a_text_with_train_are_not_scored(tmp_path):
+    write(tmp_path, "train", 40)
+    write(tmp_path, "dev", 50)
+    recipe = {"train": f"{tmp_path}/train.csv", "validation": f"{tmp_path}/dev.csv", "text": "text", "label": "y"}
+    data = load_task(DataRecipe(**recipe, drop_overlap=True))
+    assert data.splits["validation"].num_rows == 10
+    assert load_task(DataRecipe(**recipe)).splits["validation"].num_rows == 50
+
+
+def test_selection_is_stratified_fixed_and_apart_from_train(tmp_path):
+    write(tmp_path, "train", 400)
+    first, second = (
+        load_task(DataRecipe(train=f"{tmp_path}/train.csv", text="text", label="y", train_rows=rows)) for rows in (None, 100)
+    )
+    assert first.splits["selection"].equals(second.splits["selection"])
+    labels = first.splits["selection"]["label"].to_pylist()
+    assert abs(labels.count("yes") - labels.count("no")) <= 1
+    texts = [set(first.splits[name]["text1"].to_pylist()) for name in ("train", "selection", "validation")]
+    assert not texts[0] & texts[1] and not texts[0] & texts[2] and not texts[1] & texts[2]
+    assert second.splits["train"].num_rows == 100
+
+
+def test_rows_of_equal_text_stay_together():
+    table = pa.table({"row": list(range(40)), "text1": [f"t{n // 2}" for n in range(40)], "label": ["a"] * 40})
+    chosen = stratified_part(table, ["a"] * 40, size=0.25, salt="s")
+    assert (chosen[::2] == chosen[1::2]).all() and 10 <= chosen.sum() <= 12
+
+
+@pytest.mark.parametrize(
+    ("names", "model", "declared", "wanted"),
+    [
+        (("neg", "pos"), ("pos", "neg"), False, ("pos", "neg")),  # by name, whatever the order
+        (("negative", "positive"), ("NEGATIVE", "POSITIVE"), False, ("negative", "positive")),
+        (("0", "1"), ("LABEL_0", "LABEL_1"), False, ("0", "1")),
+        (("0", "1"), ("neg", "pos"), False, ("neg", "pos")),  # numbers are ids
+        (("no", "yes"), ("LABEL_0", "LABEL_1"), True, ("no", "yes")),  # declared order
+        (("no", "yes"), ("no", "perhaps", "yes"), False, ("no", "perhaps", "yes")),
+    ],
+)
+def test_labels_are_matched_to_the_models(names, model, declared, wanted):
+    assert match_labels(names, dict(enumerate(model)), declared=declared) == wanted
+
+
+def test_labels_that_cannot_be_matched():
+    with pytest.raises(ValueError, match="say which is which"):
+        match_labels(("no", "yes"), {0: "LABEL_0", 1: "LABEL_1"}, declared=False)
+    with pytest.raises(ValueError, match=r"'maybe' is not one of the teacher's labels \(no, yes\)"):
+        match_labels(("no", "maybe"), {0: "no", 1: "yes"}, declared=False)
+
+
+def test_numbers_in_a_glue_file_follow_names_not_positions():
+    task = Task(("t",), labels=("unacceptable", "acceptable"))
+    assert class_ids(["0", "1", None], task, ("acceptable", "unacceptable"), where="x") == [1, 0, UNLABELLED]
+
+
+def test_truncation_is_counted(tokenizer):
+    table = pa.table({"row": [1, 2], "text1": ["word1 " * 30, "word1"], "label": ["a", "b"]})
+    dataset, truncated = tokenise(table, Task(("t",)), tokenizer, names=("a", "b"), max_length=12)
+    assert truncated == 1 and dataset["length"] == [12, 3] and dataset[0]["input_ids"][-1] == tokenizer.sep_token_id
+
+
+def test_pairs_lose_from_the_longer_text(tokenizer):
+    table = pa.table({"row": [1], "text1": ["word1 " * 30], "text2": ["word2 word3"], "label": ["a"]})
+    dataset, truncated = tokenise(table, Task(("t", "u")), tokenizer, names=("a",), max_length=16)
+    assert truncated == 1 and tokenizer.decode(dataset[0]["input_ids"]).endswith("word2 word3 [SEP]")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=300), st.integers(1, 40), st.integers(0, 5))
+def test_every_example_once_an_epoch(lengths, batch_size, epoch):
+    sampler = LengthGroupedSampler(lengths, batch_size=batch_size, seed=3)
+    sampler.set_epoch(epoch)
+    assert sorted(sampler) == list(range(len(lengths)))
+    assert list(sampler) == list(sampler)
+
+
+def test_order_depends_on_seed_and_epoch_of_the_run_only():
+    lengths = list(range(1, 200))
+    np.random.seed(0)
+    first = LengthGroupedSampler(lengths, batch_size=8, seed=1)
+    later = LengthGroupedSampler(lengths, batch_size=8, seed=1, first_epoch=2)
+    assert list(first) != list(later)
+    first.set_epoch(2)
+    np.random.seed(1)
+    assert list(first) == list(later) != list(LengthGroupedSampler(lengths, batch_size=8, seed=2, first_epoch=2))
+
+
+def test_batches_hold_similar_lengths():
+    lengths = np.random.default_rng(0).integers(5, 60, 3200)
+    order = np.array(list(LengthGroupedSampler(lengths, batch_size=32, seed=1)))
+    batches = lengths[order].reshape(-1, 32)
+    assert (batches.max(1) * 32).sum() / lengths.sum() < 1.06
+    assert np.ptp(batches.mean(1)[:20]) > 20  # and the batches themselves are shuffled

@@ -1,0 +1,136 @@
+"""The training step: what must not change the loss, and what must stop it."""
+
+import pytest
+import torch
+from datasets import Dataset
+
+from innerdistill.data.batches import collator
+from innerdistill.distillation.arguments import training_arguments
+from innerdistill.distillation.schedules import Stage
+from innerdistill.distillation.trainer import DistillationTrainer
+from innerdistill.models.internals import probe
+from innerdistill.models.students import build_student
+
+INTERNAL = {"attention_kl": 1.0, "cls_cosine": 1.0}
+
+
+@pytest.fixture
+def dataset(tokenizer, sentences):
+    texts, scores = zip(*sentences[:43], strict=True)
+    encoded = tokenizer(list(texts))
+    return Dataset.from_dict(
+        {**encoded, "labels": [int(s > 0) for s in scores], "length": [len(ids) for ids in encoded["input_ids"]]}
+    )
+
+
+@pytest.fixture
+def make_trainer(make_model, tokenizer, dataset, tmp_path):
+    def make(stage, *, dropout=0.1, options=None, teacher=None, student=None, **changes):
+        teacher = teacher or make_model(dropout=dropout)
+        student = student or build_student(teacher, 2)
+        probe(teacher), probe(student)
+        defaults = {"learning_rate": 1e-3, "per_device_train_batch_size": 8, "use_cpu": True, "logging_steps": 1}
+        arguments = training_arguments(tmp_path, stage, {**defaults, **(options or {})}, seed=1, evaluate=False)
+        return DistillationTrainer(
+            student, arguments, stage=stage, train=dataset, data_collator=collator(tokenizer), teacher=teacher, **changes
+        )
+
+    return make
+
+
+def trajectory(trainer):
+    torch.manual_seed(0)
+    trainer.train()
+    steps = [entry for entry in trainer.state.log_history if "grad_norm" in entry]
+    return torch.tensor([[entry["loss"], entry["grad_norm"]] for entry in steps], dtype=torch.float64)
+
+
+ALL = Stage("all", {**INTERNAL, "soft_labels": 1.0, "gold_labels": 0.5}, {1: 2, 2: 4}, epochs=2)
+
+
+def test_accumulation_changes_neither_loss_nor_gradient(make_trainer):
+    """43 examples: the last step is short, and so is its last micro-batch. Clipping is on."""
+    whole = trajectory(make_trainer(ALL, dropout=0.0, options={"per_device_train_batch_size": 16}))
+    parts = trajectory(
+        make_trainer(
+            ALL, dropout=0.0, options={"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
+        )
+    )
+    assert len(whole) == 6 and torch.allclose(whole, parts, rtol=1e-4)
+
+
+@pytest.mark.parametrize("pairs", [{1: 2}, {1: 2, 2: 3}])
+def test_early_exit_gives_the_same_steps_as_the_full_forward(make_trainer, monkeypatch, pairs):
+    stage = Stage("internal", INTERNAL, pairs, steps=20)
+    early = trajectory(make_trainer(stage, dropout=0.0))
+    full = make_trainer(stage, dropout=0.0)
+    monkeypatch.setattr(full, "_logits", True)
+    monkeypatch.setattr(full, "_teacher_logits", True)
+    assert torch.equal(early, trajectory(full))
+
+
+def test_a_student_that_is_its_teacher_has_no_loss(make_trainer, make_model):
+    teacher = make_model(dropout=0.0)
+    stage = Stage("all", {**INTERNAL, "soft_labels": 1.0}, {k: k for k in range(1, 5)}, steps=1)
+    trainer = make_trainer(stage, teacher=teacher, student=build_student(teacher, 4, head=teacher))
+    trainer.train()
+    assert trainer.record.epochs[0]["losses"] == pytest.approx(dict.fromkeys(trainer.record.epochs[0]["losses"], 0), abs=2e-6)
+
+
+def test_same_seed_same_student_byte_for_byte(make_trainer, make_model):
+    students = []
+    for _ in range(2):
+        trainer = make_trainer(ALL, teacher=make_model(seed=0))
+        trajectory(trainer)
+        students.append(trainer.model.state_dict())
+    assert all(torch.equal(students[0][name], students[1][name]) for name in students[0])
+
+
+def test_only_reached_parameters_move(make_trainer):
+    trainer = make_trainer(Stage("internal", INTERNAL, {1: 2}, steps=3))
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.train()
+    moved = {name for name, value in trainer.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved and all("layer.0." in name or "embeddings" in name for name in moved)
+    assert all(parameter.requires_grad for parameter in trainer.model.parameters())
+
+
+def test_teacher_stays_as_it_is(make_trainer, make_model):
+    teacher = make_model()
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    make_trainer(ALL, teacher=teacher).train()
+    assert not teacher.training and all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+
+
+def test_threshold_ends_the_stage_after_a_full_epoch(make_trainer):
+    trainer = make_trainer(Stage("internal", INTERNAL, {1: 2}, epochs=5, threshold=1.9))
+    trainer.train()
+    assert len(trainer.record.epochs) == 1 and trainer.record.ended.startswith("threshold: cosine")
+    trainer = make_trainer(Stage("internal", INTERNAL, {1: 2}, epochs=2, threshold=1e-9))
+    trainer.train()
+    assert len(trainer.record.epochs) == 2 and trainer.record.ended == "epochs done"
+
+
+def test_epoch_losses_are_means_over_examples(make_trainer, dataset):
+    trainer = make_trainer(Stage("gold", {"gold_labels": 1.0}, {}, epochs=1), dropout=0.0, options={"learning_rate": 0.0})
+    trainer.train()
+    student = trainer.model.eval()
+    with torch.no_grad():
+        losses = [torch.nn.functional.cross_entropy(
+            student(**{k: torch.tensor([row[k]]) for k in ("input_ids", "attention_mask", "token_type_ids")}).logits,
+            torch.tensor([row["labels"]])) for row in dataset]  # fmt: skip
+    assert trainer.record.epochs[0]["losses"]["gold_labels"] == pytest.approx(float(sum(losses) / len(losses)), abs=1e-5)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(make_trainer):
+    trainer = make_trainer(ALL, options={"logging_steps": 3})
+    with torch.no_grad():
+        trainer.teacher.classifier.bias.fill_(float("nan"))
+    with pytest.raises(ValueError, match="stage 'all', step 1: the loss is no longer a finite number"):
+        trainer.train()
+
+
+def test_a_stage_that_reads_the_teacher_needs_one(make_model, dataset, tokenizer, tmp_path):
+    arguments = training_arguments(tmp_path, ALL, {"use_cpu": True}, seed=1, evaluate=False)
+    with pytest.raises(ValueError, match="needs a teacher"):
+        DistillationTrainer(make_model(), arguments, stage=ALL, train=dataset, data_collator=collator(tokenizer))

@@ -1,0 +1,107 @@
+"""Contract of FAMILIES: every family hands out its clean attention, in training too, and changes nothing else."""
+
+import copy
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from innerdistill.models.families import FAMILIES, encoder_layers, family_of, max_positions, prepare
+from innerdistill.models.internals import capture, first_layers, probe
+
+LAYERS = {layer: ("attention", "cls", "hidden") for layer in range(1, 5)}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_eager_sdpa_and_ours_agree(make_model, batch, family):
+    model = make_model(family)
+    outputs = []
+    for implementation in ("eager",) if family == "mpnet" else ("eager", "sdpa"):
+        model.set_attn_implementation(implementation)
+        with torch.no_grad():
+            outputs.append(model(**batch, output_attentions=implementation == "eager", output_hidden_states=True))
+    assert probe(model).num_layers == 4
+    with torch.no_grad():
+        found = capture(model, batch, layers=LAYERS)
+    real = batch["attention_mask"][:, None, :, None].bool()
+    for output in outputs:
+        assert torch.allclose(found.logits, output.logits, rtol=1e-4, atol=1e-5)
+        for layer in range(1, 4):  # the last one may be behind a final norm
+            wanted = output.hidden_states[layer] * real[:, 0]
+            assert torch.allclose(found.layers[layer].hidden * real[:, 0], wanted, rtol=1e-4, atol=1e-4)
+            assert torch.equal(found.layers[layer].cls, found.layers[layer].hidden[:, 0])
+    for layer in range(1, 5):
+        clean = found.layers[layer].attention.probabilities() * real
+        assert torch.allclose(clean, outputs[0].attentions[layer - 1] * real, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_distribution_is_clean_while_dropout_is_on(make_model, batch, family):
+    model = prepare(make_model(family, dropout=0.5)).train()
+    found = capture(model, batch, layers={1: ("attention",)})
+    rows = found.layers[1].attention.probabilities()
+    assert torch.allclose(rows.sum(-1), torch.ones_like(rows.sum(-1)), atol=1e-5)
+    assert (rows[1, :, :6, 6:] == 0).all()  # padded keys, exactly
+    assert (rows[0] > 0).float().mean() > 0.3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_early_exit_equals_the_full_forward_with_the_same_random_numbers(make_model, batch, family):
+    model = prepare(make_model(family)).train()
+    torch.manual_seed(0)
+    whole = capture(model, batch, layers={2: ("attention", "cls")}, logits=True)
+    torch.manual_seed(0)
+    early = capture(model, batch, layers={2: ("attention", "cls")}, logits=False)
+    assert early.logits is None
+    assert torch.equal(whole.layers[2].cls, early.layers[2].cls)
+    assert torch.equal(whole.layers[2].attention.probabilities(), early.layers[2].attention.probabilities())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_prepared_model_is_saved_as_any_other(make_model, batch, family, tmp_path):
+    model = prepare(make_model(family))
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert "innerdistill" not in (tmp_path / "config.json").read_text()
+    with torch.no_grad():
+        assert torch.allclose(loaded(**batch).logits, model(**batch).logits, atol=1e-5)
+
+
+def test_mpnet_loss_reaches_the_shared_position_bias(make_model, batch):
+    model = prepare(make_model("mpnet")).train()
+    found = capture(model, batch, layers={3: ("attention",)}, logits=False)
+    found.layers[3].attention.probabilities().square().sum().backward()
+    assert model.base_model.encoder.relative_attention_bias.weight.grad.abs().sum() > 0
+
+
+def test_layers_are_restored_even_after_an_error(make_model):
+    model = make_model()
+    with pytest.raises(RuntimeError), first_layers(model, 1):
+        assert len(encoder_layers(model)) == 1
+        raise RuntimeError
+    assert len(encoder_layers(model)) == 4
+
+
+def test_preparing_one_model_leaves_its_copy_alone(make_model):
+    model = make_model()
+    other = copy.deepcopy(model)
+    prepare(model)
+    assert other.config._attn_implementation != model.config._attn_implementation
+
+
+def test_unprepared_models_and_missing_layers_are_refused(make_model, batch):
+    with pytest.raises(ValueError, match="showed no attention"):
+        capture(make_model(), batch, layers={1: ("attention",)})
+    with pytest.raises(ValueError, match=r"layers 1 \.\.\. 4"):
+        capture(prepare(make_model()), batch, layers={5: ("cls",)})
+
+
+@pytest.mark.parametrize("family", ["deberta-v2", "convbert", "albert"])
+def test_other_families_are_refused_by_name(family):
+    with pytest.raises(ValueError, match=f"'{family}'.*Supported: bert"):
+        family_of(AutoConfig.for_model(family))
+
+
+def test_positions_taken_by_padding(make_model):
+    assert max_positions(make_model("roberta").config) == 64
+    assert max_positions(make_model("bert").config) == 66

@@ -1,0 +1,164 @@
+"""Bad input: one sentence that names what is wrong, exit code 2, nothing written."""
+
+import json
+
+import pytest
+import yaml
+
+from innerdistill.cli import main
+
+
+@pytest.fixture
+def recipe_file(recipe, teacher_folder, tmp_path):
+    content = recipe(tmp_path / "out")
+    content["teacher"] = {"path": str(teacher_folder)}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture
+def files(tmp_path):
+    def write(name, text):
+        (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+        return tmp_path / name
+
+    write("one_class.csv", "text,label\ngood1,pos\ngood2,pos\n")
+    write("no_label.csv", "text,label\ngood1,pos\nbad1,\ngood1,pos\n")
+    write("unknown.csv", "text,label\n" + "".join(f"good{n},pos\nbad{n},neg\nword{n},neutral\n" for n in range(20)))
+    write("empty.csv", "text,label\n")
+    write("nothing.csv", "")
+    write("ragged.csv", "text,label\ngood1,pos\nbad1\n")
+    write("latin.csv", b"text,label\ncaf\xe9,pos\nbad1,neg\n")
+    write("broken.jsonl", '{"text": "good1", "label": "pos"}\n{"text": \n')
+    write("numbers.jsonl", '{"text": 1, "label": "pos"}\n{"text": 2, "label": "neg"}\n')
+    write("text_scores.csv", "text,label\ngood1,0.5\nbad1,high\n")
+    write("nan_scores.csv", "text,label\ngood1,0.5\nbad1,nan\n")
+    write("twice.csv", "text,text,label\na,b,pos\n")
+    write("data.xlsx", "x")
+    return tmp_path
+
+
+BAD = [
+    # data
+    (["data.train={files}/missing.csv"], "missing.csv: no such file"),
+    (["data.train={files}/data.xlsx"], "unknown format '.xlsx'"),
+    (["data.text=txet"], "no column 'txet': did you mean 'text'?"),
+    (["data.label=lable"], "no column 'lable': did you mean 'label'?"),
+    (["data.train={files}/empty.csv"], "no rows"),
+    (["data.train={files}/nothing.csv"], "nothing.csv: Empty CSV file"),
+    (["data.validation={files}/empty.csv"], "no rows"),
+    (["data.train={files}/one_class.csv"], "1 class (pos)"),
+    (["data.train={files}/no_label.csv"], "row 2 has no 'label'"),
+    (["data.train={files}/unknown.csv"], "'neutral' is not one of the teacher's labels (neg, pos)"),
+    (["data.validation={files}/unknown.csv"], "validation: row 3: unknown label 'neutral'"),
+    (["data.train={files}/ragged.csv"], "Row #3: Expected 2 columns, got 1"),
+    (["data.train={files}/latin.csv"], "invalid UTF8"),
+    (["data.train={files}/broken.jsonl"], "broken.jsonl: JSON parse error"),
+    (["data.train={files}/numbers.jsonl"], "holds int64, expected text"),
+    (["data.train={files}/twice.csv"], "appears 2 times"),
+    (["data.train={files}/text_scores.csv", "data.metric=pearson"], "row 2: expected a number as score, got 'high'"),
+    (["data.train={files}/nan_scores.csv", "data.metric=pearson"], "row 2: expected a finite number"),
+    (["data.metric=pearson", "data.label=label"], "expected a number as score, got"),
+    (["data.metric=acuracy"], "did you mean 'accuracy'"),
+    (["data.task=col"], "did you mean 'cola'"),
+    (["data.task=cola", "data.path={files}/nowhere"], "is not a folder"),
+    (["data.train=null"], "data.train: name the training file"),
+    (["data.text=null"], "data.text"),
+    (["data.max_length=5000"], "5000 tokens were asked for, but the model allows 64"),
+    # models
+    (["teacher.path={files}"], "expected a model folder with a config.json"),
+    (["teacher.path=no/such/model"], "no/such/model: no model found there"),
+    (["teacher.path={base}"], "this is a base model, its classification head is missing"),
+    (["teacher.base={base}"], "either teacher.path"),
+    (["teacher.path=null"], "either teacher.path"),
+    (["student.num_layers=9"], "9 layers were asked for, but the source has only 4"),
+    (["student.source=base"], "'base' means the layers of teacher.base"),
+    (["student.source={wide}"], "same hidden_size, but the teacher has 32 and the student 48"),
+    (["student.source={heads}"], "same num_heads, but the teacher has 4 and the student 2"),
+    (["student.source={deberta}"], "'deberta-v2' are not supported"),
+    (["layer_map=[1, 9]"], "layer_map: layer 9 is out of range 1 ... 4"),
+    (["student.layers=[1]"], "student.layers: expected 2 layers"),
+    # recipe
+    (["schedule.nmae=pid"], "unknown key 'schedule.nmae': did you mean 'name'?"),
+    (["shcedule.name=pid"], "unknown key 'shcedule': did you mean 'schedule'?"),
+    (["schedule.name=sidd"], "did you mean 'sid'"),
+    (["losses.attention_lk=1"], "losses.attention_lk: unknown loss; did you mean 'attention_kl'"),
+    (["losses.attention_kl=-1"], "losses.attention_kl: input should be greater than or equal to 0, got -1"),
+    (["temperature=0"], "temperature: input should be greater than 0"),
+    (["schedule.epochs_per_layer=many"], "schedule.epochs_per_layer: input should be a valid number"),
+    (["schedule.threshold=0.1", "losses.cls_cosine=0"], "schedule.threshold"),
+    (["trainer.learning_rat=1"], "trainer.learning_rat: TrainingArguments has no such key; did you mean 'learning_rate'"),
+    (["trainer.num_train_epochs=1"], "trainer.num_train_epochs: this is set by schedule"),
+    (["trainer.optim=sgdd"], "trainer: "),
+    (["seed"], "expected key=value"),
+    (["data.text=[a, b, c]"], "data.text"),
+    (["output={files}"], "holds files that are not a run"),
+]
+
+
+@pytest.fixture
+def models(make_model, base_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    make_model(hidden_size=48).save_pretrained(folder / "wide")
+    make_model(num_attention_heads=2).save_pretrained(folder / "heads")
+    make_model("deberta-v2").save_pretrained(folder / "deberta")
+    return {"base": base_folder, **{name: folder / name for name in ("wide", "heads", "deberta")}}
+
+
+@pytest.mark.parametrize(("overrides", "message"), BAD, ids=[" ".join(words)[:60] for words, _ in BAD])
+def test_one_sentence_and_exit_code_2(recipe_file, files, models, capsys, overrides, message):
+    before = sorted(files.rglob("*"))
+    code = main(["distill", str(recipe_file), *(word.format(files=files, **models) for word in overrides)])
+    error = capsys.readouterr().err
+    assert code == 2, error
+    assert message in error
+    assert error.startswith("innerdistill: ") and "Traceback" not in error and error.count("\n") == 1
+    assert sorted(files.rglob("*")) == before
+
+
+def test_a_missing_or_damaged_recipe(tmp_path, capsys):
+    (tmp_path / "bad.yaml").write_text("data: [unclosed\n")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    for name, message in (("none.yaml", "cannot be read"), ("bad.yaml", "not valid YAML"), ("list.yaml", "is a mapping")):
+        assert main(["plan", str(tmp_path / name)]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_plan_trains_nothing(recipe_file, files, capsys):
+    before = sorted(files.rglob("*"))
+    assert main(["plan", str(recipe_file)]) == 0
+    assert "layer 1+2" in capsys.readouterr().out and sorted(files.rglob("*")) == before
+
+
+def test_verbs_in_their_natural_order(recipe_file, data_folder, tmp_path, capsys):
+    assert main(["distill", str(recipe_file), "schedule.name=pid"]) == 0
+    shown = capsys.readouterr().out
+    assert "teacher" in shown and "most frequent class" in shown and "report.html" in shown
+    assert main(["distill", str(recipe_file)]) == 2
+    assert "holds another run" in capsys.readouterr().err
+    assert main(["distill", str(recipe_file), "overwrite=true", "schedule.name=soft_labels"]) == 0
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["recipe"]["schedule"]["name"] == "soft_labels"
+    assert main(["evaluate", str(recipe_file)]) == 0
+    assert main(["speed", str(tmp_path / "out"), "--length", "16", "--repeats", "3"]) == 0
+    assert main(["report", str(tmp_path / "out")]) == 0
+    target = tmp_path / "predicted.csv"
+    assert main(["predict", str(tmp_path / "out"), f"{data_folder}/validation.csv", "--output", str(target)]) == 0
+    assert target.read_text().startswith('"text","label","predicted_label"')
+    assert main(["predict", str(tmp_path / "out"), f"{data_folder}/scores.csv", "--text", "txt", "--output", "x.csv"]) == 2
+    assert "did you mean 'text'" in capsys.readouterr().err
+
+
+def test_a_teacher_no_better_than_chance_is_said_aloud(recipe_file, make_model, tokenizer, tmp_path, capsys):
+    model = make_model(layers=4)
+    model.config.id2label = {0: "neg", 1: "pos"}
+    model.save_pretrained(tmp_path / "chance")
+    tokenizer.save_pretrained(tmp_path / "chance")
+    assert main(["distill", str(recipe_file), f"teacher.path={tmp_path}/chance", "schedule.name=soft_labels"]) == 0
+    assert "less than two standard errors" in capsys.readouterr().err
+
+
+def test_a_loss_that_becomes_nan_stops_with_stage_and_step(recipe_file, capsys):
+    words = ["schedule.name=finetune", "trainer.learning_rate=1e30", "trainer.max_grad_norm=0"]
+    assert main(["distill", str(recipe_file), *words]) == 2
+    assert "stage 'classification', step" in capsys.readouterr().err

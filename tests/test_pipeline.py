@@ -1,0 +1,167 @@
+"""Whole runs on tiny models: every schedule, classes and scores, and what a run leaves behind."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+from innerdistill import distill, evaluate, load_recipe
+from innerdistill.distillation.losses import Loss
+from innerdistill.distillation.schedules import SCHEDULES
+from innerdistill.evaluation.metrics import agreement, task_scores
+from innerdistill.results.predict import predict_file, write_table
+from innerdistill.results.report import write_report
+from innerdistill.results.run_folder import read_predictions, read_run
+
+
+@pytest.fixture(scope="module")
+def run(recipe, tmp_path_factory):
+    """One SID run with its plainly fine-tuned baseline."""
+    return distill(recipe(tmp_path_factory.mktemp("runs") / "sid", baseline=True))
+
+
+@pytest.fixture
+def scores(data_folder):
+    return {
+        "train": f"{data_folder}/scores.csv", "validation": f"{data_folder}/scores_validation.csv",
+        "label": "score", "metric": "pearson",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_on_classes(recipe, tmp_path, schedule):
+    folder = distill(recipe(tmp_path / "run", schedule={"name": schedule}))
+    record = read_run(folder)
+    assert record["scores"]["validation"]["teacher"]["accuracy"] > 0.85
+    assert len(record["stages"]) == {"finetune": 1, "soft_labels": 1, "all_layers": 2, "pid": 3, "sid": 3}[schedule]
+    for stage in record["stages"]:
+        assert stage["steps"] > 0 and stage["ended"] == "epochs done" and stage["epochs"][-1]["scores"]["accuracy"] > 0
+    if schedule in ("all_layers", "sid"):
+        for layer, before in record["distances"]["before"].items():
+            assert record["distances"]["after"][layer]["attention_kl"] < before["attention_kl"]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_on_scores(recipe, scores, tmp_path, schedule):
+    record = read_run(distill(recipe(tmp_path / "run", data=scores, schedule={"name": schedule})))
+    assert record["scores"]["validation"]["teacher"]["pearson"] > 0.8
+    assert set(record["agreement"]["validation"]) == {"pearson", "mse"}
+
+
+@pytest.mark.parametrize("kind", ["classes", "scores"])
+def test_soft_labels_alone_bring_a_fresh_student_to_its_teacher(recipe, scores, tmp_path, kind):
+    changes = {"schedule": {"name": "soft_labels", "classification_epochs": 12}, "student": {"source": "random"}}
+    record = read_run(distill(recipe(tmp_path / "run", data=scores if kind == "scores" else {}, **changes)))
+    metric, found = record["data"]["metric"], record["scores"]["validation"]
+    assert found["student"][metric] >= 0.9 * found["teacher"][metric]
+
+
+def test_the_result_works_with_transformers_alone(run, data_folder):
+    record, rows = read_run(run), read_predictions(run / "predictions.parquet", "validation")
+    tokenizer = AutoTokenizer.from_pretrained(run / "model")
+    model = AutoModelForSequenceClassification.from_pretrained(run / "model")
+    texts = [line.split(",")[0] for line in (data_folder / "validation.csv").read_text().splitlines()[1:]]
+    with torch.no_grad():
+        logits = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits.numpy()
+    assert np.allclose(logits, rows["student"], atol=1e-4)
+    assert (logits.argmax(1) == rows["label"]).mean() == record["scores"]["validation"]["student"]["accuracy"]
+    assert pipeline("text-classification", model=str(run / "model"))("good1 good2 word3")[0]["label"] == "pos"
+    files = {path.name for path in (run / "model").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= files
+    assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in files)
+
+
+def test_every_score_can_be_computed_again(run):
+    record = read_run(run)
+    for split in ("selection", "validation"):
+        rows = read_predictions(run / "predictions.parquet", split)
+        names, metric = record["data"]["names"], record["data"]["metric"]
+        for model in ("teacher", "student"):
+            again = task_scores(rows["label"], rows[model], metric=metric, names=names)
+            assert again == record["scores"][split][model]
+        assert agreement(rows["label"], rows["teacher"], rows["student"], names=names) == record["agreement"][split]
+
+
+def test_report_and_card_show_the_scores(run):
+    record, page = read_run(run), write_report(run).read_text()
+    for model in ("teacher", "student"):
+        assert f"{record['scores']['validation'][model]['accuracy']:.3f}" in page
+        assert f"{record['scores']['validation'][model]['accuracy']:.4f}" in (run / "model" / "README.md").read_text()
+    assert "plainly fine-tuned student" in page and page.count("<svg") == 2
+    assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
+
+
+def test_the_baseline_has_the_same_steps(run):
+    steps = [sum(stage["steps"] for stage in read_run(folder)["stages"]) for folder in (run, run / "baseline")]
+    assert steps[0] == steps[1]
+
+
+def test_repeated_run_gives_the_same_bytes(recipe, tmp_path):
+    runs = [distill(recipe(tmp_path / str(number))) for number in range(2)]
+    first, second = ((run / "model" / "model.safetensors").read_bytes() for run in runs)
+    assert first == second
+    other = distill(recipe(tmp_path / "other", seed=2))
+    assert (other / "model" / "model.safetensors").read_bytes() != first
+
+
+def test_evaluate_says_what_run_json_says(run):
+    found = evaluate(load_recipe(run / "recipe.yaml"))
+    assert found["scores"]["validation"] == read_run(run)["scores"]["validation"]
+
+
+def test_predict_file(run, data_folder, tmp_path):
+    table = predict_file(run, data_folder / "validation.csv")
+    rows = read_predictions(run / "predictions.parquet", "validation")
+    labels = [("neg", "pos")[index] for index in rows["student"].argmax(1)]
+    assert table["predicted_label"].to_pylist() == labels
+    assert np.allclose(np.add(table["probability_neg"], table["probability_pos"]), 1)
+    for ending in ("csv", "tsv", "jsonl", "parquet"):
+        write_table(table, tmp_path / f"out.{ending}")
+        assert (tmp_path / f"out.{ending}").stat().st_size > 1000
+
+
+def test_a_given_teacher_and_the_best_checkpoint(recipe, teacher_folder, tmp_path):
+    content = recipe(tmp_path / "run", checkpoint="best", schedule={"name": "soft_labels", "classification_epochs": 4})
+    content["teacher"] = {"path": str(teacher_folder)}
+    record = read_run(distill(content))
+    epochs = record["stages"][0]["epochs"]
+    best = max(epoch["scores"]["accuracy"] for epoch in epochs)
+    assert record["scores"]["selection"]["student"]["accuracy"] == pytest.approx(best)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_unlabelled_rows_are_distilled_on(recipe, data_folder, tmp_path):
+    data = {"unlabelled": f"{data_folder}/unlabelled.csv"}
+    record = read_run(distill(recipe(tmp_path / "run", data=data, schedule={"name": "soft_labels", "classification_epochs": 1})))
+    with_rows = record["stages"][0]["steps"]
+    record = read_run(distill(recipe(tmp_path / "plain", data=data, schedule={"name": "finetune", "classification_epochs": 1})))
+    assert with_rows > record["stages"][0]["steps"]
+
+
+def test_a_loss_from_outside_the_package(recipe, tmp_path):
+    def hidden_mse(teacher, student, inputs):
+        mask = inputs.token_mask[..., None]
+        return (((teacher.hidden - student.hidden) * mask).square().mean(-1).sum(-1)) / inputs.token_mask.sum(-1)
+
+    content = recipe(tmp_path / "run", losses={"hidden_mse": 0.1, "attention_kl": 0, "cls_cosine": 0}, schedule={"name": "pid"})
+    folder = distill(content, losses={"hidden_mse": Loss(hidden_mse, needs=("hidden",))})
+    losses = [set(epoch["losses"]) for stage in read_run(folder)["stages"] for epoch in stage["epochs"]]
+    assert {"hidden_mse/1", "loss"} in losses
+
+
+def test_layer_map_and_student_options(recipe, tmp_path):
+    content = recipe(
+        tmp_path / "run",
+        student={"num_layers": 3, "source": "base", "layers": [1, 2, 4], "head": "teacher"},
+        layer_map={3: 4},
+        schedule={"name": "sid", "classification_always": True, "threshold": 1.9},
+        pad_to_max_length=True,
+        group_by_length=False,
+        temperature=2.0,
+    )
+    record = read_run(distill(content))
+    assert record["layer_map"] == {"3": 4} and record["student"]["layers"] == 3
+    assert record["stages"][0]["ended"].startswith("threshold")
+    assert json.dumps(record)  # plain data only
