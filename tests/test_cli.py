@@ -88,12 +88,15 @@ BAD = [
     (["temperature=0"], "temperature: input should be greater than 0"),
     (["schedule.epochs_per_layer=many"], "schedule.epochs_per_layer: input should be a valid number"),
     (["schedule.threshold=0.1", "losses.cls_cosine=0"], "schedule.threshold"),
-    (["trainer.learning_rat=1"], "trainer.learning_rat: TrainingArguments has no such key; did you mean 'learning_rate'"),
+    (
+        ["trainer.learning_rat=1"],
+        "trainer.learning_rat: TrainingArguments has no such key; did you mean 'learning_rate'",
+    ),
     (["trainer.num_train_epochs=1"], "trainer.num_train_epochs: this is set by schedule"),
     (["trainer.optim=sgdd"], "trainer: "),
     (["seed"], "expected key=value"),
     (["data.text=[a, b, c]"], "data.text"),
-    (["output={files}"], "holds files that are not a run"),
+    (["output={files}"], "which is not part of a run"),
 ]
 
 
@@ -120,7 +123,11 @@ def test_one_sentence_and_exit_code_2(recipe_file, files, models, capsys, overri
 def test_a_missing_or_damaged_recipe(tmp_path, capsys):
     (tmp_path / "bad.yaml").write_text("data: [unclosed\n")
     (tmp_path / "list.yaml").write_text("- 1\n")
-    for name, message in (("none.yaml", "cannot be read"), ("bad.yaml", "not valid YAML"), ("list.yaml", "is a mapping")):
+    for name, message in (
+        ("none.yaml", "cannot be read"),
+        ("bad.yaml", "not valid YAML"),
+        ("list.yaml", "is a mapping"),
+    ):
         assert main(["plan", str(tmp_path / name)]) == 2
         assert message in capsys.readouterr().err
 
@@ -145,7 +152,9 @@ def test_verbs_in_their_natural_order(recipe_file, data_folder, tmp_path, capsys
     target = tmp_path / "predicted.csv"
     assert main(["predict", str(tmp_path / "out"), f"{data_folder}/validation.csv", "--output", str(target)]) == 0
     assert target.read_text().startswith('"text","label","predicted_label"')
-    assert main(["predict", str(tmp_path / "out"), f"{data_folder}/scores.csv", "--text", "txt", "--output", "x.csv"]) == 2
+    assert (
+        main(["predict", str(tmp_path / "out"), f"{data_folder}/scores.csv", "--text", "txt", "--output", "x.csv"]) == 2
+    )
     assert "did you mean 'text'" in capsys.readouterr().err
 
 

@@ -134,9 +134,13 @@ def test_a_given_teacher_and_the_best_checkpoint(recipe, teacher_folder, tmp_pat
 
 def test_unlabelled_rows_are_distilled_on(recipe, data_folder, tmp_path):
     data = {"unlabelled": f"{data_folder}/unlabelled.csv"}
-    record = read_run(distill(recipe(tmp_path / "run", data=data, schedule={"name": "soft_labels", "classification_epochs": 1})))
+    record = read_run(
+        distill(recipe(tmp_path / "run", data=data, schedule={"name": "soft_labels", "classification_epochs": 1}))
+    )
     with_rows = record["stages"][0]["steps"]
-    record = read_run(distill(recipe(tmp_path / "plain", data=data, schedule={"name": "finetune", "classification_epochs": 1})))
+    record = read_run(
+        distill(recipe(tmp_path / "plain", data=data, schedule={"name": "finetune", "classification_epochs": 1}))
+    )
     assert with_rows > record["stages"][0]["steps"]
 
 
@@ -145,7 +149,9 @@ def test_a_loss_from_outside_the_package(recipe, tmp_path):
         mask = inputs.token_mask[..., None]
         return (((teacher.hidden - student.hidden) * mask).square().mean(-1).sum(-1)) / inputs.token_mask.sum(-1)
 
-    content = recipe(tmp_path / "run", losses={"hidden_mse": 0.1, "attention_kl": 0, "cls_cosine": 0}, schedule={"name": "pid"})
+    content = recipe(
+        tmp_path / "run", losses={"hidden_mse": 0.1, "attention_kl": 0, "cls_cosine": 0}, schedule={"name": "pid"}
+    )
     folder = distill(content, losses={"hidden_mse": Loss(hidden_mse, needs=("hidden",))})
     losses = [set(epoch["losses"]) for stage in read_run(folder)["stages"] for epoch in stage["epochs"]]
     assert {"hidden_mse/1", "loss"} in losses

@@ -31,7 +31,7 @@ _PUBLIC = {
     "probe": "models.internals",
     "write_report": "results.report",
 }
-__all__ = sorted(_PUBLIC)
+__all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

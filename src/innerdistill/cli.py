@@ -119,7 +119,9 @@ def _plan(options: argparse.Namespace) -> None:
     for row in describe(job):
         pairs = ", ".join(f"{k} ← {m}" for k, m in row["pairs"].items()) or "–"
         layers = f"{row['student_layers']}, {row['teacher_layers']}"
-        table.add_row(row["stage"], ", ".join(row["losses"]), pairs, str(row["steps"]), layers, f"{row['relative_cost']:.2f}")
+        table.add_row(
+            row["stage"], ", ".join(row["losses"]), pairs, str(row["steps"]), layers, f"{row['relative_cost']:.2f}"
+        )
         total += row["steps"] * row["relative_cost"]
     console.print(table)
     console.print(

@@ -268,9 +268,7 @@ def _check_source(
                 f"the student {ours}."
             )
     if recipe.student.head == "teacher" and type(source) is not type(teacher):
-        raise ValueError(
-            f"student.head: a {type(teacher).__name__}'s head does not fit a {type(source).__name__}."
-        )
+        raise ValueError(f"student.head: a {type(teacher).__name__}'s head does not fit a {type(source).__name__}.")
 
 
 def _schedule_plan(recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss]) -> SchedulePlan:

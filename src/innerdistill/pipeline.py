@@ -1,11 +1,11 @@
 """The whole job. Read this first.
 
-    recipe -> assemble: data, teacher, layer map, stages, all checked before anything is written
-           -> the teacher, fine-tuned first if the recipe gives only its base
-           -> the student, started from the teacher's (or other) layers
-           -> one DistillationTrainer per stage
-           -> the student, saved, and evaluated as a stranger would load it
-           -> run.json, predictions.parquet, model card
+recipe -> assemble: data, teacher, layer map, stages, all checked before anything is written
+-> the teacher, fine-tuned first if the recipe gives only its base
+-> the student, started from the teacher's (or other) layers
+-> one DistillationTrainer per stage
+-> the student, saved, and evaluated as a stranger would load it
+-> run.json, predictions.parquet, model card
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ from innerdistill.models.internals import probe
 from innerdistill.models.loading import load_classifier
 from innerdistill.results.card import model_card
 from innerdistill.results.run_folder import (
-    environment, open_run_folder, save_model, whole_file, write_json, write_predictions,
+    environment,
+    open_run_folder,
+    save_model,
+    whole_file,
+    write_json,
+    write_predictions,
 )  # fmt: skip
 from innerdistill.results.speed import measure_speed
 

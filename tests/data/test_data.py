@@ -58,7 +58,9 @@ def test_every_glue_layout_is_read_with_quoting_off(name, tmp_path):
 
 
 def write(folder, name, rows):
-    table = pa.table({"text": [f"some text {n}" for n in range(rows)], "y": [("no", "yes")[n % 2] for n in range(rows)]})
+    table = pa.table(
+        {"text": [f"some text {n}" for n in range(rows)], "y": [("no", "yes")[n % 2] for n in range(rows)]}
+    )
     pa.parquet.write_table(table, folder / f"{name}.parquet")
     table.to_pandas().to_csv(folder / f"{name}.csv", index=False)
     table.to_pandas().to_csv(folder / f"{name}.tsv", index=False, sep="\t")
@@ -108,7 +110,8 @@ def test_rows_that_share_a_text_with_train_are_not_scored(tmp_path):
 def test_selection_is_stratified_fixed_and_apart_from_train(tmp_path):
     write(tmp_path, "train", 400)
     first, second = (
-        load_task(DataRecipe(train=f"{tmp_path}/train.csv", text="text", label="y", train_rows=rows)) for rows in (None, 100)
+        load_task(DataRecipe(train=f"{tmp_path}/train.csv", text="text", label="y", train_rows=rows))
+        for rows in (None, 100)
     )
     assert first.splits["selection"].equals(second.splits["selection"])
     labels = first.splits["selection"]["label"].to_pylist()

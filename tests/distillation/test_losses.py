@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from innerdistill.data.labels import UNLABELLED
 from innerdistill.distillation.losses import (
-    LOSSES, LossInputs, attention_kl, cls_cosine, gold_labels, soft_labels, soft_scores,
+    LOSSES,
+    LossInputs,
+    attention_kl,
+    cls_cosine,
+    gold_labels,
+    soft_labels,
+    soft_scores,
 )  # fmt: skip
 from innerdistill.models.attention import Attention
 from innerdistill.models.internals import Internals, LayerInternals
@@ -67,7 +73,9 @@ def test_padding_changes_nothing(tokens, pads, seed):
         query, key = (torch.nn.functional.pad(t, (0, 0, 0, pads), value=0.7) for t in (attention.query, attention.key))
         longer.append(Attention(query, key, 0.5, padded[:, None, None, :]))
     short = attention_kl(*(a.log_probabilities() for a in pair), mask)
-    assert attention_kl(*(a.log_probabilities() for a in longer), padded).item() == pytest.approx(short.item(), abs=1e-12)
+    assert attention_kl(*(a.log_probabilities() for a in longer), padded).item() == pytest.approx(
+        short.item(), abs=1e-12
+    )
 
 
 def test_attention_kl_gradient_in_float64():
@@ -86,7 +94,9 @@ def test_gradients_are_finite_under_every_kind_of_mask():
     for mask in (None, torch.tensor([[[[True, True, False]]]]), torch.tensor([[[[0.0, -1.0, torch.finfo().min]]]])):
         query, key = torch.randn(2, 1, 2, 3, 4, requires_grad=True).unbind()
         log_probs = Attention(query, key, 0.5, mask).log_probabilities()
-        attention_kl(torch.full((1, 2, 3, 3), 1 / 3).log(), log_probs, torch.tensor([[True, True, False]])).sum().backward()
+        attention_kl(
+            torch.full((1, 2, 3, 3), 1 / 3).log(), log_probs, torch.tensor([[True, True, False]])
+        ).sum().backward()
 
 
 def test_a_row_that_sees_no_key_does_not_spread_nan():

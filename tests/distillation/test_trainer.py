@@ -32,7 +32,13 @@ def make_trainer(make_model, tokenizer, dataset, tmp_path):
         defaults = {"learning_rate": 1e-3, "per_device_train_batch_size": 8, "use_cpu": True, "logging_steps": 1}
         arguments = training_arguments(tmp_path, stage, {**defaults, **(options or {})}, seed=1, evaluate=False)
         return DistillationTrainer(
-            student, arguments, stage=stage, train=dataset, data_collator=collator(tokenizer), teacher=teacher, **changes
+            student,
+            arguments,
+            stage=stage,
+            train=dataset,
+            data_collator=collator(tokenizer),
+            teacher=teacher,
+            **changes,
         )
 
     return make
@@ -52,9 +58,7 @@ def test_accumulation_changes_neither_loss_nor_gradient(make_trainer):
     """43 examples: the last step is short, and so is its last micro-batch. Clipping is on."""
     whole = trajectory(make_trainer(ALL, dropout=0.0, options={"per_device_train_batch_size": 16}))
     parts = trajectory(
-        make_trainer(
-            ALL, dropout=0.0, options={"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
-        )
+        make_trainer(ALL, dropout=0.0, options={"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4})
     )
     assert len(whole) == 6 and torch.allclose(whole, parts, rtol=1e-4)
 
@@ -74,7 +78,9 @@ def test_a_student_that_is_its_teacher_has_no_loss(make_trainer, make_model):
     stage = Stage("all", {**INTERNAL, "soft_labels": 1.0}, {k: k for k in range(1, 5)}, steps=1)
     trainer = make_trainer(stage, teacher=teacher, student=build_student(teacher, 4, head=teacher))
     trainer.train()
-    assert trainer.record.epochs[0]["losses"] == pytest.approx(dict.fromkeys(trainer.record.epochs[0]["losses"], 0), abs=2e-6)
+    assert trainer.record.epochs[0]["losses"] == pytest.approx(
+        dict.fromkeys(trainer.record.epochs[0]["losses"], 0), abs=2e-6
+    )
 
 
 def test_same_seed_same_student_byte_for_byte(make_trainer, make_model):
@@ -99,7 +105,9 @@ def test_teacher_stays_as_it_is(make_trainer, make_model):
     teacher = make_model()
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     make_trainer(ALL, teacher=teacher).train()
-    assert not teacher.training and all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+    assert not teacher.training and all(
+        torch.equal(value, before[name]) for name, value in teacher.state_dict().items()
+    )
 
 
 def test_threshold_ends_the_stage_after_a_full_epoch(make_trainer):
@@ -112,14 +120,18 @@ def test_threshold_ends_the_stage_after_a_full_epoch(make_trainer):
 
 
 def test_epoch_losses_are_means_over_examples(make_trainer, dataset):
-    trainer = make_trainer(Stage("gold", {"gold_labels": 1.0}, {}, epochs=1), dropout=0.0, options={"learning_rate": 0.0})
+    trainer = make_trainer(
+        Stage("gold", {"gold_labels": 1.0}, {}, epochs=1), dropout=0.0, options={"learning_rate": 0.0}
+    )
     trainer.train()
     student = trainer.model.eval()
     with torch.no_grad():
         losses = [torch.nn.functional.cross_entropy(
             student(**{k: torch.tensor([row[k]]) for k in ("input_ids", "attention_mask", "token_type_ids")}).logits,
             torch.tensor([row["labels"]])) for row in dataset]  # fmt: skip
-    assert trainer.record.epochs[0]["losses"]["gold_labels"] == pytest.approx(float(sum(losses) / len(losses)), abs=1e-5)
+    assert trainer.record.epochs[0]["losses"]["gold_labels"] == pytest.approx(
+        float(sum(losses) / len(losses)), abs=1e-5
+    )
 
 
 def test_a_loss_that_is_no_number_stops_the_run(make_trainer):

@@ -41,7 +41,9 @@ def test_rows_without_labels_are_left_out():
     assert task_scores(labels, logits([0, 1, 1]), metric="accuracy", names=NAMES)["accuracy"] == 1
     with pytest.raises(ValueError, match="no row has a label"):
         task_scores(np.array([UNLABELLED]), logits([0]), metric="accuracy", names=NAMES)
-    scores = task_scores(np.array([0.0, np.nan, 1.0, 2.0]), np.array([[0], [9], [1], [3.0]]), metric="pearson", names=None)
+    scores = task_scores(
+        np.array([0.0, np.nan, 1.0, 2.0]), np.array([[0], [9], [1], [3.0]]), metric="pearson", names=None
+    )
     assert scores["rows"] == 3 and scores["spearman"] == pytest.approx(1)
 
 

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from innerdistill.models.families import FAMILIES, encoder_layers, family_of, max_positions, prepare
 from innerdistill.models.internals import capture, first_layers, probe
 
-LAYERS = {layer: ("attention", "cls", "hidden") for layer in range(1, 5)}
+LAYERS = dict.fromkeys(range(1, 5), ("attention", "cls", "hidden"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -65,7 +65,13 @@ def test_uniform_map_goes_up_and_ends_at_the_last_layer(of):
 
 @pytest.mark.parametrize(
     ("choice", "wanted"),
-    [("first", {1: 1, 2: 2}), ("last", {1: 5, 2: 6}), ((1, 6), {1: 1, 2: 6}), ({2: 6}, {2: 6}), ("uniform", {1: 3, 2: 6})],
+    [
+        ("first", {1: 1, 2: 2}),
+        ("last", {1: 5, 2: 6}),
+        ((1, 6), {1: 1, 2: 6}),
+        ({2: 6}, {2: 6}),
+        ("uniform", {1: 3, 2: 6}),
+    ],
 )
 def test_choices(choice, wanted):
     assert choose_layers(choice, 2, 6, key="layer_map") == wanted

@@ -149,7 +149,8 @@ def _read_splits(recipe: DataRecipe, task: Task) -> dict[str, pa.Table]:
     if recipe.task is not None and recipe.path is not None:
         layout = dict(task.files)
         given = {
-            split: name or (layout.get(split) if (folder / layout.get(split, "/")).is_file() or split == "train" else None)
+            split: name
+            or (layout.get(split) if (folder / layout.get(split, "/")).is_file() or split == "train" else None)
             for split, name in given.items()
         }
     if given["train"] is None:

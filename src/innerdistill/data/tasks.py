@@ -84,9 +84,7 @@ TASKS: dict[str, Task] = {
         names=(("train", _COLA), ("validation", _COLA)),
     ),
     "sst2": Task(("sentence",), labels=("negative", "positive")),
-    "mrpc": Task(
-        ("#1 String", "#2 String"), label="Quality", labels=("not_equivalent", "equivalent"), metric="f1"
-    ),
+    "mrpc": Task(("#1 String", "#2 String"), label="Quality", labels=("not_equivalent", "equivalent"), metric="f1"),
     "qqp": Task(
         ("question1", "question2"),
         label="is_duplicate",
@@ -95,9 +93,7 @@ TASKS: dict[str, Task] = {
         drop_overlap=True,
     ),
     "stsb": Task(_PAIR, label="score", metric="pearson"),
-    "mnli": Task(
-        _PAIR, label="gold_label", labels=("entailment", "neutral", "contradiction"), files=_MNLI_DEV
-    ),
+    "mnli": Task(_PAIR, label="gold_label", labels=("entailment", "neutral", "contradiction"), files=_MNLI_DEV),
     "qnli": Task(("question", "sentence"), labels=_ENTAILMENT),
     "rte": Task(_PAIR, labels=_ENTAILMENT),
     "wnli": Task(_PAIR, labels=("not_entailment", "entailment")),

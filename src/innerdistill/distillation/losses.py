@@ -166,9 +166,7 @@ def gold_labels(student_logits: Tensor, labels: Tensor) -> Tensor:
 
 def _attention_kl(teacher: LayerInternals, student: LayerInternals, inputs: LossInputs) -> Tensor:
     assert teacher.attention is not None and student.attention is not None
-    return attention_kl(
-        teacher.attention.log_probabilities(), student.attention.log_probabilities(), inputs.token_mask
-    )
+    return attention_kl(teacher.attention.log_probabilities(), student.attention.log_probabilities(), inputs.token_mask)
 
 
 def _cls_cosine(teacher: LayerInternals, student: LayerInternals, inputs: LossInputs) -> Tensor:

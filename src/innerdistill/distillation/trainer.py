@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
 from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler
 from innerdistill.distillation.losses import LOSSES, Loss, LossInputs
@@ -48,6 +48,7 @@ class DistillationTrainer(Trainer):
 
     # Each micro-batch is divided by the examples of the whole step, so accumulation must not divide again.
     loss_is_scaled_for_ga = True
+    control: TrainerControl
 
     def __init__(
         self,
@@ -103,8 +104,8 @@ class DistillationTrainer(Trainer):
         self.record = StageRecord(stage)
         self._sums: dict[str, Tensor] = {}
         kinds = tuple({kind for loss in self.losses.values() if loss.is_internal for kind in loss.needs})
-        self._student_layers = {k: kinds for k in self.pairs}
-        self._teacher_layers = {m: kinds for m in self.pairs.values()}
+        self._student_layers = dict.fromkeys(self.pairs, kinds)
+        self._teacher_layers = dict.fromkeys(self.pairs.values(), kinds)
         self._logits = any(not loss.is_internal for loss in self.losses.values())
         self._teacher_logits = any(not loss.is_internal and loss.needs_teacher for loss in self.losses.values())
         _freeze_unreached(student, None if self._logits else max(self.pairs))
@@ -164,9 +165,7 @@ class DistillationTrainer(Trainer):
         if self.teacher is not None and (self._teacher_layers or self._teacher_logits):
             with torch.no_grad():
                 teacher = capture(self.teacher, model_inputs, layers=self._teacher_layers, logits=self._teacher_logits)
-        shared = LossInputs(
-            inputs["attention_mask"].bool(), inputs["labels"], self.temperature, self.is_regression
-        )
+        shared = LossInputs(inputs["attention_mask"].bool(), inputs["labels"], self.temperature, self.is_regression)
         parts = self._parts(teacher, student, shared)
         total = sum(self.stage.losses[name.partition("/")[0]] * part for name, part in parts.items())
         assert isinstance(total, Tensor)

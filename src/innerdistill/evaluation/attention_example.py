@@ -47,8 +47,8 @@ def attention_example(
     batch = collate([dataset[index]])
     inputs = {name: batch[name].to(student.device) for name in INPUT_NAMES if name in batch}
     shown = min(int(lengths[index]), 2 * READABLE)
-    theirs = capture(teacher.eval(), inputs, layers={m: ("attention",) for m in pairs.values()}, logits=False)
-    ours = capture(student.eval(), inputs, layers={k: ("attention",) for k in pairs}, logits=False)
+    theirs = capture(teacher.eval(), inputs, layers=dict.fromkeys(pairs.values(), ("attention",)), logits=False)
+    ours = capture(student.eval(), inputs, layers=dict.fromkeys(pairs, ("attention",)), logits=False)
 
     def maps(internals: Any, layer: int) -> Any:
         probabilities = internals.layers[layer].attention.probabilities()[0, :, :shown, :shown]
@@ -58,7 +58,6 @@ def attention_example(
         "row": int(dataset[index]["row"]),
         "tokens": tokenizer.convert_ids_to_tokens(inputs["input_ids"][0, :shown].tolist()),
         "layers": {
-            str(k): {"teacher_layer": m, "teacher": maps(theirs, m), "student": maps(ours, k)}
-            for k, m in pairs.items()
+            str(k): {"teacher_layer": m, "teacher": maps(theirs, m), "student": maps(ours, k)} for k, m in pairs.items()
         },
     }

@@ -42,8 +42,8 @@ def layer_distances(
     kinds = ("attention", "cls")
     sums = {k: torch.zeros(2, dtype=torch.float64) for k in pairs}
     for _, inputs, _ in batches(dataset, collate, batch_size=batch_size, device=student.device):
-        theirs = capture(teacher, inputs, layers={m: kinds for m in pairs.values()}, logits=False)
-        ours = capture(student, inputs, layers={k: kinds for k in pairs}, logits=False)
+        theirs = capture(teacher, inputs, layers=dict.fromkeys(pairs.values(), kinds), logits=False)
+        ours = capture(student, inputs, layers=dict.fromkeys(pairs, kinds), logits=False)
         mask = inputs["attention_mask"].bool()
         for k, m in pairs.items():
             t, s = theirs.layers[m], ours.layers[k]

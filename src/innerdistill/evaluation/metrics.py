@@ -20,9 +20,7 @@ from innerdistill.data.labels import UNLABELLED
 Array = NDArray[Any]
 
 
-def task_scores(
-    labels: Array, logits: Array, *, metric: str, names: Sequence[str] | None
-) -> dict[str, Any]:
+def task_scores(labels: Array, logits: Array, *, metric: str, names: Sequence[str] | None) -> dict[str, Any]:
     """All scores of one model on one split.
 
     Args:

@@ -58,7 +58,7 @@ class Attention:
         return scores.log_softmax(dim=-1)
 
     def probabilities(self) -> Tensor:
-        """The distribution over keys; every row sums to 1. (B, H, L, L)"""
+        """The distribution over keys, of shape (B, H, L, L); every row sums to 1."""
         return self.log_probabilities().exp()
 
 
@@ -74,7 +74,7 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-_recorders: ContextVar[Mapping[nn.Module, Callable[[Attention], None]]] = ContextVar("recorders", default={})
+_recorders: ContextVar[Mapping[nn.Module, Callable[[Attention], None]]] = ContextVar("recorders")
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def clean_attention(
     Returns:
         The output (B, L, H, D), and None in the place of attention weights.
     """
-    recorder = _recorders.get().get(module)
+    recorder = _recorders.get({}).get(module)
     if recorder is not None:
         keys = repeat_kv(key, query.shape[1] // key.shape[1])
         recorder(Attention(query, keys, query.shape[-1] ** -0.5 if scaling is None else scaling, attention_mask))

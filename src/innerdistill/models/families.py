@@ -60,7 +60,8 @@ class CleanMPNetAttention(MPNetSelfAttention):
         """
         shape = (*hidden_states.shape[:-1], -1, self.attention_head_size)
         query, key, value = (part(hidden_states).view(shape).transpose(1, 2) for part in (self.q, self.k, self.v))
-        mask = position_bias if attention_mask is None else position_bias + attention_mask
+        parts = [part for part in (position_bias, attention_mask) if part is not None]
+        mask = sum(parts[1:], start=parts[0]) if parts else None
         output, _ = clean_attention(
             self,
             query,

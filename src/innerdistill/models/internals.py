@@ -147,7 +147,7 @@ def probe(model: PreTrainedModel) -> Architecture:
     device, vocabulary = model.device, model.config.vocab_size
     ids = (torch.arange(12, device=device).view(2, 6) + (model.config.pad_token_id or 0) + 1) % vocabulary
     mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2], device=device)
-    everything = {number: ("attention", "cls") for number in range(1, num_layers + 1)}
+    everything = dict.fromkeys(range(1, num_layers + 1), ("attention", "cls"))
     model.eval()
     with torch.no_grad():
         found = capture(model, {"input_ids": ids, "attention_mask": mask}, layers=everything)
@@ -158,7 +158,9 @@ def probe(model: PreTrainedModel) -> Architecture:
         rows = layer.attention.probabilities()
         real = rows[1, :, :4, :4].sum(-1)
         if rows.shape[-2:] != (6, 6) or not torch.allclose(real, torch.ones_like(real), atol=1e-3):
-            raise ValueError(f"layer {number} of {type(model).__name__}: attention rows over real tokens do not sum to 1.")
+            raise ValueError(
+                f"layer {number} of {type(model).__name__}: attention rows over real tokens do not sum to 1."
+            )
         heads.add(rows.shape[1])
         widths.add(layer.cls.shape[-1])
     if len(heads) != 1 or len(widths) != 1:

@@ -15,10 +15,8 @@ from matplotlib.figure import Figure
 
 INK = "#010203"  # stands for the page's text colour, replaced by currentColor
 TEACHER, STUDENT, BASELINE = "#8a63d2", "#0a9396", "#ca6702"
-SVG_TAG = (
-    '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" viewBox="{}">'
-)
-STYLE = {
+SVG_TAG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" viewBox="{}">'
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "innerdistill",  # the same run gives the same file
     "font.family": "sans-serif",
@@ -148,7 +146,9 @@ def _scores(axes: Axes, stages: Sequence[Mapping[str, Any]], metric: str, **styl
     axes.plot(xs, ys, **style)
 
 
-def _map(axes: Axes, values: np.ndarray, tokens: Sequence[str], title: str, colour: str, labels: bool = False) -> None:
+def _map(
+    axes: Axes, values: np.ndarray, tokens: Sequence[str], title: str, colour: str, *, labels: bool = False
+) -> None:
     shades = LinearSegmentedColormap.from_list("shades", [(*matplotlib.colors.to_rgb(colour), a) for a in (0, 1)])
     axes.imshow(values, cmap=shades, vmin=0, vmax=max(0.3, float(values.max())), interpolation="nearest")
     axes.set_title(title, fontsize=9)

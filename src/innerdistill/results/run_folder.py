@@ -1,12 +1,13 @@
 """The folder of a run: how it is opened, and how files get into it whole.
 
-    recipe.yaml          what was asked for
-    model/               the result: config, model.safetensors, tokenizer, README.md (model card)
-    run.json             what happened and what came out
-    predictions.parquet  row, split, label, logits of teacher and student
-    report.html          for people
-    tensorboard/         one log per stage
-    baseline/            the run of the plainly fine-tuned student, if one was asked for
+recipe.yaml          what was asked for
+model/               the result: config, model.safetensors, tokenizer, README.md (model card)
+run.json             what happened and what came out
+predictions.parquet  row, split, label, logits of teacher and student
+attention_example.json   attention of teacher and student on one example
+report.html          for people
+tensorboard/         one log per stage
+baseline/            the run of the plainly fine-tuned student, if one was asked for
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from innerdistill.config import Recipe
 
 PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "scikit-learn")
+# Only a folder that holds nothing else is ever replaced.
+RUN_FILES = {
+    "recipe.yaml", "model", "run.json", "predictions.parquet", "attention_example.json", "report.html", "tensorboard",
+    "checkpoints", "baseline",
+}  # fmt: skip
 
 
 def open_run_folder(recipe: Recipe) -> Path:
@@ -50,8 +56,8 @@ def open_run_folder(recipe: Recipe) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"output: {folder} is a file; name a folder.")
     if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / "recipe.yaml").is_file():
-            raise ValueError(f"output: {folder} holds files that are not a run; name another folder.")
+        if foreign := sorted(path.name for path in folder.iterdir() if path.name not in RUN_FILES):
+            raise ValueError(f"output: {folder} holds {foreign[0]!r}, which is not part of a run; name another folder.")
         if not recipe.overwrite:
             raise ValueError(f"output: {folder} holds another run; name another folder or set overwrite=true.")
         shutil.rmtree(folder)
@@ -77,7 +83,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -129,7 +135,7 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
     try:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        os.replace(temporary, folder)
+        temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -145,7 +151,9 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]
     for split, columns in splits.items():
         flat: dict[str, Any] = {"split": [split] * len(columns["row"])}
         for name, values in columns.items():
-            flat |= {name: values} if values.ndim == 1 else {f"{name}_{c}": values[:, c] for c in range(values.shape[1])}
+            flat |= (
+                {name: values} if values.ndim == 1 else {f"{name}_{c}": values[:, c] for c in range(values.shape[1])}
+            )
         tables.append(pa.table(flat))
     with whole_file(path) as temporary:
         pa.parquet.write_table(pa.concat_tables(tables, promote_options="default"), temporary)

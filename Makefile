@@ -1,0 +1,35 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format
+
+help:  ## show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: .venv/installed  ## make .venv with the exact versions of constraints.txt
+
+.venv/installed: pyproject.toml constraints.txt
+	@echo "Installing into .venv ..."; start=$$(date +%s); \
+	$(PYTHON) -m venv .venv && \
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' && \
+	touch .venv/installed && echo "Installed in $$(( $$(date +%s) - start )) seconds."
+
+demo: install  ## fine-tune a real teacher, distil a student of half its layers, write the report
+	@$(BIN)/python examples/prepare_demo.py
+	@start=$$(date +%s); $(BIN)/innerdistill distill recipes/demo.yaml overwrite=true && \
+	echo "Demo done in $$(( $$(date +%s) - start )) seconds after the install."
+
+test: install  ## run the whole test suite, offline
+	@$(BIN)/python -m pytest
+
+check: install  ## ruff, mypy, pydoclint, codespell
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pydoclint src
+	$(BIN)/codespell
+
+format: install  ## let ruff lay out the code
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .

@@ -1,0 +1,120 @@
+"""What the project says of itself: imports go one way, recipes parse and plan, documents name what exists."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import innerdistill
+from innerdistill import load_recipe
+from innerdistill.job import assemble, describe
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "innerdistill"
+ROOMS = ["config", "data", "models", "distillation", "evaluation", "results", "job", "pipeline", "cli"]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+
+
+def room_of(module):
+    return module.split(".")[1] if "." in module else module
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_go_leftwards(path):
+    room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("innerdistill."):
+            assert ROOMS.index(room_of(node.module)) <= ROOMS.index(room), node.module
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_files_and_functions_stay_small(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 350
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            body = [
+                statement for statement in node.body if not isinstance(getattr(statement, "value", None), ast.Constant)
+            ]
+            lines = (node.end_lineno - body[0].lineno + 1) if body else 0
+            assert lines <= 60, node.name
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_every_recipe_plans_on_any_task(path, data_folder, base_folder):
+    data = [f"data.train={data_folder}/train.csv", f"data.validation={data_folder}/validation.csv", "data.text=text"]
+    recipe = load_recipe(
+        path,
+        overrides=[
+            *data,
+            "data.label=label",
+            "teacher.path=null",
+            f"teacher.base={base_folder}",
+            "student.num_layers=2",
+        ],
+    )
+    stages = describe(assemble(recipe))
+    assert stages[-1]["stage"] == "classification" and all(stage["steps"] > 0 for stage in stages)
+
+
+def test_there_is_a_recipe_for_every_experiment_of_the_paper():
+    names = {path.name.split("_")[0] for path in RECIPES}
+    assert {"e1.0", "e1.1", "e2.0", "e2.1", "e3.0", "e3.1", "e3.2", "e3.3", "e3.4"} <= names
+
+
+def test_public_names_exist():
+    for name in innerdistill.__all__:
+        assert getattr(innerdistill, name) is not None
+    with pytest.raises(AttributeError):
+        innerdistill.nothing  # noqa: B018
+
+
+def documents():
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+def test_documents_name_files_that_exist(path):
+    text = path.read_text()
+    for name in re.findall(r"`((?:recipes|docs|examples|benchmarks|tests|src)/[\w./-]+)`", text):
+        assert (ROOT / name).exists(), name
+    for link in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
+        assert (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+def test_commands_in_documents_are_right(path):
+    """Every `innerdistill VERB ...` line parses, and its recipe accepts its overrides."""
+    from innerdistill.cli import _parser
+
+    for line in re.findall(
+        r"^\s*(?:\.venv/bin/)?innerdistill (\w.*?)(?:\s+#.*)?$", path.read_text(), flags=re.MULTILINE
+    ):
+        options = _parser().parse_args(line.replace("\\", "").split())
+        if getattr(options, "recipe", None) and (ROOT / options.recipe).is_file():
+            load_recipe(ROOT / options.recipe, overrides=options.overrides)
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+def test_yaml_in_documents_is_a_recipe(path):
+    for block in re.findall(r"```yaml\n(.*?)```", path.read_text(), flags=re.DOTALL):
+        load_recipe(yaml.safe_load(block))
+
+
+@pytest.mark.parametrize("path", [ROOT / "docs" / "extending.md"], ids=lambda path: path.name)
+def test_extensions_in_documents_run(path, monkeypatch):
+    """The examples for dict entries are executed where they belong, and pass through the dict."""
+    from innerdistill.data import tasks
+    from innerdistill.distillation import losses, schedules
+    from innerdistill.models import families
+
+    rooms = {"LOSSES": losses, "SCHEDULES": schedules, "FAMILIES": families, "TASKS": tasks}
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL):
+        if found := re.search(r"^([A-Z]+)\[", block, flags=re.MULTILINE):
+            module = rooms[found[1]]
+            monkeypatch.setattr(module, found[1], dict(getattr(module, found[1])))
+            exec(compile(block, str(path), "exec"), dict(vars(module)))
