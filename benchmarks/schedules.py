@@ -1,6 +1,6 @@
-"""The five schedules on one task, one seed, protocol A: the same number of optimiser steps for every method.
+r"""The five schedules on one task, one seed, protocol A: the same number of optimiser steps for every method.
 
-    python benchmarks/schedules.py runs/cola-table --steps 2400 -- data.task=cola data.path=$GLUE/CoLA \\
+    python benchmarks/schedules.py runs/cola-table --steps 2400 -- data.task=cola data.path=$GLUE/CoLA \
         teacher.base=demo-data/minilm
 
 Everything after `--` is a recipe override. Finished runs are kept; the table is printed as Markdown and written beside
@@ -53,7 +53,7 @@ def markdown(runs: dict) -> str:
     teacher = any_run["scores"]["validation"]["teacher"]
     names, metric = metric_names(teacher), any_run["data"]["metric"]
     lines = [
-        f"| | {' | '.join(names)} | agrees with teacher | steps | CPU seconds | CLS cosine of the top layer, by stage |",
+        f"| | {' | '.join(names)} | as teacher | steps | CPU seconds | top layer's CLS cosine, by stage |",
         "|---|" + "---|" * (len(names) + 4),
         f"| teacher, {any_run['teacher']['layers']} layers | {numbers(teacher, names)} | | | | |",
     ]

@@ -20,7 +20,7 @@ _PUBLIC = {
     "build_student": "models.students",
     "capture": "models.internals",
     "distill": "pipeline",
-    "distill_models": "pipeline",
+    "distill_models": "distillation.stages",
     "evaluate": "pipeline",
     "finetune": "pipeline",
     "load_recipe": "config",

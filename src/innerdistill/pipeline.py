@@ -12,25 +12,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from torch.utils.tensorboard import SummaryWriter
-from transformers import PreTrainedModel, set_seed
-from transformers.integrations import TensorBoardCallback
-from transformers.trainer_callback import PrinterCallback
+from transformers import PreTrainedModel
 
 from innerdistill.config import Recipe, ScheduleRecipe, load_recipe
-from innerdistill.data.batches import Collator
-from innerdistill.distillation.arguments import training_arguments
-from innerdistill.distillation.losses import LOSSES, Loss
-from innerdistill.distillation.progress import StageProgress
+from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import Stage
-from innerdistill.distillation.trainer import DistillationTrainer, StageRecord
+from innerdistill.distillation.stages import distill_models
+from innerdistill.distillation.trainer import StageRecord
 from innerdistill.evaluation.attention_example import attention_example
 from innerdistill.evaluation.evaluate import compare, headline
 from innerdistill.evaluation.fidelity import layer_distances
@@ -48,7 +42,7 @@ from innerdistill.results.run_folder import (
     whole_file,
     write_json,
     write_predictions,
-)  # fmt: skip
+)
 from innerdistill.results.speed import measure_speed
 
 logger = logging.getLogger(__name__)
@@ -146,100 +140,6 @@ def evaluate(recipe: Recipe | Mapping[str, Any] | str | Path, *, model: str | Pa
     return compare(student, job.teacher, job.splits, job.collate, metric=job.metric, names=job.names)[0]
 
 
-def distill_models(
-    teacher: PreTrainedModel | None,
-    student: PreTrainedModel,
-    *,
-    stages: Sequence[Stage],
-    train: Dataset,
-    collate: Collator,
-    folder: str | Path,
-    selection: Dataset | None = None,
-    metric: str = "accuracy",
-    names: Sequence[str] | None = None,
-    trainer: Mapping[str, Any] | None = None,
-    internal_trainer: Mapping[str, Any] | None = None,
-    losses: Mapping[str, Loss] = LOSSES,
-    temperature: float = 1.0,
-    group_by_length: bool = True,
-    best: bool = False,
-    seed: int = 1,
-) -> list[StageRecord]:
-    """Run the stages on models that are already there; what a notebook uses.
-
-    Args:
-        teacher: a classifier of a supported family; None if no loss reads it.
-        student: trained in place.
-        stages: from `make_stages`, or made by hand.
-        train: a tokenised split.
-        collate: examples -> padded batch.
-        folder: for TensorBoard files and, with `best`, checkpoints.
-        selection: split that is scored after every epoch.
-        metric: primary metric.
-        names: class names by id; None for a regression.
-        trainer: keys of TrainingArguments.
-        internal_trainer: the same, for internal stages only.
-        losses: the losses by name.
-        temperature: of the soft labels.
-        group_by_length: whether batches hold examples of similar length.
-        best: keep the checkpoint that scores best on selection, in stages of classification.
-        seed: of dropout and the order of the examples.
-
-    Returns:
-        What happened in every stage.
-
-    Raises:
-        ValueError: a family that is not supported, a loss that becomes NaN.
-    """
-    for model in (teacher, student):
-        if model is not None:
-            probe(model)
-
-    def score(model: PreTrainedModel, dataset: Dataset) -> dict[str, float]:
-        labels = dataset.with_format("numpy")["labels"][:]
-        return headline(task_scores(labels, predict_logits(model, dataset, collate), metric=metric, names=names))
-
-    records: list[StageRecord] = []
-    for number, stage in enumerate(stages, start=1):
-        options = {**(trainer or {}), **((internal_trainer or {}) if stage.is_internal else {})}
-        keep_best = best and selection is not None and not stage.is_internal
-        arguments = training_arguments(
-            Path(folder) / "checkpoints",
-            stage,
-            options,
-            seed=seed + number,
-            evaluate=selection is not None,
-            best_by=metric if keep_best else None,
-        )
-        set_seed(seed + number)
-        with SummaryWriter(str(Path(folder) / "tensorboard" / f"{number:02d} {stage.name}")) as writer:
-            stage_trainer = DistillationTrainer(
-                student,
-                arguments,
-                stage=stage,
-                train=train,
-                data_collator=collate,
-                teacher=teacher,
-                losses=losses,
-                temperature=temperature,
-                is_regression=names is None,
-                selection=selection,
-                score=score,
-                data_seed=seed,
-                first_epoch=sum(len(record.epochs) for record in records),
-                group_by_length=group_by_length,
-                callbacks=[
-                    TensorBoardCallback(writer),
-                    StageProgress(f"{stage.name} ({number}/{len(stages)})", metric=metric),
-                ],
-            )
-            stage_trainer.remove_callback(PrinterCallback)
-            stage_trainer.train()
-        records.append(stage_trainer.record)
-    shutil.rmtree(Path(folder) / "checkpoints", ignore_errors=True)
-    return records
-
-
 def _finetune(job: Job) -> Path:
     recipe = job.recipe
     options = {"trainer": {**recipe.trainer, **recipe.teacher.trainer}, "seed": recipe.teacher.seed}
@@ -255,22 +155,29 @@ def _train(
     job: Job, student: PreTrainedModel, folder: Path, *, teacher: PreTrainedModel | None, stages: Sequence[Stage]
 ) -> list[StageRecord]:
     recipe = job.recipe
+
+    def score(model: PreTrainedModel, selection: Dataset) -> dict[str, float]:
+        labels = selection.with_format("numpy")["labels"][:]
+        logits = predict_logits(model, selection, job.collate)
+        return headline(task_scores(labels, logits, metric=job.metric, names=job.names))
+
     return distill_models(
         teacher,
         student,
         stages=stages,
         train=job.splits["train"],
-        selection=job.splits["selection"],
         collate=job.collate,
         folder=folder,
+        selection=job.splits["selection"],
+        score=score,
         metric=job.metric,
-        names=job.names,
+        best=recipe.checkpoint == "best",
         trainer=recipe.trainer,
         internal_trainer=recipe.internal_trainer,
         losses=job.losses,
         temperature=recipe.temperature,
+        is_regression=job.names is None,
         group_by_length=recipe.group_by_length,
-        best=recipe.checkpoint == "best",
         seed=recipe.seed,
     )
 

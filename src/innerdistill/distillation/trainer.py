@@ -15,8 +15,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerContr
 from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler
 from innerdistill.distillation.losses import LOSSES, Loss, LossInputs
 from innerdistill.distillation.schedules import Stage
-from innerdistill.models.families import encoder_layers
-from innerdistill.models.internals import Internals, capture
+from innerdistill.models.internals import Internals, capture, train_first_layers
 
 
 @dataclass
@@ -108,7 +107,7 @@ class DistillationTrainer(Trainer):
         self._teacher_layers = dict.fromkeys(self.pairs.values(), kinds)
         self._logits = any(not loss.is_internal for loss in self.losses.values())
         self._teacher_logits = any(not loss.is_internal and loss.needs_teacher for loss in self.losses.values())
-        _freeze_unreached(student, None if self._logits else max(self.pairs))
+        train_first_layers(student, None if self._logits else max(self.pairs))
         super().__init__(
             model=student,
             args=args,
@@ -134,7 +133,7 @@ class DistillationTrainer(Trainer):
         try:
             result = super().train(*args, **kwargs)
         finally:
-            self.model.requires_grad_(True)
+            train_first_layers(self.model, None)
         self.record.seconds = time.perf_counter() - start
         self.record.cpu_seconds = time.process_time() - cpu_start
         self.record.steps = self.state.global_step
@@ -297,17 +296,3 @@ class _EpochEnd(TrainerCallback):
                 trainer.record.ended = f"threshold: cosine {cosine:.4f} below {threshold:g}"
                 control.should_training_stop = True
         return control
-
-
-def _freeze_unreached(student: PreTrainedModel, highest: int | None) -> None:
-    """Only what the stage can change has gradients: no optimiser state, decay or averaging for the rest."""
-    student.requires_grad_(True)
-    if highest is None:
-        return
-    reached = {id(parameter) for parameter in student.base_model.parameters()}
-    for layer in encoder_layers(student)[highest:]:
-        reached -= {id(parameter) for parameter in layer.parameters()}
-    if (pooler := getattr(student.base_model, "pooler", None)) is not None:
-        reached -= {id(parameter) for parameter in pooler.parameters()}
-    for parameter in student.parameters():
-        parameter.requires_grad_(id(parameter) in reached)

@@ -130,6 +130,24 @@ def first_layers(model: PreTrainedModel, num_layers: int) -> Iterator[None]:
         setattr(parent, name, full)
 
 
+def train_first_layers(model: PreTrainedModel, num_layers: int | None) -> None:
+    """Give gradients only to what the first layers' internals depend on, or to everything.
+
+    The rest then has no optimiser state, is not decayed and is not averaged over processes.
+
+    Args:
+        model: changed in place.
+        num_layers: embeddings and this many layers are trained; None trains everything.
+    """
+    model.requires_grad_(num_layers is None)
+    if num_layers is None:
+        return
+    model.base_model.requires_grad_(True)
+    if (pooler := getattr(model.base_model, "pooler", None)) is not None:
+        pooler.requires_grad_(False)
+    encoder_layers(model)[num_layers:].requires_grad_(False)
+
+
 def probe(model: PreTrainedModel) -> Architecture:
     """Prepare a model and check on a small input that every layer shows clean internals.
 
