@@ -25,19 +25,31 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options = parser.parse_args(sys.argv[1:split])
+    print(run_schedules(options.folder, sys.argv[split + 1 :], steps=options.steps, seed=options.seed))
+
+
+def run_schedules(folder: Path, overrides: list[str], *, steps: int, seed: int = 1) -> str:
+    """Run every schedule that has not run yet in a folder.
+
+    Args:
+        folder: gets one run folder per schedule, and table.md.
+        overrides: of the recipe.
+        steps: optimiser steps of every student.
+        seed: of the students.
+
+    Returns:
+        The table as Markdown.
+    """
     runs = {}
     for schedule in SCHEDULES:
-        folder = options.folder / schedule
-        if not (folder / "run.json").is_file():
-            fixed = [f"schedule.name={schedule}", f"schedule.total_steps={options.steps}", f"seed={options.seed}"]
-            recipe = load_recipe(
-                {}, overrides=["student.source=base", *sys.argv[split + 1 :], *fixed, f"output={folder}"]
-            )
-            distill(recipe.model_copy(update={"overwrite": True}))
-        runs[schedule] = read_run(folder)
+        run = folder / schedule
+        if not (run / "run.json").is_file():
+            fixed = [f"schedule.name={schedule}", f"schedule.total_steps={steps}", f"seed={seed}", f"output={run}"]
+            distill(load_recipe({}, overrides=["student.source=base", "overwrite=true", *overrides, *fixed]))
+        runs[schedule] = read_run(run)
     table = markdown(runs)
-    (options.folder / "table.md").write_text(table)
-    print(table)
+    (folder / "table.md").write_text(table)
+    return table
 
 
 def markdown(runs: dict) -> str:

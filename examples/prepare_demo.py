@@ -77,7 +77,7 @@ def fetch(requirement: str, file_name: str, sha256: str, *, source: bool = False
     return io.BytesIO(content)
 
 
-def rated_sentences(archive: io.BytesIO) -> list[tuple[str, str]]:
+def rated_sentences(archive: io.BytesIO) -> list[tuple[str, str, str]]:
     """Sentences whose mean rating (-4 ... +4) is at least half a point from neutral, each once.
 
     They are ordered by a hash of the text, which shuffles them the same way everywhere: the file is nearly sorted.
@@ -86,7 +86,7 @@ def rated_sentences(archive: io.BytesIO) -> list[tuple[str, str]]:
         archive: the source archive of vaderSentiment.
 
     Returns:
-        Sentence and label.
+        Sentence, sign of the rating as a label, and the rating.
     """
     with tarfile.open(fileobj=archive) as outer:
         inner = outer.extractfile(RATINGS_ARCHIVE)
@@ -95,23 +95,23 @@ def rated_sentences(archive: io.BytesIO) -> list[tuple[str, str]]:
             file = ratings.extractfile(RATINGS_FILE)
             assert file is not None
             lines = file.read().decode("utf-8").split("\r\n")
-    labels = {}
+    rows = {}
     for line in filter(None, lines):
         _, mean, text = line.split("\t")
         if abs(float(mean)) >= 0.5:
-            labels.setdefault(text, "positive" if float(mean) > 0 else "negative")
-    return sorted(labels.items(), key=lambda row: hashlib.sha256(row[0].encode()).hexdigest())
+            rows.setdefault(text, (text, "positive" if float(mean) > 0 else "negative", f"{float(mean):.4f}"))
+    return sorted(rows.values(), key=lambda row: hashlib.sha256(row[0].encode()).hexdigest())
 
 
-def write_csv(path: Path, rows: list[tuple[str, str]]) -> None:
-    """Write sentences and labels as a CSV with a header line.
+def write_csv(path: Path, rows: list[tuple[str, str, str]]) -> None:
+    """Write sentences, labels and ratings as a CSV with a header line.
 
     Args:
         path: the file.
-        rows: sentence and label.
+        rows: sentence, label, rating.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("sentence", "sentiment"), *rows])
+        csv.writer(file).writerows([("sentence", "sentiment", "rating"), *rows])
 
 
 if __name__ == "__main__":

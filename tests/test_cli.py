@@ -135,7 +135,8 @@ def test_a_missing_or_damaged_recipe(tmp_path, capsys):
 def test_plan_trains_nothing(recipe_file, files, capsys):
     before = sorted(files.rglob("*"))
     assert main(["plan", str(recipe_file)]) == 0
-    assert "layer 1+2" in capsys.readouterr().out and sorted(files.rglob("*")) == before
+    shown = capsys.readouterr().out
+    assert "layer 1+2" in shown and "minutes on this machine" in shown and sorted(files.rglob("*")) == before
 
 
 def test_verbs_in_their_natural_order(recipe_file, data_folder, tmp_path, capsys):

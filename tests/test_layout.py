@@ -9,11 +9,12 @@ import yaml
 
 import innerdistill
 from innerdistill import load_recipe
-from innerdistill.job import assemble, describe
+from innerdistill.job import assemble
+from innerdistill.planning import stage_costs
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "innerdistill"
-ROOMS = ["config", "data", "models", "distillation", "evaluation", "results", "job", "pipeline", "cli"]
+ROOMS = ["config", "data", "models", "distillation", "evaluation", "results", "job", "planning", "pipeline", "cli"]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 
@@ -57,8 +58,8 @@ def test_every_recipe_plans_on_any_task(path, data_folder, base_folder):
             "student.num_layers=2",
         ],
     )
-    stages = describe(assemble(recipe))
-    assert stages[-1]["stage"] == "classification" and all(stage["steps"] > 0 for stage in stages)
+    costs = stage_costs(assemble(recipe))
+    assert costs[-1].stage.name == "classification" and all(cost.steps > 0 and cost.relative <= 1 for cost in costs)
 
 
 def test_there_is_a_recipe_for_every_experiment_of_the_paper():

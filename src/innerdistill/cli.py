@@ -105,28 +105,36 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 def _plan(options: argparse.Namespace) -> None:
     recipe = _recipe(options)
     _use_torch()
-    from innerdistill.job import assemble, describe  # noqa: PLC0415
+    from innerdistill.job import assemble  # noqa: PLC0415
+    from innerdistill.planning import seconds_per_full_step, stage_costs  # noqa: PLC0415
+    from innerdistill.results.speed import size  # noqa: PLC0415
 
     job = assemble(recipe)
+    sizes = (f"{size(model)['parameters'] / 1e6:.1f} M" for model in (job.teacher, job.fresh_student()))
     counts = ", ".join(f"{split} {len(rows)}" for split, rows in job.splits.items())
     console.print(
-        f"Teacher {job.architecture.num_layers} layers, student {job.num_layers}; "
-        f"{job.architecture.hidden_size} wide, {job.architecture.num_heads} heads. Rows: {counts}.",
+        f"Teacher {job.architecture.num_layers} layers ({next(sizes)} parameters), student {job.num_layers} "
+        f"({next(sizes)}); {job.architecture.hidden_size} wide, {job.architecture.num_heads} heads.\nRows: {counts}.",
         highlight=False,
+        soft_wrap=True,
     )
-    table = _table("stage", "losses", "student ← teacher layers", "steps", "layers run: student, teacher", "step cost")
-    total = 0.0
-    for row in describe(job):
-        pairs = ", ".join(f"{k} ← {m}" for k, m in row["pairs"].items()) or "–"
-        layers = f"{row['student_layers']}, {row['teacher_layers']}"
-        table.add_row(
-            row["stage"], ", ".join(row["losses"]), pairs, str(row["steps"]), layers, f"{row['relative_cost']:.2f}"
-        )
-        total += row["steps"] * row["relative_cost"]
+    table = _table("stage", "losses", "layers matched", "steps", "layers run", "cost of a step")
+    costs = stage_costs(job)
+    for cost in costs:
+        pairs = ", ".join(f"{k}←{m}" for k, m in cost.stage.pairs.items()) or "–"
+        layers = f"{cost.student_layers} + {cost.teacher_layers}"
+        losses = ", ".join(cost.stage.losses)
+        table.add_row(cost.stage.name, losses, pairs, str(cost.steps), layers, f"{cost.relative:.2f}")
     console.print(table)
+    full_steps = sum(cost.steps * cost.relative for cost in costs)
+    minutes = full_steps * seconds_per_full_step(job) / 60
+    teacher = " The teacher's own fine-tuning comes on top." if recipe.teacher.base else ""
     console.print(
-        f"Cost: as much as {total:.0f} full steps (1.00 = whole teacher forward, whole student forward and backward).",
+        f"Layers run: student + teacher. A step of cost 1 is the whole teacher forward, the whole student forward and "
+        f"backward.\nTogether as much as {full_steps:.0f} such steps, about {minutes:.1f} minutes on this machine now."
+        f"{teacher}",
         highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -176,42 +176,6 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     )  # fmt: skip
 
 
-def describe(job: Job) -> list[dict[str, Any]]:
-    """Stages of a job with their length and cost, for `plan`.
-
-    Cost counts passes through one layer: forward 1, backward 2. A full step runs the whole teacher forward and the
-    whole student forward and backward. Embeddings, head and losses are left out.
-
-    Args:
-        job: an assembled job.
-
-    Returns:
-        Per stage: name, losses, pairs, steps, student_layers, teacher_layers, relative_cost (of a full step).
-    """
-    rows = []
-    batch = int(job.recipe.trainer.get("per_device_train_batch_size", 32))
-    per_epoch = -(-len(job.splits["train"]) // batch)
-    for stage in job.stages:
-        used = [job.losses[name] for name in stage.losses]
-        logits = any(not loss.is_internal for loss in used)
-        soft = any(not loss.is_internal and loss.needs_teacher for loss in used)
-        student_layers = job.num_layers if logits else max(stage.pairs)
-        teacher_layers = job.architecture.num_layers if soft else max(stage.pairs.values(), default=0)
-        cost = (3 * student_layers + teacher_layers) / (3 * job.num_layers + job.architecture.num_layers)
-        rows.append(
-            {
-                "stage": stage.name,
-                "losses": dict(stage.losses),
-                "pairs": dict(stage.pairs),
-                "steps": stage.steps or int(-(-per_epoch * (stage.epochs or 0) // 1)),
-                "student_layers": student_layers,
-                "teacher_layers": teacher_layers,
-                "relative_cost": cost,
-            }
-        )
-    return rows
-
-
 def _load_teacher(recipe: Recipe, data: TaskData) -> tuple[PreTrainedModel, tuple[str, ...] | None]:
     if recipe.teacher.base is not None:
         return load_base(recipe.teacher.base, names=data.names, seed=recipe.teacher.seed), data.names

@@ -45,6 +45,8 @@ from innerdistill.results.run_folder import (
 )
 from innerdistill.results.speed import measure_speed
 
+DISTANCE_ROWS = 1_000  # of validation, enough for a mean per layer
+
 logger = logging.getLogger(__name__)
 
 
@@ -214,7 +216,9 @@ def _finish(
 
 
 def _distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:
-    return layer_distances(job.teacher, student, job.splits["validation"], job.collate, pairs=job.pairs)
+    validation = job.splits["validation"]
+    rows = validation.select(range(min(DISTANCE_ROWS, len(validation))))
+    return layer_distances(job.teacher, student, rows, job.collate, pairs=job.pairs)
 
 
 def _attention_example(job: Job, student: PreTrainedModel) -> dict[str, Any]:

@@ -1,0 +1,91 @@
+"""What a recipe will do and what it will cost, without training anything."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from innerdistill.data.batches import INPUT_NAMES
+from innerdistill.distillation.arguments import DEFAULTS
+from innerdistill.distillation.schedules import Stage
+from innerdistill.job import Job
+from innerdistill.models.internals import capture
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Length and cost of one stage.
+
+    Attributes:
+        stage: as planned.
+        steps: optimiser steps.
+        student_layers: layers of the student that run.
+        teacher_layers: layers of the teacher that run.
+        relative: cost of a step, where 1 is the whole teacher forward and the whole student forward and backward.
+    """
+
+    stage: Stage
+    steps: int
+    student_layers: int
+    teacher_layers: int
+    relative: float
+
+
+def stage_costs(job: Job) -> list[StageCost]:
+    """Length and cost of every stage of a job.
+
+    Cost counts passes through one layer, forward 1 and backward 2. Embeddings, head and losses are left out.
+
+    Args:
+        job: an assembled job.
+
+    Returns:
+        One entry per stage.
+    """
+    costs = []
+    per_epoch = -(-len(job.splits["train"]) // _batch_size(job))
+    for stage in job.stages:
+        output_losses = [job.losses[name] for name in stage.losses if not job.losses[name].is_internal]
+        student = job.num_layers if output_losses else max(stage.pairs)
+        whole_teacher = any(loss.needs_teacher for loss in output_losses)
+        teacher = job.architecture.num_layers if whole_teacher else max(stage.pairs.values(), default=0)
+        relative = (3 * student + teacher) / (3 * job.num_layers + job.architecture.num_layers)
+        steps = stage.steps or int(np.ceil(per_epoch * (stage.epochs or 0)))
+        costs.append(StageCost(stage, steps, student, teacher, relative))
+    return costs
+
+
+def seconds_per_full_step(job: Job, *, repeats: int = 3) -> float:
+    """Measured time of one whole step on this machine, without the optimiser: teacher forward, student both ways.
+
+    Args:
+        job: an assembled job.
+        repeats: timed steps after one that is not counted.
+
+    Returns:
+        Seconds, the median, for a batch of typical length.
+    """
+    student = job.fresh_student().train()
+    train = job.splits["train"]
+    lengths = train.with_format("numpy")["length"][:]
+    # A batch of examples around the mean length costs what the mean batch costs.
+    nearest = np.argsort(np.abs(lengths - lengths.mean()))[: _batch_size(job)]
+    batch = job.collate([train[int(index)] for index in nearest])
+    inputs = {name: batch[name] for name in INPUT_NAMES if name in batch}
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        capture(job.teacher, inputs, layers={})
+        logits = capture(student, inputs, layers={}).logits
+        assert logits is not None
+        torch.autograd.backward(logits.sum())
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[1:]))
+
+
+def _batch_size(job: Job) -> int:
+    trainer = {**DEFAULTS, **job.recipe.trainer}
+    return int(trainer["per_device_train_batch_size"]) * int(trainer.get("gradient_accumulation_steps", 1))
