@@ -117,7 +117,7 @@ def test_predict_file(run, data_folder, tmp_path):
     labels = [("neg", "pos")[index] for index in rows["student"].argmax(1)]
     assert table["predicted_label"].to_pylist() == labels
     assert np.allclose(np.add(table["probability_neg"], table["probability_pos"]), 1)
-    for ending in ("csv", "tsv", "jsonl", "parquet"):
+    for ending in ("csv", "jsonl", "parquet"):
         write_table(table, tmp_path / f"out.{ending}")
         assert (tmp_path / f"out.{ending}").stat().st_size > 1000
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Turn a fine-tuned encoder into a student with half the layers that behaves like it."
 
-console = Console()
-errors = Console(stderr=True, soft_wrap=True)
+# What is printed may come from files: no markup, no emoji.
+console = Console(markup=False, emoji=False)
+errors = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         if options.traceback:
             raise
-        errors.print(f"innerdistill: {error}", style="red", markup=False, highlight=False)
+        errors.print(f"innerdistill: {error}", style="red")
         return 2
     except KeyboardInterrupt:
         errors.print("innerdistill: interrupted.", style="red")
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("model", help="model folder or run folder")
     added.add_argument("file", help="CSV, TSV, JSON lines or Parquet")
     added.add_argument("--text", nargs="+", metavar="COLUMN", help="text column, or two (default: as trained)")
-    added.add_argument("--output", required=True, help="CSV, TSV, JSON lines or Parquet file to write")
+    added.add_argument("--output", required=True, help="CSV, JSON lines or Parquet file to write")
     added = verb("speed", _speed, "size and latency of models, side by side")
     added.add_argument("models", nargs="+", help="model folders; of a run folder, teacher and student are taken")
     added.add_argument("--batch-size", type=int, default=1)
@@ -166,11 +167,12 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     _use_torch()
-    from innerdistill.results.predict import predict_file, write_table  # noqa: PLC0415
+    from innerdistill.results.predict import check_format, predict_file, write_table  # noqa: PLC0415
 
+    check_format(options.output)
     table = predict_file(options.model, options.file, text=options.text)
     write_table(table, options.output)
-    console.print(f"{table.num_rows} rows -> {options.output}", highlight=False)
+    console.print(f"{table.num_rows} rows -> {options.output}")
 
 
 def _speed(options: argparse.Namespace) -> None:
@@ -184,8 +186,8 @@ def _speed(options: argparse.Namespace) -> None:
         if (Path(name) / "run.json").is_file():
             teacher = read_run(name)["teacher"]
             if teacher:
-                models["teacher"] = load_classifier(teacher["path"])
-            models["student" if teacher else name] = load_classifier(str(Path(name) / "model"))
+                models[f"teacher of {Path(name).name}"] = load_classifier(teacher["path"])
+            models[str(Path(name) / "model")] = load_classifier(str(Path(name) / "model"))
         else:
             models[name] = load_classifier(name)
     for option in ("batch_size", "length", "repeats"):
@@ -199,7 +201,7 @@ def _report(options: argparse.Namespace) -> None:
     _use_torch()
     from innerdistill.results.report import write_report  # noqa: PLC0415
 
-    console.print(str(write_report(options.run)), highlight=False)
+    console.print(str(write_report(options.run)))
 
 
 def _summary(folder: Path) -> None:
@@ -214,8 +216,8 @@ def _summary(folder: Path) -> None:
     _print_scores("validation", scores, record["agreement"].get("validation"))
     _print_speed(record["speed"])
     for warning in record["warnings"]:
-        errors.print(f"Warning: {warning}", style="bold yellow", highlight=False, markup=False)
-    console.print(f"Model   {folder / 'model'}\nReport  {report}", highlight=False, markup=False, soft_wrap=True)
+        errors.print(f"Warning: {warning}", style="bold yellow")
+    console.print(f"Model   {folder / 'model'}\nReport  {report}", soft_wrap=True)
 
 
 def _print_scores(split: str, scores: dict[str, Any], agreement: dict[str, Any] | None) -> None:

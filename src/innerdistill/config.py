@@ -18,7 +18,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Columns = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 # A label written `0` in YAML is the label "0" of a CSV file.
-Labels = Annotated[tuple[str, ...], BeforeValidator(lambda value: [str(label) for label in value])]
+Labels = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: [str(label) for label in value] if isinstance(value, list | tuple) else value),
+]
 DEFAULT_LOSSES = {"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0, "gold_labels": 0.0}
 # A weight that is not mentioned keeps its default, so that `losses.gold_labels=1` adds gold labels to the rest.
 Losses = Annotated[
@@ -43,7 +46,7 @@ class DataRecipe(_Section):
     unlabelled: str | None = Field(None, description="as train, without labels: the teacher labels these rows")
     text: Columns = Field((), max_length=2, description="one text column, or two for sentence pairs")
     label: str | None = Field(None, description="label column (default: `label`)")
-    labels: Labels | None = Field(None, description="label names in the order of their ids")
+    labels: Labels | None = Field(None, min_length=2, description="label names in the order of their ids")
     metric: str | None = Field(None, description="primary metric; pearson and spearman mean regression")
     max_length: int | None = Field(None, ge=8, description="tokens per example; longer texts are truncated")
     train_rows: int | None = Field(None, ge=2, description="use this many training rows (stratified, fixed)")
@@ -55,7 +58,7 @@ class TeacherRecipe(_Section):
 
     path: str | None = Field(None, description="a fine-tuned classifier: folder or name")
     base: str | None = Field(None, description="a pre-trained model, fine-tuned once and kept by fingerprint")
-    epochs: float = Field(3, gt=0, description="fine-tuning epochs when `base` is given")
+    epochs: float = Field(3, gt=0, allow_inf_nan=False, description="fine-tuning epochs when `base` is given")
     seed: int = Field(1, ge=0, lt=2**31)
     trainer: dict[str, Any] = Field(default_factory=dict, description="overrides of `trainer` for the teacher")
     folder: str = Field("runs/teachers", description="where fine-tuned teachers are kept")
@@ -74,8 +77,8 @@ class ScheduleRecipe(_Section):
     """In which order the losses are optimised, and for how long."""
 
     name: str = "sid"
-    epochs_per_layer: float = Field(3, gt=0)
-    classification_epochs: float = Field(3, gt=0)
+    epochs_per_layer: float = Field(3, gt=0, allow_inf_nan=False)
+    classification_epochs: float = Field(3, gt=0, allow_inf_nan=False)
     total_steps: int | None = Field(None, ge=2, description="a fixed budget instead of epochs (protocol A)")
     threshold: float | None = Field(None, gt=0, lt=2, description="move up below this mean CLS cosine loss")
     classification_always: bool = Field(False, description="classification losses in every stage")
@@ -171,6 +174,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _parse_yaml(text: str, *, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+    except RecursionError:
+        raise ValueError(f"{where}: too deeply nested.") from None
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
@@ -193,6 +200,9 @@ def _set(content: dict[str, Any], dotted: str, value: Any) -> None:
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
+    if path[0] == "layer_map" or path[:2] == ["student", "layers"]:
+        key = "layer_map" if path[0] == "layer_map" else "student.layers"
+        return f"{key}: expected uniform, first, last or a list of layer numbers, got {first['input']!r}."
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
         section: type[BaseModel] = Recipe

@@ -110,6 +110,11 @@ class Job:
                     f"({scores['majority']:.3f}) by less than two standard errors ({scores['standard_error']:.3f}): "
                     "nothing can be concluded from a student of it."
                 )
+        if self.names is not None:
+            present = set(self.splits["train"].with_format("numpy")["labels"][:].tolist())
+            for index, name in enumerate(self.names):
+                if index not in present:
+                    sentences.append(f"No training row has the label {name!r}.")
         for split, rows in self.truncated.items():
             if rows:
                 sentences.append(f"{rows} rows of {split} were longer than {self.max_length} tokens and truncated.")
@@ -149,7 +154,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
         check_arguments(section, getattr(recipe, section))
     check_arguments("teacher.trainer", recipe.teacher.trainer)
     if (recipe.teacher.path is None) == (recipe.teacher.base is None):
-        raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base, not both.")
+        raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
     data = load_task(recipe.data)
     teacher, names = _load_teacher(recipe, data)
     tokenizer = load_tokenizer(recipe.teacher.path or str(recipe.teacher.base))
@@ -159,7 +164,8 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     _check_source(recipe, teacher, names, num_layers, architecture)
     stages = make_stages(_schedule_plan(recipe, pairs, known))
     for stage in stages:
-        training_arguments(Path(recipe.output), stage, {**recipe.trainer, **recipe.internal_trainer}, seed=recipe.seed)
+        for options in (recipe.trainer, recipe.internal_trainer, recipe.teacher.trainer):
+            training_arguments(Path(recipe.output), stage, options, seed=recipe.seed)
     max_length = longest_input(tokenizer, teacher, recipe.data.max_length)
     splits, truncated = {}, {}
     for split, table in data.splits.items():
@@ -174,6 +180,35 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
         recipe, data, splits, names, tokenizer, collate, teacher, architecture, num_layers, pairs, stages, known,
         max_length, truncated,
     )  # fmt: skip
+
+
+def check_student(job: Job, student: PreTrainedModel) -> None:
+    """Check that a saved student answers a job's question with the ids of its teacher.
+
+    Args:
+        job: an assembled job.
+        student: loaded from somewhere.
+
+    Raises:
+        ValueError: other outputs, another order of the labels, or another vocabulary.
+    """
+    ours, theirs = student.config, job.teacher.config
+    if ours.num_labels != theirs.num_labels or (job.names is not None and ours.id2label != theirs.id2label):
+        raise ValueError(
+            f"{student.name_or_path}: its outputs are {', '.join(ours.id2label.values())}, the teacher's are "
+            f"{', '.join(theirs.id2label.values())}; both must be the same, in the same order."
+        )
+    _check_tables(student, job.teacher, what=student.name_or_path)
+
+
+def _check_tables(student: PreTrainedModel, teacher: PreTrainedModel, *, what: str) -> None:
+    for key in ("vocab_size", "max_position_embeddings", "type_vocab_size"):
+        ours, theirs = getattr(student.config, key, None), getattr(teacher.config, key, None)
+        if ours != theirs:
+            raise ValueError(
+                f"{what}: the teacher's {key} is {theirs}, the student's {ours}; both read the same tokens, so these "
+                "must be equal."
+            )
 
 
 def _load_teacher(recipe: Recipe, data: TaskData) -> tuple[PreTrainedModel, tuple[str, ...] | None]:
@@ -219,11 +254,7 @@ def _check_source(
     if source is teacher:
         return
     other = probe(source)
-    if source.config.vocab_size != teacher.config.vocab_size:
-        raise ValueError(
-            f"student.source: the teacher's vocabulary has {teacher.config.vocab_size} entries, the student's "
-            f"{source.config.vocab_size}; both must use the teacher's tokenizer."
-        )
+    _check_tables(source, teacher, what="student.source")
     for what in ("hidden_size", "num_heads"):
         ours, theirs = getattr(other, what), getattr(architecture, what)
         if ours != theirs:

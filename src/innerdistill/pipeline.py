@@ -30,7 +30,7 @@ from innerdistill.evaluation.evaluate import compare, headline
 from innerdistill.evaluation.fidelity import layer_distances
 from innerdistill.evaluation.metrics import task_scores
 from innerdistill.evaluation.predicting import predict_logits
-from innerdistill.job import Job, assemble
+from innerdistill.job import Job, assemble, check_student
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.internals import probe
 from innerdistill.models.loading import load_classifier
@@ -72,10 +72,11 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
     records = _train(job, student, folder, teacher=job.teacher, stages=job.stages)
     record = _finish(job, student, folder, teacher=job.teacher, stages=records)
     record["distances"] = {"before": before, "after": _distances(job, student)}
-    write_json(folder / "attention_example.json", _attention_example(job, student), indent=None)
+    if job.pairs:
+        write_json(folder / "attention_example.json", _attention_example(job, student), indent=None)
     write_json(folder / "run.json", record)
     if job.recipe.baseline:
-        distill(_baseline_recipe(job.recipe, folder, steps=sum(stage.steps for stage in records)))
+        distill(_baseline_recipe(job.recipe, folder, steps=sum(stage.steps for stage in records)), losses=losses)
     return folder
 
 
@@ -136,7 +137,9 @@ def evaluate(recipe: Recipe | Mapping[str, Any] | str | Path, *, model: str | Pa
         ValueError: anything that does not fit.
     """
     job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
-    student = load_classifier(str(model or Path(job.recipe.output) / "model"))
+    folder = Path(model or job.recipe.output)
+    student = load_classifier(str(folder / "model" if (folder / "model").is_dir() else folder))
+    check_student(job, student)
     if job.recipe.teacher.base is not None:
         job = replace(job, teacher=fine_tuned_teacher(job))
     return compare(student, job.teacher, job.splits, job.collate, metric=job.metric, names=job.names)[0]

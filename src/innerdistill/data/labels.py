@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from innerdistill.data.tasks import Task
 
+LARGEST_SCORE = 1e6  # its square must still be a number that float32 can add up
 UNLABELLED = -100  # class id of a row without a label (a score is NaN there): gold losses skip it
 
 
@@ -28,7 +29,9 @@ def label_names(labels: Sequence[str | None], task: Task) -> tuple[str, ...]:
     found = {label for label in labels if label is not None}
     if len(found) < 2:
         raise ValueError(f"the training labels hold {len(found)} class ({', '.join(found)}); at least 2 are needed.")
-    return tuple(sorted(found, key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label)))
+    return tuple(
+        sorted(found, key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0, label))
+    )
 
 
 def match_labels(names: Sequence[str], id2label: Mapping[int, str], *, declared: bool) -> tuple[str, ...]:
@@ -51,34 +54,45 @@ def match_labels(names: Sequence[str], id2label: Mapping[int, str], *, declared:
     """
     known = [id2label[index] for index in range(len(id2label))]
     by_case = {name.casefold(): name for name in names}
-    if set(by_case) <= {name.casefold() for name in known}:
+    if len(by_case) == len(names) and set(by_case) <= {name.casefold() for name in known}:
         return tuple(by_case.get(name.casefold(), name) for name in known)
+    if len(names) > len(known):
+        raise ValueError(f"the data has {len(names)} labels ({', '.join(names)}), the teacher {len(known)}.")
+    if all(name.isdecimal() and int(name) < len(known) for name in names) and not any(
+        name.isdecimal() for name in known
+    ):
+        return tuple(str(index) for index in range(len(known)))
     stock = all(name == f"LABEL_{index}" for index, name in enumerate(known))
-    numbers = all(name.isdigit() and int(name) < len(known) for name in names)
-    if numbers:
-        return tuple(known if not stock else [str(index) for index in range(len(known))])
     if stock and declared and len(names) == len(known):
         return tuple(names)
     if stock:
         raise ValueError(
             f"the teacher names its {len(known)} labels only {', '.join(known)}, the data {', '.join(names)}: "
-            f"say which is which with data.labels (in the order of the teacher's ids)."
+            f"name all {len(known)} with data.labels, in the order of the teacher's ids."
         )
     unknown = sorted(name for name in names if name.casefold() not in {label.casefold() for label in known})
-    raise ValueError(f"label {unknown[0]!r} is not one of the teacher's labels ({', '.join(known)}).")
+    raise ValueError(f"label {(unknown or names)[0]!r} is not one of the teacher's labels ({', '.join(known)}).")
 
 
-def class_ids(labels: Sequence[str | None], task: Task, names: Sequence[str], *, where: str) -> list[int]:
+def class_ids(
+    labels: Sequence[str | None],
+    task: Task,
+    names: Sequence[str],
+    *,
+    where: str,
+    rows: Sequence[int] | None = None,
+) -> list[int]:
     """Labels of one split as class ids.
 
-    A number in a file of a task whose labels have names is the position in the task's own list (GLUE's files hold 0
-    and 1); everything else is looked up in `names`.
+    Where a task's labels have names but a file holds nothing but numbers, a number is the position in the task's own
+    list (GLUE's files hold 0 and 1); everything else is looked up in `names`.
 
     Args:
         labels: labels as strings, None where missing.
         task: the task.
-        names: label names in the order of the model's ids.
+        names: label names in the order of the model's ids, as the data writes them.
         where: source of the labels, for messages.
+        rows: number of each row in its file, for messages; None counts from 1.
 
     Returns:
         Class ids; UNLABELLED where there is no label.
@@ -87,39 +101,43 @@ def class_ids(labels: Sequence[str | None], task: Task, names: Sequence[str], *,
         ValueError: a label that is not known, with its row.
     """
     ids = {name: index for index, name in enumerate(names)}
-    by_position = {str(position): name for position, name in enumerate(task.labels or ())}
+    by_position = {}
+    if task.labels is not None and all(label is None or label.isdecimal() for label in labels):
+        by_position = {str(position): name for position, name in enumerate(task.labels)}
     found = []
-    for row, label in enumerate(labels, start=1):
+    for index, label in enumerate(labels):
         name = label if label in ids else by_position.get(str(label), label)
         if name is not None and name not in ids:
-            # A model with named labels and a file with numbers: the numbers are ids.
-            if not (task.labels is None and name.isdigit() and int(name) < len(names)):
-                raise ValueError(f"{where}: row {row}: unknown label {label!r}; expected one of {', '.join(names)}.")
-            name = names[int(name)]
+            row = rows[index] if rows is not None else index + 1
+            raise ValueError(f"{where}: row {row}: unknown label {label!r}; expected one of {', '.join(names)}.")
         found.append(UNLABELLED if name is None else ids[name])
     return found
 
 
-def scores(labels: Sequence[str | None], *, where: str) -> list[float]:
+def scores(labels: Sequence[str | None], *, where: str, rows: Sequence[int] | None = None) -> list[float]:
     """Labels of one split as real numbers, for regression.
 
     Args:
         labels: labels as strings, None where missing.
         where: source of the labels, for messages.
+        rows: number of each row in its file, for messages; None counts from 1.
 
     Returns:
         Scores; NaN where there is no label.
 
     Raises:
-        ValueError: text, NaN or an infinity where a number should be, with its row.
+        ValueError: text, NaN, an infinity or a number beyond a million where a score should be, with its row.
     """
     found = []
-    for row, label in enumerate(labels, start=1):
+    for index, label in enumerate(labels):
+        row = rows[index] if rows is not None else index + 1
         try:
             score = math.nan if label is None else float(label)
         except ValueError:
             raise ValueError(f"{where}: row {row}: expected a number as score, got {label!r}.") from None
         if label is not None and not math.isfinite(score):
             raise ValueError(f"{where}: row {row}: expected a finite number as score, got {label!r}.")
+        if abs(score) > LARGEST_SCORE:
+            raise ValueError(f"{where}: row {row}: expected a score between -1e6 and 1e6, got {label!r}; rescale it.")
         found.append(score)
     return found

@@ -85,7 +85,10 @@ def load_task(recipe: DataRecipe) -> TaskData:
         splits["train"] = splits["train"].filter(pa.array(part))
     for name, table in splits.items():
         if table.num_rows == 0:
-            raise ValueError(f"the {name} split is empty; it needs at least one row.")
+            raise ValueError(
+                f"nothing is left for the {name} split: {sum(notes['rows_read'].values())} rows were read, and rows of "
+                "equal text stay together; give more rows with different texts."
+            )
     notes["rows"] = {name: table.num_rows for name, table in splits.items()}
     return TaskData(task, splits, names, notes)
 
@@ -116,7 +119,11 @@ def tokenise(
         ValueError: an unknown label or a score that is no number.
     """
     labels = table["label"].to_pylist()
-    targets = scores(labels, where=where) if names is None else class_ids(labels, task, names, where=where)
+    rows = table["row"].to_pylist()
+    if names is None:
+        targets: list[Any] = scores(labels, where=where, rows=rows)
+    else:
+        targets = class_ids(labels, task, names, where=where, rows=rows)
     texts = [table[name].to_pylist() for name in table.column_names if name.startswith("text")]
     encoded = tokenizer(*texts, truncation=False, padding=False, verbose=False)
     columns = {name: list(encoded[name]) for name in tokenizer.model_input_names if name in encoded}
@@ -127,7 +134,7 @@ def tokenise(
             for position, index in enumerate(too_long):
                 values[index] = cut[name][position]
     lengths = [len(ids) for ids in columns["input_ids"]]
-    columns |= {"labels": targets, "row": table["row"].to_pylist(), "length": lengths}
+    columns |= {"labels": targets, "row": rows, "length": lengths}
     return Dataset.from_dict(columns), len(too_long)
 
 

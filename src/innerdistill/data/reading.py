@@ -6,6 +6,7 @@ strings here (or null where there is none): a CSV knows no other type, and class
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, load_dataset, load_from_d
 from innerdistill.config import nearest
 from innerdistill.data.tasks import Task
 
+BLOCK = 1 << 26  # bytes read at once, and so the longest row
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 
 
@@ -109,6 +111,10 @@ def read_split(splits: DatasetDict, split: str, task: Task, *, labelled: bool | 
     if split not in splits:
         raise ValueError(f"data: the data set has no split {split!r}: {nearest(split, splits)}")
     dataset = splits[split]
+    wanted = (*task.text, *([task.label] if labelled else []))
+    for name in wanted:
+        if name not in dataset.column_names:
+            raise ValueError(f"split {split!r}: no column {name!r}: {nearest(name, dataset.column_names)}")
     columns: dict[str, Any] = {name: dataset[name] for name in dataset.column_names if name in (*task.text, task.label)}
     feature = dataset.features.get(task.label)
     if isinstance(feature, ClassLabel):
@@ -147,6 +153,9 @@ def plain_columns(table: pa.Table, task: Task, *, where: str, labelled: bool | N
         plain[f"text{number}"] = _texts(table[name], where=where, name=name)
     labels: list[str | None] = [None] * table.num_rows
     if labelled is not False and task.label in names:
+        kind = table[task.label].type
+        if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+            raise ValueError(f"{where}: column {task.label!r} holds {kind}, expected names or numbers.")
         labels = [_label(value) for value in table[task.label].to_pylist()]
     if labelled and None in labels:
         raise ValueError(
@@ -162,23 +171,25 @@ def _parse(path: Path, task: Task, split: str) -> pa.Table:
     if suffix == ".parquet":
         return pa.parquet.read_table(path)
     if suffix in (".jsonl", ".ndjson", ".json"):
-        return pa.json.read_json(path, parse_options=pa.json.ParseOptions(newlines_in_values=False))
+        options = pa.json.ReadOptions(block_size=BLOCK)
+        return pa.json.read_json(path, options, pa.json.ParseOptions(newlines_in_values=False))
     tabs = suffix == ".tsv"
-    return pa.csv.read_csv(
-        path,
-        # One thread: only then does Arrow's message name the row.
-        read_options=pa.csv.ReadOptions(use_threads=False, column_names=dict(task.names).get(split)),
-        parse_options=pa.csv.ParseOptions(
-            delimiter="\t" if tabs else ",", quote_char=False if tabs else '"', newlines_in_values=not tabs
-        ),
-        convert_options=pa.csv.ConvertOptions(
-            column_types={name: pa.string() for name in (*task.text, task.label)}, strings_can_be_null=False
-        ),
+    # One thread: only then does Arrow's message name the row.
+    options = pa.csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=dict(task.names).get(split))
+    layout = pa.csv.ParseOptions(
+        delimiter="\t" if tabs else ",", quote_char=False if tabs else '"', newlines_in_values=not tabs
     )
+    with pa.csv.open_csv(path, options, layout) as reader:
+        names = reader.schema.names
+    layout.ignore_empty_lines = len(names) > 1  # in a single column an empty line is an empty text
+    # Everything as it is written: 007 stays 007, and NA is a word.
+    types = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
+    return pa.csv.read_csv(path, options, layout, types)
 
 
 def _texts(column: pa.ChunkedArray, *, where: str, name: str) -> pa.ChunkedArray:
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
         raise ValueError(f"{where}: column {name!r} holds {column.type}, expected text.")
     if column.null_count:
         raise ValueError(f"{where}: row {column.is_null().to_pylist().index(True) + 1} has no text in {name!r}.")
@@ -186,8 +197,10 @@ def _texts(column: pa.ChunkedArray, *, where: str, name: str) -> pa.ChunkedArray
 
 
 def _label(value: Any) -> str | None:
-    if value is None or value == "":
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value)

@@ -48,9 +48,13 @@ def stratified_part(table: pa.Table, strata: Sequence[Hashable], *, size: float 
     chosen = np.zeros(table.num_rows, dtype=bool)
     for indices in members.values():
         indices.sort(key=lambda index: digests[index])
-        wanted = max(1, round(share * len(indices)))
+        wanted = round(share * len(indices))
+        if wanted == 0:
+            continue  # too few to share: a rare class stays where it is
         last = digests[indices[wanted - 1]]
         chosen[[index for index in indices if digests[index] <= last]] = True
+    if not chosen.any() and table.num_rows > 1:
+        chosen[int(np.argmin(digests))] = True
     return chosen
 
 
@@ -66,6 +70,8 @@ def strata_of(labels: Sequence[str | None], *, regression: bool) -> list[Hashabl
     """
     if not regression:
         return list(labels)
+    if not labels:
+        return []
     values = np.array([float(label) if label is not None else np.nan for label in labels])
     return list(np.searchsorted(np.nanquantile(values, [0.2, 0.4, 0.6, 0.8]), values))
 

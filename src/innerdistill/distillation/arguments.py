@@ -15,7 +15,6 @@ from innerdistill.distillation.schedules import Stage
 
 DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 32,
-    "per_device_eval_batch_size": 64,
     "learning_rate": 5e-5,
     "warmup_steps": 0.1,  # below 1: a share of the stage
     "weight_decay": 0.01,
@@ -36,8 +35,22 @@ OWNED = {
     "train_sampling_strategy": "group_by_length",
     "remove_unused_columns": "nothing (it is always off)",
     "disable_tqdm": "nothing (progress bars are shown in a terminal)",
+    "per_device_eval_batch_size": "nothing (64 examples of similar length)",
+    "do_eval": "nothing (the selection split is scored after every epoch)",
+    "save_total_limit": "checkpoint",
+    "greater_is_better": "data.metric",
+    "resume_from_checkpoint": "nothing (a stopped run starts again)",
+    "label_smoothing_factor": "nothing (the losses are those under `losses`)",
+    "torch_compile": "nothing (capturing internals does not go through a compiled model)",
+    "use_liger_kernel": "nothing (its kernels hide the attention)",
+    "push_to_hub": "nothing (nothing is uploaded)",
+    "gradient_checkpointing": "nothing (recomputed layers would be captured twice)",
     "report_to": "nothing (TensorBoard files are always written)",
 }
+# Values that TrainingArguments takes as they are and that would fail only in the middle of training.
+WHOLE = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1, "dataloader_num_workers": 0}
+AT_LEAST = {**WHOLE, "learning_rate": 0, "weight_decay": 0, "max_grad_norm": 0, "warmup_steps": 0, "logging_steps": 1}
+SWITCHES = ("bf16", "fp16", "use_cpu", "dataloader_drop_last", "full_determinism")
 
 
 def check_arguments(section: str, options: Mapping[str, Any]) -> None:
@@ -51,12 +64,18 @@ def check_arguments(section: str, options: Mapping[str, Any]) -> None:
         ValueError: an unknown key (with the nearest one), or one that the recipe sets elsewhere.
     """
     known = {field.name for field in fields(TrainingArguments)}
-    for key in options:
+    for key, value in options.items():
         if key in OWNED:
             raise ValueError(f"{section}.{key}: this is set by {OWNED[key]}.")
         if key not in known:
-            hint = nearest(key, known).partition(" Known:")[0]
-            raise ValueError(f"{section}.{key}: TrainingArguments has no such key; {hint}")
+            hint = nearest(key, known).partition("Known:")[0].strip()
+            raise ValueError(f"{section}.{key}: TrainingArguments has no such key; {hint or 'see its documentation.'}")
+        if key in AT_LEAST and not (type(value) in (int, float) and value >= AT_LEAST[key]):
+            raise ValueError(f"{section}.{key}: expected a number of at least {AT_LEAST[key]}, got {value!r}.")
+        if key in WHOLE and type(value) is not int:
+            raise ValueError(f"{section}.{key}: expected a whole number, got {value!r}.")
+        if key in SWITCHES and type(value) is not bool:
+            raise ValueError(f"{section}.{key}: expected true or false, got {value!r}.")
 
 
 def training_arguments(

@@ -42,7 +42,9 @@ def task_scores(labels: Array, logits: Array, *, metric: str, names: Sequence[st
         raise ValueError("no row has a label, so there is nothing to score.")
     labels, logits = labels[known], logits[known]
     predictions = logits[:, 0] if names is None else logits.argmax(1)
-    measures = METRICS if names is not None else REGRESSION_METRICS
+    measures = REGRESSION_METRICS if names is None else METRICS
+    if names is not None and len(names) > 2:
+        measures = {**METRICS, "f1": _macro_f1}
     found: dict[str, Any] = {"metric": metric, "rows": len(labels)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of samples that hold one class only: their score is defined
@@ -134,9 +136,7 @@ def _correlation(function: Callable[..., Any], first: Array, second: Array) -> f
 
 
 def _f1(labels: Array, predictions: Array) -> float:
-    # F1 of the class with id 1, GLUE's convention; with more than two classes the mean over classes.
-    if max(labels.max(), predictions.max()) > 1:
-        return _macro_f1(labels, predictions)
+    # F1 of the class with id 1, GLUE's convention; task_scores takes the mean over classes where there are more.
     return float(f1_score(labels, predictions, pos_label=1, zero_division=0))
 
 

@@ -56,6 +56,10 @@ def choose_layers(
         if len(choice) != num_layers:
             raise ValueError(f"{key}: expected {num_layers} layers, one per student layer, got {list(choice)}.")
         pairs = dict(enumerate(choice, start=1))
+    if not pairs:
+        raise ValueError(f"{key}: it names no layer.")
+    if list(pairs.values()) != sorted(pairs.values()):
+        raise ValueError(f"{key}: the layers must not go down, got {list(pairs.values())}.")
     for shallow, deep in pairs.items():
         if not 1 <= shallow <= num_layers:
             raise ValueError(f"{key}: student layer {shallow} is out of range 1 ... {num_layers}.")

@@ -79,6 +79,5 @@ def cell(text: str) -> str:
     Returns:
         One line without markup of its own.
     """
-    for character in "\\`*_[]<>|#&":
-        text = text.replace(character, f"&#{ord(character)};")
-    return " ".join(text.split())
+    entities = str.maketrans({character: f"&#{ord(character)};" for character in "\\`*_[]<>|#&"})
+    return " ".join(text.translate(entities).split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from innerdistill.evaluation.predicting import predict_logits
 from innerdistill.models.loading import load_classifier, load_tokenizer, longest_input
 from innerdistill.results.run_folder import read_run, whole_file
 
-FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
+FORMATS = (".csv", ".jsonl", ".parquet")
 
 
 def predict_file(model: str | Path, file: str | Path, *, text: Sequence[str] | None = None) -> pa.Table:
@@ -38,21 +39,29 @@ def predict_file(model: str | Path, file: str | Path, *, text: Sequence[str] | N
         ValueError: missing model, file or column.
     """
     folder = Path(model) / "model" if (Path(model) / "run.json").is_file() else Path(model)
-    classifier, tokenizer = load_classifier(str(folder)), load_tokenizer(str(folder))
-    task = Task(tuple(text)) if text else _task_of(folder)
-    table = read_table(Path(file), task, split="test")
+    record = read_run(folder.parent) if (folder.parent / "run.json").is_file() else None
+    if record is None and not text:
+        raise ValueError(f"{folder}: there is no run.json beside the model, so name the text columns with --text.")
+    if text and len(text) > 2:
+        raise ValueError(f"--text: expected one column, or two for pairs, got {len(text)}.")
+    task = Task(tuple(text)) if text else resolve_task(Recipe.model_validate((record or {})["recipe"]).data)
+    table = read_table(Path(file), task, split="prediction")
     rows = plain_columns(table, task, where=str(file), labelled=False)
-    longest = longest_input(tokenizer, classifier, None)
+    classifier, tokenizer = load_classifier(str(folder)), load_tokenizer(str(folder))
+    # As long as in training, so that the same text gets the same answer.
+    longest = longest_input(tokenizer, classifier, record["data"]["max_length"] if record else None)
     dataset, _ = tokenise(rows, task, tokenizer, names=("", ""), max_length=longest)
     logits = predict_logits(classifier, dataset, collator(tokenizer))
-    columns: dict[str, Any] = {name: table[name] for name in table.column_names}
-    if classifier.config.num_labels == 1:
-        return pa.table({**columns, "predicted_score": logits[:, 0]})
     names = [classifier.config.id2label[index] for index in range(classifier.config.num_labels)]
-    probabilities = softmax(logits, axis=1)
-    columns["predicted_label"] = [names[index] for index in logits.argmax(1)]
-    columns |= {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
-    return pa.table(columns)
+    if len(names) == 1:
+        added: dict[str, Any] = {"predicted_score": logits[:, 0]}
+    else:
+        probabilities = softmax(logits, axis=1)
+        added = {"predicted_label": [names[index] for index in logits.argmax(1)]}
+        added |= {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
+    if taken := [name for name in table.column_names if name in added or table.column_names.count(name) > 1]:
+        raise ValueError(f"{file}: column {taken[0]!r} would be lost beside the predictions; rename it.")
+    return pa.table({**{name: table[name] for name in table.column_names}, **added})
 
 
 def write_table(table: pa.Table, path: str | Path) -> None:
@@ -60,28 +69,36 @@ def write_table(table: pa.Table, path: str | Path) -> None:
 
     Args:
         table: any table.
-        path: CSV, TSV, JSON lines or Parquet.
+        path: CSV, JSON lines or Parquet.
 
     Raises:
-        ValueError: another ending, or a place that cannot be written.
+        ValueError: another ending, a column that the format cannot hold, or a place that cannot be written.
     """
     path = Path(path)
-    if path.suffix not in FORMATS:
-        raise ValueError(f"{path}: unknown format {path.suffix!r}; expected one of {', '.join(FORMATS)}.")
+    check_format(path)
     try:
         with whole_file(path) as temporary:
             if path.suffix == ".parquet":
                 pa.parquet.write_table(table, temporary)
             elif path.suffix == ".jsonl":
-                table.to_pandas().to_json(temporary, orient="records", lines=True, force_ascii=False)
+                lines = (json.dumps(row, ensure_ascii=False, default=str) for row in table.to_pylist())
+                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             else:
-                delimiter = "\t" if path.suffix == ".tsv" else ","
-                pa.csv.write_csv(table, temporary, pa.csv.WriteOptions(delimiter=delimiter))
+                pa.csv.write_csv(table, temporary)
     except OSError as error:
         raise ValueError(f"{path}: cannot be written ({error.strerror}).") from None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}; write Parquet instead.") from None
 
 
-def _task_of(folder: Path) -> Task:
-    if not (folder.parent / "run.json").is_file():
-        raise ValueError(f"{folder}: there is no run.json beside the model, so name the text columns with --text.")
-    return resolve_task(Recipe.model_validate(read_run(folder.parent)["recipe"]).data)
+def check_format(path: str | Path) -> None:
+    """Check the ending of a file that is to be written.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: another ending.
+    """
+    if Path(path).suffix not in FORMATS:
+        raise ValueError(f"{path}: unknown format {Path(path).suffix!r}; expected one of {', '.join(FORMATS)}.")

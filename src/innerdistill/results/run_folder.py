@@ -53,14 +53,25 @@ def open_run_folder(recipe: Recipe) -> Path:
         ValueError: it holds another run and `overwrite` is off, or holds something that is not a run.
     """
     folder = Path(recipe.output)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"output: {folder} is a file; name a folder.")
-    if folder.is_dir() and any(folder.iterdir()):
-        if foreign := sorted(path.name for path in folder.iterdir() if path.name not in RUN_FILES):
+    try:
+        present = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise ValueError(f"output: {folder} is not a folder that can be used ({error.strerror}).") from None
+    if present:
+        if foreign := sorted(present - RUN_FILES):
             raise ValueError(f"output: {folder} holds {foreign[0]!r}, which is not part of a run; name another folder.")
+        if "recipe.yaml" not in present:
+            raise ValueError(f"output: {folder} is not a run (it has no recipe.yaml); name another folder.")
         if not recipe.overwrite:
             raise ValueError(f"output: {folder} holds another run; name another folder or set overwrite=true.")
-        shutil.rmtree(folder)
+        for key, used in _inputs(recipe):
+            if folder.resolve() in Path(used).resolve().parents:
+                raise ValueError(f"{key}: {used} lies inside {folder}, which overwrite=true would delete.")
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(folder / "recipe.yaml") as path:
@@ -68,6 +79,14 @@ def open_run_folder(recipe: Recipe) -> Path:
     except OSError as error:
         raise ValueError(f"output: {folder} cannot be written ({error.strerror}).") from None
     return folder
+
+
+def _inputs(recipe: Recipe) -> list[tuple[str, str]]:
+    """Everything a recipe reads, by key."""
+    data = {f"data.{key}": getattr(recipe.data, key) for key in ("path", "train", "validation", "test", "unlabelled")}
+    models = {"teacher.path": recipe.teacher.path, "teacher.base": recipe.teacher.base}
+    found = {**data, **models, "teacher.folder": recipe.teacher.folder, "student.source": recipe.student.source}
+    return [(key, value) for key, value in found.items() if value is not None]
 
 
 @contextmanager
@@ -120,6 +139,8 @@ def read_run(folder: str | Path) -> dict[str, Any]:
         raise ValueError(f"{folder}: no finished run there (run.json is missing).") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read ({error}).") from None
+    if not isinstance(found, dict) or "recipe" not in found or "scores" not in found:
+        raise ValueError(f"{path}: this is not the record of a run.")
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from innerdistill.models.families import embedding_parameters
+from innerdistill.models.families import embedding_parameters, max_positions
 
 
 @torch.no_grad()
@@ -29,10 +29,15 @@ def measure_speed(
     Returns:
         By name: parameters, parameters_without_embeddings, file_bytes (None if not loaded from a folder), batch_size,
         length, and latency_ms with p20, p50 and p80.
+
+    Raises:
+        ValueError: longer than a model can read.
     """
     times: dict[str, list[float]] = {name: [] for name in models}
     inputs = {}
     for name, model in models.items():
+        if length > max_positions(model.config):
+            raise ValueError(f"length: {name} reads at most {max_positions(model.config)} tokens, got {length}.")
         ids = torch.arange(batch_size * length).view(batch_size, length) % (model.config.vocab_size - 10) + 5
         inputs[name] = {"input_ids": ids.to(model.device), "attention_mask": torch.ones_like(ids).to(model.device)}
         model.eval()
