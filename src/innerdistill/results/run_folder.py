@@ -202,9 +202,12 @@ def read_predictions(path: Path, split: str) -> dict[str, NDArray[Any]]:
 def environment() -> dict[str, Any]:
     """Versions, machine and, in a checkout, git revision: what is needed to make a run again."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    git = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed command
+    try:
+        git = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - fixed command
+    except OSError:  # no git on this machine
+        git = ""
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "git_revision": git.stdout.strip() or None,
+        "git_revision": git or None,
     }
