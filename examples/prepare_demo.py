@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def fetch(requirement: str, file_name: str, sha256: str, *, source: bool = False) -> io.BytesIO:
-    """Download one archive with pip and check its hash; nothing of it is run or installed.
+    """Download one archive with pip and check its hash before it is opened; nothing is installed.
 
     Args:
         requirement: name and version.

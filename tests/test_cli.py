@@ -1,9 +1,11 @@
 """Bad input: one sentence that names what is wrong, exit code 2, nothing written."""
 
 import json
+import shutil
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 from innerdistill.cli import main
 
@@ -70,6 +72,11 @@ BAD = [
     (["teacher.path={files}"], "expected a model folder with a config.json"),
     (["teacher.path=no/such/model"], "no/such/model: no model found there"),
     (["teacher.path={base}"], "this is a base model, its classification head is missing"),
+    (["teacher.path=null", "teacher.base={foreign}"], "would start from random ones"),
+    (["trainer.gradient_accumulation_steps=0"], "expected a number of at least 1, got 0"),
+    (["trainer.learning_rate=abc"], "trainer.learning_rate: expected a number of at least 0, got 'abc'"),
+    (["schedule.total_steps=2"], "2 steps are too few for 2 mapped layers"),
+    (["layer_map=[4, 2]"], "must not go down"),
     (["teacher.base={base}"], "give either teacher.path"),
     (["teacher.path=null"], "give either teacher.path"),
     (["student.num_layers=9"], "9 layers were asked for, but the source has only 4"),
@@ -106,7 +113,14 @@ def models(make_model, base_folder, tmp_path_factory):
     make_model(hidden_size=48).save_pretrained(folder / "wide")
     make_model(num_attention_heads=2).save_pretrained(folder / "heads")
     make_model("deberta-v2").save_pretrained(folder / "deberta")
-    return {"base": base_folder, **{name: folder / name for name in ("wide", "heads", "deberta")}}
+    weights = {f"foreign.{name}": value for name, value in load_file(base_folder / "model.safetensors").items()}
+    shutil.copytree(base_folder, folder / "foreign")
+    save_file(weights, folder / "foreign" / "model.safetensors", metadata={"format": "pt"})
+    return {
+        "base": base_folder,
+        "foreign": folder / "foreign",
+        **{name: folder / name for name in ("wide", "heads", "deberta")},
+    }
 
 
 @pytest.mark.parametrize(("overrides", "message"), BAD, ids=[" ".join(words)[:60] for words, _ in BAD])
@@ -157,6 +171,14 @@ def test_verbs_in_their_natural_order(recipe_file, data_folder, tmp_path, capsys
         main(["predict", str(tmp_path / "out"), f"{data_folder}/scores.csv", "--text", "txt", "--output", "x.csv"]) == 2
     )
     assert "did you mean 'text'" in capsys.readouterr().err
+
+
+def test_a_run_that_its_own_teacher_lies_in_is_not_overwritten(recipe_file, tmp_path, capsys):
+    assert main(["distill", str(recipe_file), "schedule.name=soft_labels"]) == 0
+    inside = f"teacher.path={tmp_path}/out/model"
+    assert main(["distill", str(recipe_file), inside, "overwrite=true", "student.num_layers=1"]) == 2
+    assert "which overwrite=true would delete" in capsys.readouterr().err
+    assert (tmp_path / "out" / "run.json").is_file()
 
 
 def test_a_teacher_no_better_than_chance_is_said_aloud(recipe_file, make_model, tokenizer, tmp_path, capsys):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from innerdistill import distill, evaluate, load_recipe
+from innerdistill import distill, evaluate, finetune, load_recipe
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import SCHEDULES
 from innerdistill.evaluation.metrics import agreement, task_scores
@@ -142,6 +142,17 @@ def test_unlabelled_rows_are_distilled_on(recipe, data_folder, tmp_path):
         distill(recipe(tmp_path / "plain", data=data, schedule={"name": "finetune", "classification_epochs": 1}))
     )
     assert with_rows > record["stages"][0]["steps"]
+    teacher = {read_run(tmp_path / name)["teacher"]["fingerprint"] for name in ("run", "plain")}
+    assert len(teacher) == 1  # unlabelled rows are the student's only
+
+
+def test_the_teacher_is_trained_on_labelled_rows_only(recipe, data_folder, tmp_path):
+    steps = []
+    for name, data in (("plain", {}), ("more", {"unlabelled": f"{data_folder}/unlabelled.csv"})):
+        content = recipe(tmp_path / name, data=data)
+        content["teacher"]["epochs"] = 1
+        steps.append(read_run(finetune(content))["stages"][0]["steps"])
+    assert steps[0] == steps[1]
 
 
 def test_a_loss_from_outside_the_package(recipe, tmp_path):

@@ -33,7 +33,7 @@ class Job:
     Attributes:
         recipe: as given.
         data: the splits as text.
-        splits: the splits as tokens; `train` includes unlabelled rows if the schedule can use them.
+        splits: the splits as tokens.
         names: class names in the order of the model's ids; None for a regression.
         tokenizer: the teacher's.
         collate: examples -> padded batch.
@@ -120,6 +120,12 @@ class Job:
                 sentences.append(f"{rows} rows of {split} were longer than {self.max_length} tokens and truncated.")
         return sentences
 
+    def student_rows(self) -> Dataset:
+        """What the student is trained on: `train`, and `unlabelled` unless the schedule knows gold labels only."""
+        if "unlabelled" not in self.splits or self.recipe.schedule.name == "finetune":
+            return self.splits["train"]
+        return concatenate_datasets([self.splits["train"], self.splits["unlabelled"]])
+
     def fresh_student(self) -> PreTrainedModel:
         """The student before training: layers, embeddings and head as the recipe says. Prepared for capture."""
         recipe = self.recipe.student
@@ -172,9 +178,6 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
         splits[split], truncated[split] = tokenise(
             table, data.task, tokenizer, names=names, max_length=max_length, where=split
         )
-    unlabelled = splits.pop("unlabelled", None)
-    if unlabelled is not None and recipe.schedule.name != "finetune":
-        splits["train"] = concatenate_datasets([splits["train"], unlabelled])
     collate = collator(tokenizer, pad_to=max_length if recipe.pad_to_max_length else None)
     return Job(
         recipe, data, splits, names, tokenizer, collate, teacher, architecture, num_layers, pairs, stages, known,

@@ -72,8 +72,7 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
     records = _train(job, student, folder, teacher=job.teacher, stages=job.stages)
     record = _finish(job, student, folder, teacher=job.teacher, stages=records)
     record["distances"] = {"before": before, "after": _distances(job, student)}
-    if job.pairs:
-        write_json(folder / "attention_example.json", _attention_example(job, student), indent=None)
+    write_json(folder / "attention_example.json", _attention_example(job, student), indent=None)
     write_json(folder / "run.json", record)
     if job.recipe.baseline:
         distill(_baseline_recipe(job.recipe, folder, steps=sum(stage.steps for stage in records)), losses=losses)
@@ -170,7 +169,7 @@ def _train(
         teacher,
         student,
         stages=stages,
-        train=job.splits["train"],
+        train=job.splits["train"] if teacher is None else job.student_rows(),
         collate=job.collate,
         folder=folder,
         selection=job.splits["selection"],

@@ -46,7 +46,7 @@ def stage_costs(job: Job) -> list[StageCost]:
         One entry per stage.
     """
     costs = []
-    per_epoch = -(-len(job.splits["train"]) // _batch_size(job))
+    per_epoch = -(-len(job.student_rows()) // _batch_size(job))
     for stage in job.stages:
         output_losses = [job.losses[name] for name in stage.losses if not job.losses[name].is_internal]
         student = job.num_layers if output_losses else max(stage.pairs)
@@ -69,7 +69,7 @@ def seconds_per_full_step(job: Job, *, repeats: int = 3) -> float:
         Seconds, the median, for a batch of typical length.
     """
     student = job.fresh_student().train()
-    train = job.splits["train"]
+    train = job.student_rows()
     lengths = train.with_format("numpy")["length"][:]
     # A batch of examples around the mean length costs what the mean batch costs.
     nearest = np.argsort(np.abs(lengths - lengths.mean()))[: _batch_size(job)]

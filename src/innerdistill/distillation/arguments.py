@@ -101,7 +101,7 @@ def training_arguments(
         Arguments for a Trainer.
 
     Raises:
-        ValueError: a value that TrainingArguments refuses.
+        ValueError: a value that TrainingArguments refuses; several processes or GPUs.
     """
     length = {"max_steps": stage.steps} if stage.steps else {"num_train_epochs": stage.epochs}
     checkpoints: dict[str, Any] = {"save_strategy": "no"}
@@ -124,6 +124,12 @@ def training_arguments(
         "disable_tqdm": True,  # StageProgress shows the bar
     }
     try:
-        return TrainingArguments(**{**DEFAULTS, **options, **owned, **length, **checkpoints})
+        arguments = TrainingArguments(**{**DEFAULTS, **options, **owned, **length, **checkpoints})
     except (ValueError, TypeError, ImportError) as error:
         raise ValueError(f"trainer: {str(error).strip().splitlines()[0]}") from None
+    if arguments.world_size > 1 or arguments.n_gpu > 1:
+        raise ValueError(
+            f"{arguments.world_size} processes with {arguments.n_gpu} GPUs each: only one process and one device "
+            "work so far; start without torchrun, and show it one GPU with CUDA_VISIBLE_DEVICES=0."
+        )
+    return arguments

@@ -88,10 +88,8 @@ class DistillationTrainer(Trainer):
             callbacks: further callbacks.
 
         Raises:
-            ValueError: a loss needs a teacher and there is none; or several GPUs in one process.
+            ValueError: a loss needs a teacher and there is none.
         """
-        if args.n_gpu > 1:
-            raise ValueError("several GPUs in one process are not supported: start one process per GPU with torchrun.")
         self.stage, self.losses = stage, {name: losses[name] for name in stage.losses}
         self.pairs = dict(stage.pairs)
         self.teacher = teacher

@@ -51,7 +51,7 @@ def load_base(name: str, *, names: Sequence[str] | None, seed: int = 1) -> PreTr
         The model in eval mode, in float32.
 
     Raises:
-        ValueError: not found, or family not supported.
+        ValueError: not found, family not supported, or files without the encoder's weights.
     """
     if names is None:
         labels: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
@@ -65,7 +65,15 @@ def load_base(name: str, *, names: Sequence[str] | None, seed: int = 1) -> PreTr
         }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _load(name, ignore_mismatched_sizes=True, **labels)[0]
+        model, missing = _load(name, ignore_mismatched_sizes=True, **labels)
+    inside = f"{model.base_model_prefix}."
+    encoder = [key for key in missing if key.startswith(inside) and not key.startswith(f"{inside}pooler.")]
+    if encoder:
+        raise ValueError(
+            f"{name}: its files do not hold the weights of a {type(model).__name__} ({len(encoder)} are missing "
+            f"or of another shape, {encoder[0]} first), so it would start from random ones."
+        )
+    return model
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -125,7 +133,7 @@ def _load(name: str, **options: Any) -> tuple[PreTrainedModel, list[str]]:
         raise ValueError(f"{name}: the model cannot be loaded ({_reason(error)}).") from None
     if model.config.problem_type == "multi_label_classification":
         raise ValueError(f"{name}: multi-label classifiers are not supported, only single-label and regression.")
-    return model.eval(), sorted(info["missing_keys"])
+    return model.eval(), sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
 
 
 def _reason(error: Exception) -> str:
