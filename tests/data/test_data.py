@@ -168,22 +168,32 @@ def test_pairs_lose_from_the_longer_text(tokenizer):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=300), st.integers(1, 40), st.integers(0, 5))
-def test_every_example_once_an_epoch(lengths, batch_size, epoch):
+def test_every_example_in_every_pass_and_every_batch_full(lengths, batch_size, epoch):
     sampler = LengthGroupedSampler(lengths, batch_size=batch_size, seed=3)
     sampler.set_epoch(epoch)
-    assert sorted(sampler) == list(range(len(lengths)))
-    assert list(sampler) == list(sampler)
+    order = list(sampler)
+    assert order == list(sampler) and len(order) == len(sampler)
+    times = np.bincount(order, minlength=len(lengths))
+    assert len(order) % batch_size == 0 and len(order) - len(lengths) < batch_size
+    assert times.min() >= 1 and times.max() <= -(-len(order) // len(lengths))
 
 
-def test_order_depends_on_seed_and_epoch_of_the_run_only():
+@given(st.integers(1, 99), st.integers(1, 60), st.booleans())
+def test_order_depends_on_seed_and_step_of_the_run_only(batch_size, first_step, group):
     lengths = list(range(1, 200))
-    np.random.seed(0)
-    first = LengthGroupedSampler(lengths, batch_size=8, seed=1)
-    later = LengthGroupedSampler(lengths, batch_size=8, seed=1, first_epoch=2)
-    assert list(first) != list(later)
-    first.set_epoch(2)
-    np.random.seed(1)
-    assert list(first) == list(later) != list(LengthGroupedSampler(lengths, batch_size=8, seed=2, first_epoch=2))
+
+    def stream(seed, first_step, epochs):
+        sampler = LengthGroupedSampler(lengths, batch_size=batch_size, seed=seed, first_step=first_step, group=group)
+        for epoch in range(epochs):
+            sampler.set_epoch(epoch)
+            np.random.seed(epoch)
+            yield from sampler
+
+    later = list(stream(1, first_step, 2))
+    epochs = first_step // -(-199 // batch_size) + 3
+    whole = list(stream(1, 0, epochs))
+    assert later == whole[first_step * batch_size :][: len(later)]
+    assert later != list(stream(2, first_step, 2))
 
 
 def test_batches_hold_similar_lengths():

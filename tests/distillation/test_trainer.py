@@ -1,5 +1,7 @@
 """The training step: what must not change the loss, and what must stop it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from datasets import Dataset
@@ -7,7 +9,9 @@ from datasets import Dataset
 from innerdistill.data.batches import collator
 from innerdistill.distillation.arguments import training_arguments
 from innerdistill.distillation.schedules import Stage
+from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.trainer import DistillationTrainer
+from innerdistill.models.families import FAMILIES
 from innerdistill.models.internals import probe
 from innerdistill.models.students import build_student
 
@@ -25,7 +29,7 @@ def dataset(tokenizer, sentences):
 
 @pytest.fixture
 def make_trainer(make_model, tokenizer, dataset, tmp_path):
-    def make(stage, *, dropout=0.1, options=None, teacher=None, student=None, **changes):
+    def make(stage, *, dropout=0.1, options=None, teacher=None, student=None, pad_to=None, **changes):
         teacher = teacher or make_model(dropout=dropout)
         student = student or build_student(teacher, 2)
         probe(teacher), probe(student)
@@ -36,7 +40,7 @@ def make_trainer(make_model, tokenizer, dataset, tmp_path):
             arguments,
             stage=stage,
             train=dataset,
-            data_collator=collator(tokenizer),
+            data_collator=collator(tokenizer, pad_to=pad_to),
             teacher=teacher,
             **changes,
         )
@@ -54,13 +58,46 @@ def trajectory(trainer):
 ALL = Stage("all", {**INTERNAL, "soft_labels": 1.0, "gold_labels": 0.5}, {1: 2, 2: 4}, epochs=2)
 
 
+def test_methods_with_other_stages_see_the_same_examples_in_the_same_step(
+    make_model, tokenizer, dataset, tmp_path, monkeypatch
+):
+    seen = []
+    step = DistillationTrainer.compute_loss
+
+    def compute_loss(self, model, inputs, *args, **options):
+        seen[-1].append(inputs["input_ids"].tolist())
+        return step(self, model, inputs, *args, **options)
+
+    monkeypatch.setattr(DistillationTrainer, "compute_loss", compute_loss)
+    internal = [Stage(f"layer {k}", INTERNAL, {k: 2 * k}, steps=4) for k in (1, 2)]
+    for *first, steps in ((*internal, 9), (17,)):  # 6 steps are a pass over the data
+        seen.append([])
+        teacher = make_model()
+        distill_models(
+            teacher, build_student(teacher, 2), stages=[*first, Stage("last", {"gold_labels": 1.0}, {}, steps=steps)],
+            train=dataset, collate=collator(tokenizer), folder=tmp_path,
+            trainer={"use_cpu": True, "per_device_train_batch_size": 8},
+        )  # fmt: skip
+    assert len(seen[0]) == 17 and seen[0] == seen[1]
+
+
 def test_accumulation_changes_neither_loss_nor_gradient(make_trainer):
-    """43 examples: the last step is short, and so is its last micro-batch. Clipping is on."""
+    """43 examples do not fill their last batch. Clipping is on."""
     whole = trajectory(make_trainer(ALL, dropout=0.0, options={"per_device_train_batch_size": 16}))
     parts = trajectory(
         make_trainer(ALL, dropout=0.0, options={"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4})
     )
     assert len(whole) == 6 and torch.allclose(whole, parts, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_padding_to_a_fixed_length_gives_the_same_steps(make_trainer, make_model, family):
+    """Position ids too: some families count positions from the padding id."""
+    stage = replace(ALL, pairs={1: 1, 2: 4}, epochs=1)
+    short, long = (
+        trajectory(make_trainer(stage, teacher=make_model(family, dropout=0.0), pad_to=pad_to)) for pad_to in (None, 40)
+    )
+    assert torch.allclose(short, long, rtol=1e-4)
 
 
 @pytest.mark.parametrize("pairs", [{1: 2}, {1: 2, 2: 3}])
@@ -120,9 +157,8 @@ def test_threshold_ends_the_stage_after_a_full_epoch(make_trainer):
 
 
 def test_epoch_losses_are_means_over_examples(make_trainer, dataset):
-    trainer = make_trainer(
-        Stage("gold", {"gold_labels": 1.0}, {}, epochs=1), dropout=0.0, options={"learning_rate": 0.0}
-    )
+    options = {"learning_rate": 0.0, "per_device_train_batch_size": 43}
+    trainer = make_trainer(Stage("gold", {"gold_labels": 1.0}, {}, epochs=1), dropout=0.0, options=options)
     trainer.train()
     student = trainer.model.eval()
     with torch.no_grad():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
@@ -19,12 +20,15 @@ Collator = Callable[[list[dict[str, Any]]], Mapping[str, Tensor]]
 class LengthGroupedSampler(Sampler[int]):
     """Order of the examples in which every run of `batch_size` indices is one batch of similar lengths.
 
-    All randomness comes from (seed, epoch), none from the global generators, and the batch is the GLOBAL one: a run
-    resumed inside an epoch, split over processes or over accumulation steps sees the same examples in the same step.
+    The order belongs to the run, not to a stage: step n of a run holds the same examples whatever stages the schedule
+    divides it into. All randomness comes from (seed, pass over the data), none from the global generators, and the
+    batch is the GLOBAL one: a run resumed inside an epoch, split over processes or over accumulation steps sees the
+    same examples in the same step. For that every batch is full: a pass whose examples do not fill its last batch is
+    topped up with examples from its beginning.
     """
 
     def __init__(
-        self, lengths: Sequence[int], *, batch_size: int, seed: int, first_epoch: int = 0, group: bool = True
+        self, lengths: Sequence[int], *, batch_size: int, seed: int, first_step: int = 0, group: bool = True
     ) -> None:
         """Prepare the sampler.
 
@@ -32,37 +36,42 @@ class LengthGroupedSampler(Sampler[int]):
             lengths: tokens of each example.
             batch_size: examples per optimiser step, over all processes and accumulation steps.
             seed: seed of the run.
-            first_epoch: epochs the run has seen before this sampler's epoch 0, so that methods that divide the run
-                into different stages still see the same order in the same epoch of the run.
+            first_step: steps the run has taken before this sampler's epoch 0, which goes on inside a pass if they
+                ended there.
             group: False shuffles without looking at the lengths.
         """
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.seed = seed
-        self.first_epoch = first_epoch
+        self.first_step = first_step
         self.group = group
         self.epoch = 0
+        self.steps = -(-len(self.lengths) // batch_size)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, 0-based within this sampler; called by the training loop."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Number of examples."""
-        return len(self.lengths)
+        """Number of indices in an epoch: whole batches."""
+        return self.steps * self.batch_size
 
     def __iter__(self) -> Iterator[int]:
-        """Indices of one epoch; a last batch that is not full comes last."""
-        generator = np.random.default_rng((self.seed, self.first_epoch + self.epoch))
-        order = generator.permutation(len(self.lengths))
+        """Indices of one epoch: what is left of the run's pass, then as much of the next one."""
+        number, done = divmod(self.first_step + self.epoch * self.steps, self.steps)
+        batches = self._pass(number)[done:]
+        if done:
+            batches = np.concatenate([batches, self._pass(number + 1)[:done]])
+        return iter(batches.ravel().tolist())
+
+    def _pass(self, number: int) -> NDArray[np.intp]:
+        generator = np.random.default_rng((self.seed, number))
+        order = np.resize(generator.permutation(len(self.lengths)), len(self))
         if not self.group:
-            return iter(order.tolist())
-        size = self.batch_size
-        pools = np.split(order, range(size * POOL, len(order), size * POOL))
+            return order.reshape(self.steps, self.batch_size)
+        pools = np.split(order, range(self.batch_size * POOL, len(order), self.batch_size * POOL))
         order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
-        full = len(order) // size * size
-        batches = order[:full].reshape(-1, size)
-        return iter(np.concatenate([batches[generator.permutation(len(batches))].ravel(), order[full:]]).tolist())
+        return generator.permutation(order.reshape(self.steps, self.batch_size))
 
 
 def collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> DataCollatorWithPadding:

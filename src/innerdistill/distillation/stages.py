@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedModel, set_seed
@@ -79,7 +80,7 @@ def distill_models(
             Path(folder) / "checkpoints",
             stage,
             options,
-            seed=seed + number,  # dropout differs between stages
+            seed=int(np.random.SeedSequence((seed, number)).generate_state(1)[0]),  # dropout differs between stages
             evaluate=selection is not None,
             best_by=metric if best and selection is not None and not stage.is_internal else None,
         )
@@ -98,7 +99,7 @@ def distill_models(
                 selection=selection,
                 score=score,
                 data_seed=seed,
-                first_epoch=sum(len(record.epochs) for record in records),
+                first_step=sum(record.steps for record in records),
                 group_by_length=group_by_length,
                 callbacks=[
                     TensorBoardCallback(writer),

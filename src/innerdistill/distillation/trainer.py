@@ -64,7 +64,7 @@ class DistillationTrainer(Trainer):
         selection: Dataset | None = None,
         score: Callable[[PreTrainedModel, Dataset], Mapping[str, float]] | None = None,
         data_seed: int = 1,
-        first_epoch: int = 0,
+        first_step: int = 0,
         group_by_length: bool = True,
         callbacks: Iterable[TrainerCallback] = (),
     ) -> None:
@@ -83,7 +83,7 @@ class DistillationTrainer(Trainer):
             selection: tokenised split that is scored where the Trainer evaluates.
             score: (student, selection) -> scores by name; needed with `selection`.
             data_seed: seed of the order of the examples.
-            first_epoch: epochs of the run before this stage, for the order of the examples.
+            first_step: steps of the run before this stage, for the order of the examples.
             group_by_length: whether batches hold examples of similar length.
             callbacks: further callbacks.
 
@@ -96,7 +96,7 @@ class DistillationTrainer(Trainer):
         if teacher is None and any(loss.needs_teacher for loss in self.losses.values()):
             raise ValueError(f"stage {stage.name!r} needs a teacher.")
         self.temperature, self.is_regression = temperature, is_regression
-        self.score, self.data_seed, self.first_epoch = score, data_seed, first_epoch
+        self.score, self.data_seed, self.first_step = score, data_seed, first_step
         self.group_by_length = group_by_length
         self.record = StageRecord(stage)
         self._sums: dict[str, Tensor] = {}
@@ -226,7 +226,7 @@ class DistillationTrainer(Trainer):
             (train_dataset or self.train_dataset)["length"],
             batch_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
             seed=self.data_seed,
-            first_epoch=self.first_epoch,
+            first_step=self.first_step,
             group=self.group_by_length,
         )
 
