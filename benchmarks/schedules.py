@@ -53,7 +53,7 @@ def run_schedules(folder: Path, overrides: list[str], *, steps: int, seed: int =
 
 
 def markdown(runs: dict) -> str:
-    """The table: teacher, majority class and every schedule, then the learning curves on selection.
+    """The table: teacher, best constant answer and every schedule, then the learning curves on selection.
 
     Args:
         runs: run.json by schedule.
@@ -80,8 +80,7 @@ def markdown(runs: dict) -> str:
         cpu = sum(stage["cpu_seconds"] for stage in run["stages"])
         flag = " (collapsed)" if scores.get("collapsed") else ""
         lines.append(f"| {schedule}{flag} | {numbers(scores, names)} | {same} | {steps} | {cpu:.0f} | {cosines(run)} |")
-    if "majority" in teacher:
-        lines.append(f"| most frequent class | {teacher['majority']:.4f} |" + " |" * (len(names) + 3))
+    lines.append(f"| best constant answer | {teacher['constant']:.4f} |" + " |" * (len(names) + 3))
     lines.append(
         f"\nStandard error of the teacher's {metric} over the validation rows: {teacher['standard_error']:.4f}.\n"
     )

@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 from innerdistill import distill, evaluate, finetune, load_recipe
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import SCHEDULES
-from innerdistill.evaluation.metrics import agreement, task_scores
+from innerdistill.evaluation.metrics import agreement, bootstrap_scores, task_scores
 from innerdistill.results.predict import predict_file, write_table
 from innerdistill.results.report import write_report
 from innerdistill.results.run_folder import read_predictions, read_run
@@ -78,9 +78,11 @@ def test_every_score_can_be_computed_again(run):
     for split in ("selection", "validation"):
         rows = read_predictions(run / "predictions.parquet", split)
         names, metric = record["data"]["names"], record["data"]["metric"]
-        for model in ("teacher", "student"):
+        logits = {model: rows[model] for model in ("teacher", "student")}
+        draws = bootstrap_scores(rows["label"], logits, metric=metric, names=names)
+        for model in logits:
             again = task_scores(rows["label"], rows[model], metric=metric, names=names)
-            assert again == record["scores"][split][model]
+            assert again | {"standard_error": draws[model].std(ddof=1)} == record["scores"][split][model]
         assert agreement(rows["label"], rows["teacher"], rows["student"], names=names) == record["agreement"][split]
 
 

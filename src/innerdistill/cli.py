@@ -229,8 +229,7 @@ def _print_scores(split: str, scores: dict[str, Any], agreement: dict[str, Any] 
     for name, row in scores.items():
         share = kept(row[metric], teacher[metric]) if teacher and name != "teacher" else ""
         table.add_row(name, *(f"{row[key]:.4f}" for key in names), share)
-    if "majority" in scores["student"]:
-        table.add_row("most frequent class", f"{scores['student']['majority']:.4f}", *([""] * len(names)))
+    table.add_row("best constant answer", f"{scores['student']['constant']:.4f}", *([""] * len(names)))
     console.print(table)
     if agreement and "equal_predictions" in agreement:
         console.print(

@@ -103,11 +103,11 @@ class Job:
         for name, scores in found["scores"].get("validation", {}).items():
             if scores.get("collapsed"):
                 sentences.append(f"The {name} predicts one class for every row (collapsed).")
-            margin = scores[self.metric] - scores.get("majority", -np.inf)
+            margin = scores[self.metric] - scores["constant"]
             if margin < 2 * scores["standard_error"] and name == "teacher":
                 sentences.append(
-                    f"The teacher ({scores[self.metric]:.3f} {self.metric}) beats the most frequent class "
-                    f"({scores['majority']:.3f}) by less than two standard errors ({scores['standard_error']:.3f}): "
+                    f"The teacher ({scores[self.metric]:.3f} {self.metric}) beats the best constant answer "
+                    f"({scores['constant']:.3f}) by less than two standard errors ({scores['standard_error']:.3f}): "
                     "nothing can be concluded from a student of it."
                 )
         if self.names is not None:

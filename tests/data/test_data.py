@@ -125,6 +125,8 @@ def test_rows_of_equal_text_stay_together():
     table = pa.table({"row": list(range(40)), "text1": [f"t{n // 2}" for n in range(40)], "label": ["a"] * 40})
     chosen = stratified_part(table, ["a"] * 40, size=0.25, salt="s")
     assert (chosen[::2] == chosen[1::2]).all() and 10 <= chosen.sum() <= 12
+    disagreeing = stratified_part(table, ["a", "b"] * 20, size=0.25, salt="s")
+    assert (disagreeing[::2] == disagreeing[1::2]).all() and 10 <= disagreeing.sum() <= 12
 
 
 @pytest.mark.parametrize(
@@ -143,6 +145,8 @@ def test_labels_are_matched_to_the_models(names, model, declared, wanted):
 
 
 def test_labels_that_cannot_be_matched():
+    with pytest.raises(ValueError, match="label '1' is not one of the teacher's labels"):  # ids would start at 0
+        match_labels(("1", "2"), {0: "no", 1: "perhaps", 2: "yes"}, declared=False)
     with pytest.raises(ValueError, match="name all 2 with data.labels"):
         match_labels(("no", "yes"), {0: "LABEL_0", 1: "LABEL_1"}, declared=False)
     with pytest.raises(ValueError, match=r"'maybe' is not one of the teacher's labels \(no, yes\)"):

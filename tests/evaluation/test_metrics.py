@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from innerdistill.data.labels import UNLABELLED
-from innerdistill.evaluation.metrics import agreement, calibration_error, task_scores
+from innerdistill.evaluation.metrics import agreement, bootstrap_scores, calibration_error, task_scores
 
 NAMES = ("no", "yes")
 
@@ -18,7 +18,7 @@ def test_scores_by_hand():
     found = task_scores(labels, logits(predictions), metric="f1", names=NAMES)
     assert found["accuracy"] == pytest.approx(3 / 5) and found["f1"] == pytest.approx(2 / 3)
     assert found["mcc"] == pytest.approx((2 * 1 - 1 * 1) / math.sqrt(3 * 3 * 2 * 2))
-    assert found["majority"] == pytest.approx(2 * 0.6 / 1.6)
+    assert found["constant"] == pytest.approx(2 * 0.6 / 1.6)
     assert found["per_class"]["yes"] == {"precision": pytest.approx(2 / 3), "recall": pytest.approx(2 / 3), "rows": 3}
     assert not found["collapsed"] and found["rows"] == 5
 
@@ -32,8 +32,18 @@ def test_standard_error_is_that_of_a_proportion():
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 2000)
     predictions = np.where(generator.random(2000) < 0.8, labels, 1 - labels)
-    found = task_scores(labels, logits(predictions), metric="accuracy", names=NAMES)
-    assert found["standard_error"] == pytest.approx(math.sqrt(0.8 * 0.2 / 2000), rel=0.2)
+    models = {"one": logits(predictions), "same": logits(predictions) * 2, "other": logits(1 - predictions)}
+    draws = bootstrap_scores(labels, models, metric="accuracy", names=NAMES)
+    assert draws["one"].std() == pytest.approx(math.sqrt(0.8 * 0.2 / 2000), rel=0.2)
+    assert (draws["one"] == draws["same"]).all()  # paired: no difference, so no error of the difference
+    assert (draws["one"] + draws["other"]) == pytest.approx(1)
+
+
+def test_a_constant_answer_is_the_best_one():
+    """With F1 of a rare class, always saying the frequent class scores 0 and always the rare one does not."""
+    found = task_scores(np.array([0, 0, 0, 1]), logits([0, 0, 0, 0]), metric="f1", names=NAMES)
+    assert found["f1"] == 0 and found["constant"] == pytest.approx(2 * 0.25 / 1.25)
+    assert task_scores(np.array([0.0, 1.0]), np.ones((2, 1)), metric="pearson", names=None)["constant"] == 0
 
 
 def test_rows_without_labels_are_left_out():

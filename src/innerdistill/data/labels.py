@@ -39,7 +39,7 @@ def match_labels(names: Sequence[str], id2label: Mapping[int, str], *, declared:
 
     Names that agree (also but for upper and lower case) are matched by name, whatever their order. A model that only
     has the stock names LABEL_0, LABEL_1, ... is matched by position, if the data's labels are numbers or their order
-    has been declared. Numbers are taken as ids.
+    has been declared. Numbers are taken as ids if 0 is among them, or their order has been declared.
 
     Args:
         names: the data's label names.
@@ -58,9 +58,8 @@ def match_labels(names: Sequence[str], id2label: Mapping[int, str], *, declared:
         return tuple(by_case.get(name.casefold(), name) for name in known)
     if len(names) > len(known):
         raise ValueError(f"the data has {len(names)} labels ({', '.join(names)}), the teacher {len(known)}.")
-    if all(name.isdecimal() and int(name) < len(known) for name in names) and not any(
-        name.isdecimal() for name in known
-    ):
+    numbers = all(name.isdecimal() and int(name) < len(known) for name in names) and ("0" in names or declared)
+    if numbers and not any(name.isdecimal() for name in known):
         return tuple(str(index) for index in range(len(known)))
     stock = all(name == f"LABEL_{index}" for index, name in enumerate(known))
     if stock and declared and len(names) == len(known):

@@ -26,8 +26,8 @@ def text_key(table: pa.Table, index: int) -> str:
 def stratified_part(table: pa.Table, strata: Sequence[Hashable], *, size: float | int, salt: str) -> np.ndarray:
     """Choose the same share of every stratum by the hash of the text.
 
-    Within a stratum rows are ordered by SHA-256(salt, text) and the first ones taken, rows of equal text together
-    (so the share can be a little larger where texts repeat).
+    Within a stratum texts are ordered by SHA-256(salt, text) and the first ones taken. Rows of equal text stay
+    together, in the stratum of the first of them (so the share can be a little larger where texts repeat).
 
     Args:
         table: the rows.
@@ -42,20 +42,17 @@ def stratified_part(table: pa.Table, strata: Sequence[Hashable], *, size: float 
     digests = [
         hashlib.sha256(f"{salt}\t{text_key(table, index)}".encode()).hexdigest() for index in range(table.num_rows)
     ]
+    stratum_of = dict(zip(reversed(digests), reversed(strata), strict=True))
     members = defaultdict(list)
-    for index, stratum in enumerate(strata):
-        members[stratum].append(index)
-    chosen = np.zeros(table.num_rows, dtype=bool)
-    for indices in members.values():
-        indices.sort(key=lambda index: digests[index])
-        wanted = round(share * len(indices))
-        if wanted == 0:
-            continue  # too few to share: a rare class stays where it is
-        last = digests[indices[wanted - 1]]
-        chosen[[index for index in indices if digests[index] <= last]] = True
-    if not chosen.any() and table.num_rows > 1:
-        chosen[int(np.argmin(digests))] = True
-    return chosen
+    for digest in digests:
+        members[stratum_of[digest]].append(digest)
+    taken: set[str] = set()
+    for group in members.values():
+        # A class too rare to share stays where it is.
+        taken.update(sorted(group)[: round(share * len(group))])
+    if not taken and len(stratum_of) > 1:
+        taken = {min(digests)}
+    return np.array([digest in taken for digest in digests], dtype=bool)
 
 
 def strata_of(labels: Sequence[str | None], *, regression: bool) -> list[Hashable]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from innerdistill.data.batches import Collator
-from innerdistill.data.labels import UNLABELLED
-from innerdistill.evaluation.metrics import agreement, task_scores
+from innerdistill.evaluation.metrics import agreement, bootstrap_scores, has_label, task_scores
 from innerdistill.evaluation.predicting import predict_logits
 
 SPLITS = ("selection", "validation", "test")
@@ -40,7 +38,8 @@ def compare(
         batch_size: examples per batch.
 
     Returns:
-        `scores` by split and model and `agreement` by split (splits without labels have no scores); and by split the
+        `scores` (with their standard error over examples) by split and model and `agreement` by split (splits without
+        labels have no scores); and by split the
         columns row, label (N,) and the logits of student and teacher (N, C).
     """
     models = {"student": student} | ({"teacher": teacher} if teacher is not None else {})
@@ -56,26 +55,17 @@ def compare(
             name: predict_logits(model, splits[split], collate, batch_size=batch_size) for name, model in models.items()
         }
         predictions[split] = columns
-        if has_labels(labels, names):
+        if has_label(labels, names).any():
+            logits = {name: columns[name] for name in models}
+            draws = bootstrap_scores(labels, logits, metric=metric, names=names)
             found["scores"][split] = {
-                name: task_scores(labels, columns[name], metric=metric, names=names) for name in models
+                name: task_scores(labels, columns[name], metric=metric, names=names)
+                | {"standard_error": float(draws[name].std(ddof=1))}
+                for name in models
             }
         if teacher is not None:
             found["agreement"][split] = agreement(labels, columns["teacher"], columns["student"], names=names)
     return found, predictions
-
-
-def has_labels(labels: NDArray[Any], names: Sequence[str] | None) -> bool:
-    """Whether any row has a label.
-
-    Args:
-        labels: class ids or scores. (N,)
-        names: class names by id; None for a regression.
-
-    Returns:
-        True if there is something to score.
-    """
-    return bool((~np.isnan(labels) if names is None else labels != UNLABELLED).any())
 
 
 def headline(scores: Mapping[str, Any]) -> dict[str, float]:
@@ -87,4 +77,4 @@ def headline(scores: Mapping[str, Any]) -> dict[str, float]:
     Returns:
         Metrics by name.
     """
-    return {name: value for name, value in scores.items() if type(value) is float and name != "majority"}
+    return {name: value for name, value in scores.items() if type(value) is float and name != "constant"}

@@ -6,7 +6,7 @@ Shapes: N examples, C classes (1 for a regression). Rows without a label do not 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,29 +31,26 @@ def task_scores(labels: Array, logits: Array, *, metric: str, names: Sequence[st
 
     Returns:
         Every metric of the kind of task, between -1 and 1 (mse: 0 or more); `metric` names the primary one and
-        `standard_error` is its bootstrap standard error over examples. For classes also majority (the primary metric
-        of always predicting the most frequent class), calibration_error, per_class and collapsed.
+        `constant` is what the best constant answer would score in it: under accuracy the most frequent class. For
+        classes also calibration_error, per_class and collapsed.
 
     Raises:
         ValueError: no row has a label.
     """
-    known = ~np.isnan(labels) if names is None else labels != UNLABELLED
+    known = has_label(labels, names)
     if not known.any():
         raise ValueError("no row has a label, so there is nothing to score.")
     labels, logits = labels[known], logits[known]
-    predictions = logits[:, 0] if names is None else logits.argmax(1)
-    measures = REGRESSION_METRICS if names is None else METRICS
-    if names is not None and len(names) > 2:
-        measures = {**METRICS, "f1": _macro_f1}
+    predictions, measures = _predictions(logits, names), _measures(names)
     found: dict[str, Any] = {"metric": metric, "rows": len(labels)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of samples that hold one class only: their score is defined
         found |= {name: float(measure(labels, predictions)) for name, measure in measures.items()}
-        found["standard_error"] = _bootstrap_error(labels, predictions, measures[metric])
     if names is None:
+        found["constant"] = 0.0  # a constant has no correlation
         return found
-    most_frequent = np.full_like(predictions, np.bincount(labels).argmax())
-    found["majority"] = float(measures[metric](labels, most_frequent))
+    answers = (np.full_like(predictions, answer) for answer in range(len(names)))
+    found["constant"] = max(float(measures[metric](labels, answer)) for answer in answers)
     found["calibration_error"] = calibration_error(labels, logits)
     found["collapsed"] = bool(len(np.unique(predictions)) == 1)
     precision, recall, _, support = precision_recall_fscore_support(
@@ -64,6 +61,47 @@ def task_scores(labels: Array, logits: Array, *, metric: str, names: Sequence[st
         for i, name in enumerate(names)
     }
     return found
+
+
+def has_label(labels: Array, names: Sequence[str] | None) -> Array:
+    """Which rows have a label.
+
+    Args:
+        labels: class ids or scores. (N,)
+        names: class names by id; None for a regression.
+
+    Returns:
+        Boolean array. (N,)
+    """
+    return ~np.isnan(labels) if names is None else labels != UNLABELLED
+
+
+def bootstrap_scores(
+    labels: Array, logits: Mapping[str, Array], *, metric: str, names: Sequence[str] | None, draws: int = 200
+) -> dict[str, Array]:
+    """One metric on samples of the labelled examples, drawn with replacement; the same samples for every model.
+
+    The standard deviation over the draws is the standard error over examples, of a score or of a difference of two.
+
+    Args:
+        labels: class ids or scores. (N,)
+        logits: by model. (N, C)
+        metric: name of the metric.
+        names: class names by id; None for a regression.
+        draws: number of samples.
+
+    Returns:
+        By model its score on every sample. (draws,)
+    """
+    known = has_label(labels, names)
+    labels, measure = labels[known], _measures(names)[metric]
+    samples = np.random.default_rng(0).integers(0, len(labels), (draws, len(labels)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # as in task_scores
+        return {
+            model: np.array([measure(labels[sample], predictions[sample]) for sample in samples])
+            for model, predictions in ((model, _predictions(values[known], names)) for model, values in logits.items())
+        }
 
 
 def calibration_error(labels: Array, logits: Array, *, bins: int = 15) -> float:
@@ -122,10 +160,14 @@ def agreement(
     return {"equal_predictions": float((teacher == student).mean()), **counts}
 
 
-def _bootstrap_error(labels: Array, predictions: Array, measure: Callable[..., float], *, draws: int = 200) -> float:
-    generator = np.random.default_rng(0)
-    samples = generator.integers(0, len(labels), (draws, len(labels)))
-    return float(np.std([measure(labels[sample], predictions[sample]) for sample in samples], ddof=1))
+def _predictions(logits: Array, names: Sequence[str] | None) -> Array:
+    return logits[:, 0] if names is None else logits.argmax(1)
+
+
+def _measures(names: Sequence[str] | None) -> Mapping[str, Callable[[Array, Array], float]]:
+    if names is None:
+        return REGRESSION_METRICS
+    return METRICS if len(names) == 2 else {**METRICS, "f1": _macro_f1}
 
 
 def _correlation(function: Callable[..., Any], first: Array, second: Array) -> float:

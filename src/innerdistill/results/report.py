@@ -11,9 +11,10 @@ import yaml
 from markupsafe import Markup
 
 from innerdistill.evaluation.evaluate import headline
+from innerdistill.evaluation.metrics import bootstrap_scores
 from innerdistill.results.card import TEMPLATES, kept, metric_names
 from innerdistill.results.figures import attention_maps, learning_curve
-from innerdistill.results.run_folder import read_run, whole_file
+from innerdistill.results.run_folder import read_predictions, read_run, whole_file
 
 
 def write_report(folder: str | Path) -> Path:
@@ -41,7 +42,7 @@ def write_report(folder: str | Path) -> Path:
         models=_models(record, baseline),
         metrics=metric_names(record["scores"]["validation"]["student"]),
         kept=kept,
-        answer=_answer(record, baseline),
+        answer=_answer(folder, record, baseline),
         curve=Markup(_curve(record, baseline)),  # noqa: S704 - made by matplotlib, which escapes texts
         maps=Markup(_maps(folder, baseline is not None)),  # noqa: S704
         recipe=yaml.safe_dump(record["recipe"], sort_keys=False, allow_unicode=True),
@@ -68,7 +69,7 @@ def _models(record: dict[str, Any], baseline: dict[str, Any] | None) -> list[dic
     return rows
 
 
-def _answer(record: dict[str, Any], baseline: dict[str, Any] | None) -> str:
+def _answer(folder: Path, record: dict[str, Any], baseline: dict[str, Any] | None) -> str:
     """The report in a sentence or two."""
     scores, metric = record["scores"]["validation"], record["data"]["metric"]
     student = scores["student"][metric]
@@ -83,15 +84,26 @@ def _answer(record: dict[str, Any], baseline: dict[str, Any] | None) -> str:
         f"{100 * weights:.0f} % of its parameters, and answers {faster:.1f} times as fast."
     )
     if baseline is not None:
-        plain = baseline["scores"]["validation"]["student"]
-        error = (plain["standard_error"] ** 2 + scores["student"]["standard_error"] ** 2) ** 0.5
-        difference = student - plain[metric]
-        verdict = "less" if abs(difference) < 2 * error else "more"
+        plain = baseline["scores"]["validation"]["student"][metric]
+        error = _error_of_difference(folder, metric, record["data"]["names"])
+        verdict = "less" if abs(student - plain) < 2 * error else "more"
         text += (
-            f" The same student fine-tuned plainly for as many steps scores {plain[metric]:.3f}: a difference of "
-            f"{difference:+.3f} in one run each, {verdict} than two standard errors of the validation split."
+            f" The same student fine-tuned plainly for as many steps scores {plain:.3f}: a difference of "
+            f"{student - plain:+.3f} in one run each, {verdict} than twice its standard error over the validation rows "
+            f"({error:.3f})."
         )
     return text
+
+
+def _error_of_difference(folder: Path, metric: str, names: list[str] | None) -> float:
+    """Standard error over examples of the student's score less the plainly fine-tuned one's: both saw the same rows."""
+    students = {
+        name: read_predictions(run / "predictions.parquet", "validation")
+        for name, run in (("student", folder), ("plain", folder / "baseline"))
+    }
+    logits = {name: columns["student"] for name, columns in students.items()}
+    draws = bootstrap_scores(students["student"]["label"], logits, metric=metric, names=names)
+    return float((draws["student"] - draws["plain"]).std(ddof=1))
 
 
 def _curve(record: dict[str, Any], baseline: dict[str, Any] | None) -> str:
