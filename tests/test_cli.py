@@ -84,6 +84,10 @@ BAD = [
     (["student.source={wide}"], "same hidden_size, but the teacher has 32 and the student 48"),
     (["student.source={heads}"], "same num_heads, but the teacher has 4 and the student 2"),
     (["student.source={deberta}"], "'deberta-v2' are not supported"),
+    (
+        ["teacher.path={window}", "student.layers=first", "layer_map={2: 4}"],
+        "teacher layer 4 attends to the whole text, student layer 2 only to a window of it",
+    ),
     (["layer_map=[1, 9]"], "layer_map: layer 9 is out of range 1 ... 4"),
     (["student.layers=[1]"], "student.layers: expected 2 layers"),
     # recipe
@@ -107,26 +111,35 @@ BAD = [
 ]
 
 
+def fill(word, **names):
+    """Put paths into an override whose value may hold braces of its own."""
+    for name, path in names.items():
+        word = word.replace(f"{{{name}}}", str(path))
+    return word
+
+
 @pytest.fixture
-def models(make_model, base_folder, tmp_path_factory):
+def models(make_model, tokenizer, base_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     make_model(hidden_size=48).save_pretrained(folder / "wide")
     make_model(num_attention_heads=2).save_pretrained(folder / "heads")
     make_model("deberta-v2").save_pretrained(folder / "deberta")
+    make_model("modernbert", id2label={0: "neg", 1: "pos"}).save_pretrained(folder / "window")
+    tokenizer.save_pretrained(folder / "window")
     weights = {f"foreign.{name}": value for name, value in load_file(base_folder / "model.safetensors").items()}
     shutil.copytree(base_folder, folder / "foreign")
     save_file(weights, folder / "foreign" / "model.safetensors", metadata={"format": "pt"})
     return {
         "base": base_folder,
         "foreign": folder / "foreign",
-        **{name: folder / name for name in ("wide", "heads", "deberta")},
+        **{name: folder / name for name in ("wide", "heads", "deberta", "window")},
     }
 
 
 @pytest.mark.parametrize(("overrides", "message"), BAD, ids=[" ".join(words)[:60] for words, _ in BAD])
 def test_one_sentence_and_exit_code_2(recipe_file, files, models, capsys, overrides, message):
     before = sorted(files.rglob("*"))
-    code = main(["distill", str(recipe_file), *(word.format(files=files, **models) for word in overrides)])
+    code = main(["distill", str(recipe_file), *(fill(word, files=files, **models) for word in overrides)])
     error = capsys.readouterr().err
     assert code == 2, error
     assert message in error
@@ -167,6 +180,9 @@ def test_verbs_in_their_natural_order(recipe_file, data_folder, tmp_path, capsys
     target = tmp_path / "predicted.csv"
     assert main(["predict", str(tmp_path / "out"), f"{data_folder}/validation.csv", "--output", str(target)]) == 0
     assert target.read_text().startswith('"text","label","predicted_label"')
+    (tmp_path / "long.csv").write_text("text\n" + "good1 " * 90 + "\n")
+    assert main(["predict", str(tmp_path / "out"), str(tmp_path / "long.csv"), "--output", str(target)]) == 0
+    assert "1 of 1 rows are longer than 64 tokens" in capsys.readouterr().err
     assert (
         main(["predict", str(tmp_path / "out"), f"{data_folder}/scores.csv", "--text", "txt", "--output", "x.csv"]) == 2
     )

@@ -165,7 +165,9 @@ def test_a_loss_from_outside_the_package(recipe, tmp_path):
     content = recipe(
         tmp_path / "run", losses={"hidden_mse": 0.1, "attention_kl": 0, "cls_cosine": 0}, schedule={"name": "pid"}
     )
-    folder = distill(content, losses={"hidden_mse": Loss(hidden_mse, needs=("hidden",))})
+    outside = {"hidden_mse": Loss(hidden_mse, needs=("hidden",))}
+    folder = distill(content, losses=outside)
+    assert evaluate(content, losses=outside)["scores"] == read_run(folder)["scores"]
     losses = [set(epoch["losses"]) for stage in read_run(folder)["stages"] for epoch in stage["epochs"]]
     assert {"hidden_mse/1", "loss"} in losses
 

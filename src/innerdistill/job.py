@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,9 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     architecture = probe(teacher)
     num_layers = recipe.student.num_layers or max(1, architecture.num_layers // 2)
     pairs = choose_layers(recipe.layer_map, num_layers, architecture.num_layers, key="layer_map")
-    _check_source(recipe, teacher, names, num_layers, architecture)
+    student_types = _check_source(recipe, teacher, names, num_layers, architecture)
+    if any("attention" in known[name].needs for name, weight in recipe.losses.items() if weight > 0):
+        _check_reach(pairs, student_types, getattr(teacher.config, "layer_types", None))
     stages = make_stages(_schedule_plan(recipe, pairs, known))
     for stage in stages:
         for options in (recipe.trainer, recipe.internal_trainer, recipe.teacher.trainer):
@@ -251,11 +253,14 @@ def _check_source(
     names: tuple[str, ...] | None,
     num_layers: int,
     architecture: Architecture,
-) -> None:
+) -> list[str] | None:
+    """Check that the student's source fits; returns the kind of attention of each student layer, if it has kinds."""
     source = _student_source(recipe, teacher, names)
-    choose_layers(recipe.student.layers, num_layers, len(encoder_layers(source)), key="student.layers")
+    chosen = choose_layers(recipe.student.layers, num_layers, len(encoder_layers(source)), key="student.layers")
+    types = getattr(source.config, "layer_types", None)
+    student_types = types and [types[number - 1] for number in chosen.values()]
     if source is teacher:
-        return
+        return student_types
     other = probe(source)
     _check_tables(source, teacher, what="student.source")
     for what in ("hidden_size", "num_heads"):
@@ -267,6 +272,17 @@ def _check_source(
             )
     if recipe.student.head == "teacher" and type(source) is not type(teacher):
         raise ValueError(f"student.head: a {type(teacher).__name__}'s head does not fit a {type(source).__name__}.")
+    return student_types
+
+
+def _check_reach(pairs: Mapping[int, int], student: Sequence[str] | None, teacher: Sequence[str] | None) -> None:
+    # Where the teacher attends and the student cannot, the KL is infinite.
+    for k, m in pairs.items():
+        if student and teacher and (student[k - 1], teacher[m - 1]) == ("sliding_attention", "full_attention"):
+            raise ValueError(
+                f"layer_map: teacher layer {m} attends to the whole text, student layer {k} only to a window of it; "
+                "map layers of the same kind, choose other student.layers, or set losses.attention_kl=0."
+            )
 
 
 def _schedule_plan(recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss]) -> SchedulePlan:

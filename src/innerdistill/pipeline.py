@@ -122,12 +122,18 @@ def fine_tuned_teacher(job: Job) -> PreTrainedModel:
     return teacher
 
 
-def evaluate(recipe: Recipe | Mapping[str, Any] | str | Path, *, model: str | Path | None = None) -> dict[str, Any]:
+def evaluate(
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    *,
+    model: str | Path | None = None,
+    losses: Mapping[str, Loss] | None = None,
+) -> dict[str, Any]:
     """Score a model beside its teacher on a recipe's evaluation splits.
 
     Args:
         recipe: a Recipe, a mapping, or the path of a YAML file.
         model: folder of the model; None means the `model/` of the recipe's output folder.
+        losses: losses from outside the package that the recipe names.
 
     Returns:
         `scores` by split and model, `agreement` by split.
@@ -135,7 +141,7 @@ def evaluate(recipe: Recipe | Mapping[str, Any] | str | Path, *, model: str | Pa
     Raises:
         ValueError: anything that does not fit.
     """
-    job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
+    job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), losses=losses)
     folder = Path(model or job.recipe.output)
     student = load_classifier(str(folder / "model" if (folder / "model").is_dir() else folder))
     check_student(job, student)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from innerdistill.data.labels import UNLABELLED
 from innerdistill.distillation.losses import (
     LOSSES,
+    Loss,
     LossInputs,
     attention_kl,
     cls_cosine,
@@ -172,3 +173,21 @@ def test_contract(name):
     assert found.shape == (2,) and found.isfinite().all()
     if loss.needs_teacher:
         assert torch.allclose(found, torch.zeros_like(found), atol=1e-6)
+
+
+@pytest.mark.parametrize("needs", [(), ("logits",), ("attention", "labels"), ("hiden",)])
+def test_needs_that_nothing_serves_are_refused(needs):
+    with pytest.raises(ValueError, match="expected some of attention, cls, hidden"):
+        Loss(lambda teacher, student, inputs: inputs.labels, needs=needs)
+
+
+def test_a_16_bit_model_gets_32_bit_scores():
+    """Scores of this size lose their differences in bfloat16, and overflow in float16."""
+    query = torch.tensor([[[[200.0, 1.0]], [[300.0, 1.0]]]])
+    key = torch.tensor([[[[200.0, 0.0], [200.0, 1.0]], [[300.0, 0.0], [300.0, 1.0]]]])
+    wanted = Attention(query, key, 1.0, None).log_probabilities()
+    assert wanted[0, 0, 0, 1] - wanted[0, 0, 0, 0] == 1
+    for kind in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = Attention(query.to(kind), key.to(kind), 1.0, None).log_probabilities()
+        assert found.dtype == torch.float32 and torch.equal(found, wanted)

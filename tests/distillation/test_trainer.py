@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from innerdistill.data.batches import collator
 from innerdistill.distillation.arguments import training_arguments
+from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import Stage
 from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.trainer import DistillationTrainer
@@ -93,7 +94,7 @@ def test_accumulation_changes_neither_loss_nor_gradient(make_trainer):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_padding_to_a_fixed_length_gives_the_same_steps(make_trainer, make_model, family):
     """Position ids too: some families count positions from the padding id."""
-    stage = replace(ALL, pairs={1: 1, 2: 4}, epochs=1)
+    stage = replace(ALL, epochs=1)
     short, long = (
         trajectory(make_trainer(stage, teacher=make_model(family, dropout=0.0), pad_to=pad_to)) for pad_to in (None, 40)
     )
@@ -182,3 +183,22 @@ def test_a_stage_that_reads_the_teacher_needs_one(make_model, dataset, tokenizer
     arguments = training_arguments(tmp_path, ALL, {"use_cpu": True}, seed=1, evaluate=False)
     with pytest.raises(ValueError, match="needs a teacher"):
         DistillationTrainer(make_model(), arguments, stage=ALL, train=dataset, data_collator=collator(tokenizer))
+
+
+def test_a_loss_of_another_shape_is_refused(make_trainer):
+    mean = Loss(lambda teacher, student, inputs: student.logits.mean(), needs=("student_logits",))
+    trainer = make_trainer(Stage("mine", {"mean": 1.0}, {}, steps=1), losses={"mean": mean})
+    with pytest.raises(
+        ValueError, match=r"losses.mean: it returned shape \(\); expected one value per example, \(8,\)"
+    ):
+        trainer.train()
+
+
+def test_16_bit_training_leaves_the_model_as_it_was(make_trainer, make_model, batch):
+    teacher, student = make_model(dropout=0.0), make_model(layers=2, seed=1, dropout=0.0)
+    whole = make_trainer(ALL, teacher=teacher, student=build_student(student, 2, head=student))
+    short = make_trainer(ALL, teacher=teacher, student=student, options={"bf16": True})
+    losses = [trajectory(trainer)[:, 0] for trainer in (whole, short)]
+    assert torch.allclose(*losses, rtol=0.05) and not torch.equal(*losses)
+    fresh = build_student(student, 2, head=student)
+    assert torch.equal(student.eval()(**batch).logits, fresh(**batch).logits)  # not rounded to 16 bits

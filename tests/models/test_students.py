@@ -1,9 +1,11 @@
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
 from innerdistill.models.families import FAMILIES, encoder_layers
 from innerdistill.models.internals import probe
 from innerdistill.models.layer_map import choose_layers, uniform_layers
+from innerdistill.models.loading import load_base
 from innerdistill.models.students import build_student
 
 
@@ -24,6 +26,16 @@ def test_layers_and_embeddings_are_copied_and_owned(make_model, family):
     assert torch.equal(student.get_input_embeddings().weight, teacher.get_input_embeddings().weight)
     shared = {p.data_ptr() for p in student.parameters()} & {p.data_ptr() for p in teacher.parameters()}
     assert not shared and student.config is not teacher.config
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_saved_student_is_loaded_with_its_layers(make_model, batch, family, tmp_path):
+    """Also where the configuration holds one value per layer."""
+    student = build_student(make_model(family), 2, layers=(2, 3))
+    student.save_pretrained(tmp_path)
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        assert torch.allclose(loaded(**batch).logits, student(**batch).logits, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -89,3 +101,13 @@ def test_choices(choice, wanted):
 def test_choices_out_of_range(choice, num_layers, message):
     with pytest.raises(ValueError, match=message):
         choose_layers(choice, num_layers, 6, key="layer_map")
+
+
+def test_a_classifier_as_base_gets_a_new_head(make_model, tmp_path):
+    make_model().save_pretrained(tmp_path)
+    old = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    new, same, other = (load_base(str(tmp_path), names=("a", "b"), seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(new.get_input_embeddings().weight, old.get_input_embeddings().weight)
+    assert torch.equal(new.classifier.weight, same.classifier.weight)
+    assert not torch.equal(new.classifier.weight, old.classifier.weight)
+    assert not torch.equal(new.classifier.weight, other.classifier.weight)

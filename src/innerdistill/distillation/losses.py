@@ -20,6 +20,8 @@ from innerdistill.data.labels import UNLABELLED
 from innerdistill.models.attention import at_least_float32
 from innerdistill.models.internals import KINDS, Internals, LayerInternals
 
+OUTPUTS = ("teacher_logits", "student_logits", "labels")
+
 
 @dataclass(frozen=True)
 class LossInputs:
@@ -45,11 +47,22 @@ class Loss:
     Attributes:
         function: called with (teacher, student, inputs), returns (B,). An internal loss gets the LayerInternals of one
             pair of mapped layers, every other loss the Internals of the whole models.
-        needs: any of attention, cls, hidden (an internal loss), or of logits, labels.
+        needs: any of attention, cls, hidden (an internal loss), or any of teacher_logits, student_logits, labels.
+
+    Raises:
+        ValueError: nothing needed, something unknown, or layers and outputs together.
     """
 
     function: Callable[[Any, Any, LossInputs], Tensor]
     needs: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse needs that capture would not serve."""
+        if not self.needs or not (set(self.needs) <= set(KINDS) or set(self.needs) <= set(OUTPUTS)):
+            raise ValueError(
+                f"a loss needs {self.needs}; expected some of {', '.join(KINDS)} (of mapped layers), or some of "
+                f"{', '.join(OUTPUTS)}."
+            )
 
     @property
     def is_internal(self) -> bool:
@@ -59,7 +72,7 @@ class Loss:
     @property
     def needs_teacher(self) -> bool:
         """Whether the loss reads anything of the teacher."""
-        return self.is_internal or "labels" not in self.needs
+        return self.is_internal or "teacher_logits" in self.needs
 
 
 def attention_kl(teacher_log_probs: Tensor, student_log_probs: Tensor, token_mask: Tensor) -> Tensor:
@@ -189,6 +202,6 @@ def _gold_labels(teacher: Internals, student: Internals, inputs: LossInputs) -> 
 LOSSES: dict[str, Loss] = {
     "attention_kl": Loss(_attention_kl, needs=("attention",)),
     "cls_cosine": Loss(_cls_cosine, needs=("cls",)),
-    "soft_labels": Loss(_soft_labels, needs=("logits",)),
-    "gold_labels": Loss(_gold_labels, needs=("logits", "labels")),
+    "soft_labels": Loss(_soft_labels, needs=("teacher_logits", "student_logits")),
+    "gold_labels": Loss(_gold_labels, needs=("student_logits", "labels")),
 }

@@ -104,7 +104,7 @@ class DistillationTrainer(Trainer):
         self._student_layers = dict.fromkeys(self.pairs, kinds)
         self._teacher_layers = dict.fromkeys(self.pairs.values(), kinds)
         self._logits = any(not loss.is_internal for loss in self.losses.values())
-        self._teacher_logits = any(not loss.is_internal and loss.needs_teacher for loss in self.losses.values())
+        self._teacher_logits = any("teacher_logits" in loss.needs for loss in self.losses.values())
         train_first_layers(student, None if self._logits else max(self.pairs))
         super().__init__(
             model=student,
@@ -132,6 +132,8 @@ class DistillationTrainer(Trainer):
             result = super().train(*args, **kwargs)
         finally:
             train_first_layers(self.model, None)
+            # 16-bit training wraps the model's forward; the next stage and evaluation want the model as it was.
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.record.seconds = time.perf_counter() - start
         self.record.cpu_seconds = time.process_time() - cpu_start
         self.record.steps = self.state.global_step
@@ -238,6 +240,12 @@ class DistillationTrainer(Trainer):
                 continue
             for k, m in self.pairs.items():
                 parts[f"{name}/{k}"] = loss.function(teacher.layers[m], student.layers[k], inputs)
+        for name, part in parts.items():
+            if part.shape != inputs.labels.shape:
+                raise ValueError(
+                    f"losses.{name.partition('/')[0]}: it returned shape {tuple(part.shape)}; expected one value per "
+                    f"example, {tuple(inputs.labels.shape)}."
+                )
         return parts
 
     def _add_up(self, parts: Mapping[str, Tensor]) -> None:

@@ -42,12 +42,14 @@ class Attention:
     mask: Tensor | None
 
     def log_probabilities(self) -> Tensor:
-        """Logarithm of the distribution over keys, at least in float32.
+        """Logarithm of the distribution over keys, at least in float32: 16-bit scores would round, or overflow.
 
         Returns:
             log softmax(scaling * query key^T + mask); the exponential is exactly 0 for masked keys. (B, H, L, L)
         """
-        scores = at_least_float32(torch.matmul(self.query, self.key.transpose(-1, -2)) * self.scaling)
+        query, key = at_least_float32(self.query), at_least_float32(self.key)
+        with torch.autocast(query.device.type, enabled=False):
+            scores = torch.matmul(query, key.transpose(-1, -2)) * self.scaling
         if self.mask is None:
             return scores.log_softmax(dim=-1)
         if self.mask.dtype == torch.bool:

@@ -48,7 +48,7 @@ def load_base(name: str, *, names: Sequence[str] | None, seed: int = 1) -> PreTr
         seed: of the new head.
 
     Returns:
-        The model in eval mode, in float32.
+        The model in eval mode, in float32. A head that the files hold is not used.
 
     Raises:
         ValueError: not found, family not supported, or files without the encoder's weights.
@@ -66,7 +66,11 @@ def load_base(name: str, *, names: Sequence[str] | None, seed: int = 1) -> PreTr
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, missing = _load(name, ignore_mismatched_sizes=True, **labels)
-    inside = f"{model.base_model_prefix}."
+        inside = f"{model.base_model_prefix}."
+        old_head = [key for key in model.state_dict() if not key.startswith(inside) and key not in missing]
+        if old_head:
+            fresh = type(model)(model.config).state_dict()
+            model.load_state_dict({key: fresh[key] for key in old_head}, strict=False)
     encoder = [key for key in missing if key.startswith(inside) and not key.startswith(f"{inside}pooler.")]
     if encoder:
         raise ValueError(

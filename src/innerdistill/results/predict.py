@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.evaluation.predicting import predict_logits
 from innerdistill.models.loading import load_classifier, load_tokenizer, longest_input
 from innerdistill.results.run_folder import read_run, whole_file
+
+logger = logging.getLogger(__name__)
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 
@@ -50,7 +53,9 @@ def predict_file(model: str | Path, file: str | Path, *, text: Sequence[str] | N
     classifier, tokenizer = load_classifier(str(folder)), load_tokenizer(str(folder))
     # As long as in training, so that the same text gets the same answer.
     longest = longest_input(tokenizer, classifier, record["data"]["max_length"] if record else None)
-    dataset, _ = tokenise(rows, task, tokenizer, names=("", ""), max_length=longest)
+    dataset, truncated = tokenise(rows, task, tokenizer, names=("", ""), max_length=longest)
+    if truncated:
+        logger.warning("%d of %d rows are longer than %d tokens and were truncated", truncated, len(dataset), longest)
     logits = predict_logits(classifier, dataset, collator(tokenizer))
     names = [classifier.config.id2label[index] for index in range(classifier.config.num_labels)]
     if len(names) == 1:
