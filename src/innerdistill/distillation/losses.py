@@ -3,6 +3,7 @@
 Every loss returns one value per example, (B,): reduced inside the example first, so that padding, accumulation and the
 number of processes cannot change it. The trainer takes the mean over the examples.
 
+The formula of every loss is a function here; the attention loss is computed by `blocked_kl`, which needs no maps.
 Adding a loss is a function and an entry in LOSSES. Shapes: B examples, H heads, L tokens, C classes.
 """
 
@@ -17,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from innerdistill.data.labels import UNLABELLED
-from innerdistill.models.attention import at_least_float32
+from innerdistill.distillation.blocked_kl import blocked_attention_kl
+from innerdistill.models.attention import Attention, at_least_float32
 from innerdistill.models.internals import KINDS, Internals, LayerInternals
 
 OUTPUTS = ("teacher_logits", "student_logits", "labels")
@@ -179,7 +181,8 @@ def gold_labels(student_logits: Tensor, labels: Tensor) -> Tensor:
 
 def _attention_kl(teacher: LayerInternals, student: LayerInternals, inputs: LossInputs) -> Tensor:
     assert teacher.attention is not None and student.attention is not None
-    return attention_kl(teacher.attention.log_probabilities(), student.attention.log_probabilities(), inputs.token_mask)
+    assert isinstance(student.attention, Attention)
+    return blocked_attention_kl(teacher.attention, student.attention, inputs.token_mask)
 
 
 def _cls_cosine(teacher: LayerInternals, student: LayerInternals, inputs: LossInputs) -> Tensor:

@@ -9,7 +9,8 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 
 from innerdistill.data.batches import Collator
-from innerdistill.distillation.losses import attention_kl, cls_cosine
+from innerdistill.distillation.blocked_kl import blocked_attention_kl
+from innerdistill.distillation.losses import cls_cosine
 from innerdistill.evaluation.predicting import batches
 from innerdistill.models.internals import capture
 
@@ -48,7 +49,7 @@ def layer_distances(
         for k, m in pairs.items():
             t, s = theirs.layers[m], ours.layers[k]
             assert t.attention is not None and s.attention is not None and t.cls is not None and s.cls is not None
-            kl = attention_kl(t.attention.log_probabilities(), s.attention.log_probabilities(), mask)
+            kl = blocked_attention_kl(t.attention, s.attention, mask)
             sums[k] += torch.stack([kl.sum(), cls_cosine(t.cls, s.cls).sum()]).double().cpu()
     return {
         str(k): {

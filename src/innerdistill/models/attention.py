@@ -24,9 +24,12 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 IMPLEMENTATION = "innerdistill"
 
 
+ALL = slice(None)
+
+
 @dataclass(frozen=True)
 class Attention:
-    """One layer's self-attention, from which its distribution can be made.
+    """One layer's self-attention, from which its distribution can be made, whole or block by block.
 
     Attributes:
         query: after rotary embedding where the family has one. (B, H, L, D)
@@ -41,27 +44,66 @@ class Attention:
     scaling: float
     mask: Tensor | None
 
-    def log_probabilities(self) -> Tensor:
+    def log_probabilities(self, examples: slice = ALL, rows: slice = ALL) -> Tensor:
         """Logarithm of the distribution over keys, at least in float32: 16-bit scores would round, or overflow.
+
+        Args:
+            examples: which examples.
+            rows: which query tokens.
 
         Returns:
             log softmax(scaling * query key^T + mask); the exponential is exactly 0 for masked keys. (B, H, L, L)
         """
-        query, key = at_least_float32(self.query), at_least_float32(self.key)
+        query, key = at_least_float32(self.query[examples, :, rows]), at_least_float32(self.key[examples])
         with torch.autocast(query.device.type, enabled=False):
             scores = torch.matmul(query, key.transpose(-1, -2)) * self.scaling
         if self.mask is None:
             return scores.log_softmax(dim=-1)
-        if self.mask.dtype == torch.bool:
+        mask = self.mask[block_of(self.mask, examples, rows)]
+        if mask.dtype == torch.bool:
             # A finite number, not -inf: a padded query row in a sliding window may see no key, and NaN spreads.
-            scores = scores.masked_fill(~self.mask, torch.finfo(scores.dtype).min)
+            scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
         else:
-            scores = scores + self.mask
+            scores += mask
         return scores.log_softmax(dim=-1)
 
     def probabilities(self) -> Tensor:
         """The distribution over keys, of shape (B, H, L, L); every row sums to 1."""
         return self.log_probabilities().exp()
+
+
+@dataclass(frozen=True)
+class AttentionMaps:
+    """A layer's self-attention that was computed before and kept as its distribution.
+
+    Attributes:
+        maps: probabilities, in 16 bits; 0 in the rows and columns of padding. (B, H, L, L)
+    """
+
+    maps: Tensor
+
+    def log_probabilities(self, examples: slice = ALL, rows: slice = ALL) -> Tensor:
+        """As `Attention.log_probabilities`, with rows brought back to a sum of 1 after rounding."""
+        maps = self.maps[examples, :, rows].float()
+        return (maps / maps.sum(-1, keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)).log()
+
+    def probabilities(self) -> Tensor:
+        """The distribution over keys, of shape (B, H, L, L)."""
+        return self.log_probabilities().exp()
+
+
+def block_of(tensor: Tensor, examples: slice, rows: slice) -> tuple[slice, slice, slice]:
+    """Index of the part of a broadcastable tensor that belongs to a block.
+
+    Args:
+        tensor: (B or 1, H or 1, L or 1, L)
+        examples: of the block.
+        rows: of the block.
+
+    Returns:
+        Slices of the first three dimensions.
+    """
+    return (examples if tensor.shape[0] > 1 else ALL, ALL, rows if tensor.shape[2] > 1 else ALL)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

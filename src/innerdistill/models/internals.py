@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
-from innerdistill.models.attention import Attention, record_attention
+from innerdistill.models.attention import Attention, AttentionMaps, record_attention
 from innerdistill.models.families import encoder_layers, family_of, prepare
 
 KINDS = ("attention", "cls", "hidden")
@@ -26,12 +26,12 @@ class LayerInternals:
     """What one layer showed.
 
     Attributes:
-        attention: self-attention of the layer.
+        attention: self-attention of the layer; kept maps where the teacher does not run.
         cls: activation of the first token ([CLS]) after the layer. (B, hidden)
         hidden: activations of all tokens after the layer. (B, L, hidden)
     """
 
-    attention: Attention | None = None
+    attention: Attention | AttentionMaps | None = None
     cls: Tensor | None = None
     hidden: Tensor | None = None
 
