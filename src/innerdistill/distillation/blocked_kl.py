@@ -37,7 +37,8 @@ def blocked_attention_kl(teacher: Attention | AttentionMaps, student: Attention,
     Returns:
         Nats per row, 0 or more. (B,)
     """
-    found: Tensor = _BlockedKL.apply(student.query, student.key, student.mask, (student.scaling, teacher, token_mask))
+    others = (student.scaling, teacher, token_mask)
+    found: Tensor = _BlockedKL.apply(student.query, student.key, student.mask, others)  # type: ignore[no-untyped-call]
     return found
 
 

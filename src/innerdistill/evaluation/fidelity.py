@@ -12,6 +12,7 @@ from innerdistill.data.batches import Collator
 from innerdistill.distillation.blocked_kl import blocked_attention_kl
 from innerdistill.distillation.losses import cls_cosine
 from innerdistill.evaluation.predicting import batches
+from innerdistill.models.attention import Attention
 from innerdistill.models.internals import capture
 
 
@@ -48,7 +49,8 @@ def layer_distances(
         mask = inputs["attention_mask"].bool()
         for k, m in pairs.items():
             t, s = theirs.layers[m], ours.layers[k]
-            assert t.attention is not None and s.attention is not None and t.cls is not None and s.cls is not None
+            assert t.attention is not None and isinstance(s.attention, Attention)
+            assert t.cls is not None and s.cls is not None
             kl = blocked_attention_kl(t.attention, s.attention, mask)
             sums[k] += torch.stack([kl.sum(), cls_cosine(t.cls, s.cls).sum()]).double().cpu()
     return {
