@@ -24,7 +24,7 @@ class StageCost:
         steps: optimiser steps.
         student_layers: layers of the student that run.
         teacher_layers: layers of the teacher that run.
-        relative: cost of a step, where 1 is the whole teacher forward and the whole student forward and backward.
+        relative: cost of a step, where 1 is the teacher forward and the student forward and backward, for the logits.
     """
 
     stage: Stage
@@ -37,7 +37,8 @@ class StageCost:
 def stage_costs(job: Job) -> list[StageCost]:
     """Length and cost of every stage of a job.
 
-    Cost counts passes through one layer, forward 1 and backward 2. Embeddings, head and losses are left out.
+    Cost counts passes through one layer, forward 1 and backward 2; the highest layer that runs, of which only the first
+    token is wanted, counts a quarter: queries, keys and values. Embeddings, head and losses are left out.
 
     Args:
         job: an assembled job.
@@ -52,7 +53,7 @@ def stage_costs(job: Job) -> list[StageCost]:
         student = job.num_layers if output_losses else max(stage.pairs)
         whole_teacher = any(loss.needs_teacher for loss in output_losses)
         teacher = job.architecture.num_layers if whole_teacher else max(stage.pairs.values(), default=0)
-        relative = (3 * student + teacher) / (3 * job.num_layers + job.architecture.num_layers)
+        relative = _passes(student, teacher) / _passes(job.num_layers, job.architecture.num_layers)
         steps = stage.steps or int(np.ceil(per_epoch * (stage.epochs or 0)))
         costs.append(StageCost(stage, steps, student, teacher, relative))
     return costs
@@ -78,12 +79,17 @@ def seconds_per_full_step(job: Job, *, repeats: int = 3) -> float:
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
-        capture(job.teacher, inputs, layers={})
+        with torch.no_grad():
+            capture(job.teacher, inputs, layers={})
         logits = capture(student, inputs, layers={}).logits
         assert logits is not None
         torch.autograd.backward(logits.sum())
         times.append(time.perf_counter() - start)
     return float(np.median(times[1:]))
+
+
+def _passes(student: int, teacher: int) -> float:
+    return 3 * (student - 0.75) + max(0, teacher - 0.75)
 
 
 def _batch_size(job: Job) -> int:

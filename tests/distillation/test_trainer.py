@@ -1,19 +1,21 @@
 """The training step: what must not change the loss, and what must stop it."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from datasets import Dataset
 
 from innerdistill.data.batches import collator
+from innerdistill.distillation import trainer as trainer_module
 from innerdistill.distillation.arguments import training_arguments
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import Stage
 from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.trainer import DistillationTrainer
 from innerdistill.models.families import FAMILIES
-from innerdistill.models.internals import probe
+from innerdistill.models.internals import capture, probe
 from innerdistill.models.students import build_student
 
 INTERNAL = {"attention_kl": 1.0, "cls_cosine": 1.0}
@@ -104,11 +106,14 @@ def test_padding_to_a_fixed_length_gives_the_same_steps(make_trainer, make_model
 @pytest.mark.parametrize("pairs", [{1: 2}, {1: 2, 2: 3}])
 def test_early_exit_gives_the_same_steps_as_the_full_forward(make_trainer, monkeypatch, pairs):
     stage = Stage("internal", INTERNAL, pairs, steps=20)
+    short = trajectory(make_trainer(stage, dropout=0.0))
+    monkeypatch.setattr(trainer_module, "capture", partial(capture, all_tokens=True))
     early = trajectory(make_trainer(stage, dropout=0.0))
     full = make_trainer(stage, dropout=0.0)
     monkeypatch.setattr(full, "_logits", True)
     monkeypatch.setattr(full, "_teacher_logits", True)
     assert torch.equal(early, trajectory(full))
+    assert torch.allclose(short, early, rtol=1e-4)  # the top layer for [CLS] alone: other shapes, other rounding
 
 
 def test_a_student_that_is_its_teacher_has_no_loss(make_trainer, make_model):

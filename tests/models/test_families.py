@@ -9,6 +9,11 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from innerdistill.models.families import FAMILIES, encoder_layers, family_of, max_positions, prepare
 from innerdistill.models.internals import capture, first_layers, probe
 
+
+def first(output):
+    return output[0] if isinstance(output, tuple) else output
+
+
 LAYERS = dict.fromkeys(range(1, 5), ("attention", "cls", "hidden"))
 
 
@@ -51,10 +56,49 @@ def test_early_exit_equals_the_full_forward_with_the_same_random_numbers(make_mo
     torch.manual_seed(0)
     whole = capture(model, batch, layers={2: ("attention", "cls")}, logits=True)
     torch.manual_seed(0)
-    early = capture(model, batch, layers={2: ("attention", "cls")}, logits=False)
+    early = capture(model, batch, layers={2: ("attention", "cls")}, logits=False, all_tokens=True)
     assert early.logits is None
     assert torch.equal(whole.layers[2].cls, early.layers[2].cls)
     assert torch.equal(whole.layers[2].attention.probabilities(), early.layers[2].attention.probabilities())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("logits", [False, True])
+def test_the_top_layer_for_the_first_token_gives_the_same_values_and_gradients(make_model, batch, family, logits):
+    found = []
+    for all_tokens in (True, False):
+        model = make_model(family, dropout=0.0).double()
+        probe(model)
+        widths = []
+        encoder_layers(model)[2].register_forward_hook(
+            lambda *call, widths=widths: widths.append(first(call[2]).shape[1])
+        )
+        layers = {1: ("cls",)} if logits else {1: ("cls",), 3: ("attention", "cls")}
+        seen = capture(model.train(), batch, layers=layers, logits=logits, all_tokens=all_tokens)
+        parts = [layer.cls for layer in seen.layers.values()]
+        parts += [seen.logits] if logits else [seen.layers[3].attention.query, seen.layers[3].attention.key]
+        torch.stack([part.square().sum() for part in parts]).sum().backward()
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        found.append([*parts, *gradients])
+        assert widths == ([10] if all_tokens or logits else [1])
+    assert len(found[0]) == len(found[1])
+    for whole, short in zip(*found, strict=True):
+        assert torch.allclose(whole, short, rtol=1e-9, atol=1e-9 * (1 + float(whole.detach().abs().max())))
+
+
+@pytest.mark.parametrize(
+    ("family", "pooling"),
+    [("modernbert", "mean"), ("modernbert", "cls"), ("eurobert", "mean"), ("eurobert", "late"), ("eurobert", "bos")],
+)
+def test_heads_that_read_other_tokens_get_them(make_model, batch, family, pooling):
+    model = make_model(family, classifier_pooling=pooling)
+    with torch.no_grad():
+        wanted = model(**batch).logits
+        probe(model)
+        widths = []
+        encoder_layers(model)[-1].register_forward_hook(lambda *call: widths.append(first(call[2]).shape[1]))
+        assert torch.allclose(capture(model, batch, layers={}).logits, wanted, atol=1e-5)
+    assert widths == [1 if pooling in ("cls", "bos") else 10]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

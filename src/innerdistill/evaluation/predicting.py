@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from innerdistill.data.batches import INPUT_NAMES, Collator
+from innerdistill.models.internals import capture
 
 
 def batches(
@@ -56,6 +57,8 @@ def predict_logits(
     model.eval()
     logits = np.empty((len(dataset), model.config.num_labels), dtype=np.float32)
     for indices, inputs, _ in batches(dataset, collate, batch_size=batch_size, device=model.device):
-        logits[indices] = model(**inputs).logits.float().cpu().numpy()
+        found = capture(model, inputs, layers={}).logits
+        assert found is not None
+        logits[indices] = found.float().cpu().numpy()
     model.train(training)
     return logits

@@ -138,6 +138,53 @@ def record_attention(recorders: Mapping[nn.Module, Callable[[Attention], None]])
         _recorders.reset(token)
 
 
+@dataclass
+class _FirstToken:
+    """Queries, keys, values and mask of all tokens, once they have been seen."""
+
+    seen: tuple[Tensor, Tensor, Tensor, Tensor | None] | None = None
+
+
+class _AllSeen(Exception):  # noqa: N818 - a way out of a forward pass, not an error
+    pass
+
+
+_first_token: ContextVar[_FirstToken | None] = ContextVar("first_token", default=None)
+
+
+@contextmanager
+def first_token_only(layer: nn.Module) -> Iterator[None]:
+    """While open, a layer gives the activation of the first token only, which is all that [CLS] needs of the top layer.
+
+    The layer runs twice, whatever is inside it: on all tokens up to its attention, where queries, keys and values are
+    taken and the pass is left; and on the first token alone, whose query then meets the keys and values of all. What
+    follows the attention, most of the layer's work, is computed for one token of each text. Exact; only the random
+    numbers of dropout are others.
+
+    Args:
+        layer: restored at the end; if its attention is not `clean_attention`, it gives all tokens as ever.
+
+    Yields:
+        Nothing.
+    """
+    whole = layer.forward
+
+    def forward(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        token = _first_token.set(_FirstToken())
+        try:
+            return whole(hidden, *args, **kwargs)
+        except _AllSeen:
+            return whole(hidden[:, :1], *args, **kwargs)
+        finally:
+            _first_token.reset(token)
+
+    layer.forward = forward
+    try:
+        yield
+    finally:
+        del layer.forward
+
+
 def clean_attention(
     module: nn.Module,
     query: Tensor,
@@ -164,10 +211,18 @@ def clean_attention(
     Returns:
         The output (B, L, H, D), and None in the place of attention weights.
     """
-    recorder = _recorders.get({}).get(module)
-    if recorder is not None:
+    first_token = _first_token.get()
+    if first_token is not None and first_token.seen is not None:
+        query, key, value, attention_mask = first_token.seen
+        query = query[:, :, :1]
+        if attention_mask is not None:
+            attention_mask = attention_mask[:, :, :1]
+    elif (recorder := _recorders.get({}).get(module)) is not None:
         keys = repeat_kv(key, query.shape[1] // key.shape[1])
         recorder(Attention(query, keys, query.shape[-1] ** -0.5 if scaling is None else scaling, attention_mask))
+    if first_token is not None and first_token.seen is None:
+        first_token.seen = (query, key, value, attention_mask)
+        raise _AllSeen
     return sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=False, **kwargs
     )

@@ -9,16 +9,18 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
-from innerdistill.models.attention import Attention, AttentionMaps, record_attention
+from innerdistill.models.attention import Attention, AttentionMaps, first_token_only, record_attention
 from innerdistill.models.families import encoder_layers, family_of, prepare
 
 KINDS = ("attention", "cls", "hidden")
+_reads_first_token: WeakSet[PreTrainedModel] = WeakSet()  # models whose head was seen to read no other token
 
 
 @dataclass
@@ -65,17 +67,24 @@ class Architecture:
 
 
 def capture(
-    model: nn.Module, inputs: Mapping[str, Any], *, layers: Mapping[int, Collection[str]], logits: bool = True
+    model: nn.Module,
+    inputs: Mapping[str, Any],
+    *,
+    layers: Mapping[int, Collection[str]],
+    logits: bool = True,
+    all_tokens: bool = False,
 ) -> Internals:
     """Run a model once and keep its internals.
 
-    Without logits only the layers up to the highest one asked for are run.
+    Without logits only the layers up to the highest one asked for are run, and of the highest one that runs only what
+    the first token needs, unless `hidden` of it is asked for or the head reads other tokens (`probe` has tried).
 
     Args:
         model: prepared by `prepare`; may be wrapped for distributed training.
         inputs: what the tokenizer made: input_ids, attention_mask, ... (B, L)
         layers: for each 1-based layer which of attention, cls, hidden to keep.
         logits: whether the output of the head is wanted.
+        all_tokens: compute the highest layer for all tokens in any case: the same values, other random numbers.
 
     Returns:
         The internals, with gradients if they are enabled.
@@ -100,8 +109,12 @@ def capture(
                 hook = layer.register_forward_hook(_keep_activations(kept, kinds))
                 context.callback(hook.remove)
         context.enter_context(record_attention(recorders))
+        top = len(stack) if logits else max(layers, default=0)
         if not logits:
-            context.enter_context(first_layers(core, max(layers, default=0)))
+            context.enter_context(first_layers(core, top))
+        one_token_is_enough = "hidden" not in layers.get(top, ()) and (not logits or core in _reads_first_token)
+        if top and one_token_is_enough and not all_tokens:
+            context.enter_context(first_token_only(stack[top - 1]))
         output = model(**inputs)
     found.logits = output.logits if logits else None
     _check(found, layers)
@@ -165,10 +178,12 @@ def probe(model: PreTrainedModel) -> Architecture:
     device, vocabulary = model.device, model.config.vocab_size
     ids = (torch.arange(12, device=device).view(2, 6) + (model.config.pad_token_id or 0) + 1) % vocabulary
     mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2], device=device)
+    inputs = {"input_ids": ids, "attention_mask": mask}
     everything = dict.fromkeys(range(1, num_layers + 1), ("attention", "cls"))
     model.eval()
     with torch.no_grad():
-        found = capture(model, {"input_ids": ids, "attention_mask": mask}, layers=everything)
+        found = capture(model, inputs, layers=everything)
+        _try_first_token(model, inputs)
     model.train(training)
     heads, widths = set(), set()
     for number, layer in found.layers.items():
@@ -184,6 +199,21 @@ def probe(model: PreTrainedModel) -> Architecture:
     if len(heads) != 1 or len(widths) != 1:
         raise ValueError(f"{type(model).__name__} has layers of different widths {widths} or heads {heads}.")
     return Architecture(num_layers, widths.pop(), heads.pop())
+
+
+def _try_first_token(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> None:
+    """Find out whether the head needs more of the top layer than the first token, as one that averages does."""
+    _reads_first_token.discard(model)
+    wanted = capture(model, inputs, layers={}).logits
+    assert wanted is not None
+    _reads_first_token.add(model)
+    try:
+        found = capture(model, inputs, layers={}).logits
+        same = found is not None and torch.allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    except (RuntimeError, IndexError):  # it counts on the other tokens being there
+        same = False
+    if not same:
+        _reads_first_token.discard(model)
 
 
 def _keep_activations(kept: LayerInternals, kinds: Collection[str]) -> Any:
