@@ -9,12 +9,12 @@ import yaml
 
 import innerdistill
 from innerdistill import load_recipe
-from innerdistill.job import assemble
+from innerdistill.assemble import assemble
 from innerdistill.planning import stage_costs
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "innerdistill"
-ROOMS = ["config", "data", "models", "distillation", "evaluation", "results", "job", "planning", "pipeline", "cli"]
+ROOMS = ["config", "data", "models", "distillation", "evaluation", "results", "job", "assemble", "planning", "pipeline", "cli"]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 

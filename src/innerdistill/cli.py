@@ -106,8 +106,8 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 def _plan(options: argparse.Namespace) -> None:
     recipe = _recipe(options)
     _use_torch()
-    from innerdistill.job import assemble  # noqa: PLC0415
-    from innerdistill.planning import seconds_per_full_step, stage_costs  # noqa: PLC0415
+    from innerdistill.assemble import assemble  # noqa: PLC0415
+    from innerdistill.planning import seconds_per_full_step, stage_costs, targets_to_keep  # noqa: PLC0415
     from innerdistill.results.speed import size  # noqa: PLC0415
 
     job = assemble(recipe)
@@ -127,6 +127,15 @@ def _plan(options: argparse.Namespace) -> None:
         losses = ", ".join(cost.stage.losses)
         table.add_row(cost.stage.name, losses, pairs, str(cost.steps), layers, f"{cost.relative:.2f}")
     console.print(table)
+    kept = targets_to_keep(job, job.student_rows())
+    if kept is not None:
+        store, parts = kept
+        console.print(
+            f"The teacher's answers are kept: {', '.join(part.name for part in parts)} "
+            f"({sum(map(store.bytes_of, parts)) / 1e6:.0f} MB in {store.folder.parent}).",
+            highlight=False,
+            soft_wrap=True,
+        )
     full_steps = sum(cost.steps * cost.relative for cost in costs)
     minutes = full_steps * seconds_per_full_step(job) / 60
     teacher = " The teacher's own fine-tuning comes on top." if recipe.teacher.base else ""

@@ -61,7 +61,14 @@ class TeacherRecipe(_Section):
     epochs: float = Field(3, gt=0, allow_inf_nan=False, description="fine-tuning epochs when `base` is given")
     seed: int = Field(1, ge=0, lt=2**31)
     trainer: dict[str, Any] = Field(default_factory=dict, description="overrides of `trainer` for the teacher")
-    folder: str = Field("runs/teachers", description="where fine-tuned teachers are kept")
+    folder: str = Field("runs/teachers", description="where fine-tuned teachers and their kept targets are")
+    targets: Literal["auto", "keep", "live"] = Field(
+        "auto", description="keep its answers on disk, or run it in every step; auto keeps what fits and pays"
+    )
+    targets_gigabytes: float = Field(4, ge=0, allow_inf_nan=False, description="budget of auto, on disk")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="where it runs in a step; auto: bfloat16 where the processor has it"
+    )
 
 
 class StudentRecipe(_Section):

@@ -1,28 +1,24 @@
-"""assemble: a recipe -> everything a run needs, checked before anything is trained or written."""
+"""Job: everything a run needs, made from a recipe by `assemble`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from innerdistill.config import Recipe, nearest
-from innerdistill.data.batches import Collator, collator
-from innerdistill.data.labels import match_labels
-from innerdistill.data.loading import TaskData, load_task, tokenise
-from innerdistill.distillation.arguments import check_arguments, training_arguments
+from innerdistill.config import Recipe
+from innerdistill.data.batches import Collator
+from innerdistill.data.loading import TaskData
+from innerdistill.distillation.arguments import DEFAULTS
 from innerdistill.distillation.losses import LOSSES, Loss
-from innerdistill.distillation.schedules import SchedulePlan, Stage, make_stages
-from innerdistill.models.families import encoder_layers
+from innerdistill.distillation.schedules import Stage
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.internals import Architecture, probe
-from innerdistill.models.layer_map import choose_layers
-from innerdistill.models.loading import load_base, load_classifier, load_tokenizer, longest_input
+from innerdistill.models.loading import load_base
 from innerdistill.models.students import build_student
 
 
@@ -66,6 +62,12 @@ class Job:
     def metric(self) -> str:
         """Primary metric of the task."""
         return self.data.task.metric
+
+    @property
+    def batch_size(self) -> int:
+        """Examples per optimiser step."""
+        trainer = {**DEFAULTS, **self.recipe.trainer}
+        return int(trainer["per_device_train_batch_size"]) * int(trainer.get("gradient_accumulation_steps", 1))
 
     def typical_length(self) -> int:
         """Tokens that nine of ten validation examples stay within: the length at which speed is measured."""
@@ -129,7 +131,7 @@ class Job:
     def fresh_student(self) -> PreTrainedModel:
         """The student before training: layers, embeddings and head as the recipe says. Prepared for capture."""
         recipe = self.recipe.student
-        source = _student_source(self.recipe, self.teacher, self.names)
+        source = student_source(self.recipe, self.teacher, self.names)
         head = self.teacher if recipe.head == "teacher" else None
         random = recipe.source == "random"
         student = build_student(
@@ -139,101 +141,20 @@ class Job:
         return student
 
 
-def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job:
-    """Read data and models, resolve layers and stages, and check that they fit together.
+def student_source(recipe: Recipe, teacher: PreTrainedModel, names: tuple[str, ...] | None) -> PreTrainedModel:
+    """The model whose layers the student starts from.
 
     Args:
-        recipe: the recipe.
-        losses: further losses by name, from outside the package.
+        recipe: names it.
+        teacher: the teacher, or its base.
+        names: class names in the order of the teacher's ids; None for a regression.
 
     Returns:
-        The job.
+        The teacher itself, or a model that is loaded.
 
     Raises:
-        ValueError: anything that does not fit, in one sentence.
+        ValueError: `base` without teacher.base, or a model that cannot be loaded.
     """
-    known = {**LOSSES, **(losses or {})}
-    for name in recipe.losses:
-        if name not in known:
-            raise ValueError(f"losses.{name}: unknown loss; {nearest(name, known)}")
-    for section in ("trainer", "internal_trainer"):
-        check_arguments(section, getattr(recipe, section))
-    check_arguments("teacher.trainer", recipe.teacher.trainer)
-    if (recipe.teacher.path is None) == (recipe.teacher.base is None):
-        raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
-    data = load_task(recipe.data)
-    teacher, names = _load_teacher(recipe, data)
-    tokenizer = load_tokenizer(recipe.teacher.path or str(recipe.teacher.base))
-    architecture = probe(teacher)
-    num_layers = recipe.student.num_layers or max(1, architecture.num_layers // 2)
-    pairs = choose_layers(recipe.layer_map, num_layers, architecture.num_layers, key="layer_map")
-    student_types = _check_source(recipe, teacher, names, num_layers, architecture)
-    if any("attention" in known[name].needs for name, weight in recipe.losses.items() if weight > 0):
-        _check_reach(pairs, student_types, getattr(teacher.config, "layer_types", None))
-    stages = make_stages(_schedule_plan(recipe, pairs, known))
-    for stage in stages:
-        for options in (recipe.trainer, recipe.internal_trainer, recipe.teacher.trainer):
-            training_arguments(Path(recipe.output), stage, options, seed=recipe.seed)
-    max_length = longest_input(tokenizer, teacher, recipe.data.max_length)
-    splits, truncated = {}, {}
-    for split, table in data.splits.items():
-        splits[split], truncated[split] = tokenise(
-            table, data.task, tokenizer, names=names, max_length=max_length, where=split
-        )
-    collate = collator(tokenizer, pad_to=max_length if recipe.pad_to_max_length else None)
-    return Job(
-        recipe, data, splits, names, tokenizer, collate, teacher, architecture, num_layers, pairs, stages, known,
-        max_length, truncated,
-    )  # fmt: skip
-
-
-def check_student(job: Job, student: PreTrainedModel) -> None:
-    """Check that a saved student answers a job's question with the ids of its teacher.
-
-    Args:
-        job: an assembled job.
-        student: loaded from somewhere.
-
-    Raises:
-        ValueError: other outputs, another order of the labels, or another vocabulary.
-    """
-    ours, theirs = student.config, job.teacher.config
-    if ours.num_labels != theirs.num_labels or (job.names is not None and ours.id2label != theirs.id2label):
-        raise ValueError(
-            f"{student.name_or_path}: its outputs are {', '.join(ours.id2label.values())}, the teacher's are "
-            f"{', '.join(theirs.id2label.values())}; both must be the same, in the same order."
-        )
-    _check_tables(student, job.teacher, what=student.name_or_path)
-
-
-def _check_tables(student: PreTrainedModel, teacher: PreTrainedModel, *, what: str) -> None:
-    for key in ("vocab_size", "max_position_embeddings", "type_vocab_size"):
-        ours, theirs = getattr(student.config, key, None), getattr(teacher.config, key, None)
-        if ours != theirs:
-            raise ValueError(
-                f"{what}: the teacher's {key} is {theirs}, the student's {ours}; both read the same tokens, so these "
-                "must be equal."
-            )
-
-
-def _load_teacher(recipe: Recipe, data: TaskData) -> tuple[PreTrainedModel, tuple[str, ...] | None]:
-    if recipe.teacher.base is not None:
-        return load_base(recipe.teacher.base, names=data.names, seed=recipe.teacher.seed), data.names
-    assert recipe.teacher.path is not None
-    teacher = load_classifier(recipe.teacher.path)
-    if data.names is None:
-        if teacher.config.num_labels != 1:
-            raise ValueError(
-                f"teacher.path: the metric {data.task.metric!r} means regression, but {recipe.teacher.path} has "
-                f"{teacher.config.num_labels} outputs instead of 1."
-            )
-        return teacher, None
-    if teacher.config.num_labels == 1:
-        raise ValueError(f"teacher.path: {recipe.teacher.path} predicts a score, but the data has classes.")
-    return teacher, match_labels(data.names, teacher.config.id2label, declared=data.task.labels is not None)
-
-
-def _student_source(recipe: Recipe, teacher: PreTrainedModel, names: tuple[str, ...] | None) -> PreTrainedModel:
     source = recipe.student.source
     if source in ("teacher", "random"):
         return teacher
@@ -245,51 +166,3 @@ def _student_source(recipe: Recipe, teacher: PreTrainedModel, names: tuple[str, 
         # Another checkpoint may name its labels otherwise; the student speaks as its teacher does.
         model.config.id2label, model.config.label2id = teacher.config.id2label, teacher.config.label2id
     return model
-
-
-def _check_source(
-    recipe: Recipe,
-    teacher: PreTrainedModel,
-    names: tuple[str, ...] | None,
-    num_layers: int,
-    architecture: Architecture,
-) -> list[str] | None:
-    """Check that the student's source fits; returns the kind of attention of each student layer, if it has kinds."""
-    source = _student_source(recipe, teacher, names)
-    chosen = choose_layers(recipe.student.layers, num_layers, len(encoder_layers(source)), key="student.layers")
-    types = getattr(source.config, "layer_types", None)
-    student_types = types and [types[number - 1] for number in chosen.values()]
-    if source is teacher:
-        return student_types
-    other = probe(source)
-    _check_tables(source, teacher, what="student.source")
-    for what in ("hidden_size", "num_heads"):
-        ours, theirs = getattr(other, what), getattr(architecture, what)
-        if ours != theirs:
-            raise ValueError(
-                f"student.source: teacher and student must have the same {what}, but the teacher has {theirs} and "
-                f"the student {ours}."
-            )
-    if recipe.student.head == "teacher" and type(source) is not type(teacher):
-        raise ValueError(f"student.head: a {type(teacher).__name__}'s head does not fit a {type(source).__name__}.")
-    return student_types
-
-
-def _check_reach(pairs: Mapping[int, int], student: Sequence[str] | None, teacher: Sequence[str] | None) -> None:
-    # Where the teacher attends and the student cannot, the KL is infinite.
-    for k, m in pairs.items():
-        if student and teacher and (student[k - 1], teacher[m - 1]) == ("sliding_attention", "full_attention"):
-            raise ValueError(
-                f"layer_map: teacher layer {m} attends to the whole text, student layer {k} only to a window of it; "
-                "map layers of the same kind, choose other student.layers, or set losses.attention_kl=0."
-            )
-
-
-def _schedule_plan(recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss]) -> SchedulePlan:
-    weights = {name: weight for name, weight in recipe.losses.items() if weight > 0}
-    return SchedulePlan(
-        pairs=pairs,
-        internal={name: weight for name, weight in weights.items() if losses[name].is_internal},
-        classification={name: weight for name, weight in weights.items() if not losses[name].is_internal},
-        recipe=recipe.schedule,
-    )

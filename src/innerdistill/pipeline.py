@@ -20,20 +20,23 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel
 
+from innerdistill.assemble import assemble, check_student
 from innerdistill.config import Recipe, ScheduleRecipe, load_recipe
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import Stage
 from innerdistill.distillation.stages import distill_models
+from innerdistill.distillation.targets import Targets, has_fast_bfloat16, keep_targets
 from innerdistill.distillation.trainer import StageRecord
 from innerdistill.evaluation.attention_example import attention_example
 from innerdistill.evaluation.evaluate import compare, headline
 from innerdistill.evaluation.fidelity import layer_distances
 from innerdistill.evaluation.metrics import task_scores
 from innerdistill.evaluation.predicting import predict_logits
-from innerdistill.job import Job, assemble, check_student
+from innerdistill.job import Job
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.internals import probe
 from innerdistill.models.loading import load_classifier
+from innerdistill.planning import targets_to_keep
 from innerdistill.results.card import model_card
 from innerdistill.results.run_folder import (
     environment,
@@ -69,8 +72,10 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
         job = replace(job, teacher=fine_tuned_teacher(job))
     student = job.fresh_student()
     before = _distances(job, student)
-    records = _train(job, student, folder, teacher=job.teacher, stages=job.stages)
+    targets = kept_targets(job)
+    records = _train(job, student, folder, teacher=targets, stages=job.stages)
     record = _finish(job, student, folder, teacher=job.teacher, stages=records)
+    record["teacher"]["targets"] = targets.describe()
     record["distances"] = {"before": before, "after": _distances(job, student)}
     write_json(folder / "attention_example.json", _attention_example(job, student), indent=None)
     write_json(folder / "run.json", record)
@@ -122,6 +127,24 @@ def fine_tuned_teacher(job: Job) -> PreTrainedModel:
     return teacher
 
 
+def kept_targets(job: Job) -> Targets:
+    """The teacher's targets for the student's training rows: what is worth it is kept on disk, the rest made live.
+
+    Args:
+        job: with a fine-tuned teacher.
+
+    Returns:
+        Targets.
+    """
+    options, rows = job.recipe.teacher, job.student_rows()
+    kept = targets_to_keep(job, rows)
+    if kept is not None:
+        keep_targets(job.teacher, *kept, rows, job.collate)
+    fast = has_fast_bfloat16(job.teacher.device)
+    bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and fast)
+    return Targets(job.teacher, store=kept and kept[0], bfloat16=bfloat16)
+
+
 def evaluate(
     recipe: Recipe | Mapping[str, Any] | str | Path,
     *,
@@ -162,7 +185,7 @@ def _finetune(job: Job) -> Path:
 
 
 def _train(
-    job: Job, student: PreTrainedModel, folder: Path, *, teacher: PreTrainedModel | None, stages: Sequence[Stage]
+    job: Job, student: PreTrainedModel, folder: Path, *, teacher: Targets | None, stages: Sequence[Stage]
 ) -> list[StageRecord]:
     recipe = job.recipe
 

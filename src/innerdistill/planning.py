@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from datasets import Dataset
 
 from innerdistill.data.batches import INPUT_NAMES
-from innerdistill.distillation.arguments import DEFAULTS
+from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import Stage
+from innerdistill.distillation.store import Part, TargetStore
+from innerdistill.distillation.targets import choose_parts, make_store
 from innerdistill.job import Job
 from innerdistill.models.internals import capture
 
@@ -47,12 +51,11 @@ def stage_costs(job: Job) -> list[StageCost]:
         One entry per stage.
     """
     costs = []
-    per_epoch = -(-len(job.student_rows()) // _batch_size(job))
+    per_epoch = -(-len(job.student_rows()) // job.batch_size)
     for stage in job.stages:
-        output_losses = [job.losses[name] for name in stage.losses if not job.losses[name].is_internal]
-        student = job.num_layers if output_losses else max(stage.pairs)
-        whole_teacher = any(loss.needs_teacher for loss in output_losses)
-        teacher = job.architecture.num_layers if whole_teacher else max(stage.pairs.values(), default=0)
+        needs = needs_of(stage, job.losses)
+        student = job.num_layers if needs.student_logits else max(needs.student_layers)
+        teacher = job.architecture.num_layers if needs.teacher_logits else max(needs.teacher_layers, default=0)
         relative = _passes(student, teacher) / _passes(job.num_layers, job.architecture.num_layers)
         steps = stage.steps or int(np.ceil(per_epoch * (stage.epochs or 0)))
         costs.append(StageCost(stage, steps, student, teacher, relative))
@@ -73,7 +76,7 @@ def seconds_per_full_step(job: Job, *, repeats: int = 3) -> float:
     train = job.student_rows()
     lengths = train.with_format("numpy")["length"][:]
     # A batch of examples around the mean length costs what the mean batch costs.
-    nearest = np.argsort(np.abs(lengths - lengths.mean()))[: _batch_size(job)]
+    nearest = np.argsort(np.abs(lengths - lengths.mean()))[: job.batch_size]
     batch = job.collate([train[int(index)] for index in nearest])
     inputs = {name: batch[name] for name in INPUT_NAMES if name in batch}
     times = []
@@ -88,10 +91,28 @@ def seconds_per_full_step(job: Job, *, repeats: int = 3) -> float:
     return float(np.median(times[1:]))
 
 
+def targets_to_keep(job: Job, rows: Dataset) -> tuple[TargetStore, list[Part]] | None:
+    """Which of the teacher's answers are kept on disk, and where.
+
+    Args:
+        job: an assembled job.
+        rows: what the student is trained on.
+
+    Returns:
+        The store and its parts in order of their worth; None if the teacher runs in every step.
+    """
+    options = job.recipe.teacher
+    if options.targets == "live" or not any(needs_of(stage, job.losses).teacher for stage in job.stages):
+        return None
+    store = make_store(job.teacher, rows, job.architecture, folder=Path(options.folder) / "targets")
+    parts = choose_parts(
+        store, job.stages, job.losses,
+        keep_all=options.targets == "keep",
+        steps_per_epoch=-(-len(rows) // job.batch_size),
+        max_bytes=int(options.targets_gigabytes * 1e9),
+    )  # fmt: skip
+    return (store, parts) if parts else None
+
+
 def _passes(student: int, teacher: int) -> float:
     return 3 * (student - 0.75) + max(0, teacher - 0.75)
-
-
-def _batch_size(job: Job) -> int:
-    trainer = {**DEFAULTS, **job.recipe.trainer}
-    return int(trainer["per_device_train_batch_size"]) * int(trainer.get("gradient_accumulation_steps", 1))

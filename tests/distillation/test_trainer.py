@@ -8,6 +8,7 @@ import torch
 from datasets import Dataset
 
 from innerdistill.data.batches import collator
+from innerdistill.distillation import targets as targets_module
 from innerdistill.distillation import trainer as trainer_module
 from innerdistill.distillation.arguments import training_arguments
 from innerdistill.distillation.losses import Loss
@@ -107,11 +108,11 @@ def test_padding_to_a_fixed_length_gives_the_same_steps(make_trainer, make_model
 def test_early_exit_gives_the_same_steps_as_the_full_forward(make_trainer, monkeypatch, pairs):
     stage = Stage("internal", INTERNAL, pairs, steps=20)
     short = trajectory(make_trainer(stage, dropout=0.0))
-    monkeypatch.setattr(trainer_module, "capture", partial(capture, all_tokens=True))
+    for module in (trainer_module, targets_module):
+        monkeypatch.setattr(module, "capture", partial(capture, all_tokens=True))
     early = trajectory(make_trainer(stage, dropout=0.0))
     full = make_trainer(stage, dropout=0.0)
-    monkeypatch.setattr(full, "_logits", True)
-    monkeypatch.setattr(full, "_teacher_logits", True)
+    monkeypatch.setattr(full, "needs", replace(full.needs, student_logits=True, teacher_logits=True))
     assert torch.equal(early, trajectory(full))
     assert torch.allclose(short, early, rtol=1e-4)  # the top layer for [CLS] alone: other shapes, other rounding
 
@@ -179,7 +180,7 @@ def test_epoch_losses_are_means_over_examples(make_trainer, dataset):
 def test_a_loss_that_is_no_number_stops_the_run(make_trainer):
     trainer = make_trainer(ALL, options={"logging_steps": 3})
     with torch.no_grad():
-        trainer.teacher.classifier.bias.fill_(float("nan"))
+        trainer.targets.teacher.classifier.bias.fill_(float("nan"))
     with pytest.raises(ValueError, match="stage 'all', step 1: the loss is no longer a finite number"):
         trainer.train()
 

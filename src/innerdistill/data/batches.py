@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
@@ -86,3 +88,26 @@ def collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -
     """
     tokenizer.padding_side = "right"
     return DataCollatorWithPadding(tokenizer, padding="max_length" if pad_to else True, max_length=pad_to)
+
+
+def batches_by_length(
+    dataset: Dataset, collate: Collator, *, batch_size: int, device: torch.device
+) -> Iterator[tuple[NDArray[np.int64], dict[str, Tensor], Tensor]]:
+    """Walk through a split from the shortest to the longest example.
+
+    Args:
+        dataset: columns input_ids, attention_mask, (token_type_ids), labels, length.
+        collate: examples -> padded batch.
+        batch_size: examples per batch.
+        device: where the tensors go.
+
+    Yields:
+        Positions in the dataset (B,), inputs of the model by name (B, L), labels (B,).
+    """
+    order = np.argsort(np.asarray(dataset["length"]), kind="stable")
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        columns = dataset[indices]
+        examples = [{name: columns[name][i] for name in columns} for i in range(len(indices))]
+        batch = {name: tensor.to(device) for name, tensor in collate(examples).items()}
+        yield indices, {name: batch[name] for name in INPUT_NAMES if name in batch}, batch["labels"]

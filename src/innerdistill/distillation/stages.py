@@ -19,12 +19,13 @@ from innerdistill.distillation.arguments import training_arguments
 from innerdistill.distillation.losses import LOSSES, Loss
 from innerdistill.distillation.progress import StageProgress
 from innerdistill.distillation.schedules import Stage
+from innerdistill.distillation.targets import Targets
 from innerdistill.distillation.trainer import DistillationTrainer, StageRecord
 from innerdistill.models.internals import probe
 
 
 def distill_models(
-    teacher: PreTrainedModel | None,
+    teacher: Targets | PreTrainedModel | None,
     student: PreTrainedModel,
     *,
     stages: Sequence[Stage],
@@ -46,7 +47,7 @@ def distill_models(
     """Run the stages; what `distill` does between loading and saving, and what a notebook uses.
 
     Args:
-        teacher: a classifier of a supported family; None if no loss reads it.
+        teacher: a classifier of a supported family, or its targets; None if no loss reads it.
         student: trained in place.
         stages: from `make_stages`, or made by hand.
         train: a tokenised split: input_ids, attention_mask, (token_type_ids), labels, length.
@@ -71,8 +72,9 @@ def distill_models(
         ValueError: a family that is not supported, a loss that becomes NaN.
     """
     for model in (teacher, student):
-        if model is not None:
+        if isinstance(model, PreTrainedModel):
             probe(model)
+    train = train.add_column("index", np.arange(len(train)))
     records: list[StageRecord] = []
     for number, stage in enumerate(stages, start=1):
         options = {**(trainer or {}), **((internal_trainer or {}) if stage.is_internal else {})}

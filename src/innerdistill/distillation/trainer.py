@@ -14,7 +14,9 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerContr
 
 from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler
 from innerdistill.distillation.losses import LOSSES, Loss, LossInputs
+from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import Stage
+from innerdistill.distillation.targets import Targets
 from innerdistill.models.internals import Internals, capture, train_first_layers
 
 
@@ -57,7 +59,7 @@ class DistillationTrainer(Trainer):
         stage: Stage,
         train: Dataset,
         data_collator: Collator,
-        teacher: PreTrainedModel | None = None,
+        teacher: Targets | PreTrainedModel | None = None,
         losses: Mapping[str, Loss] = LOSSES,
         temperature: float = 1.0,
         is_regression: bool = False,
@@ -74,9 +76,10 @@ class DistillationTrainer(Trainer):
             student: prepared by `prepare`; trained in place.
             args: arguments of the Trainer; the length in epochs or steps is the stage's.
             stage: losses, layer pairs and end.
-            train: columns input_ids, attention_mask, (token_type_ids), labels, length.
+            train: columns input_ids, attention_mask, (token_type_ids), labels, length; and, if the teacher's targets
+                are kept, index: the position in the store.
             data_collator: examples -> padded batch.
-            teacher: prepared; None if no loss of the stage reads it.
+            teacher: its targets, or the model itself, prepared; None if no loss of the stage reads it.
             losses: the losses by name.
             temperature: of the soft labels.
             is_regression: whether the head gives a score.
@@ -92,20 +95,16 @@ class DistillationTrainer(Trainer):
         """
         self.stage, self.losses = stage, {name: losses[name] for name in stage.losses}
         self.pairs = dict(stage.pairs)
-        self.teacher = teacher
-        if teacher is None and any(loss.needs_teacher for loss in self.losses.values()):
+        self.needs = needs_of(stage, losses)
+        self.targets = Targets(teacher) if isinstance(teacher, PreTrainedModel) else teacher
+        if self.targets is None and self.needs.teacher:
             raise ValueError(f"stage {stage.name!r} needs a teacher.")
         self.temperature, self.is_regression = temperature, is_regression
         self.score, self.data_seed, self.first_step = score, data_seed, first_step
         self.group_by_length = group_by_length
         self.record = StageRecord(stage)
         self._sums: dict[str, Tensor] = {}
-        kinds = tuple({kind for loss in self.losses.values() if loss.is_internal for kind in loss.needs})
-        self._student_layers = dict.fromkeys(self.pairs, kinds)
-        self._teacher_layers = dict.fromkeys(self.pairs.values(), kinds)
-        self._logits = any(not loss.is_internal for loss in self.losses.values())
-        self._teacher_logits = any("teacher_logits" in loss.needs for loss in self.losses.values())
-        train_first_layers(student, None if self._logits else max(self.pairs))
+        train_first_layers(student, None if self.needs.student_logits else max(self.pairs))
         super().__init__(
             model=student,
             args=args,
@@ -114,8 +113,8 @@ class DistillationTrainer(Trainer):
             data_collator=data_collator,
             callbacks=[*callbacks, _EpochEnd(self)],
         )
-        if teacher is not None:
-            teacher.to(args.device).eval()
+        if self.targets is not None:
+            self.targets.teacher.to(args.device)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Run the stage; `record` then says what happened.
@@ -159,11 +158,10 @@ class DistillationTrainer(Trainer):
             The loss, or (loss, Internals of the student).
         """
         model_inputs = {name: inputs[name] for name in INPUT_NAMES if name in inputs}
-        student = capture(model, model_inputs, layers=self._student_layers, logits=self._logits)
+        student = capture(model, model_inputs, layers=self.needs.student_layers, logits=self.needs.student_logits)
         teacher = Internals()
-        if self.teacher is not None and (self._teacher_layers or self._teacher_logits):
-            with torch.no_grad():
-                teacher = capture(self.teacher, model_inputs, layers=self._teacher_layers, logits=self._teacher_logits)
+        if self.targets is not None:
+            teacher = self.targets(model_inputs, inputs.get("index"), self.needs)
         shared = LossInputs(inputs["attention_mask"].bool(), inputs["labels"], self.temperature, self.is_regression)
         parts = self._parts(teacher, student, shared)
         total = sum(self.stage.losses[name.partition("/")[0]] * part for name, part in parts.items())

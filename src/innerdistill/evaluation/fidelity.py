@@ -8,10 +8,9 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel
 
-from innerdistill.data.batches import Collator
+from innerdistill.data.batches import Collator, batches_by_length
 from innerdistill.distillation.blocked_kl import blocked_attention_kl
 from innerdistill.distillation.losses import cls_cosine
-from innerdistill.evaluation.predicting import batches
 from innerdistill.models.attention import Attention
 from innerdistill.models.internals import capture
 
@@ -43,7 +42,7 @@ def layer_distances(
     student.eval()
     kinds = ("attention", "cls")
     sums = {k: torch.zeros(2, dtype=torch.float64) for k in pairs}
-    for _, inputs, _ in batches(dataset, collate, batch_size=batch_size, device=student.device):
+    for _, inputs, _ in batches_by_length(dataset, collate, batch_size=batch_size, device=student.device):
         theirs = capture(teacher, inputs, layers=dict.fromkeys(pairs.values(), kinds), logits=False)
         ours = capture(student, inputs, layers=dict.fromkeys(pairs, kinds), logits=False)
         mask = inputs["attention_mask"].bool()

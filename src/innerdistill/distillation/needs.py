@@ -1,0 +1,52 @@
+"""What a stage has to see of teacher and student: derived once, read by the trainer, the kept targets and the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from innerdistill.distillation.losses import Loss
+from innerdistill.distillation.schedules import Stage
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the losses of a stage read.
+
+    Attributes:
+        student_layers: kinds (attention, cls, hidden) by 1-based layer of the student.
+        teacher_layers: the same for the teacher.
+        student_logits: whether the student's head is read, so that all its layers run.
+        teacher_logits: whether the teacher's head is read.
+    """
+
+    student_layers: Mapping[int, tuple[str, ...]]
+    teacher_layers: Mapping[int, tuple[str, ...]]
+    student_logits: bool
+    teacher_logits: bool
+
+    @property
+    def teacher(self) -> bool:
+        """Whether anything of the teacher is read."""
+        return bool(self.teacher_layers) or self.teacher_logits
+
+
+def needs_of(stage: Stage, losses: Mapping[str, Loss]) -> Needs:
+    """What the losses of a stage read.
+
+    Args:
+        stage: its losses and pairs of layers.
+        losses: the losses by name.
+
+    Returns:
+        Exactly that.
+    """
+    active = [losses[name] for name in stage.losses]
+    kinds = tuple(sorted({kind for loss in active if loss.is_internal for kind in loss.needs}))
+    pairs = stage.pairs if kinds else {}
+    return Needs(
+        student_layers=dict.fromkeys(pairs, kinds),
+        teacher_layers=dict.fromkeys(pairs.values(), kinds),
+        student_logits=any(not loss.is_internal for loss in active),
+        teacher_logits=any("teacher_logits" in loss.needs for loss in active),
+    )

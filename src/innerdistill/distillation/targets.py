@@ -1,0 +1,248 @@
+"""Targets: what a student learns from in a step, made by the teacher now (live) or read from a store (kept)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from innerdistill.data.batches import INPUT_NAMES, Collator, batches_by_length
+from innerdistill.distillation.losses import Loss
+from innerdistill.distillation.needs import Needs, needs_of
+from innerdistill.distillation.schedules import Stage
+from innerdistill.distillation.store import KINDS, LOGITS, Part, TargetStore
+from innerdistill.models.attention import Attention, AttentionMaps
+from innerdistill.models.fingerprint import weights_fingerprint
+from innerdistill.models.internals import Architecture, Internals, LayerInternals, capture
+
+logger = logging.getLogger(__name__)
+
+
+class Targets:
+    """A teacher's internals for the examples of a batch."""
+
+    def __init__(self, teacher: PreTrainedModel, *, store: TargetStore | None = None, bfloat16: bool = False) -> None:
+        """Choose where they come from.
+
+        Args:
+            teacher: prepared by `probe`; runs in eval mode, without gradients.
+            store: parts that are opened there are read instead.
+            bfloat16: run the teacher in 16 bits where it is run.
+        """
+        self.teacher, self.store, self.bfloat16 = teacher.eval(), store, bfloat16
+
+    def __call__(self, inputs: Mapping[str, Tensor], rows: Tensor | None, needs: Needs) -> Internals:
+        """What the losses of a stage need of the teacher.
+
+        A stage's layers are read if all of them are kept; otherwise one pass of the teacher gives them all.
+
+        Args:
+            inputs: of the model. (B, L)
+            rows: positions of the examples in the store; None if there is no store. (B,)
+            needs: of the stage.
+
+        Returns:
+            The internals, without gradients.
+        """
+        found = Internals()
+        layers, logits = needs.teacher_layers, needs.teacher_logits
+        if self.store is not None:
+            assert rows is not None
+            positions, device = rows.cpu().numpy(), inputs["input_ids"].device
+            read = _Reader(self.store, positions, inputs["input_ids"].shape[1], device)
+            if self.is_kept(_parts_of(layers)):
+                found.layers, layers = {layer: read.layer(layer, kinds) for layer, kinds in layers.items()}, {}
+            if logits and self.is_kept([LOGITS]):
+                found.logits, logits = read(LOGITS), False
+        if layers or logits:
+            kind = inputs["input_ids"].device.type
+            with torch.no_grad(), torch.autocast(kind, dtype=torch.bfloat16, enabled=self.bfloat16):
+                live = capture(self.teacher, inputs, layers=layers, logits=logits)
+            found = Internals(live.logits if logits else found.logits, {**found.layers, **live.layers})
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """For run.json: what was kept, and how the teacher ran otherwise."""
+        kept = sorted(self.store.arrays, key=lambda part: part.order) if self.store is not None else []
+        return {
+            "kept": {part.name: self.store.bytes_of(part) for part in kept} if self.store is not None else {},
+            "precision_live": "bfloat16" if self.bfloat16 else "float32",
+        }
+
+    def is_kept(self, parts: Sequence[Part] | None) -> bool:
+        """Whether all of some parts are in the store.
+
+        Args:
+            parts: the parts; None stands for something that no store holds.
+
+        Returns:
+            True if they are.
+        """
+        return parts is not None and self.store is not None and all(part in self.store.arrays for part in parts)
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether 16-bit products are faster than 32-bit ones.
+
+    Args:
+        device: where a model runs.
+
+    Returns:
+        True for accelerators that know bfloat16, and for processors with instructions for it.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = torch.cpu.get_capabilities()
+    return device.type == "cpu" and bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+
+
+class _Reader:
+    """Parts of a store as tensors, for the examples of one batch."""
+
+    def __init__(self, store: TargetStore, rows: NDArray[Any], length: int, device: torch.device) -> None:
+        self.store, self.rows, self.length, self.device = store, rows, length, device
+
+    def __call__(self, part: Part) -> Tensor:
+        return torch.from_numpy(self.store.read(part, self.rows, self.length)).to(self.device)
+
+    def layer(self, layer: int, kinds: Sequence[str]) -> LayerInternals:
+        values = {kind: self(Part(kind, layer)) for kind in kinds}
+        return LayerInternals(
+            attention=AttentionMaps(values["attention"]) if "attention" in values else None, cls=values.get("cls")
+        )
+
+
+def make_store(teacher: PreTrainedModel, dataset: Dataset, architecture: Architecture, *, folder: Path) -> TargetStore:
+    """The store that belongs to a teacher and its training examples; nothing is built yet.
+
+    Args:
+        teacher: the teacher.
+        dataset: tokenised examples.
+        architecture: of the teacher.
+        folder: where stores are kept.
+
+    Returns:
+        A store keyed by the fingerprint of weights and tokens.
+    """
+    digest = hashlib.sha256(weights_fingerprint(teacher).encode())
+    for name in INPUT_NAMES:
+        if name in dataset.column_names:
+            for batch in dataset.select_columns([name]).with_format("arrow").iter(10_000):
+                column = batch[name].combine_chunks()
+                digest.update(column.flatten().to_numpy(zero_copy_only=False).tobytes())
+    lengths = dataset.with_format("numpy")["length"][:]
+    digest.update(np.asarray(lengths, dtype=np.int64).tobytes())
+    return TargetStore(
+        folder,
+        key=digest.hexdigest()[:16],
+        lengths=lengths,
+        num_heads=architecture.num_heads,
+        hidden_size=architecture.hidden_size,
+        num_labels=teacher.config.num_labels,
+    )
+
+
+def choose_parts(
+    store: TargetStore,
+    stages: Sequence[Stage],
+    losses: Mapping[str, Loss],
+    *,
+    keep_all: bool,
+    steps_per_epoch: int,
+    max_bytes: int,
+) -> list[Part]:
+    """Which parts to keep.
+
+    Nothing if the teacher would run no more often than for building the store; otherwise what fits into the budget and
+    into half of the free disk: logits first, then CLS, then attention from the lowest layer upwards.
+
+    Args:
+        store: knows sizes.
+        stages: of the run.
+        losses: the losses by name.
+        keep_all: keep everything the stages read, whatever it costs.
+        steps_per_epoch: optimiser steps per pass over the data.
+        max_bytes: budget.
+
+    Returns:
+        The parts in order of their worth.
+    """
+    wanted: set[Part] = set()
+    passes = 0.0
+    for stage in stages:
+        needs = needs_of(stage, losses)
+        wanted |= {LOGITS} if needs.teacher_logits else set()
+        wanted |= set(_parts_of(needs.teacher_layers) or ())
+        passes += (stage.epochs or (stage.steps or 0) / steps_per_epoch) if needs.teacher else 0
+    if keep_all:
+        return sorted(wanted, key=lambda part: part.order)
+    existing = next(path for path in (store.folder, *store.folder.parents) if path.exists())
+    left = min(max_bytes, shutil.disk_usage(existing).free // 2) if passes > 1 else 0
+    chosen = []
+    for part in sorted(wanted, key=lambda part: part.order):
+        left -= store.bytes_of(part)
+        if left < 0:
+            break
+        chosen.append(part)
+    return chosen
+
+
+def keep_targets(
+    teacher: PreTrainedModel, store: TargetStore, parts: Sequence[Part], dataset: Dataset, collate: Collator
+) -> None:
+    """Open parts of a store, and let the teacher make those that are not there: one pass, in 32 bits.
+
+    Args:
+        teacher: prepared by `probe`.
+        store: from `make_store`, of the same teacher and data.
+        parts: from `choose_parts`.
+        dataset: tokenised examples.
+        collate: examples -> padded batch.
+    """
+
+    def compute(missing: Sequence[Part]) -> Iterator[tuple[NDArray[Any], dict[Part, NDArray[Any]]]]:
+        layers: dict[int, list[str]] = {}
+        for part in missing:
+            if part.layer:
+                layers.setdefault(part.layer, []).append(part.kind)
+        logger.info("keeping the teacher's answers for %d rows in %s", len(dataset), store.folder)
+        walk = batches_by_length(dataset, collate, batch_size=64, device=teacher.device)
+        for rows, inputs, _ in tqdm(
+            walk, desc="teacher", total=-(-len(dataset) // 64), dynamic_ncols=True, disable=None
+        ):
+            with torch.no_grad():
+                found = capture(teacher.eval(), inputs, layers=layers, logits=LOGITS in missing)
+            yield rows, {part: _values(found, part) for part in missing}
+
+    store.open(parts, compute)
+
+
+def _values(found: Internals, part: Part) -> NDArray[Any]:
+    if part == LOGITS:
+        assert found.logits is not None
+        return found.logits.float().cpu().numpy()
+    layer = found.layers[part.layer]
+    if part.kind == "cls":
+        assert layer.cls is not None
+        return layer.cls.float().cpu().numpy()
+    assert isinstance(layer.attention, Attention)
+    return layer.attention.probabilities().half().cpu().numpy()
+
+
+def _parts_of(layers: Mapping[int, Sequence[str]]) -> list[Part] | None:
+    """Parts that hold what is needed of layers; None if a kind is needed that no store holds."""
+    kinds = {kind for of_layer in layers.values() for kind in of_layer}
+    if not kinds <= set(KINDS):
+        return None
+    return [Part(kind, layer) for layer, of_layer in layers.items() for kind in of_layer]
