@@ -14,7 +14,19 @@ from innerdistill.planning import stage_costs
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "innerdistill"
-ROOMS = ["config", "data", "models", "distillation", "evaluation", "results", "job", "assemble", "planning", "pipeline", "cli"]
+ROOMS = [
+    "config",
+    "data",
+    "models",
+    "distillation",
+    "evaluation",
+    "results",
+    "job",
+    "assemble",
+    "planning",
+    "pipeline",
+    "cli",
+]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 

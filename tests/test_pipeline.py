@@ -186,3 +186,23 @@ def test_layer_map_and_student_options(recipe, tmp_path):
     assert record["layer_map"] == {"3": 4} and record["student"]["layers"] == 3
     assert record["stages"][0]["ended"].startswith("threshold")
     assert json.dumps(record)  # plain data only
+
+
+def test_kept_targets_give_the_live_student_and_are_shared_by_seeds(recipe, teacher_folder, tmp_path):
+    def run(name, **changes):
+        content = recipe(tmp_path / name, **changes)
+        keep = {"folder": str(tmp_path / "teachers"), "precision": "float32"}
+        content["teacher"] = {"path": str(teacher_folder), **keep, **changes.get("teacher", {})}
+        return read_run(distill(content))
+
+    live, kept = (run(mode, teacher={"targets": mode}) for mode in ("live", "keep"))
+    assert live["teacher"]["targets"]["kept"] == {}
+    names = list(kept["teacher"]["targets"]["kept"])
+    assert names == ["logits", "layer_02_cls", "layer_04_cls", "layer_02_attention", "layer_04_attention"]
+    for ours, theirs in zip(live["stages"], kept["stages"], strict=True):
+        for first, second in zip(ours["epochs"], theirs["epochs"], strict=True):
+            assert first["losses"] == pytest.approx(second["losses"], rel=2e-3, abs=1e-4)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("teachers/targets/*/*.npy")}
+    run("other", seed=2, teacher={"targets": "keep"})
+    assert len(files) == 5
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("teachers/targets/*/*.npy")} == files

@@ -120,14 +120,14 @@ def _plan(options: argparse.Namespace) -> None:
         soft_wrap=True,
     )
     table = _table("stage", "losses", "layers matched", "steps", "layers run", "cost of a step")
-    costs = stage_costs(job)
+    kept = targets_to_keep(job, job.student_rows())
+    costs = stage_costs(job, kept=kept[1] if kept is not None else ())
     for cost in costs:
         pairs = ", ".join(f"{k}←{m}" for k, m in cost.stage.pairs.items()) or "–"
         layers = f"{cost.student_layers} + {cost.teacher_layers}"
         losses = ", ".join(cost.stage.losses)
         table.add_row(cost.stage.name, losses, pairs, str(cost.steps), layers, f"{cost.relative:.2f}")
     console.print(table)
-    kept = targets_to_keep(job, job.student_rows())
     if kept is not None:
         store, parts = kept
         console.print(

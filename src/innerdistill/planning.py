@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from innerdistill.data.batches import INPUT_NAMES
 from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import Stage
 from innerdistill.distillation.store import Part, TargetStore
-from innerdistill.distillation.targets import choose_parts, make_store
+from innerdistill.distillation.targets import choose_parts, left_to_run, make_store
 from innerdistill.job import Job
 from innerdistill.models.internals import capture
 
@@ -38,7 +39,7 @@ class StageCost:
     relative: float
 
 
-def stage_costs(job: Job) -> list[StageCost]:
+def stage_costs(job: Job, *, kept: Collection[Part] = ()) -> list[StageCost]:
     """Length and cost of every stage of a job.
 
     Cost counts passes through one layer, forward 1 and backward 2; the highest layer that runs, of which only the first
@@ -46,6 +47,7 @@ def stage_costs(job: Job) -> list[StageCost]:
 
     Args:
         job: an assembled job.
+        kept: the teacher's answers that are read from disk.
 
     Returns:
         One entry per stage.
@@ -55,7 +57,8 @@ def stage_costs(job: Job) -> list[StageCost]:
     for stage in job.stages:
         needs = needs_of(stage, job.losses)
         student = job.num_layers if needs.student_logits else max(needs.student_layers)
-        teacher = job.architecture.num_layers if needs.teacher_logits else max(needs.teacher_layers, default=0)
+        layers, logits = left_to_run(needs, kept)
+        teacher = job.architecture.num_layers if logits else max(layers, default=0)
         relative = _passes(student, teacher) / _passes(job.num_layers, job.architecture.num_layers)
         steps = stage.steps or int(np.ceil(per_epoch * (stage.epochs or 0)))
         costs.append(StageCost(stage, steps, student, teacher, relative))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +55,20 @@ class Targets:
         Returns:
             The internals, without gradients.
         """
+        layers, logits = left_to_run(needs, self.store.arrays if self.store is not None else ())
         found = Internals()
-        layers, logits = needs.teacher_layers, needs.teacher_logits
-        if self.store is not None:
-            assert rows is not None
-            positions, device = rows.cpu().numpy(), inputs["input_ids"].device
-            read = _Reader(self.store, positions, inputs["input_ids"].shape[1], device)
-            if self.is_kept(_parts_of(layers)):
-                found.layers, layers = {layer: read.layer(layer, kinds) for layer, kinds in layers.items()}, {}
-            if logits and self.is_kept([LOGITS]):
-                found.logits, logits = read(LOGITS), False
         if layers or logits:
             kind = inputs["input_ids"].device.type
             with torch.no_grad(), torch.autocast(kind, dtype=torch.bfloat16, enabled=self.bfloat16):
-                live = capture(self.teacher, inputs, layers=layers, logits=logits)
-            found = Internals(live.logits if logits else found.logits, {**found.layers, **live.layers})
+                found = capture(self.teacher, inputs, layers=layers, logits=logits)
+        if self.store is not None:
+            assert rows is not None
+            ids = inputs["input_ids"]
+            read = _Reader(self.store, rows.cpu().numpy(), ids.shape[1], ids.device)
+            if not layers:
+                found.layers = {layer: read.layer(layer, kinds) for layer, kinds in needs.teacher_layers.items()}
+            if needs.teacher_logits and not logits:
+                found.logits = read(LOGITS)
         return found
 
     def describe(self) -> dict[str, Any]:
@@ -80,16 +79,20 @@ class Targets:
             "precision_live": "bfloat16" if self.bfloat16 else "float32",
         }
 
-    def is_kept(self, parts: Sequence[Part] | None) -> bool:
-        """Whether all of some parts are in the store.
 
-        Args:
-            parts: the parts; None stands for something that no store holds.
+def left_to_run(needs: Needs, kept: Collection[Part]) -> tuple[Mapping[int, tuple[str, ...]], bool]:
+    """What the teacher has to be run for, although some parts are kept.
 
-        Returns:
-            True if they are.
-        """
-        return parts is not None and self.store is not None and all(part in self.store.arrays for part in parts)
+    Args:
+        needs: of a stage.
+        kept: parts in the store.
+
+    Returns:
+        Kinds by layer, and whether the head is needed.
+    """
+    parts = _parts_of(needs.teacher_layers)
+    layers = {} if parts is not None and all(part in kept for part in parts) else needs.teacher_layers
+    return layers, needs.teacher_logits and LOGITS not in kept
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
