@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format
+.PHONY: help install demo test check bench format
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,14 @@ check: install  ## ruff, mypy, pydoclint, codespell
 	$(BIN)/mypy
 	$(BIN)/pydoclint src
 	$(BIN)/codespell
+
+bench: install  ## time a step and a whole job beside other tools: about 45 minutes on 2 cores
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@$(BIN)/python examples/prepare_demo.py
+	@$(BIN)/python benchmarks/speed.py steps cola mrpc rte 512 1024
+	@$(BIN)/python benchmarks/speed.py memory 256 512 1024 2048 4096
+	@$(BIN)/python benchmarks/speed.py jobs cola mrpc rte --threads 2
+	@$(BIN)/python benchmarks/plot_speed.py
 
 format: install  ## let ruff lay out the code
 	$(BIN)/ruff check --fix-only .

@@ -276,9 +276,10 @@ class Ours:
     def job(self) -> None:
         """The whole SID job, the store included."""
         with self.switched():
+            data = self.setting.data.remove_columns("index")
             distill_models(
-                self.targets(), self.student, stages=stages(self.setting.pairs), train=self.setting.data.remove_columns("index"),
-                collate=collate(), folder=self.folder, trainer=self.options, losses=self.losses,
+                self.targets(), self.student, stages=stages(self.setting.pairs), train=data, collate=collate(),
+                folder=self.folder, trainer=self.options, losses=self.losses,
             )  # fmt: skip
 
 

@@ -4,9 +4,9 @@ r"""How fast a step and a whole job are, side by side in one process.
     python benchmarks/speed.py jobs cola mrpc rte
     python benchmarks/speed.py memory 256 512 1024 2048 4096
 
-Rows are appended to benchmarks/results.csv. Runs are interleaved, so that a busy machine slows all of them alike; time is
-processor time with one thread and wall time with more. Needs demo-data/ (examples/prepare_demo.py makes it) and, for the
-rows of TextBrewer, `pip install textbrewer==0.2.1.post1`; without it they are left out, and said so.
+Rows are appended to benchmarks/results.csv. Runs are interleaved, so that a busy machine slows all of them alike; time
+is processor time with one thread and wall time with more. Needs demo-data/ (examples/prepare_demo.py makes it) and, for
+the rows of TextBrewer, the extra `bench`; without it they are left out, and said so.
 """
 
 import argparse
