@@ -186,7 +186,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _speed(options: argparse.Namespace) -> None:
     _use_torch()
-    from innerdistill.models.loading import load_classifier  # noqa: PLC0415
+    from innerdistill.models.loading import default_device, load_classifier  # noqa: PLC0415
     from innerdistill.results.run_folder import read_run  # noqa: PLC0415
     from innerdistill.results.speed import measure_speed  # noqa: PLC0415
 
@@ -199,6 +199,8 @@ def _speed(options: argparse.Namespace) -> None:
             models[str(Path(name) / "model")] = load_classifier(str(Path(name) / "model"))
         else:
             models[name] = load_classifier(name)
+    for model in models.values():
+        model.to(default_device())
     for option in ("batch_size", "length", "repeats"):
         if getattr(options, option) < 1:
             raise ValueError(f"--{option.replace('_', '-')}: expected a number of at least 1.")

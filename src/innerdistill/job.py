@@ -105,13 +105,8 @@ class Job:
         for name, scores in found["scores"].get("validation", {}).items():
             if scores.get("collapsed"):
                 sentences.append(f"The {name} predicts one class for every row (collapsed).")
-            margin = scores[self.metric] - scores["constant"]
-            if margin < 2 * scores["standard_error"] and name == "teacher":
-                sentences.append(
-                    f"The teacher ({scores[self.metric]:.3f} {self.metric}) beats the best constant answer "
-                    f"({scores['constant']:.3f}) by less than two standard errors ({scores['standard_error']:.3f}): "
-                    "nothing can be concluded from a student of it."
-                )
+            if name == "teacher" and (sentence := chance_warning(scores, metric=self.metric)) is not None:
+                sentences.append(sentence)
         if self.names is not None:
             present = set(self.splits["train"].with_format("numpy")["labels"][:].tolist())
             for index, name in enumerate(self.names):
@@ -139,6 +134,24 @@ class Job:
         )
         probe(student)
         return student
+
+
+def chance_warning(scores: Mapping[str, Any], *, metric: str) -> str | None:
+    """What has to be said of a teacher that is no better than chance.
+
+    Args:
+        scores: of the teacher, with their standard error.
+        metric: the primary metric.
+
+    Returns:
+        A sentence, or None if it is better by two standard errors.
+    """
+    if scores[metric] - scores["constant"] >= 2 * scores["standard_error"]:
+        return None
+    return (
+        f"The teacher ({scores[metric]:.3f} {metric}) beats the best constant answer ({scores['constant']:.3f}) by less "
+        f"than two standard errors ({scores['standard_error']:.3f}): nothing can be concluded from a student of it."
+    )
 
 
 def student_source(recipe: Recipe, teacher: PreTrainedModel, names: tuple[str, ...] | None) -> PreTrainedModel:

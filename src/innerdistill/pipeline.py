@@ -30,9 +30,9 @@ from innerdistill.distillation.trainer import StageRecord
 from innerdistill.evaluation.attention_example import attention_example
 from innerdistill.evaluation.evaluate import compare, headline
 from innerdistill.evaluation.fidelity import layer_distances
-from innerdistill.evaluation.metrics import task_scores
+from innerdistill.evaluation.metrics import bootstrap_scores, has_label, task_scores
 from innerdistill.evaluation.predicting import predict_logits
-from innerdistill.job import Job
+from innerdistill.job import Job, chance_warning
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.internals import probe
 from innerdistill.models.loading import load_classifier
@@ -70,6 +70,7 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
     folder = open_run_folder(job.recipe)
     if job.recipe.teacher.base is not None:
         job = replace(job, teacher=fine_tuned_teacher(job))
+    _check_teacher(job)
     student = job.fresh_student()
     before = _distances(job, student)
     targets = kept_targets(job)
@@ -122,7 +123,7 @@ def fine_tuned_teacher(job: Job) -> PreTrainedModel:
     if not (folder / "run.json").is_file():
         logger.info("fine-tuning the teacher into %s", folder)
         _finetune(replace(job, recipe=recipe.model_copy(update={"output": str(folder), "overwrite": True})))
-    teacher = load_classifier(str(folder / "model"))
+    teacher = load_classifier(str(folder / "model")).to(job.teacher.device)
     probe(teacher)
     return teacher
 
@@ -166,7 +167,7 @@ def evaluate(
     """
     job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), losses=losses)
     folder = Path(model or job.recipe.output)
-    student = load_classifier(str(folder / "model" if (folder / "model").is_dir() else folder))
+    student = load_classifier(str(folder / "model" if (folder / "model").is_dir() else folder)).to(job.teacher.device)
     check_student(job, student)
     if job.recipe.teacher.base is not None:
         job = replace(job, teacher=fine_tuned_teacher(job))
@@ -244,6 +245,20 @@ def _finish(
     with whole_file(folder / "model" / "README.md") as path:
         path.write_text(model_card(record), encoding="utf-8")
     return record
+
+
+def _check_teacher(job: Job) -> None:
+    # Before hours are spent on a student of it; on selection, since validation is for reporting.
+    selection = job.splits["selection"]
+    labels = selection.with_format("numpy")["labels"][:]
+    if not has_label(labels, job.names).any():
+        return
+    logits = predict_logits(job.teacher, selection, job.collate)
+    scores = task_scores(labels, logits, metric=job.metric, names=job.names)
+    draws = bootstrap_scores(labels, {"teacher": logits}, metric=job.metric, names=job.names)["teacher"]
+    sentence = chance_warning({**scores, "standard_error": float(draws.std(ddof=1))}, metric=job.metric)
+    if sentence is not None:
+        logger.warning("On the selection split: %s", sentence)
 
 
 def _distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:

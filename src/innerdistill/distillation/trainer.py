@@ -292,6 +292,7 @@ class _EpochEnd(TrainerCallback):
         trainer = self.trainer
         losses = trainer.finish_epoch()
         trainer.record.epochs.append({"epoch": state.epoch, "steps": state.global_step, "losses": losses})
+        trainer.log({f"epoch/{name}": value for name, value in losses.items()})
         threshold = trainer.stage.threshold
         is_full_epoch = abs(state.epoch - round(state.epoch)) < 1e-6
         if threshold is not None and is_full_epoch:

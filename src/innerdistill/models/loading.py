@@ -39,6 +39,11 @@ def load_classifier(name: str) -> PreTrainedModel:
     return model
 
 
+def default_device() -> torch.device:
+    """The accelerator, if there is one, as the training loop chooses it; else the processor."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
 def load_base(name: str, *, names: Sequence[str] | None, seed: int = 1) -> PreTrainedModel:
     """Load a pre-trained model with a new head.
 

@@ -19,7 +19,7 @@ from innerdistill.data.loading import tokenise
 from innerdistill.data.reading import plain_columns, read_table
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.evaluation.predicting import predict_logits
-from innerdistill.models.loading import load_classifier, load_tokenizer, longest_input
+from innerdistill.models.loading import default_device, load_classifier, load_tokenizer, longest_input
 from innerdistill.results.run_folder import read_run, whole_file
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def predict_file(model: str | Path, file: str | Path, *, text: Sequence[str] | N
     task = Task(tuple(text)) if text else resolve_task(Recipe.model_validate((record or {})["recipe"]).data)
     table = read_table(Path(file), task, split="prediction")
     rows = plain_columns(table, task, where=str(file), labelled=False)
-    classifier, tokenizer = load_classifier(str(folder)), load_tokenizer(str(folder))
+    classifier, tokenizer = load_classifier(str(folder)).to(default_device()), load_tokenizer(str(folder))
     # As long as in training, so that the same text gets the same answer.
     longest = longest_input(tokenizer, classifier, record["data"]["max_length"] if record else None)
     dataset, truncated = tokenise(rows, task, tokenizer, names=("", ""), max_length=longest)
