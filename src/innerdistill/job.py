@@ -149,8 +149,8 @@ def chance_warning(scores: Mapping[str, Any], *, metric: str) -> str | None:
     if scores[metric] - scores["constant"] >= 2 * scores["standard_error"]:
         return None
     return (
-        f"The teacher ({scores[metric]:.3f} {metric}) beats the best constant answer ({scores['constant']:.3f}) by less "
-        f"than two standard errors ({scores['standard_error']:.3f}): nothing can be concluded from a student of it."
+        f"The teacher ({scores[metric]:.3f} {metric}) beats the best constant answer ({scores['constant']:.3f}) by "
+        f"less than two standard errors ({scores['standard_error']:.3f}): nothing can be concluded from a student of it."
     )
 
 

@@ -23,10 +23,9 @@ from transformers import PreTrainedModel
 from innerdistill.assemble import assemble, check_student
 from innerdistill.config import Recipe, ScheduleRecipe, load_recipe
 from innerdistill.distillation.losses import Loss
-from innerdistill.distillation.schedules import Stage
+from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.targets import Targets, has_fast_bfloat16, keep_targets
-from innerdistill.distillation.trainer import StageRecord
 from innerdistill.evaluation.attention_example import attention_example
 from innerdistill.evaluation.evaluate import compare, headline
 from innerdistill.evaluation.fidelity import layer_distances

@@ -6,7 +6,8 @@ Adding a schedule is a function and an entry in SCHEDULES. Layers are 1-based.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from innerdistill.config import ScheduleRecipe, nearest
 
@@ -32,6 +33,27 @@ class Stage:
     steps: int | None = None
     threshold: float | None = None
     is_internal: bool = False
+
+
+@dataclass
+class StageRecord:
+    """What happened in a stage.
+
+    Attributes:
+        stage: as planned.
+        ended: why it ended.
+        steps: optimiser steps taken.
+        seconds: wall time.
+        cpu_seconds: processor time of this process.
+        epochs: per epoch: epoch, steps, losses by name (`attention_kl/2` is student layer 2), scores on selection.
+    """
+
+    stage: Stage
+    ended: str = ""
+    steps: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    epochs: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from innerdistill.data.batches import Collator
 from innerdistill.distillation.arguments import training_arguments
 from innerdistill.distillation.losses import LOSSES, Loss
 from innerdistill.distillation.progress import StageProgress
-from innerdistill.distillation.schedules import Stage
+from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.targets import Targets
-from innerdistill.distillation.trainer import DistillationTrainer, StageRecord
+from innerdistill.distillation.trainer import DistillationTrainer
 from innerdistill.models.internals import probe
 
 

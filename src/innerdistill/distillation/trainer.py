@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,30 +14,9 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerContr
 from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler
 from innerdistill.distillation.losses import LOSSES, Loss, LossInputs
 from innerdistill.distillation.needs import needs_of
-from innerdistill.distillation.schedules import Stage
+from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.targets import Targets
 from innerdistill.models.internals import Internals, capture, train_first_layers
-
-
-@dataclass
-class StageRecord:
-    """What happened in a stage.
-
-    Attributes:
-        stage: as planned.
-        ended: why it ended.
-        steps: optimiser steps taken.
-        seconds: wall time.
-        cpu_seconds: processor time of this process.
-        epochs: per epoch: epoch, steps, losses by name (`attention_kl/2` is student layer 2), scores on selection.
-    """
-
-    stage: Stage
-    ended: str = ""
-    steps: int = 0
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    epochs: list[dict[str, Any]] = field(default_factory=list)
 
 
 class DistillationTrainer(Trainer):
