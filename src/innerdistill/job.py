@@ -150,7 +150,8 @@ def chance_warning(scores: Mapping[str, Any], *, metric: str) -> str | None:
         return None
     return (
         f"The teacher ({scores[metric]:.3f} {metric}) beats the best constant answer ({scores['constant']:.3f}) by "
-        f"less than two standard errors ({scores['standard_error']:.3f}): nothing can be concluded from a student of it."
+        f"less than two standard errors ({scores['standard_error']:.3f}): nothing can be concluded from a student of "
+        "it."
     )
 
 
