@@ -21,7 +21,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 
 from innerdistill.assemble import assemble, check_student
-from innerdistill.config import Recipe, ScheduleRecipe, load_recipe
+from innerdistill.config import Recipe, load_recipe
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
@@ -70,6 +70,15 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
     if job.recipe.teacher.base is not None:
         job = replace(job, teacher=fine_tuned_teacher(job))
     _check_teacher(job)
+    records = _distill(job, folder)
+    if job.recipe.baseline:
+        baseline = _baseline(job, folder, steps=sum(stage.steps for stage in records))
+        _distill(baseline, open_run_folder(baseline.recipe))
+    return folder
+
+
+def _distill(job: Job, folder: Path) -> list[StageRecord]:
+    """From a fresh student to a complete run folder."""
     student = job.fresh_student()
     before = _distances(job, student)
     targets = kept_targets(job)
@@ -79,9 +88,7 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
     record["distances"] = {"before": before, "after": _distances(job, student)}
     write_json(folder / "attention_example.json", _attention_example(job, student), indent=None)
     write_json(folder / "run.json", record)
-    if job.recipe.baseline:
-        distill(_baseline_recipe(job.recipe, folder, steps=sum(stage.steps for stage in records)), losses=losses)
-    return folder
+    return records
 
 
 def finetune(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
@@ -272,7 +279,10 @@ def _attention_example(job: Job, student: PreTrainedModel) -> dict[str, Any]:
     )
 
 
-def _baseline_recipe(recipe: Recipe, folder: Path, *, steps: int) -> Recipe:
-    # The same student, start and number of steps, but gold labels only.
-    schedule = ScheduleRecipe(name="finetune", total_steps=max(2, steps))
-    return recipe.model_copy(update={"schedule": schedule, "output": str(folder / "baseline"), "baseline": False})
+def _baseline(job: Job, folder: Path, *, steps: int) -> Job:
+    # The same student, start, order of examples and number of steps, but gold labels only.
+    changes = {"name": "finetune", "total_steps": max(2, steps), "threshold": None}
+    schedule = job.recipe.schedule.model_copy(update=changes)
+    output = {"schedule": schedule, "output": str(folder / "baseline"), "baseline": False}
+    stage = Stage("classification", {"gold_labels": 1.0}, pairs={}, steps=max(2, steps))
+    return replace(job, recipe=job.recipe.model_copy(update=output), stages=[stage])
