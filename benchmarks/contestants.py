@@ -55,13 +55,18 @@ def ideal(setting: Setting) -> Callable[[], None]:
     return _plain(setting, with_teacher=True)
 
 
+def ideal_with_our_attention(setting: Setting) -> Callable[[], None]:
+    """The same with our attention, for a model whose own is eager."""
+    return _plain(setting, with_teacher=True, stock=None)
+
+
 def fine_tuning(setting: Setting) -> Callable[[], None]:
     """A step of plain fine-tuning alone."""
     return _plain(setting, with_teacher=False)
 
 
-def _plain(setting: Setting, *, with_teacher: bool) -> Callable[[], None]:
-    teacher, student = setting.models("sdpa")
+def _plain(setting: Setting, *, with_teacher: bool, stock: str | None = "sdpa") -> Callable[[], None]:
+    teacher, student = setting.models(stock)
     student.train()
     optimizer = torch.optim.AdamW(student.parameters(), lr=LEARNING_RATE, fused=True)
     source = cycle(setting.batches(padded=False))
@@ -285,6 +290,7 @@ class Ours:
 
 STEPS: dict[str, Callable[[Setting], Callable[[], None]]] = {
     "ideal": ideal,
+    "ideal, our attention": ideal_with_our_attention,
     "fine-tuning alone": fine_tuning,
     "loop of the paper's time, padded": lambda setting: Era(setting).steps(),
     "the same loop, grouped batches": lambda setting: Era(setting, padded=False).steps(),
