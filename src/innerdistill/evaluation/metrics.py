@@ -76,6 +76,23 @@ def has_label(labels: Array, names: Sequence[str] | None) -> Array:
     return ~np.isnan(labels) if names is None else labels != UNLABELLED
 
 
+def score_of(labels: Array, logits: Array, *, metric: str, names: Sequence[str] | None) -> float:
+    """One metric of one model.
+
+    Args:
+        labels: class ids or scores, all known. (N,)
+        logits: output of the model. (N, C)
+        metric: name of the metric.
+        names: class names by id; None for a regression.
+
+    Returns:
+        The score.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # as in task_scores
+        return float(_measures(names)[metric](labels, _predictions(logits, names)))
+
+
 def bootstrap_scores(
     labels: Array, logits: Mapping[str, Array], *, metric: str, names: Sequence[str] | None, draws: int = 200
 ) -> dict[str, Array]:

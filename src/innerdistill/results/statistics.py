@@ -1,0 +1,203 @@
+"""Whether one method is better than another: paired over seeds, corrected, with an interval, in a sentence.
+
+The unit is the seed. Shapes: S seeds, N examples, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from innerdistill.evaluation.metrics import score_of
+
+Array = NDArray[Any]
+
+FEWEST_FOR_INTERVAL = 5  # below, mean and standard deviation are all that is said
+FEWEST_FOR_CLAIM = 8
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One method against another on the same seeds.
+
+    Attributes:
+        method: the first one.
+        against: the second one.
+        seeds: S.
+        difference: mean over seeds of the first one's score less the second one's.
+        deviation: standard deviation of the differences; NaN for one seed.
+        p: of the paired t-test, corrected by Holm over the comparisons made together; None for too few seeds.
+        interval: 95 % of the two-level bootstrap; None for too few seeds.
+        equivalent: whether the difference is shown to be smaller than `margin`; None if no margin was given.
+        margin: for equivalence.
+    """
+
+    method: str
+    against: str
+    seeds: int
+    difference: float
+    deviation: float
+    p: float | None = None
+    interval: tuple[float, float] | None = None
+    equivalent: bool | None = None
+    margin: float | None = None
+
+    def sentence(self, metric: str, *, teachers: int = 1) -> str:
+        """What was found, in words.
+
+        Args:
+            metric: name of the score.
+            teachers: how many teachers the seeds are of.
+
+        Returns:
+            One sentence.
+        """
+        one = "this one teacher" if teachers == 1 else f"{teachers} teachers"
+        if self.p is None or self.interval is None:
+            spread = "" if np.isnan(self.deviation) else f" ± {self.deviation:.3f}"
+            return (
+                f"{self.method} against {self.against}: {self.difference:+.3f}{spread} {metric} (n = {self.seeds}); "
+                f"intervals need at least {FEWEST_FOR_INTERVAL} seeds."
+            )
+        low, high = self.interval
+        seeds = f"{self.seeds} seeds, for {one}"
+        found = f"(95 % interval {low:+.3f} ... {high:+.3f}, p = {self.p:.3f} after Holm, {seeds})"
+        few = "" if self.seeds >= FEWEST_FOR_CLAIM else f" A claim needs {FEWEST_FOR_CLAIM} seeds."
+        if self.p < LEVEL:
+            verb = "beats" if self.difference > 0 else "is worse than"
+            return f"{self.method} {verb} {self.against} by {abs(self.difference):.3f} {metric} {found}.{few}"
+        if self.equivalent:
+            return f"{self.method} and {self.against} are equivalent within {self.margin:g} {metric} {found}.{few}"
+        return f"No difference shown between {self.method} and {self.against}: {self.difference:+.3f} {metric} {found}."
+
+
+def compare_methods(
+    scores: Mapping[str, Sequence[float]],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    intervals: Mapping[tuple[str, str], tuple[float, float]] | None = None,
+    margin: float | None = None,
+) -> list[Comparison]:
+    """The comparisons that were declared together: paired t-tests over seeds, corrected by Holm.
+
+    Args:
+        scores: by method one score per seed, the same seeds in the same order.
+        pairs: (method, against).
+        intervals: by pair, from `two_level_interval`.
+        margin: differences below it do not matter; tested by two one-sided t-tests, each at 5 %.
+
+    Returns:
+        One comparison per pair. Differences that are the same for every seed have p = 1 if they are 0, else 0.
+
+    Raises:
+        ValueError: methods with other numbers of seeds.
+    """
+    differences = {}
+    for method, against in pairs:
+        if len(scores[method]) != len(scores[against]):
+            raise ValueError(
+                f"{method} has {len(scores[method])} seeds, {against} {len(scores[against])}; both need the same ones."
+            )
+        differences[method, against] = np.asarray(scores[method], float) - np.asarray(scores[against], float)
+    enough = [pair for pair in pairs if len(differences[pair]) >= FEWEST_FOR_INTERVAL]
+    raw = [_paired_p(differences[pair]) for pair in enough]
+    corrected = dict(zip(enough, holm(raw), strict=True))
+    found = []
+    for pair in pairs:
+        values = differences[pair]
+        tested = pair in corrected
+        found.append(
+            Comparison(
+                *pair,
+                seeds=len(values),
+                difference=float(values.mean()),
+                deviation=float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+                p=float(corrected[pair]) if tested else None,
+                interval=(intervals or {}).get(pair) if tested else None,
+                equivalent=_within(values, margin) if tested and margin is not None else None,
+                margin=margin,
+            )
+        )
+    return found
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's correction: the r-th smallest of m values times m - r + 1, never below the one before. Source: Holm 1979.
+
+    Args:
+        p_values: m of them.
+
+    Returns:
+        Corrected values in the same order.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p_values)
+    factors = np.arange(len(order), 0, -1)
+    corrected = np.empty(len(order))
+    corrected[order] = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
+    return [round(float(value), 12) for value in corrected]
+
+
+def two_level_interval(
+    labels: Array,
+    first: Array,
+    second: Array,
+    *,
+    metric: str,
+    names: Sequence[str] | None,
+    draws: int = 500,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """95 % interval of the mean difference of two methods, over seeds and over examples.
+
+    Every draw takes seeds with replacement and examples with replacement, the same ones for both methods.
+
+    Args:
+        labels: class ids or scores. (N,)
+        first: logits of one method. (S, N, C)
+        second: logits of the other one. (S, N, C)
+        metric: name of the score.
+        names: class names; None for a regression.
+        draws: number of samples.
+        seed: of the draws.
+
+    Returns:
+        The 2.5 and 97.5 % quantiles.
+    """
+    generator = np.random.default_rng(seed)
+    found = np.empty(draws)
+    for draw in range(draws):
+        examples = generator.integers(0, len(labels), len(labels))
+        seeds = generator.integers(0, len(first), len(first))
+        known: dict[int, float] = {}
+        for index in set(seeds.tolist()):
+            scores = (
+                score_of(labels[examples], logits[index, examples], metric=metric, names=names)
+                for logits in (first, second)
+            )
+            known[index] = next(scores) - next(scores)
+        found[draw] = np.mean([known[index] for index in seeds.tolist()])
+    low, high = np.quantile(found, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _paired_p(differences: Array) -> float:
+    if np.ptp(differences) == 0:
+        return 1.0 if differences[0] == 0 else 0.0
+    return float(stats.ttest_1samp(differences, 0).pvalue)
+
+
+def _within(differences: Array, margin: float) -> bool:
+    if np.ptp(differences) == 0:
+        return bool(abs(differences[0]) < margin)
+    above = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(differences, margin, alternative="less").pvalue
+    return bool(max(above, below) < LEVEL)

@@ -1,0 +1,95 @@
+"""The tests that decide whether a method is better: error rates in simulation, agreement with SciPy, words."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from innerdistill.results.statistics import compare_methods, two_level_interval
+
+PAIRS = [("sid", "soft"), ("pid", "soft"), ("all", "soft")]
+
+
+def methods(generator, seeds, effect=0.0):
+    return {name: generator.normal(effect if name == "sid" else 0, 1, seeds) for name in ("sid", "pid", "all", "soft")}
+
+
+@pytest.mark.parametrize("seeds", [5, 8, 10])
+def test_one_comparison_errs_as_often_as_it_says(seeds):
+    generator = np.random.default_rng(2)
+    wrong = [compare_methods(methods(generator, seeds), PAIRS[:1])[0].p < 0.05 for _ in range(6000)]
+    assert 0.04 <= np.mean(wrong) <= 0.06
+
+
+def test_three_comparisons_together_err_no_more_often():
+    generator = np.random.default_rng(1)
+    wrong = [any(found.p < 0.05 for found in compare_methods(methods(generator, 8), PAIRS)) for _ in range(1000)]
+    assert np.mean(wrong) < 0.065
+
+
+def test_a_difference_of_one_and_a_half_deviations_is_found_with_8_seeds():
+    # Deviation of the paired differences: 1.
+    generator = np.random.default_rng(2)
+    found = []
+    for _ in range(1000):
+        base = generator.normal(0, 5, 8)
+        scores = {"soft": base, "sid": base + generator.normal(1.5, 1, 8)}
+        found.append(compare_methods(scores, PAIRS[:1])[0].p < 0.05)
+    assert np.mean(found) >= 0.8
+
+
+def test_p_is_scipys_times_the_rank_of_holm():
+    generator = np.random.default_rng(3)
+    scores = methods(generator, 8, effect=2)
+    raw = [stats.ttest_rel(scores[a], scores[b]).pvalue for a, b in PAIRS]
+    order = np.argsort(raw)
+    wanted = np.empty(3)
+    wanted[order] = np.minimum(1, np.maximum.accumulate(np.sort(raw) * [3, 2, 1]))
+    assert [found.p for found in compare_methods(scores, PAIRS)] == pytest.approx(wanted.tolist())
+
+
+def test_equal_models_differ_by_nothing():
+    scores = {"sid": [0.5] * 8, "soft": [0.5] * 8}
+    found = compare_methods(scores, PAIRS[:1], intervals={PAIRS[0]: (0.0, 0.0)}, margin=0.01)[0]
+    assert (found.difference, found.p, found.equivalent) == (0, 1, True)
+    assert found.sentence("mcc").startswith("sid and soft are equivalent within 0.01 mcc")
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_few_seeds_get_no_interval(seeds):
+    found = compare_methods({"sid": [0.6] * seeds, "soft": [0.5] * seeds}, PAIRS[:1], intervals={PAIRS[0]: (0, 1)})[0]
+    assert found.p is None and found.interval is None
+    assert f"n = {seeds}" in found.sentence("mcc") and "at least 5 seeds" in found.sentence("mcc")
+
+
+def test_sentences():
+    noise = np.linspace(-0.002, 0.002, 8)
+    scores = {"sid": 0.52 + noise, "soft": np.full(8, 0.5), "pid": 0.5 + 10 * noise}
+    intervals = dict.fromkeys(PAIRS, (0.01, 0.03))
+    better, open_ = compare_methods(scores, PAIRS[:2], intervals=intervals)
+    assert better.sentence("mcc").startswith("sid beats soft by 0.020 mcc (95 % interval +0.010 ... +0.030")
+    assert better.sentence("mcc").endswith("8 seeds, for this one teacher).")
+    assert open_.sentence("mcc").startswith("No difference shown between pid and soft")
+
+
+def test_methods_need_the_same_seeds():
+    with pytest.raises(ValueError, match="sid has 2 seeds, soft 1"):
+        compare_methods({"sid": [1, 2], "soft": [1]}, PAIRS[:1])
+
+
+def test_the_two_level_interval_covers_the_true_difference():
+    """Two methods that are right on 75 and 70 % of the examples, with a spread over seeds."""
+    generator = np.random.default_rng(4)
+    inside = []
+    for _ in range(20):
+        labels = np.zeros(200, dtype=int)
+
+        def method(mean):
+            rates = generator.normal(mean, 0.03, 8)
+            wrong = generator.random((8, 200)) > rates[:, None]
+            return np.stack([1 - wrong, wrong], axis=-1).astype(float)
+
+        low, high = two_level_interval(
+            labels, method(0.75), method(0.70), metric="accuracy", names=("a", "b"), draws=60
+        )
+        inside.append(low <= 0.05 <= high)
+    assert np.mean(inside) >= 0.85
