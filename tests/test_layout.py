@@ -11,6 +11,7 @@ import innerdistill
 from innerdistill import load_recipe
 from innerdistill.assemble import assemble
 from innerdistill.planning import stage_costs
+from innerdistill.sweep import load_sweep, plan_cells
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "innerdistill"
@@ -25,6 +26,7 @@ ROOMS = [
     "assemble",
     "planning",
     "pipeline",
+    "sweep",
     "cli",
 ]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -131,3 +133,9 @@ def test_extensions_in_documents_run(path, monkeypatch):
             module = rooms[found[1]]
             monkeypatch.setattr(module, found[1], dict(getattr(module, found[1])))
             exec(compile(block, str(path), "exec"), dict(vars(module)))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes" / "paper").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_sweep_is_a_grid_of_recipes(path):
+    cells = plan_cells(load_sweep(path))
+    assert len(cells) > 1 and len({cell.cell.folder for cell in cells}) == len(cells)

@@ -27,8 +27,10 @@ _PUBLIC = {
     "load_task": "data.loading",
     "make_stages": "distillation.schedules",
     "measure_speed": "results.speed",
+    "load_sweep": "sweep",
     "prepare": "models.families",
     "probe": "models.internals",
+    "run_sweep": "sweep",
     "write_report": "results.report",
 }
 __all__ = list(_PUBLIC)

@@ -34,11 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words of the command line; None takes the process's.
 
     Returns:
-        Exit code: 0, or 2 for a mistake of the user's, said in one sentence, or 130 when interrupted.
+        Exit code: 0, 1 if cells of a sweep failed, 2 for a mistake of the user's, said in one sentence, 130 when
+        interrupted.
     """
     options = _parser().parse_args(arguments)
     try:
-        options.function(options)
+        return options.function(options) or 0
     except ValueError as error:
         if options.traceback:
             raise
@@ -47,7 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         errors.print("innerdistill: interrupted.", style="red")
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,6 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--batch-size", type=int, default=1)
     added.add_argument("--length", type=int, default=32, help="tokens per example")
     added.add_argument("--repeats", type=int, default=30)
+    added = verb("sweep", _sweep, "run methods x tasks x settings x seeds, and compare them")
+    added.add_argument("sweep", help="YAML file")
+    added.add_argument("overrides", nargs="*", metavar="key=value", help="for example recipe.data.path=/data/CoLA")
+    added.add_argument("--workers", type=int, default=1, help="runs at a time; they share the cores")
     added = verb("report", _report, "write report.html into a run folder")
     added.add_argument("run", help="run folder")
     return parser
@@ -213,6 +217,19 @@ def _report(options: argparse.Namespace) -> None:
     from innerdistill.results.report import write_report  # noqa: PLC0415
 
     console.print(str(write_report(options.run)))
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from innerdistill.sweep import load_sweep, run_sweep  # noqa: PLC0415
+
+    if options.workers < 1:
+        raise ValueError("--workers: expected a number of at least 1.")
+    report, failed = run_sweep(
+        load_sweep(options.sweep, overrides=options.overrides), workers=options.workers, console=errors
+    )
+    console.print(report.read_text(encoding="utf-8"), soft_wrap=True)
+    console.print(f"Report  {report}", soft_wrap=True)
+    return 1 if failed else 0
 
 
 def _summary(folder: Path) -> None:

@@ -30,11 +30,13 @@ Losses = Annotated[
 LayerChoice = Literal["uniform", "first", "last"] | tuple[int, ...]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Part of a recipe: frozen, and without keys that nobody knows."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DataRecipe(_Section):
+class DataRecipe(Section):
     """Where the examples are and what their columns mean."""
 
     task: str | None = Field(None, description="a name of TASKS: its file names, columns, labels and metric")
@@ -53,7 +55,7 @@ class DataRecipe(_Section):
     drop_overlap: bool | None = Field(None, description="leave validation rows out that share a text with train")
 
 
-class TeacherRecipe(_Section):
+class TeacherRecipe(Section):
     """The fine-tuned teacher, or the pre-trained model to make it from."""
 
     path: str | None = Field(None, description="a fine-tuned classifier: folder or name")
@@ -71,7 +73,7 @@ class TeacherRecipe(_Section):
     )
 
 
-class StudentRecipe(_Section):
+class StudentRecipe(Section):
     """What the student is made from."""
 
     num_layers: int | None = Field(None, ge=1, description="default: half of the teacher's")
@@ -80,7 +82,7 @@ class StudentRecipe(_Section):
     head: Literal["seed", "teacher"] = Field("seed", description="head and pooler: random, or the teacher's")
 
 
-class ScheduleRecipe(_Section):
+class ScheduleRecipe(Section):
     """In which order the losses are optimised, and for how long."""
 
     name: str = "sid"
@@ -91,7 +93,7 @@ class ScheduleRecipe(_Section):
     classification_always: bool = Field(False, description="classification losses in every stage")
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """A whole run. Every field has the paper's setting as its default where the paper has one."""
 
     data: DataRecipe = DataRecipe()
@@ -125,19 +127,33 @@ def load_recipe(source: str | Path | Mapping[str, Any], *, overrides: Iterable[s
     Raises:
         ValueError: unreadable file, malformed override, unknown key (with the nearest known one), value out of range.
     """
-    if isinstance(source, Mapping):
-        content, where = _copy(source), "recipe"
-    else:
-        content, where = _read_yaml(Path(source)), str(source)
+    where = "recipe" if isinstance(source, Mapping) else str(source)
+    try:
+        return Recipe.model_validate(read_content(source, overrides=overrides))
+    except ValidationError as error:
+        raise ValueError(f"{where}: {sentence(error, Recipe)}") from None
+
+
+def read_content(source: str | Path | Mapping[str, Any], *, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a YAML file and apply overrides, without checking what the keys mean.
+
+    Args:
+        source: path of a YAML file, or the same content as a mapping.
+        overrides: strings `dotted.key=value`.
+
+    Returns:
+        The content.
+
+    Raises:
+        ValueError: unreadable file, malformed override.
+    """
+    content = _copy(source) if isinstance(source, Mapping) else _read_yaml(Path(source))
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise ValueError(f"override {override!r}: expected key=value, for example schedule.name=pid.")
         _set(content, key, _parse_yaml(value, where=f"override {override!r}"))
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        raise ValueError(f"{where}: {_sentence(error)}") from None
+    return content
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -204,7 +220,16 @@ def _set(content: dict[str, Any], dotted: str, value: Any) -> None:
     content[last] = value
 
 
-def _sentence(error: ValidationError) -> str:
+def sentence(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first complaint of pydantic in words.
+
+    Args:
+        error: what it raised.
+        model: what was validated.
+
+    Returns:
+        One sentence that names the key.
+    """
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     if path[0] == "layer_map" or path[:2] == ["student", "layers"]:
@@ -212,7 +237,7 @@ def _sentence(error: ValidationError) -> str:
         return f"{key}: expected uniform, first, last or a list of layer numbers, got {first['input']!r}."
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
-        section: type[BaseModel] = Recipe
+        section: type[BaseModel] = model
         for part in path[:-1]:
             section = type(section.model_fields[part].get_default(call_default_factory=True))
         return f"unknown key {key!r}: {nearest(path[-1], section.model_fields)}"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from filelock import FileLock
 from transformers import PreTrainedModel
 
 from innerdistill.assemble import assemble, check_student
@@ -126,9 +127,11 @@ def fine_tuned_teacher(job: Job) -> PreTrainedModel:
     content = (weights_fingerprint(job.teacher), job.data.fingerprint(), own, options)
     key = hashlib.sha256(repr(content).encode()).hexdigest()[:12]
     folder = Path(recipe.teacher.folder) / f"{recipe.data.task or 'custom'}-{key}"
-    if not (folder / "run.json").is_file():
-        logger.info("fine-tuning the teacher into %s", folder)
-        _finetune(replace(job, recipe=recipe.model_copy(update={"output": str(folder), "overwrite": True})))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):  # runs that want the same teacher wait for the first
+        if not (folder / "run.json").is_file():
+            logger.info("fine-tuning the teacher into %s", folder)
+            _finetune(replace(job, recipe=recipe.model_copy(update={"output": str(folder), "overwrite": True})))
     teacher = load_classifier(str(folder / "model")).to(job.teacher.device)
     probe(teacher)
     return teacher

@@ -1,0 +1,98 @@
+"""Sweeps: cells run once, continue where they were, fail alone, and are compared."""
+
+import csv
+
+import pytest
+import yaml
+
+from innerdistill.cli import main
+from innerdistill.results.run_folder import read_run, write_json
+from innerdistill.sweep import load_sweep, plan_cells
+
+METHODS = {"soft labels": {"schedule.name": "soft_labels"}, "sid": {"schedule.name": "sid"}}
+
+
+@pytest.fixture
+def write(recipe, teacher_folder, tmp_path):
+    def write(**changes):
+        content = recipe("unused")
+        content.pop("output")
+        content["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers")}
+        sweep = {
+            "recipe": {**content, "schedule": {"total_steps": 8}},
+            "methods": METHODS,
+            "seeds": [1],
+            "compare": [["sid", "soft labels"]],
+            "output": str(tmp_path / "sweep"),
+        }
+        path = tmp_path / "sweep.yaml"
+        path.write_text(yaml.safe_dump({**sweep, **changes}))
+        return path
+
+    return write
+
+
+def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsys):
+    """One story, since every cell is a process of its own: a sweep, killed in a cell, changed, and tampered with."""
+    assert main(["sweep", str(write()), "--workers", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "sid against soft labels" in shown and "intervals need at least 5 seeds" in shown
+    runs = [tmp_path / "sweep" / method / "seed-1" / "run.json" for method in ("sid", "soft-labels")]
+    before = [run.stat().st_mtime_ns for run in runs]
+    with (tmp_path / "sweep" / "cells.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 and {row["method"] for row in rows} == {"soft labels", "sid"}
+    for row in rows:
+        scores = read_run(row["folder"])["scores"]["validation"]["student"]
+        assert float(row["accuracy"]) == scores["accuracy"] and int(row["steps"]) == 8
+
+    runs[0].unlink()  # as if it had been killed there
+    broken = {"trainer.learning_rate": 1e30, "trainer.max_grad_norm": 0, "schedule.name": "finetune"}
+    assert main(["sweep", str(write(methods={**METHODS, "broken": broken}))]) == 1
+    shown = capsys.readouterr().out
+    assert "## Failed" in shown and "the loss is no longer a finite number" in shown
+    assert [run.stat().st_mtime_ns == time for run, time in zip(runs, before, strict=True)] == [False, True]
+
+    changed = {**METHODS, "sid": {"schedule.name": "sid", "temperature": 2.0}}
+    unfinished = [
+        entry.cell.method for entry in plan_cells(load_sweep(write(methods=changed))) if not entry.is_finished()
+    ]
+    assert unfinished == ["sid"]
+
+    record = read_run(runs[0].parent)
+    record["versions"]["torch"] = "1.0"
+    write_json(runs[0], record)
+    assert main(["sweep", str(write())]) == 2
+    assert "were made with different versions" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": {}}, "methods: dictionary should have at least 1 item"),
+        ({"seeds": []}, "seeds: list should have at least 1 item"),
+        ({"grid": {"student.num_layers": []}}, "grid.student.num_layers: it has no values"),
+        ({"compare": [["sid", "pid"]]}, "compare: no method 'pid'; the methods are"),
+        ({"methods": {"a": {"schedule.nmae": "sid"}}, "compare": []}, "cell a/seed-1: recipe: unknown key 'schedule.nmae'"),
+        ({"methods": {"a b": {}, "a/b": {}}, "compare": []}, "two cells of the sweep would be in"),
+        ({"metods": {}}, "unknown key 'metods': did you mean 'methods'?"),
+    ],
+)  # fmt: skip
+def test_bad_sweeps_in_one_sentence(write, tmp_path, capsys, changes, message):
+    assert main(["sweep", str(write(**changes))]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_every_key_can_be_swept(write):
+    path = write(
+        seeds=[1, 2],
+        grid={"student.num_layers": [1, 2], "data.train_rows": [100, None]},
+        tasks={"a": {}, "b": {"seed": 9}},
+    )
+    cells = plan_cells(load_sweep(path))
+    assert len(cells) == 2 * 2 * 2 * 2 * 2 == len({cell.cell.folder for cell in cells})
+    assert {(cell.recipe.student.num_layers, cell.recipe.data.train_rows) for cell in cells} == {
+        (1, 100), (1, None), (2, 100), (2, None)
+    }  # fmt: skip
+    assert [cell.cell.seed for cell in cells[:4]] == [1, 1, 2, 2]  # seed by seed
