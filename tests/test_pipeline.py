@@ -206,3 +206,14 @@ def test_kept_targets_give_the_live_student_and_are_shared_by_seeds(recipe, teac
     run("other", seed=2, teacher={"targets": "keep"})
     assert len(files) == 5
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("teachers/targets/*/*.npy")} == files
+
+
+def test_a_store_that_cannot_be_written(recipe, teacher_folder, tmp_path, caplog):
+    (tmp_path / "teachers").write_text("a file where a folder should be")
+    content = recipe(tmp_path / "run", schedule={"name": "soft_labels"})
+    content["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers"), "targets": "keep"}
+    with pytest.raises(ValueError, match=r"teacher.targets: they cannot be kept in .*Not a directory"):
+        distill(content)
+    content["teacher"]["targets"], content["overwrite"] = "auto", True
+    assert read_run(distill(content))["teacher"]["targets"]["kept"] == {}
+    assert "the teacher runs in every step instead" in caplog.text

@@ -149,7 +149,13 @@ def kept_targets(job: Job) -> Targets:
     options, rows = job.recipe.teacher, job.student_rows()
     kept = targets_to_keep(job, rows)
     if kept is not None:
-        keep_targets(job.teacher, *kept, rows, job.collate)
+        try:
+            keep_targets(job.teacher, *kept, rows, job.collate)
+        except OSError as error:
+            where = f"teacher.targets: they cannot be kept in {kept[0].folder} ({error.strerror})"
+            if options.targets == "keep":
+                raise ValueError(f"{where}; free space or choose another teacher.folder.") from None
+            logger.warning("%s; the teacher runs in every step instead", where)
     fast = has_fast_bfloat16(job.teacher.device)
     bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and fast)
     return Targets(job.teacher, store=kept and kept[0], bfloat16=bfloat16)

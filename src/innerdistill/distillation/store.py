@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ class TargetStore:
         """Open parts, and build those that are missing or damaged.
 
         Other processes that want the same store wait until it is there. A build that is killed leaves files that
-        nobody reads and that the next build removes.
+        nobody reads, and that the next build replaces.
 
         Args:
             parts: what is wanted.
@@ -101,16 +102,18 @@ class TargetStore:
             missing = [part for part in parts if not self._open(part)]
             if not missing:
                 return
-            for left in self.folder.glob("*.partial"):
-                left.unlink()
-            arrays = {part: self._create(part) for part in missing}
-            for rows, values in compute(missing):
+            try:
+                arrays = {part: self._create(part) for part in missing}
+                for rows, values in compute(missing):
+                    for part in missing:
+                        self._write(arrays[part], part, rows, values[part])
                 for part in missing:
-                    self._write(arrays[part], part, rows, values[part])
-            for part in missing:
-                arrays[part].flush()
-                self._finish(part)
-                assert self._open(part)
+                    arrays[part].flush()
+                    self._finish(part)
+                    assert self._open(part)
+            finally:
+                for left in self.folder.glob("*.partial"):
+                    left.unlink()
 
     def read(self, part: Part, rows: Array, length: int) -> Array:
         """Values of some examples, padded with zeros.
@@ -144,7 +147,12 @@ class TargetStore:
     def _create(self, part: Part) -> Any:
         shape, kind = self._layout(part)
         path = self._paths(part)[0].with_suffix(".npy.partial")
-        return np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
+        if sys.platform == "linux":
+            # A mapped file has holes; on a full disk, writing into one kills the process instead of raising an error.
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        return array
 
     def _write(self, array: Array, part: Part, rows: Array, values: Array) -> None:
         if part.kind != "attention":
