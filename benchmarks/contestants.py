@@ -242,9 +242,7 @@ class Ours:
         store = None
         if self.kept:
             store = make_store(self.teacher, self.setting.data, probe(self.teacher), folder=self.folder)
-            parts = choose_parts(
-                store, stages(self.setting.pairs), LOSSES, keep_all=True, steps_per_epoch=1, max_bytes=0
-            )
+            parts = choose_parts(store, stages(self.setting.pairs), LOSSES, keep_all=True, max_bytes=0)
             keep_targets(self.teacher, store, parts, self.setting.data, collate())
         return Targets(self.teacher, store=store, bfloat16=self.bf16)
 

@@ -217,3 +217,14 @@ def test_a_store_that_cannot_be_written(recipe, teacher_folder, tmp_path, caplog
     content["teacher"]["targets"], content["overwrite"] = "auto", True
     assert read_run(distill(content))["teacher"]["targets"]["kept"] == {}
     assert "the teacher runs in every step instead" in caplog.text
+
+
+def test_layers_that_cannot_be_compared_do_not_lose_the_run(recipe, tokenizer, make_model, tmp_path):
+    """A student's sliding window under a teacher's whole layer: allowed without the KL, whose value is infinite."""
+    make_model("modernbert", id2label={0: "neg", 1: "pos"}, local_attention=4).save_pretrained(tmp_path / "teacher")
+    tokenizer.save_pretrained(tmp_path / "teacher")
+    content = recipe(tmp_path / "run", student={"layers": [2, 3]}, layer_map=[1, 4], losses={"attention_kl": 0})
+    content["teacher"] = {"path": str(tmp_path / "teacher"), "folder": str(tmp_path / "teachers")}
+    folder = distill(content)
+    assert read_run(folder)["distances"]["after"]["1"]["attention_kl"] is None
+    assert "∞" in write_report(folder).read_text()

@@ -63,10 +63,9 @@ class Job:
         """Primary metric of the task."""
         return self.data.task.metric
 
-    @property
-    def batch_size(self) -> int:
-        """Examples per optimiser step."""
-        trainer = {**DEFAULTS, **self.recipe.trainer}
+    def batch_size(self, stage: Stage) -> int:
+        """Examples per optimiser step of a stage."""
+        trainer = {**DEFAULTS, **self.recipe.trainer, **(self.recipe.internal_trainer if stage.is_internal else {})}
         return int(trainer["per_device_train_batch_size"]) * int(trainer.get("gradient_accumulation_steps", 1))
 
     def typical_length(self) -> int:
@@ -175,7 +174,7 @@ def student_source(recipe: Recipe, teacher: PreTrainedModel, names: tuple[str, .
     if source == "base" and recipe.teacher.base is None:
         raise ValueError("student.source: 'base' means the layers of teacher.base, which is not given.")
     name = str(recipe.teacher.base) if source == "base" else source
-    model = load_base(name, names=names, seed=recipe.seed)
+    model = load_base(name, names=names, seed=recipe.seed).to(teacher.device)
     if recipe.student.source != "base":
         # Another checkpoint may name its labels otherwise; the student speaks as its teacher does.
         model.config.id2label, model.config.label2id = teacher.config.id2label, teacher.config.label2id

@@ -127,11 +127,18 @@ def fine_tuned_teacher(job: Job) -> PreTrainedModel:
     content = (weights_fingerprint(job.teacher), job.data.fingerprint(), own, options)
     key = hashlib.sha256(repr(content).encode()).hexdigest()[:12]
     folder = Path(recipe.teacher.folder) / f"{recipe.data.task or 'custom'}-{key}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):  # runs that want the same teacher wait for the first
-        if not (folder / "run.json").is_file():
-            logger.info("fine-tuning the teacher into %s", folder)
-            _finetune(replace(job, recipe=recipe.model_copy(update={"output": str(folder), "overwrite": True})))
+    if not (folder / "run.json").is_file():
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+            lock.acquire()  # runs that want the same teacher wait for the first
+        except OSError as error:
+            raise ValueError(f"teacher.folder: {folder.parent} cannot be written ({error.strerror}).") from None
+        with lock:
+            if not (folder / "run.json").is_file():
+                logger.info("fine-tuning the teacher into %s", folder)
+                _finetune(replace(job, recipe=recipe.model_copy(update={"output": str(folder), "overwrite": True})))
+            lock.release()
     teacher = load_classifier(str(folder / "model")).to(job.teacher.device)
     probe(teacher)
     return teacher
@@ -289,7 +296,7 @@ def _attention_example(job: Job, student: PreTrainedModel) -> dict[str, Any]:
 
 
 def _baseline(job: Job, folder: Path, *, steps: int) -> Job:
-    # The same student, start, order of examples and number of steps, but gold labels only.
+    # The same student, start and number of steps, but gold labels only; unlabelled rows, if any, say nothing to it.
     changes = {"name": "finetune", "total_steps": max(2, steps), "threshold": None}
     schedule = job.recipe.schedule.model_copy(update=changes)
     output = {"schedule": schedule, "output": str(folder / "baseline"), "baseline": False}

@@ -53,13 +53,14 @@ def stage_costs(job: Job, *, kept: Collection[Part] = ()) -> list[StageCost]:
         One entry per stage.
     """
     costs = []
-    per_epoch = -(-len(job.student_rows()) // job.batch_size)
+    rows = len(job.student_rows())
     for stage in job.stages:
         needs = needs_of(stage, job.losses)
         student = job.num_layers if needs.student_logits else max(needs.student_layers)
         layers, logits = left_to_run(needs, kept)
         teacher = job.architecture.num_layers if logits else max(layers, default=0)
         relative = _passes(student, teacher) / _passes(job.num_layers, job.architecture.num_layers)
+        per_epoch = -(-rows // job.batch_size(stage))
         steps = stage.steps or int(np.ceil(per_epoch * (stage.epochs or 0)))
         costs.append(StageCost(stage, steps, student, teacher, relative))
     return costs
@@ -79,7 +80,7 @@ def seconds_per_full_step(job: Job, *, repeats: int = 3) -> float:
     train = job.student_rows()
     lengths = train.with_format("numpy")["length"][:]
     # A batch of examples around the mean length costs what the mean batch costs.
-    nearest = np.argsort(np.abs(lengths - lengths.mean()))[: job.batch_size]
+    nearest = np.argsort(np.abs(lengths - lengths.mean()))[: job.batch_size(job.stages[-1])]
     batch = job.collate([train[int(index)] for index in nearest])
     inputs = {name: batch[name].to(student.device) for name in INPUT_NAMES if name in batch}
     times = []
@@ -108,13 +109,16 @@ def targets_to_keep(job: Job, rows: Dataset) -> tuple[TargetStore, list[Part]] |
     options = job.recipe.teacher
     if options.targets == "live" or not any(needs_of(stage, job.losses).teacher for stage in job.stages):
         return None
+    passes = sum(
+        stage.epochs or (stage.steps or 0) * job.batch_size(stage) / len(rows)
+        for stage in job.stages
+        if needs_of(stage, job.losses).teacher
+    )
+    if options.targets == "auto" and passes <= 1:
+        return None  # building the store would cost as much as it saves
     store = make_store(job.teacher, rows, job.architecture, folder=Path(options.folder) / "targets")
-    parts = choose_parts(
-        store, job.stages, job.losses,
-        keep_all=options.targets == "keep",
-        steps_per_epoch=-(-len(rows) // job.batch_size),
-        max_bytes=int(options.targets_gigabytes * 1e9),
-    )  # fmt: skip
+    keep_all, max_bytes = options.targets == "keep", int(options.targets_gigabytes * 1e9)
+    parts = choose_parts(store, job.stages, job.losses, keep_all=keep_all, max_bytes=max_bytes)
     return (store, parts) if parts else None
 
 

@@ -1,6 +1,7 @@
 """Kept targets: the same as live ones, built once, never served when damaged."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from innerdistill.data.batches import collator
 from innerdistill.distillation.losses import LOSSES, Loss
 from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import Stage
+from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.store import LOGITS, Part
 from innerdistill.distillation.targets import Targets, choose_parts, has_fast_bfloat16, keep_targets, make_store
 from innerdistill.models.internals import probe
 
-STAGE = Stage("all", {"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0}, {1: 2, 2: 4}, epochs=3)
+INTERNAL = {"attention_kl": 1.0, "cls_cosine": 1.0}
+STAGE = Stage("all", {**INTERNAL, "soft_labels": 1.0}, {1: 2, 2: 4}, epochs=3)
 PARTS = [LOGITS, Part("cls", 2), Part("cls", 4), Part("attention", 2), Part("attention", 4)]
 
 
@@ -160,18 +163,56 @@ def test_runs_at_the_same_time_build_once(make, dataset):
     assert len(builds) == 1
 
 
-def test_auto_keeps_what_fits_in_the_order_of_its_worth(make):
+def test_what_fits_is_kept_in_the_order_of_its_worth(make):
     _, store = make([])
+    sid = [replace(STAGE, losses=INTERNAL, pairs={1: 2}), replace(STAGE, losses=INTERNAL)]
+    sid += [replace(STAGE, losses={"soft_labels": 1.0}, pairs={})]
 
-    def chosen(max_bytes, *, stage=STAGE, keep_all=False):
-        return choose_parts(store, [stage], LOSSES, keep_all=keep_all, steps_per_epoch=3, max_bytes=max_bytes)
+    def chosen(max_bytes, *, stages=sid, keep_all=False):
+        return choose_parts(store, stages, LOSSES, keep_all=keep_all, max_bytes=max_bytes)
 
     assert chosen(10**9) == PARTS == chosen(0, keep_all=True)
     assert chosen(0) == [] and chosen(store.bytes_of(LOGITS)) == [LOGITS]
-    assert chosen(sum(map(store.bytes_of, PARTS[:4]))) == PARTS[:4]
-    once = Stage("once", STAGE.losses, STAGE.pairs, steps=3)
-    assert chosen(10**9, stage=once) == []  # building would cost as much as it saves
-    assert chosen(10**9, stage=Stage("gold", {"gold_labels": 1.0}, {}, epochs=3)) == []
+    first = [LOGITS, Part("cls", 2), Part("attention", 2)]
+    # Half of what a stage needs is no use to it: the attention of layer 4 does not fit, so neither is its CLS kept.
+    assert chosen(sum(map(store.bytes_of, PARTS[:4]))) == first
+    assert chosen(10**9, stages=[replace(STAGE, losses={"gold_labels": 1.0}, pairs={})]) == []
+
+
+def test_another_configuration_of_the_same_weights_has_its_own_store(make_model, dataset, tmp_path):
+    keys = set()
+    for pooling in ("cls", "mean"):
+        teacher = make_model("modernbert", classifier_pooling=pooling)
+        keys.add(make_store(teacher, dataset, probe(teacher), folder=tmp_path).key)
+    assert len(keys) == 2
+
+
+def test_padding_to_a_fixed_length_is_not_computed(make_model, tokenizer, dataset, tmp_path, monkeypatch):
+    teacher = make_model()
+    store, widths = make_store(teacher, dataset, probe(teacher), folder=tmp_path), []
+    forward = teacher.forward
+    monkeypatch.setattr(
+        teacher, "forward", lambda **inputs: widths.append(inputs["input_ids"].shape[1]) or forward(**inputs)
+    )
+    keep_targets(teacher, store, PARTS, dataset, collator(tokenizer, pad_to=60))
+    assert max(widths) == max(dataset["length"]) < 60
+
+
+def test_a_loss_on_kept_maps_meets_no_infinity(make, tokenizer, dataset):
+    teacher, store = make(PARTS)
+    inputs, rows = batch_of(dataset, tokenizer, [3, 60])
+    found = Targets(teacher, store=store)(inputs, rows, needs_of(STAGE, LOSSES))
+    assert found.layers[2].attention.log_probabilities().isfinite().all()
+
+
+def test_a_store_of_other_rows_is_refused(make, make_model, tokenizer, dataset, tmp_path):
+    teacher, store = make([LOGITS])
+    train = dataset.select(range(69, -1, -1))
+    with pytest.raises(ValueError, match="of other rows than `train`"):
+        distill_models(
+            Targets(teacher, store=store), make_model(), stages=[STAGE], train=train, collate=collator(tokenizer),
+            folder=tmp_path,
+        )  # fmt: skip
 
 
 @pytest.mark.skipif(not has_fast_bfloat16(torch.device("cpu")), reason="the processor has no bfloat16")

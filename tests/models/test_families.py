@@ -90,8 +90,11 @@ def test_the_top_layer_for_the_first_token_gives_the_same_values_and_gradients(m
     ("family", "pooling"),
     [("modernbert", "mean"), ("modernbert", "cls"), ("eurobert", "mean"), ("eurobert", "late"), ("eurobert", "bos")],
 )
-def test_heads_that_read_other_tokens_get_them(make_model, batch, family, pooling):
+@pytest.mark.parametrize("zero", [False, True])
+def test_heads_that_read_other_tokens_get_them(make_model, batch, family, pooling, zero):
     model = make_model(family, classifier_pooling=pooling)
+    if zero:  # as some start their head: what it reads shows in no output yet
+        torch.nn.init.zeros_(model.classifier.weight)
     with torch.no_grad():
         wanted = model(**batch).logits
         probe(model)

@@ -74,6 +74,11 @@ def distill_models(
     for model in (teacher, student):
         if isinstance(model, PreTrainedModel):
             probe(model)
+    if isinstance(teacher, Targets) and teacher.store is not None:
+        lengths = train.with_format("numpy")["length"][:]
+        if not np.array_equal(teacher.store.lengths, lengths):
+            raise ValueError("the teacher's kept targets are of other rows than `train`, or of another order.")
+    train = train.remove_columns([name for name in ("index",) if name in train.column_names])
     train = train.add_column("index", np.arange(len(train)))
     records: list[StageRecord] = []
     for number, stage in enumerate(stages, start=1):

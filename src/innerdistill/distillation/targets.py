@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -27,6 +28,9 @@ from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.internals import Architecture, Internals, LayerInternals, capture
 
 logger = logging.getLogger(__name__)
+
+FORMAT = 1  # of what is kept; another number makes old stores useless
+MAP_ELEMENTS = 1 << 25
 
 
 class Targets:
@@ -136,9 +140,12 @@ def make_store(teacher: PreTrainedModel, dataset: Dataset, architecture: Archite
         folder: where stores are kept.
 
     Returns:
-        A store keyed by the fingerprint of weights and tokens.
+        A store keyed by the fingerprint of weights, configuration and tokens.
     """
-    digest = hashlib.sha256(weights_fingerprint(teacher).encode())
+    config = teacher.config.to_dict()
+    for key in ("_name_or_path", "transformers_version"):
+        config.pop(key, None)
+    digest = hashlib.sha256(f"{FORMAT} {weights_fingerprint(teacher)} {json.dumps(config, sort_keys=True)}".encode())
     for name in INPUT_NAMES:
         if name in dataset.column_names:
             for batch in dataset.select_columns([name]).with_format("arrow").iter(10_000):
@@ -162,43 +169,35 @@ def choose_parts(
     losses: Mapping[str, Loss],
     *,
     keep_all: bool,
-    steps_per_epoch: int,
     max_bytes: int,
 ) -> list[Part]:
     """Which parts to keep.
 
-    Nothing if the teacher would run no more often than for building the store; otherwise what fits into the budget and
-    into half of the free disk: logits first, then CLS, then attention from the lowest layer upwards.
+    What fits into the budget and into half of the free disk: logits first, then the layers of each stage, from the
+    first stage on. A stage reads its layers only if all parts of them are kept, so half of them is never kept.
 
     Args:
         store: knows sizes.
         stages: of the run.
         losses: the losses by name.
         keep_all: keep everything the stages read, whatever it costs.
-        steps_per_epoch: optimiser steps per pass over the data.
         max_bytes: budget.
 
     Returns:
         The parts in order of their worth.
     """
-    wanted: set[Part] = set()
-    passes = 0.0
-    for stage in stages:
-        needs = needs_of(stage, losses)
-        wanted |= {LOGITS} if needs.teacher_logits else set()
-        wanted |= set(_parts_of(needs.teacher_layers) or ())
-        passes += (stage.epochs or (stage.steps or 0) / steps_per_epoch) if needs.teacher else 0
-    if keep_all:
-        return sorted(wanted, key=lambda part: part.order)
+    needed = [needs_of(stage, losses) for stage in stages]
+    bundles = [[LOGITS]] if any(needs.teacher_logits for needs in needed) else []
+    bundles += [parts for needs in needed if (parts := _parts_of(needs.teacher_layers))]
     existing = next(path for path in (store.folder, *store.folder.parents) if path.exists())
-    left = min(max_bytes, shutil.disk_usage(existing).free // 2) if passes > 1 else 0
-    chosen = []
-    for part in sorted(wanted, key=lambda part: part.order):
-        left -= store.bytes_of(part)
-        if left < 0:
-            break
-        chosen.append(part)
-    return chosen
+    free = shutil.disk_usage(existing).free // 2
+    chosen: set[Part] = set()
+    for bundle in bundles:
+        together = chosen | set(bundle)
+        on_disk = sum(store.bytes_of(part) for part in together if not store.exists(part))
+        if keep_all or (sum(map(store.bytes_of, together)) <= max_bytes and on_disk <= free):
+            chosen = together
+    return sorted(chosen, key=lambda part: part.order)
 
 
 def keep_targets(
@@ -220,10 +219,13 @@ def keep_targets(
             if part.layer:
                 layers.setdefault(part.layer, []).append(part.kind)
         logger.info("keeping the teacher's answers for %d rows in %s", len(dataset), store.folder)
-        walk = batches_by_length(dataset, collate, batch_size=64, device=teacher.device)
-        for rows, inputs, _ in tqdm(
-            walk, desc="teacher", total=-(-len(dataset) // 64), dynamic_ncols=True, disable=None
-        ):
+        # Few long examples at a time: their maps are made whole here.
+        size = max(1, min(64, MAP_ELEMENTS // (store.num_heads * int(store.lengths.max()) ** 2)))
+        walk = batches_by_length(dataset, collate, batch_size=size, device=teacher.device)
+        total = -(-len(dataset) // size)
+        for rows, padded, _ in tqdm(walk, desc="teacher", total=total, dynamic_ncols=True, disable=None):
+            longest = int(store.lengths[rows].max())  # padding to a fixed length is not worth a teacher's time
+            inputs = {name: values[:, :longest] for name, values in padded.items()}
             with torch.no_grad():
                 found = capture(teacher.eval(), inputs, layers=layers, logits=LOGITS in missing)
             yield rows, {part: _values(found, part) for part in missing}

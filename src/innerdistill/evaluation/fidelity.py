@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -24,7 +25,7 @@ def layer_distances(
     *,
     pairs: Mapping[int, int],
     batch_size: int = 64,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Mean attention KL and CLS cosine distance of every pair of mapped layers, in eval mode.
 
     Args:
@@ -36,7 +37,8 @@ def layer_distances(
         batch_size: examples per batch.
 
     Returns:
-        By student layer (as a string, for JSON): teacher_layer, attention_kl (nats per row) and cls_cosine (0 ... 2).
+        By student layer (as a string, for JSON): teacher_layer, attention_kl (nats per row; None where the student
+        cannot attend to what its teacher does, so that it is infinite) and cls_cosine (0 ... 2).
     """
     teacher.eval()
     student.eval()
@@ -55,7 +57,7 @@ def layer_distances(
     return {
         str(k): {
             "teacher_layer": pairs[k],
-            "attention_kl": float(total[0] / len(dataset)),
+            "attention_kl": float(total[0] / len(dataset)) if total[0].isfinite() else None,
             "cls_cosine": float(total[1] / len(dataset)),
         }
         for k, total in sums.items()

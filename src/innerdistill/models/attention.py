@@ -85,7 +85,9 @@ class AttentionMaps:
     def log_probabilities(self, examples: slice = ALL, rows: slice = ALL) -> Tensor:
         """As `Attention.log_probabilities`, with rows brought back to a sum of 1 after rounding."""
         maps = self.maps[examples, :, rows].float()
-        return (maps / maps.sum(-1, keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)).log()
+        limits = torch.finfo(maps.dtype)
+        # As where the attention is made now: masked keys have a finite logarithm whose exponential is 0.
+        return (maps / maps.sum(-1, keepdim=True).clamp(min=limits.tiny)).log().clamp(min=limits.min)
 
     def probabilities(self) -> Tensor:
         """The distribution over keys, of shape (B, H, L, L)."""
@@ -159,7 +161,7 @@ def first_token_only(layer: nn.Module) -> Iterator[None]:
     The layer runs twice, whatever is inside it: on all tokens up to its attention, where queries, keys and values are
     taken and the pass is left; and on the first token alone, whose query then meets the keys and values of all. What
     follows the attention, most of the layer's work, is computed for one token of each text. Exact; only the random
-    numbers of dropout are others.
+    numbers of dropout are others. Not for one model in two threads at a time.
 
     Args:
         layer: restored at the end; if its attention is not `clean_attention`, it gives all tokens as ever.
@@ -167,7 +169,7 @@ def first_token_only(layer: nn.Module) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    whole = layer.forward
+    whole, own = layer.forward, vars(layer).get("forward")
 
     def forward(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
         token = _first_token.set(_FirstToken())
@@ -183,6 +185,8 @@ def first_token_only(layer: nn.Module) -> Iterator[None]:
         yield
     finally:
         del layer.forward
+        if own is not None:
+            layer.forward = own
 
 
 def clean_attention(

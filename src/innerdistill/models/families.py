@@ -45,7 +45,7 @@ class CleanMPNetAttention(MPNetSelfAttention):
         position_bias: Tensor | None = None,
         output_attentions: bool = False,
         **kwargs: Any,
-    ) -> tuple[Tensor]:
+    ) -> tuple[Tensor, None]:
         """Same function as the class it replaces.
 
         Args:
@@ -56,7 +56,7 @@ class CleanMPNetAttention(MPNetSelfAttention):
             **kwargs: unused, as in transformers.
 
         Returns:
-            The output in a tuple. (B, L, hidden)
+            The output (B, L, hidden), and None in the place of attention weights.
         """
         shape = (*hidden_states.shape[:-1], -1, self.attention_head_size)
         query, key, value = (part(hidden_states).view(shape).transpose(1, 2) for part in (self.q, self.k, self.v))
@@ -71,7 +71,7 @@ class CleanMPNetAttention(MPNetSelfAttention):
             dropout=self.dropout.p if self.training else 0.0,
             scaling=self.attention_head_size**-0.5,
         )
-        return (self.o(output.flatten(-2)),)
+        return self.o(output.flatten(-2)), None
 
 
 def family_of(config: PretrainedConfig) -> Family:

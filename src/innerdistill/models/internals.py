@@ -203,9 +203,22 @@ def probe(model: PreTrainedModel) -> Architecture:
 
 def _try_first_token(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> None:
     """Find out whether the head needs more of the top layer than the first token, as one that averages does."""
+
+    def spoil(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        hidden = (output[0] if isinstance(output, tuple) else output).clone()
+        hidden[:, 1:] = torch.nan  # goes through whatever reads it, weights of 0 included
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
     _reads_first_token.discard(model)
     wanted = capture(model, inputs, layers={}).logits
     assert wanted is not None
+    hook = encoder_layers(model)[-1].register_forward_hook(spoil)
+    try:
+        spoilt = capture(model, inputs, layers={}).logits
+    finally:
+        hook.remove()
+    if spoilt is None or spoilt.isnan().any():
+        return
     _reads_first_token.add(model)
     try:
         found = capture(model, inputs, layers={}).logits

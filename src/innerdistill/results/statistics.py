@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from innerdistill.evaluation.metrics import score_of
+from innerdistill.evaluation.metrics import has_label, score_of
 
 Array = NDArray[Any]
 
@@ -59,15 +59,15 @@ class Comparison:
             One sentence.
         """
         one = "this one teacher" if teachers == 1 else f"{teachers} teachers"
-        if self.p is None or self.interval is None:
+        if self.p is None:
             spread = "" if np.isnan(self.deviation) else f" ± {self.deviation:.3f}"
             return (
                 f"{self.method} against {self.against}: {self.difference:+.3f}{spread} {metric} (n = {self.seeds}); "
                 f"intervals need at least {FEWEST_FOR_INTERVAL} seeds."
             )
-        low, high = self.interval
+        interval = f"95 % interval {self.interval[0]:+.3f} ... {self.interval[1]:+.3f}, " if self.interval else ""
         seeds = f"{self.seeds} seeds, for {one}"
-        found = f"(95 % interval {low:+.3f} ... {high:+.3f}, p = {self.p:.3f} after Holm, {seeds})"
+        found = f"({interval}p = {self.p:.3f} after Holm, {seeds})"
         few = "" if self.seeds >= FEWEST_FOR_CLAIM else f" A claim needs {FEWEST_FOR_CLAIM} seeds."
         if self.p < LEVEL:
             verb = "beats" if self.difference > 0 else "is worse than"
@@ -172,6 +172,8 @@ def two_level_interval(
     Returns:
         The 2.5 and 97.5 % quantiles.
     """
+    known_rows = has_label(labels, names)
+    labels, first, second = labels[known_rows], first[:, known_rows], second[:, known_rows]
     generator = np.random.default_rng(seed)
     found = np.empty(draws)
     for draw in range(draws):

@@ -186,11 +186,8 @@ def compare_group(group: Group, compare: Sequence[tuple[str, str]], margin: floa
         read = [read_predictions(group.folders[method, seed] / "predictions.parquet", SPLIT) for seed in seeds]
         labels, logits[method] = read[0]["label"], np.stack([columns["student"] for columns in read])
     assert labels is not None
-    known = np.isfinite(labels) if names is None else labels >= 0
     intervals = {
-        (method, against): two_level_interval(
-            labels[known], logits[method][:, known], logits[against][:, known], metric=metric, names=names
-        )
+        (method, against): two_level_interval(labels, logits[method], logits[against], metric=metric, names=names)
         for method, against in pairs
     }
     return compare_methods(scores, pairs, intervals=intervals, margin=margin)
