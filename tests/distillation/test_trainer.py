@@ -15,7 +15,7 @@ from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import Stage
 from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.trainer import DistillationTrainer
-from innerdistill.models.families import FAMILIES
+from innerdistill.models.families import FAMILIES, encoder_layers
 from innerdistill.models.internals import capture, probe
 from innerdistill.models.students import build_student
 
@@ -239,3 +239,18 @@ def test_golden_run(make_trainer, make_model):
     stage = replace(ALL, epochs=None, steps=20)
     steps = trajectory(make_trainer(stage, teacher=make_model(seed=0)))[:, 0].tolist()
     assert steps == pytest.approx(GOLDEN, rel=1e-3)
+
+
+def test_every_stage_is_trained_in_16_bits(make_model, tokenizer, dataset, tmp_path):
+    """Not the first one only: a model that was prepared for a stage is prepared again for the next."""
+    kinds = []
+    teacher = make_model()
+    student = build_student(teacher, 2)
+    query = encoder_layers(student)[0].attention.self.query
+    query.register_forward_hook(lambda *call: kinds.append(call[2].dtype) if student.training else None)
+    stages = [Stage("first", INTERNAL, {1: 2}, steps=2), Stage("second", {"soft_labels": 1.0}, {}, steps=2)]
+    distill_models(
+        teacher, student, stages=stages, train=dataset, collate=collator(tokenizer), folder=tmp_path,
+        trainer={"bf16": True},
+    )  # fmt: skip
+    assert kinds == [torch.bfloat16] * 4

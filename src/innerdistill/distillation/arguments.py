@@ -19,6 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "warmup_steps": 0.1,  # below 1: a share of the stage
     "weight_decay": 0.01,
     "logging_steps": 20,
+    "use_cpu": not torch.accelerator.is_available(),
     "dataloader_pin_memory": torch.accelerator.is_available(),
 }
 # Keys that follow from other parts of the recipe, and where to set them.
