@@ -253,4 +253,4 @@ def test_every_stage_is_trained_in_16_bits(make_model, tokenizer, dataset, tmp_p
         teacher, student, stages=stages, train=dataset, collate=collator(tokenizer), folder=tmp_path,
         trainer={"bf16": True},
     )  # fmt: skip
-    assert kinds == [torch.bfloat16] * 4
+    assert set(kinds) == {torch.bfloat16} and len(kinds) > 4

@@ -111,7 +111,7 @@ class DistillationTrainer(Trainer):
             train_first_layers(self.model, None)
             # 16-bit training wraps the model's forward; the next stage and evaluation want the model as it was.
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-            vars(self.model).pop("_is_accelerate_prepared", None)  # or the next stage would not be wrapped again
+            self.model.__dict__.pop("_is_accelerate_prepared", None)  # or the next stage would not be wrapped again
         self.record.seconds = time.perf_counter() - start
         self.record.cpu_seconds = time.process_time() - cpu_start
         self.record.steps = self.state.global_step
