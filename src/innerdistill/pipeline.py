@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from filelock import FileLock
 from transformers import PreTrainedModel
 
 from innerdistill.assemble import assemble, check_student
@@ -40,6 +39,7 @@ from innerdistill.planning import targets_to_keep
 from innerdistill.results.card import model_card
 from innerdistill.results.run_folder import (
     environment,
+    lock_beside,
     open_run_folder,
     save_model,
     whole_file,
@@ -128,17 +128,10 @@ def fine_tuned_teacher(job: Job) -> PreTrainedModel:
     key = hashlib.sha256(repr(content).encode()).hexdigest()[:12]
     folder = Path(recipe.teacher.folder) / f"{recipe.data.task or 'custom'}-{key}"
     if not (folder / "run.json").is_file():
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-            lock.acquire()  # runs that want the same teacher wait for the first
-        except OSError as error:
-            raise ValueError(f"teacher.folder: {folder.parent} cannot be written ({error.strerror}).") from None
-        with lock:
+        with lock_beside(folder, key="teacher.folder"):  # runs that want the same teacher wait for the first
             if not (folder / "run.json").is_file():
                 logger.info("fine-tuning the teacher into %s", folder)
                 _finetune(replace(job, recipe=recipe.model_copy(update={"output": str(folder), "overwrite": True})))
-            lock.release()
     teacher = load_classifier(str(folder / "model")).to(job.teacher.device)
     probe(teacher)
     return teacher

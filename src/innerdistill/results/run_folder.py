@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import yaml
+from filelock import FileLock
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -79,6 +80,32 @@ def open_run_folder(recipe: Recipe) -> Path:
     except OSError as error:
         raise ValueError(f"output: {folder} cannot be written ({error.strerror}).") from None
     return folder
+
+
+@contextmanager
+def lock_beside(folder: Path, *, key: str) -> Iterator[None]:
+    """Hold a lock that belongs to a folder, beside it.
+
+    Args:
+        folder: need not exist.
+        key: recipe key, for messages.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: the place cannot be written.
+    """
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise ValueError(f"{key}: {folder.parent} cannot be written ({error.strerror}).") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _inputs(recipe: Recipe) -> list[tuple[str, str]]:
