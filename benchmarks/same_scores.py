@@ -28,6 +28,7 @@ def main() -> None:
     """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--recipe", default="recipes/demo.yaml")
     options = parser.parse_args()
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace, name: str, seed: int) -> float:
     """
     folder = options.folder / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
     if not (folder / "run.json").is_file():
-        fixed = ["baseline=false", "overwrite=true", f"seed={seed}", f"output={folder}"]
+        fixed = [*options.overrides, "baseline=false", "overwrite=true", f"seed={seed}", f"output={folder}"]
         distill(load_recipe(options.recipe, overrides=[*VARIANTS[name], *fixed]))
     record = read_run(folder)
     return float(record["scores"]["validation"]["student"][record["data"]["metric"]])

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import torch
 import transformers
-from contestants import JOBS, STEPS, Setting
+from contestants import JOBS, STEPS
 from transformers.utils import logging as transformers_logging
-from workload import Workload
+from workload import Setting, Workload
 
 RESULTS = Path(__file__).parent / "results.csv"
 MEMORY = ("fine-tuning alone", "ours, maps, all tokens", "ours, all tokens", "ours, live")
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--model", default="demo-data/minilm")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows", type=int, default=160, help="examples of a job")
     parser.add_argument("--no-dropout", action="store_true")
     parser.add_argument("--only", nargs="+", help="contestants whose name holds one of these words")
@@ -111,9 +111,8 @@ def time_steps(name: str, options: argparse.Namespace) -> list[dict]:
                 seconds = sum(timed(step, threads, options.device) for _ in range(PARTS)) / PARTS
                 if repeat:
                     times[contestant].append(seconds)
-        rows += report(f"{name}, {threads} threads, one step", times, reference="ideal")
-        for row in rows[-len(steps) :]:
-            row |= {"what": "step", "workload": name, "threads": threads, "batch_size": setting.workload.batch_size}
+        title = f"{name}, {threads} threads, one step"
+        rows += report(title, times, reference="ideal", facts=facts_of(setting, "step", threads))
     return rows
 
 
@@ -139,16 +138,13 @@ def time_jobs(name: str, options: argparse.Namespace) -> list[dict]:
                 _timed_jobs[key] = timed(JOBS[contestant](setting), threads, options.device)
             times[contestant] = [_timed_jobs[key]]
             print(f"{contestant}: {times[contestant][0]:.1f} s", flush=True)
-        rows += report(
-            f"{name}, {threads} threads, SID job of {options.rows} rows", times, reference="loop of the paper"
-        )
-        for row in rows[-len(times) :]:
-            row |= {"what": "job", "workload": name, "threads": threads, "batch_size": setting.workload.batch_size}
+        title = f"{name}, {threads} threads, SID job of {options.rows} rows"
+        rows += report(title, times, reference="loop of the paper", facts=facts_of(setting, "job", threads))
     return rows
 
 
 def measure_memory(name: str, options: argparse.Namespace) -> list[dict]:
-    """Peak memory of a step over what the models take, each contestant in a process of its own.
+    """Peak memory of two steps over models and data, each contestant in a process of its own.
 
     Args:
         name: of the workload.
@@ -158,7 +154,7 @@ def measure_memory(name: str, options: argparse.Namespace) -> list[dict]:
         Rows for the file of results.
     """
     rows = []
-    print(f"\n{name} tokens: peak memory of a step over models and optimiser")
+    print(f"\n{name} tokens: peak memory of two steps over models and data")
     for contestant in MEMORY:
         command = [sys.executable, __file__, "one-memory", name, "--only", contestant, "--device", options.device]
         command += ["--model", options.model] + (["--no-dropout"] if options.no_dropout else [])
@@ -171,7 +167,7 @@ def measure_memory(name: str, options: argparse.Namespace) -> list[dict]:
 
 
 def peak_memory(contestant: str, name: str, options: argparse.Namespace) -> float:
-    """Peak memory of two steps over the memory in use after a short one.
+    """Peak memory of two steps over what is in use before them; on an accelerator of the second one.
 
     Args:
         contestant: one of STEPS.
@@ -215,13 +211,29 @@ def timed(call, threads: int, device: str) -> float:
     return clock() - start
 
 
-def report(title: str, times: dict[str, list[float]], *, reference: str) -> list[dict]:
+def facts_of(setting: Setting, what: str, threads: int) -> dict:
+    """What the rows of one table have in common.
+
+    Args:
+        setting: the workload.
+        what: step or job.
+        threads: of torch.
+
+    Returns:
+        Columns of the file of results.
+    """
+    workload = setting.workload
+    return {"what": what, "workload": workload.name, "threads": threads, "batch_size": workload.batch_size}
+
+
+def report(title: str, times: dict[str, list[float]], *, reference: str, facts: dict) -> list[dict]:
     """Print a table of medians.
 
     Args:
         title: above it.
         times: seconds by contestant.
         reference: beginning of the contestant that counts 1.
+        facts: of every row.
 
     Returns:
         Rows for the file of results.

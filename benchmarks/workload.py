@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from innerdistill.data.batches import LengthGroupedSampler
 from innerdistill.distillation.schedules import Stage
 from innerdistill.models.internals import probe
+from innerdistill.models.layer_map import uniform_layers
 from innerdistill.models.loading import load_base
 from innerdistill.models.students import build_student
 
@@ -22,6 +23,7 @@ QUANTILES = {
 }
 INTERNAL = {"attention_kl": 1.0, "cls_cosine": 1.0}
 LEARNING_RATE = 5e-5
+MODEL_INPUTS = ("input_ids", "attention_mask")
 
 
 @dataclass(frozen=True)
@@ -114,3 +116,27 @@ def batches(workload: Workload, data: Dataset, *, pad_to: int | None, grouped: b
     sampler.set_epoch(epoch)
     order, size, pad = list(sampler), workload.batch_size, collate(pad_to)
     return [pad([data[index] for index in order[i : i + size]]) for i in range(0, len(order), size)]
+
+
+class Setting:
+    """One workload on one device with one pair of models' sizes."""
+
+    def __init__(self, workload: Workload, *, model: str, dropout: bool, device: str) -> None:
+        """Make the examples; models are made by each contestant for itself."""
+        self.workload, self.model, self.dropout, self.device = workload, model, dropout, torch.device(device)
+        teacher, student = self.models("sdpa")
+        self.data = workload.examples(teacher.config.vocab_size)
+        depth = student.config.num_hidden_layers
+        self.pairs = dict(enumerate(uniform_layers(depth, teacher.config.num_hidden_layers), start=1))
+        self.all_layers = Stage("all layers", stages(self.pairs)[-2].losses, self.pairs, epochs=1, is_internal=True)
+
+    def models(self, stock: str | None):
+        """Teacher and student on the device."""
+        made = models(self.model, positions=self.workload.padded_to, dropout=self.dropout, stock=stock)
+        return tuple(model.to(self.device) for model in made)
+
+    def batches(self, *, padded: bool, epoch: int = 0) -> list[dict]:
+        """An epoch of batches on the device: shuffled and padded to a fixed length, or grouped by length."""
+        pad_to = self.workload.padded_to if padded else None
+        found = batches(self.workload, self.data, pad_to=pad_to, grouped=not padded, epoch=epoch)
+        return [{name: value.to(self.device) for name, value in batch.items()} for batch in found]

@@ -29,7 +29,7 @@ from innerdistill.distillation.targets import Targets, has_fast_bfloat16, keep_t
 from innerdistill.evaluation.attention_example import attention_example
 from innerdistill.evaluation.evaluate import compare, headline
 from innerdistill.evaluation.fidelity import layer_distances
-from innerdistill.evaluation.metrics import bootstrap_scores, has_label, task_scores
+from innerdistill.evaluation.metrics import task_scores
 from innerdistill.evaluation.predicting import predict_logits
 from innerdistill.job import Job, chance_warning
 from innerdistill.models.fingerprint import weights_fingerprint
@@ -264,14 +264,9 @@ def _finish(
 
 def _check_teacher(job: Job) -> None:
     # Before hours are spent on a student of it; on selection, since validation is for reporting.
-    selection = job.splits["selection"]
-    labels = selection.with_format("numpy")["labels"][:]
-    if not has_label(labels, job.names).any():
-        return
-    logits = predict_logits(job.teacher, selection, job.collate)
-    scores = task_scores(labels, logits, metric=job.metric, names=job.names)
-    draws = bootstrap_scores(labels, {"teacher": logits}, metric=job.metric, names=job.names)["teacher"]
-    sentence = chance_warning({**scores, "standard_error": float(draws.std(ddof=1))}, metric=job.metric)
+    splits = {"selection": job.splits["selection"]}
+    found, _ = compare(job.teacher, None, splits, job.collate, metric=job.metric, names=job.names)
+    sentence = chance_warning(found["scores"]["selection"]["student"], metric=job.metric)
     if sentence is not None:
         logger.warning("On the selection split: %s", sentence)
 

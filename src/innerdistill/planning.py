@@ -104,7 +104,7 @@ def targets_to_keep(job: Job, rows: Dataset) -> tuple[TargetStore, list[Part]] |
         rows: what the student is trained on.
 
     Returns:
-        The store and its parts in order of their worth; None if the teacher runs in every step.
+        The store and its parts; None if the teacher runs in every step.
     """
     options = job.recipe.teacher
     if options.targets == "live" or not any(needs_of(stage, job.losses).teacher for stage in job.stages):

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-
-KINDS = ("logits", "cls", "attention")  # in the order of their worth: a byte of logits saves the most work
+KINDS = ("logits", "cls", "attention")
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Part:
 
     @property
     def order(self) -> tuple[int, int]:
-        """Sorts parts by worth."""
+        """For lists that people read."""
         return KINDS.index(self.kind), self.layer
 
 

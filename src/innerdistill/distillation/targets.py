@@ -184,7 +184,7 @@ def choose_parts(
         max_bytes: budget.
 
     Returns:
-        The parts in order of their worth.
+        The parts, logits first.
     """
     needed = [needs_of(stage, losses) for stage in stages]
     bundles = [[LOGITS]] if any(needs.teacher_logits for needs in needed) else []

@@ -122,7 +122,7 @@ def _section(group: Group, compare: Sequence[tuple[str, str]], margin: float | N
     any_run = next(iter(next(iter(group.runs.values())).values()))
     metric, teacher = any_run["data"]["metric"], any_run["scores"][SPLIT]["teacher"]
     names = metric_names(teacher)
-    found = [*compare_group(group, compare, margin)]
+    found = _compare(group, compare, margin)
     lines = [f"## {escaped(group.name)}", ""] if group.name else []
     lines += [*(f"- {comparison.sentence(metric)}" for comparison in found), ""] if found else []
     lines += [
@@ -156,17 +156,8 @@ def _method_row(method: str, runs: Sequence[Mapping[str, Any]], names: Sequence[
     return f"| {name} | {layers} | {len(runs)} | {cells} | {same} | {steps:.0f} | {seconds:.0f} |"
 
 
-def compare_group(group: Group, compare: Sequence[tuple[str, str]], margin: float | None) -> list[Comparison]:
-    """The declared comparisons within one task and setting, over the seeds that both methods have.
-
-    Args:
-        group: its runs.
-        compare: method, against.
-        margin: for equivalence.
-
-    Returns:
-        Comparisons between methods that have run.
-    """
+def _compare(group: Group, compare: Sequence[tuple[str, str]], margin: float | None) -> list[Comparison]:
+    """The declared comparisons within one task and setting, over the seeds that all compared methods have."""
     pairs = [pair for pair in compare if all(group.runs.get(method) for method in pair)]
     if not pairs:
         return []
