@@ -3,8 +3,11 @@
 import csv
 import os
 import random
+import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+_cache = tempfile.TemporaryDirectory()  # token ids of tests are nobody's business
+os.environ["HF_DATASETS_CACHE"] = _cache.name
 
 import pytest
 import torch

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import datasets
 from transformers import PreTrainedModel
 
 from innerdistill.config import Recipe, nearest
 from innerdistill.data.batches import collator
 from innerdistill.data.labels import match_labels
-from innerdistill.data.loading import TaskData, load_task, tokenise
+from innerdistill.data.loading import TaskData, load_task
+from innerdistill.data.tokens import tokenise
 from innerdistill.distillation.arguments import check_arguments, training_arguments
 from innerdistill.distillation.losses import LOSSES, Loss
 from innerdistill.distillation.schedules import SchedulePlan, make_stages
@@ -19,6 +21,8 @@ from innerdistill.models.families import encoder_layers
 from innerdistill.models.internals import Architecture, probe
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.loading import load_base, load_classifier, load_tokenizer, longest_input
+
+TOKENS = Path(datasets.config.HF_DATASETS_CACHE) / "innerdistill"  # beside what `datasets` itself keeps
 
 
 def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job:
@@ -61,7 +65,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     splits, truncated = {}, {}
     for split, table in data.splits.items():
         splits[split], truncated[split] = tokenise(
-            table, data.task, tokenizer, names=names, max_length=max_length, where=split
+            table, data.task, tokenizer, names=names, max_length=max_length, where=split, folder=TOKENS
         )
     collate = collator(tokenizer, pad_to=max_length if recipe.pad_to_max_length else None)
     return Job(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from innerdistill.config import DataRecipe
 from innerdistill.data.batches import LengthGroupedSampler
 from innerdistill.data.labels import UNLABELLED, class_ids, match_labels
-from innerdistill.data.loading import load_task, tokenise
+from innerdistill.data.loading import load_task
 from innerdistill.data.splits import stratified_part
 from innerdistill.data.tasks import TASKS, Task
 
@@ -156,18 +156,6 @@ def test_labels_that_cannot_be_matched():
 def test_numbers_in_a_glue_file_follow_names_not_positions():
     task = Task(("t",), labels=("unacceptable", "acceptable"))
     assert class_ids(["0", "1", None], task, ("acceptable", "unacceptable"), where="x") == [1, 0, UNLABELLED]
-
-
-def test_truncation_is_counted(tokenizer):
-    table = pa.table({"row": [1, 2], "text1": ["word1 " * 30, "word1"], "label": ["a", "b"]})
-    dataset, truncated = tokenise(table, Task(("t",)), tokenizer, names=("a", "b"), max_length=12)
-    assert truncated == 1 and dataset["length"] == [12, 3] and dataset[0]["input_ids"][-1] == tokenizer.sep_token_id
-
-
-def test_pairs_lose_from_the_longer_text(tokenizer):
-    table = pa.table({"row": [1], "text1": ["word1 " * 30], "text2": ["word2 word3"], "label": ["a"]})
-    dataset, truncated = tokenise(table, Task(("t", "u")), tokenizer, names=("a",), max_length=16)
-    assert truncated == 1 and tokenizer.decode(dataset[0]["input_ids"]).endswith("word2 word3 [SEP]")
 
 
 @settings(max_examples=50, deadline=None)

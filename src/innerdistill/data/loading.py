@@ -1,4 +1,4 @@
-"""load_task: a data recipe -> the splits of a task; tokenise: splits -> what a model reads."""
+"""load_task: a data recipe -> the splits of a task, as text."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 
 from innerdistill.config import DataRecipe
 from innerdistill.data.labels import class_ids, label_names, scores
@@ -40,9 +38,20 @@ class TaskData:
         """SHA-256 over texts, labels and columns of all splits, so that two runs can be told to have the same data."""
         digest = hashlib.sha256(repr((self.task, self.names)).encode())
         for name in sorted(self.splits):
-            for batch in self.splits[name].to_batches(max_chunksize=10_000):
-                digest.update(f"{name}\t{batch.to_pydict()!r}".encode("utf-8", "surrogatepass"))
+            digest.update(name.encode())
+            add_table(digest, self.splits[name])
         return digest.hexdigest()
+
+
+def add_table(digest: hashlib._Hash, table: pa.Table) -> None:
+    """Add the content of a table to a hash, a part at a time.
+
+    Args:
+        digest: of hashlib.
+        table: any.
+    """
+    for batch in table.to_batches(max_chunksize=10_000):
+        digest.update(repr(batch.to_pydict()).encode("utf-8", "surrogatepass"))
 
 
 def load_task(recipe: DataRecipe) -> TaskData:
@@ -91,51 +100,6 @@ def load_task(recipe: DataRecipe) -> TaskData:
             )
     notes["rows"] = {name: table.num_rows for name, table in splits.items()}
     return TaskData(task, splits, names, notes)
-
-
-def tokenise(
-    table: pa.Table,
-    task: Task,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    names: tuple[str, ...] | None,
-    max_length: int,
-    where: str = "data",
-) -> tuple[Dataset, int]:
-    """Texts -> token ids, labels -> class ids or scores.
-
-    Args:
-        table: one split of a TaskData.
-        task: the task.
-        tokenizer: a fast or slow tokenizer of transformers.
-        names: class names in the order of the model's ids; None for regression.
-        max_length: in tokens; longer examples are truncated, the longer text of a pair first.
-        where: name of the split, for messages.
-
-    Returns:
-        Dataset of the tokenizer's columns plus labels, row and length; and the number of truncated examples.
-
-    Raises:
-        ValueError: an unknown label or a score that is no number.
-    """
-    labels = table["label"].to_pylist()
-    rows = table["row"].to_pylist()
-    if names is None:
-        targets: list[Any] = scores(labels, where=where, rows=rows)
-    else:
-        targets = class_ids(labels, task, names, where=where, rows=rows)
-    texts = [table[name].to_pylist() for name in table.column_names if name.startswith("text")]
-    encoded = tokenizer(*texts, truncation=False, padding=False, verbose=False)
-    columns = {name: list(encoded[name]) for name in tokenizer.model_input_names if name in encoded}
-    too_long = [index for index, ids in enumerate(columns["input_ids"]) if len(ids) > max_length]
-    if too_long:
-        cut = tokenizer(*([text[i] for i in too_long] for text in texts), truncation=True, max_length=max_length)
-        for name, values in columns.items():
-            for position, index in enumerate(too_long):
-                values[index] = cut[name][position]
-    lengths = [len(ids) for ids in columns["input_ids"]]
-    columns |= {"labels": targets, "row": rows, "length": lengths}
-    return Dataset.from_dict(columns), len(too_long)
 
 
 def _read_splits(recipe: DataRecipe, task: Task) -> dict[str, pa.Table]:

@@ -15,7 +15,7 @@ from scipy.special import softmax
 
 from innerdistill.config import Recipe
 from innerdistill.data.batches import collator
-from innerdistill.data.loading import tokenise
+from innerdistill.data.tokens import tokenise
 from innerdistill.data.reading import plain_columns, read_table
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.evaluation.predicting import predict_logits

@@ -1,0 +1,113 @@
+"""tokenise: the texts of a split -> token ids; made once for a text and a tokenizer, then memory-mapped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from innerdistill.data.labels import class_ids, scores
+from innerdistill.data.loading import add_table
+from innerdistill.data.tasks import Task
+
+FORMAT = 1  # of what is kept; another number makes old files useless
+
+logger = logging.getLogger(__name__)
+
+
+def tokenise(
+    table: pa.Table,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    names: tuple[str, ...] | None,
+    max_length: int,
+    where: str = "data",
+    folder: Path | None = None,
+) -> tuple[Dataset, int]:
+    """Texts -> token ids, labels -> class ids or scores.
+
+    Args:
+        table: one split of a TaskData.
+        task: the task.
+        tokenizer: a fast or slow tokenizer of transformers.
+        names: class names in the order of the model's ids; None for regression.
+        max_length: in tokens; longer examples are truncated, the longer text of a pair first.
+        where: name of the split, for messages.
+        folder: where token ids are kept, so that the next run reads them; None keeps them in memory.
+
+    Returns:
+        Dataset of the tokenizer's columns plus labels, row and length; and the number of truncated examples.
+
+    Raises:
+        ValueError: an unknown label or a score that is no number.
+    """
+    labels = table["label"].to_pylist()
+    rows = table["row"].to_pylist()
+    if names is None:
+        targets: list[Any] = scores(labels, where=where, rows=rows)
+    else:
+        targets = class_ids(labels, task, names, where=where, rows=rows)
+    texts = [name for name in table.column_names if name.startswith("text")]
+
+    def encode(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        encoded = tokenizer(*(batch[name] for name in texts), truncation=False, padding=False, verbose=False)
+        columns = {name: list(encoded[name]) for name in tokenizer.model_input_names if name in encoded}
+        too_long = [index for index, ids in enumerate(columns["input_ids"]) if len(ids) > max_length]
+        if too_long:
+            parts = ([batch[name][index] for index in too_long] for name in texts)
+            cut = tokenizer(*parts, truncation=True, max_length=max_length)
+            for name, values in columns.items():
+                for position, index in enumerate(too_long):
+                    values[index] = cut[name][position]
+        long = set(too_long)
+        columns["length"] = [len(ids) for ids in columns["input_ids"]]
+        columns["truncated"] = [index in long for index in range(len(columns["length"]))]
+        return columns
+
+    source = Dataset(pa.table({**{name: table[name] for name in texts}, "labels": targets, "row": rows}))
+    options: dict[str, Any] = {"batched": True, "remove_columns": texts}
+    dataset = None
+    if folder is not None and (key := _key(table, tokenizer, names, max_length)) is not None:
+        dataset = _kept(source, encode, options, folder / f"{key}.arrow")
+    if dataset is None:
+        dataset = source.map(encode, new_fingerprint="in-memory", **options)
+    truncated = int(np.sum(dataset.with_format("numpy")["truncated"][:]))
+    return dataset.remove_columns("truncated"), truncated
+
+
+def _kept(source: Dataset, encode: Any, options: dict[str, Any], file: Path) -> Dataset | None:
+    """Token ids from a file, which is made if it is not there or damaged; None where nothing can be written."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        options = {**options, "cache_file_name": str(file), "new_fingerprint": file.stem}
+        try:
+            return source.map(encode, **options)
+        except pa.ArrowInvalid:
+            return source.map(encode, load_from_cache_file=False, **options)
+    except OSError as error:
+        logger.debug("token ids stay in memory: %s", error)
+        return None
+
+
+def _key(
+    table: pa.Table, tokenizer: PreTrainedTokenizerBase, names: tuple[str, ...] | None, max_length: int
+) -> str | None:
+    """Everything that token ids depend on; None for a tokenizer that cannot be written down."""
+    core = getattr(tokenizer, "backend_tokenizer", None)
+    if core is None:
+        return None
+    rules = json.loads(core.to_str())
+    for state in ("truncation", "padding"):  # left from the last call
+        rules.pop(state, None)
+    inputs = (tokenizer.model_input_names, tokenizer.truncation_side)
+    digest = hashlib.sha256(repr((FORMAT, rules, inputs, names, max_length)).encode("utf-8", "surrogatepass"))
+    add_table(digest, table)
+    return digest.hexdigest()[:32]
