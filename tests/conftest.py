@@ -3,11 +3,11 @@
 import csv
 import os
 import random
+import shutil
 import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-_cache = tempfile.TemporaryDirectory()  # token ids of tests are nobody's business
-os.environ["HF_DATASETS_CACHE"] = _cache.name
+os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp()  # and not among the user's own
 
 import pytest
 import torch
@@ -20,6 +20,12 @@ GOOD, BAD = [f"good{n}" for n in range(8)], [f"bad{n}" for n in range(8)]
 PLAIN = [f"word{n}" for n in range(24)]
 torch.set_num_threads(1)  # tiny tensors: a second thread would only wait for the first
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *PLAIN]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_cache():
+    yield
+    shutil.rmtree(os.environ["HF_DATASETS_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,9 @@ from scipy.special import softmax
 
 from innerdistill.config import Recipe
 from innerdistill.data.batches import collator
-from innerdistill.data.tokens import tokenise
 from innerdistill.data.reading import plain_columns, read_table
 from innerdistill.data.tasks import Task, resolve_task
+from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.predicting import predict_logits
 from innerdistill.models.loading import default_device, load_classifier, load_tokenizer, longest_input
 from innerdistill.results.run_folder import read_run, whole_file
