@@ -39,8 +39,8 @@ def slow_attention_kl(teacher, student, lengths):
 
 
 def random_attention(generator, examples, heads, tokens, mask):
-    query, key = torch.randn(2, examples, heads, tokens, 4, generator=generator, dtype=torch.float64)
-    return Attention(query, key, 0.5, mask[:, None, None, :])
+    query, key, value = torch.randn(3, examples, heads, tokens, 4, generator=generator, dtype=torch.float64)
+    return Attention(query, key, 0.5, mask[:, None, None, :], value)
 
 
 @st.composite
@@ -168,7 +168,9 @@ def test_contract(name):
     generator = torch.Generator().manual_seed(0)
     attention = random_attention(generator, 2, 3, 5, mask)
     hidden = torch.randn(2, 5, 8, generator=generator)
-    view = LayerInternals(attention, hidden[:, 0], hidden) if loss.is_internal else Internals(torch.randn(2, 3))
+    view = (
+        LayerInternals(attention, hidden[:, 0], hidden, attention) if loss.is_internal else Internals(torch.randn(2, 3))
+    )
     found = loss.function(view, view, LossInputs(mask, torch.tensor([0, 2])))
     assert found.shape == (2,) and found.isfinite().all()
     if loss.needs_teacher:

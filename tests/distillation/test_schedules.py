@@ -77,6 +77,8 @@ def test_a_student_needs_a_classification_loss():
 def test_contract(name):
     """Every entry of SCHEDULES ends with classification of the whole student."""
     stages = make_stages(plan(name=name))
-    assert stages[-1].name == "classification" and not stages[-1].pairs and not stages[-1].is_internal
+    assert not stages[-1].is_internal and {"soft_labels", "gold_labels"} & set(stages[-1].losses)
+    assert stages[-1].name == ("joint" if name == "joint" else "classification")
+    assert bool(stages[-1].pairs) == (name == "joint")
     assert all(stage.is_internal and stage.pairs for stage in stages[:-1])
     assert len({stage.name for stage in stages}) == len(stages)

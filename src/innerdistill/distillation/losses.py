@@ -3,13 +3,14 @@
 Every loss returns one value per example, (B,): reduced inside the example first, so that padding, accumulation and the
 number of processes cannot change it. The trainer takes the mean over the examples.
 
-The formula of every loss is a function here; the attention loss is computed by `blocked_kl`, which needs no maps.
+The formula of every loss is a function here, or in `rivals` if it is not the paper's; the attention loss is computed by
+`blocked_kl`, which needs no maps.
 Adding a loss is a function and an entry in LOSSES. Shapes: B examples, H heads, L tokens, C classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from innerdistill.data.labels import UNLABELLED
 from innerdistill.distillation.blocked_kl import blocked_attention_kl
+from innerdistill.distillation.rivals import attention_score_mse, hidden_mse, normalised_cls_mse, relation_kl
 from innerdistill.models.attention import Attention, at_least_float32
 from innerdistill.models.internals import KINDS, Internals, LayerInternals
 
@@ -49,7 +51,8 @@ class Loss:
     Attributes:
         function: called with (teacher, student, inputs), returns (B,). An internal loss gets the LayerInternals of one
             pair of mapped layers, every other loss the Internals of the whole models.
-        needs: any of attention, cls, hidden (an internal loss), or any of teacher_logits, student_logits, labels.
+        needs: any of attention, cls, hidden, qkv (an internal loss), or any of teacher_logits, student_logits, labels.
+        embeddings: an internal loss that is also measured at layer 0, the embeddings.
 
     Raises:
         ValueError: nothing needed, something unknown, or layers and outputs together.
@@ -57,6 +60,7 @@ class Loss:
 
     function: Callable[[Any, Any, LossInputs], Tensor]
     needs: tuple[str, ...]
+    embeddings: bool = False
 
     def __post_init__(self) -> None:
         """Refuse needs that capture would not serve."""
@@ -70,6 +74,17 @@ class Loss:
     def is_internal(self) -> bool:
         """Whether the loss compares layers rather than outputs."""
         return bool(set(self.needs) & set(KINDS))
+
+    def pairs(self, mapped: Mapping[int, int]) -> dict[int, int]:
+        """Where an internal loss is measured.
+
+        Args:
+            mapped: teacher layer by student layer.
+
+        Returns:
+            The same, with the embeddings where the loss wants them.
+        """
+        return {0: 0, **mapped} if self.embeddings else dict(mapped)
 
     @property
     def needs_teacher(self) -> bool:
@@ -190,6 +205,26 @@ def _cls_cosine(teacher: LayerInternals, student: LayerInternals, inputs: LossIn
     return cls_cosine(teacher.cls, student.cls)
 
 
+def _normalised_cls_mse(teacher: LayerInternals, student: LayerInternals, inputs: LossInputs) -> Tensor:
+    assert teacher.cls is not None and student.cls is not None
+    return normalised_cls_mse(teacher.cls, student.cls)
+
+
+def _attention_score_mse(teacher: LayerInternals, student: LayerInternals, inputs: LossInputs) -> Tensor:
+    assert teacher.qkv is not None and student.qkv is not None
+    return attention_score_mse(teacher.qkv, student.qkv, inputs.token_mask)
+
+
+def _hidden_mse(teacher: LayerInternals, student: LayerInternals, inputs: LossInputs) -> Tensor:
+    assert teacher.hidden is not None and student.hidden is not None
+    return hidden_mse(teacher.hidden, student.hidden, inputs.token_mask)
+
+
+def _relation_kl(teacher: LayerInternals, student: LayerInternals, inputs: LossInputs) -> Tensor:
+    assert teacher.qkv is not None and student.qkv is not None
+    return relation_kl(teacher.qkv, student.qkv, inputs.token_mask)
+
+
 def _soft_labels(teacher: Internals, student: Internals, inputs: LossInputs) -> Tensor:
     assert teacher.logits is not None and student.logits is not None
     if inputs.is_regression:
@@ -207,4 +242,8 @@ LOSSES: dict[str, Loss] = {
     "cls_cosine": Loss(_cls_cosine, needs=("cls",)),
     "soft_labels": Loss(_soft_labels, needs=("teacher_logits", "student_logits")),
     "gold_labels": Loss(_gold_labels, needs=("student_logits", "labels")),
+    "normalised_cls_mse": Loss(_normalised_cls_mse, needs=("cls",)),
+    "attention_score_mse": Loss(_attention_score_mse, needs=("qkv",)),
+    "hidden_mse": Loss(_hidden_mse, needs=("hidden",), embeddings=True),
+    "relation_kl": Loss(_relation_kl, needs=("qkv",)),
 }

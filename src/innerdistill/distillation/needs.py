@@ -14,7 +14,7 @@ class Needs:
     """What the losses of a stage read.
 
     Attributes:
-        student_layers: kinds (attention, cls, hidden) by 1-based layer of the student.
+        student_layers: kinds (attention, cls, hidden, qkv) by 1-based layer of the student; 0 are the embeddings.
         teacher_layers: the same for the teacher.
         student_logits: whether the student's head is read, so that all its layers run.
         teacher_logits: whether the teacher's head is read.
@@ -42,11 +42,15 @@ def needs_of(stage: Stage, losses: Mapping[str, Loss]) -> Needs:
         Exactly that.
     """
     active = [losses[name] for name in stage.losses]
-    kinds = tuple(sorted({kind for loss in active if loss.is_internal for kind in loss.needs}))
-    pairs = stage.pairs if kinds else {}
+    student: dict[int, tuple[str, ...]] = {}
+    teacher: dict[int, tuple[str, ...]] = {}
+    for loss in active:
+        for k, m in loss.pairs(stage.pairs).items() if loss.is_internal else ():
+            for layers, number in ((student, k), (teacher, m)):
+                layers[number] = tuple(sorted({*layers.get(number, ()), *loss.needs}))
     return Needs(
-        student_layers=dict.fromkeys(pairs, kinds),
-        teacher_layers=dict.fromkeys(pairs.values(), kinds),
+        student_layers=student,
+        teacher_layers=teacher,
         student_logits=any(not loss.is_internal for loss in active),
         teacher_logits=any("teacher_logits" in loss.needs for loss in active),
     )

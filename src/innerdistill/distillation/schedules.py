@@ -110,6 +110,20 @@ def all_layers(plan: SchedulePlan) -> list[Stage]:
     return [_internal(plan, "all layers", plan.pairs, layers=len(plan.pairs)), _last(plan)]
 
 
+def joint(plan: SchedulePlan) -> list[Stage]:
+    """Everything in one stage: internal and output losses together, as PKD trains.
+
+    Args:
+        plan: pairs, weights and lengths.
+
+    Returns:
+        One stage.
+    """
+    epochs = None if plan.recipe.total_steps else plan.recipe.classification_epochs
+    losses = {**plan.internal, **plan.classification}
+    return [Stage("joint", losses, plan.pairs, epochs=epochs, steps=plan.recipe.total_steps)]
+
+
 def pid(plan: SchedulePlan) -> list[Stage]:
     """E3.3, progressive internal distillation: layer 1, then layer 2, ... bottom-up one at a time, then classification.
 
@@ -162,15 +176,15 @@ def make_stages(plan: SchedulePlan) -> list[Stage]:
         )
     if recipe.name != "soft_labels" and not (plan.internal and plan.pairs):
         raise ValueError(
-            f"losses: the schedule {recipe.name!r} needs an internal loss (losses.attention_kl or losses.cls_cosine) "
-            "with a weight above 0 and at least one mapped layer."
+            f"losses: the schedule {recipe.name!r} needs an internal loss (losses.attention_kl, losses.cls_cosine, or "
+            "another that compares layers) with a weight above 0 and at least one mapped layer."
         )
     if recipe.name != "soft_labels" and recipe.total_steps is not None and recipe.total_steps < 2 * len(plan.pairs):
         raise ValueError(
             f"schedule.total_steps: {recipe.total_steps} steps are too few for {len(plan.pairs)} mapped layers; "
             f"at least {2 * len(plan.pairs)} are needed."
         )
-    if recipe.threshold is not None and (recipe.name == "soft_labels" or "cls_cosine" not in plan.internal):
+    if recipe.threshold is not None and (recipe.name in ("soft_labels", "joint") or "cls_cosine" not in plan.internal):
         raise ValueError(
             "schedule.threshold: it is compared with the CLS cosine loss of an internal stage, so it needs "
             "losses.cls_cosine above 0 and a schedule with internal stages."
@@ -213,6 +227,7 @@ SCHEDULES: dict[str, Callable[[SchedulePlan], list[Stage]]] = {
     "finetune": finetune,
     "soft_labels": soft_labels,
     "all_layers": all_layers,
+    "joint": joint,
     "pid": pid,
     "sid": sid,
 }

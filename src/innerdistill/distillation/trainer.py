@@ -215,7 +215,7 @@ class DistillationTrainer(Trainer):
             if not loss.is_internal:
                 parts[name] = loss.function(teacher, student, inputs)
                 continue
-            for k, m in self.pairs.items():
+            for k, m in loss.pairs(self.pairs).items():
                 parts[f"{name}/{k}"] = loss.function(teacher.layers[m], student.layers[k], inputs)
         for name, part in parts.items():
             if part.shape != inputs.labels.shape:

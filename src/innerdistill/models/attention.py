@@ -37,35 +37,49 @@ class Attention:
         scaling: factor of query times key.
         mask: True where a key may be seen, or numbers added to the scores (position bias, very negative where a key
             must not be seen), or None where every key may be seen. (B or 1, H or 1, L or 1, L)
+        value: as query; None where nobody reads it.
     """
 
     query: Tensor
     key: Tensor
     scaling: float
     mask: Tensor | None
+    value: Tensor | None = None
 
-    def log_probabilities(self, examples: slice = ALL, rows: slice = ALL) -> Tensor:
-        """Logarithm of the distribution over keys, at least in float32: 16-bit scores would round, or overflow.
+    def scores(self, examples: slice = ALL, rows: slice = ALL) -> Tensor:
+        """What the softmax is taken of, at least in float32: 16-bit scores would round, or overflow.
 
         Args:
             examples: which examples.
             rows: which query tokens.
 
         Returns:
-            log softmax(scaling * query key^T + mask); the exponential is exactly 0 for masked keys. (B, H, L, L)
+            scaling * query key^T + mask; the most negative number where a boolean mask hides a key. (B, H, L, L)
         """
         query, key = at_least_float32(self.query[examples, :, rows]), at_least_float32(self.key[examples])
         with torch.autocast(query.device.type, enabled=False):
             scores = torch.matmul(query, key.transpose(-1, -2)) * self.scaling
         if self.mask is None:
-            return scores.log_softmax(dim=-1)
+            return scores
         mask = self.mask[block_of(self.mask, examples, rows)]
         if mask.dtype == torch.bool:
             # A finite number, not -inf: a padded query row in a sliding window may see no key, and NaN spreads.
             scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
         else:
             scores += mask
-        return scores.log_softmax(dim=-1)
+        return scores
+
+    def log_probabilities(self, examples: slice = ALL, rows: slice = ALL) -> Tensor:
+        """Logarithm of the distribution over keys.
+
+        Args:
+            examples: which examples.
+            rows: which query tokens.
+
+        Returns:
+            log softmax of the scores; the exponential is exactly 0 for masked keys. (B, H, L, L)
+        """
+        return self.scores(examples, rows).log_softmax(dim=-1)
 
     def probabilities(self) -> Tensor:
         """The distribution over keys, of shape (B, H, L, L); every row sums to 1."""
@@ -222,8 +236,9 @@ def clean_attention(
         if attention_mask is not None:
             attention_mask = attention_mask[:, :, :1]
     elif (recorder := _recorders.get({}).get(module)) is not None:
-        keys = repeat_kv(key, query.shape[1] // key.shape[1])
-        recorder(Attention(query, keys, query.shape[-1] ** -0.5 if scaling is None else scaling, attention_mask))
+        keys, values = (repeat_kv(part, query.shape[1] // part.shape[1]) for part in (key, value))
+        scaling_used = query.shape[-1] ** -0.5 if scaling is None else scaling
+        recorder(Attention(query, keys, scaling_used, attention_mask, values))
     if first_token is not None and first_token.seen is None:
         first_token.seen = (query, key, value, attention_mask)
         raise _AllSeen

@@ -5,7 +5,7 @@ Shapes: B examples, L tokens.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from innerdistill.models.attention import Attention, AttentionMaps, first_token_only, record_attention
 from innerdistill.models.families import encoder_layers, family_of, prepare
 
-KINDS = ("attention", "cls", "hidden")
+KINDS = ("attention", "cls", "hidden", "qkv")
 _reads_first_token: WeakSet[PreTrainedModel] = WeakSet()  # models whose head was seen to read no other token
 
 
@@ -31,11 +31,13 @@ class LayerInternals:
         attention: self-attention of the layer; kept maps where the teacher does not run.
         cls: activation of the first token ([CLS]) after the layer. (B, hidden)
         hidden: activations of all tokens after the layer. (B, L, hidden)
+        qkv: self-attention with its queries, keys and values, which kept maps do not have.
     """
 
     attention: Attention | AttentionMaps | None = None
     cls: Tensor | None = None
     hidden: Tensor | None = None
+    qkv: Attention | None = None
 
 
 @dataclass
@@ -44,7 +46,7 @@ class Internals:
 
     Attributes:
         logits: output of the head, None if it was not asked for. (B, num_labels)
-        layers: by 1-based layer.
+        layers: by 1-based layer; 0 are the embeddings.
     """
 
     logits: Tensor | None = None
@@ -82,7 +84,8 @@ def capture(
     Args:
         model: prepared by `prepare`; may be wrapped for distributed training.
         inputs: what the tokenizer made: input_ids, attention_mask, ... (B, L)
-        layers: for each 1-based layer which of attention, cls, hidden to keep.
+        layers: for each 1-based layer which of attention, cls, hidden, qkv to keep; of layer 0, the embeddings as
+            they enter layer 1, there are cls and hidden.
         logits: whether the output of the head is wanted.
         all_tokens: compute the highest layer for all tokens in any case: the same values, other random numbers.
 
@@ -95,21 +98,24 @@ def capture(
     core = model.module if isinstance(model, DistributedDataParallel) else model
     assert isinstance(core, PreTrainedModel)
     stack, found = encoder_layers(core), Internals()
-    if layers and not 1 <= min(layers) <= max(layers) <= len(stack):
+    if layers and not 0 <= min(layers) <= max(layers) <= len(stack):
         raise ValueError(f"layers {sorted(layers)} were asked for, but the model has layers 1 ... {len(stack)}.")
     with ExitStack() as context:
         recorders = {}
         for number, kinds in layers.items():
             kept = found.layers[number] = LayerInternals()
+            if number == 0:
+                hook = stack[0].register_forward_pre_hook(_keep_embeddings(kept, kinds))
+                context.callback(hook.remove)
+                continue
             layer = stack[number - 1]
-            if "attention" in kinds:
-                attention_module = layer.get_submodule(family_of(core.config).attention)
-                recorders[attention_module] = lambda value, kept=kept: setattr(kept, "attention", value)
+            if {"attention", "qkv"} & set(kinds):
+                recorders[layer.get_submodule(family_of(core.config).attention)] = _keep_attention(kept, kinds)
             if {"cls", "hidden"} & set(kinds):
                 hook = layer.register_forward_hook(_keep_activations(kept, kinds))
                 context.callback(hook.remove)
         context.enter_context(record_attention(recorders))
-        top = len(stack) if logits else max(layers, default=0)
+        top = len(stack) if logits else max([1, *layers]) if layers else 0  # what enters layer 1 is seen there
         if not logits:
             context.enter_context(first_layers(core, top))
         one_token_is_enough = "hidden" not in layers.get(top, ()) and (not logits or core in _reads_first_token)
@@ -229,6 +235,16 @@ def _try_first_token(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> No
         _reads_first_token.discard(model)
 
 
+def _keep_attention(kept: LayerInternals, kinds: Collection[str]) -> Callable[[Attention], None]:
+    def recorder(attention: Attention) -> None:
+        if "attention" in kinds:
+            kept.attention = attention
+        if "qkv" in kinds:
+            kept.qkv = attention
+
+    return recorder
+
+
 def _keep_activations(kept: LayerInternals, kinds: Collection[str]) -> Any:
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
         hidden = output[0] if isinstance(output, tuple) else output
@@ -238,6 +254,11 @@ def _keep_activations(kept: LayerInternals, kinds: Collection[str]) -> Any:
             kept.hidden = hidden
 
     return hook
+
+
+def _keep_embeddings(kept: LayerInternals, kinds: Collection[str]) -> Any:
+    keep = _keep_activations(kept, kinds)
+    return lambda module, inputs: keep(module, inputs, inputs[0])
 
 
 def _check(found: Internals, layers: Mapping[int, Collection[str]]) -> None:
