@@ -11,6 +11,7 @@ from innerdistill.data.batches import collator
 from innerdistill.distillation import targets as targets_module
 from innerdistill.distillation import trainer as trainer_module
 from innerdistill.distillation.arguments import training_arguments
+from innerdistill.distillation.embedding_gradient import EmbeddingGradient
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import Stage
 from innerdistill.distillation.stages import distill_models
@@ -134,6 +135,27 @@ def test_same_seed_same_student_byte_for_byte(make_trainer, make_model):
         trajectory(trainer)
         students.append(trainer.model.state_dict())
     assert all(torch.equal(students[0][name], students[1][name]) for name in students[0])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_the_gradient_of_the_embeddings_is_the_same_in_its_own_place(
+    make_trainer, make_model, monkeypatch, family, accumulation
+):
+    def run(prepare):
+        monkeypatch.setattr(EmbeddingGradient, "prepare", prepare)
+        options = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": accumulation}
+        trainer = make_trainer(
+            Stage("both", {**INTERNAL, "soft_labels": 1.0}, {1: 2}, epochs=1),
+            options=options, teacher=make_model(family), student=make_model(family, layers=2, seed=1),
+        )  # fmt: skip
+        trainer.train()
+        table = trainer.model.get_input_embeddings()
+        assert not table.sparse and table.weight.grad is None
+        return trainer.model.state_dict()
+
+    wanted, found = run(lambda self: None), run(EmbeddingGradient.prepare)
+    assert all(torch.allclose(found[name], value, atol=1e-6) for name, value in wanted.items())
 
 
 def test_only_reached_parameters_move(make_trainer):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
 from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler
+from innerdistill.distillation.embedding_gradient import EmbeddingGradient
 from innerdistill.distillation.losses import LOSSES, Loss, LossInputs
 from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import Stage, StageRecord
@@ -93,6 +94,7 @@ class DistillationTrainer(Trainer):
         )
         if self.targets is not None:
             self.targets.teacher.to(args.device)
+        self.embedding_gradient = EmbeddingGradient(student)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Run the stage; `record` then says what happened.
@@ -109,6 +111,7 @@ class DistillationTrainer(Trainer):
             result = super().train(*args, **kwargs)
         finally:
             train_first_layers(self.model, None)
+            self.embedding_gradient.release()
             # 16-bit training wraps the model's forward; the next stage and evaluation want the model as it was.
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             self.model.__dict__.pop("_is_accelerate_prepared", None)  # or the next stage would not be wrapped again
@@ -117,6 +120,21 @@ class DistillationTrainer(Trainer):
         self.record.steps = self.state.global_step
         self.record.ended = self.record.ended or ("steps done" if self.stage.steps else "epochs done")
         return result
+
+    def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        """Forward and backward pass of one micro-batch.
+
+        Args:
+            model: the student, perhaps wrapped.
+            *args: as Trainer.training_step.
+            **kwargs: as Trainer.training_step.
+
+        Returns:
+            The loss, detached.
+        """
+        if model is self.model:  # processes exchange whole gradients
+            self.embedding_gradient.prepare()
+        return super().training_step(model, *args, **kwargs)
 
     def compute_loss(
         self,
