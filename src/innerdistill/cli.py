@@ -85,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("sweep", help="YAML file")
     added.add_argument("overrides", nargs="*", metavar="key=value", help="for example recipe.data.path=/data/CoLA")
     added.add_argument("--workers", type=int, default=1, help="runs at a time; they share the cores")
-    added = verb("report", _report, "write report.html into a run folder")
-    added.add_argument("run", help="run folder")
+    added = verb("report", _report, "write report.html into the folder of a run or a sweep")
+    added.add_argument("run", help="folder of a run or a sweep")
     return parser
 
 
@@ -215,8 +215,14 @@ def _speed(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     _use_torch()
     from innerdistill.results.report import write_report  # noqa: PLC0415
+    from innerdistill.sweep import SWEEP_FILE, load_sweep, write_report_of  # noqa: PLC0415
 
-    console.print(str(write_report(options.run)))
+    sweep = Path(options.run) / SWEEP_FILE
+    if sweep.is_file():
+        report = write_report_of(load_sweep(sweep, overrides=[f"output={options.run}"])).with_suffix(".html")
+    else:
+        report = write_report(options.run)
+    console.print(str(report), soft_wrap=True)
 
 
 def _sweep(options: argparse.Namespace) -> int:
@@ -228,7 +234,7 @@ def _sweep(options: argparse.Namespace) -> int:
         load_sweep(options.sweep, overrides=options.overrides), workers=options.workers, console=errors
     )
     console.print(report.read_text(encoding="utf-8"), soft_wrap=True)
-    console.print(f"Report  {report}", soft_wrap=True)
+    console.print(f"Report  {report.with_suffix('.html')}", soft_wrap=True)
     return 1 if failed else 0
 
 

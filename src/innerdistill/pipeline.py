@@ -26,8 +26,8 @@ from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.targets import Targets, has_fast_bfloat16, keep_targets
-from innerdistill.evaluation.attention_example import attention_example
 from innerdistill.evaluation.evaluate import compare, headline
+from innerdistill.evaluation.examples import attention_examples, disagreements
 from innerdistill.evaluation.fidelity import layer_distances
 from innerdistill.evaluation.metrics import task_scores
 from innerdistill.evaluation.predicting import predict_logits
@@ -87,7 +87,6 @@ def _distill(job: Job, folder: Path) -> list[StageRecord]:
     record = _finish(job, student, folder, teacher=job.teacher, stages=records)
     record["teacher"]["targets"] = targets.describe()
     record["distances"] = {"before": before, "after": _distances(job, student)}
-    write_json(folder / "attention_example.json", _attention_example(job, student), indent=None)
     write_json(folder / "run.json", record)
     return records
 
@@ -244,6 +243,13 @@ def _finish(
     saved = load_classifier(str(folder / "model")).to(student.device)
     found, predictions = compare(saved, teacher, job.splits, job.collate, metric=job.metric, names=job.names)
     write_predictions(folder / "predictions.parquet", predictions)
+    if teacher is not None:
+        validation = job.data.splits["validation"]
+        shown = attention_examples(
+            teacher, student, job.splits["validation"], job.collate, job.tokenizer, pairs=job.pairs
+        )
+        furthest = disagreements(validation, predictions["validation"], names=job.names)
+        write_json(folder / "examples.json", {"attention": shown, "disagreements": furthest}, indent=None)
     models = {"student": saved} if teacher is None else {"teacher": teacher, "student": saved}
     record = {
         "recipe": job.recipe.model_dump(mode="json"),
@@ -275,12 +281,6 @@ def _distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:
     validation = job.splits["validation"]
     rows = validation.select(range(min(DISTANCE_ROWS, len(validation))))
     return layer_distances(job.teacher, student, rows, job.collate, pairs=job.pairs)
-
-
-def _attention_example(job: Job, student: PreTrainedModel) -> dict[str, Any]:
-    return attention_example(
-        job.teacher, student, job.splits["validation"], job.collate, job.tokenizer, pairs=job.pairs
-    )
 
 
 def _baseline(job: Job, folder: Path, *, steps: int) -> Job:

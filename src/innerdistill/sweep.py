@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from innerdistill.config import Recipe, Section, load_recipe, read_content, sentence
 from innerdistill.results.run_folder import read_run, whole_file
-from innerdistill.results.sweep_report import Cell, write_sweep_report
+from innerdistill.results.sweep_report import write_sweep_report
+from innerdistill.results.sweep_results import Cell
+
+SWEEP_FILE = "sweep.yaml"  # in the folder of a sweep: what was asked for
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +64,8 @@ class Planned:
         except ValueError:
             return False
         wanted = self.recipe.model_dump(mode="json")
-        return {**found, "overwrite": None} == {**wanted, "overwrite": None}
+        place = {"output": None, "overwrite": None}  # folders may be moved
+        return {**found, **place} == {**wanted, **place}
 
 
 def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
@@ -135,6 +139,9 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
     """
     planned = plan_cells(sweep)
     missing = [cell for cell in planned if not cell.is_finished()]
+    Path(sweep.output).mkdir(parents=True, exist_ok=True)
+    with whole_file(Path(sweep.output, SWEEP_FILE)) as path:
+        path.write_text(yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     failed: dict[Path, str] = {}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress, ThreadPoolExecutor(workers) as pool:
@@ -146,9 +153,33 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
                 failed[folder] = cause
                 logger.warning("%s: %s", folder, cause)
             progress.update(bar, advance=1, description=str(folder.relative_to(sweep.output)))
-    finished = [entry.cell for entry in planned if entry.cell.folder not in failed]
-    report = write_sweep_report(Path(sweep.output), finished, compare=sweep.compare, margin=sweep.margin, failed=failed)
-    return report, failed
+    return write_report_of(sweep, failed=failed), failed
+
+
+def write_report_of(sweep: Sweep, *, failed: Mapping[Path, str] | None = None) -> Path:
+    """Write the report over the cells that are finished.
+
+    Args:
+        sweep: the sweep.
+        failed: cause by folder of the cells that failed just now.
+
+    Returns:
+        Path of report.md; report.html, table.tex and cells.csv lie beside it.
+
+    Raises:
+        ValueError: as `plan_cells` and `write_sweep_report`.
+    """
+    planned = plan_cells(sweep)
+    finished = [entry.cell for entry in planned if entry.is_finished()]
+    return write_sweep_report(
+        Path(sweep.output),
+        finished,
+        compare=sweep.compare,
+        margin=sweep.margin,
+        failed=failed,
+        missing=len(planned) - len(finished) - len(failed or {}),
+        content=sweep.model_dump(mode="json"),
+    )
 
 
 def _run(planned: Planned, workers: int) -> str | None:

@@ -44,6 +44,19 @@ def model_card(record: Mapping[str, Any]) -> str:
     )
 
 
+def page_template(name: str) -> jinja2.Template:
+    """A template of a page for people; texts are escaped.
+
+    Args:
+        name: of the file.
+
+    Returns:
+        The template.
+    """
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(name)
+
+
 def metric_names(scores: Mapping[str, Any]) -> list[str]:
     """The metrics of which more is better, the primary one first.
 

@@ -84,7 +84,7 @@ def learning_curve(
         bottom.set_ylabel("training loss, mean per epoch")
         bottom.set_xlabel("optimiser steps")
         bottom.legend(frameon=False, fontsize=8, ncols=2)
-        return _svg(figure)
+        return svg(figure)
 
 
 def attention_maps(example: Mapping[str, Any], students: Mapping[str, Mapping[str, Any]]) -> str:
@@ -94,7 +94,7 @@ def attention_maps(example: Mapping[str, Any], students: Mapping[str, Mapping[st
     the worst. The number is that head's KL divergence from the teacher (nats per row), in brackets the mean over heads.
 
     Args:
-        example: attention_example.json of the run.
+        example: one of `attention` of examples.json.
         students: title -> `layers` of the same file, of each student to show.
 
     Returns:
@@ -117,7 +117,7 @@ def attention_maps(example: Mapping[str, Any], students: Mapping[str, Mapping[st
                 kl = head_divergences(reference, maps)
                 text = f"{title}, layer {layer}\nKL {kl[head]:.3f} (all heads {kl.mean():.3f})"
                 _map(grid[row][column], maps[head], tokens, text, STUDENT if column == 1 else BASELINE)
-        return _svg(figure)
+        return svg(figure)
 
 
 def head_divergences(teacher: np.ndarray, student: np.ndarray) -> np.ndarray:
@@ -164,7 +164,15 @@ def _loss_label(name: str) -> str:
     return kind.replace("_", " ") + (f", layer {layer}" if layer else "")
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """A figure as text for a page.
+
+    Args:
+        figure: made under STYLE.
+
+    Returns:
+        An svg element as wide as its place, whose ink is the page's.
+    """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 from markupsafe import Markup
 
 from innerdistill.evaluation.evaluate import headline
 from innerdistill.evaluation.metrics import bootstrap_scores
-from innerdistill.results.card import TEMPLATES, kept, metric_names
+from innerdistill.results.card import kept, metric_names, page_template
+from innerdistill.results.explorer import explorer_data, read_examples
 from innerdistill.results.figures import attention_maps, learning_curve
 from innerdistill.results.run_folder import read_predictions, read_run, whole_file
 
@@ -33,10 +32,7 @@ def write_report(folder: str | Path) -> Path:
     record = read_run(folder)
     has_baseline = (folder / "baseline" / "run.json").is_file()
     baseline = read_run(folder / "baseline") if has_baseline else None
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template("report.html.j2").render(
+    page = page_template("report.html.j2").render(
         record=record,
         baseline=baseline,
         models=_models(record, baseline),
@@ -44,7 +40,7 @@ def write_report(folder: str | Path) -> Path:
         kept=kept,
         answer=_answer(folder, record, baseline),
         curve=Markup(_curve(record, baseline)),  # noqa: S704 - made by matplotlib, which escapes texts
-        maps=Markup(_maps(folder, baseline is not None)),  # noqa: S704
+        **_examples(folder, baseline is not None),
         recipe=yaml.safe_dump(record["recipe"], sort_keys=False, allow_unicode=True),
     )
     path = folder / "report.html"
@@ -117,13 +113,18 @@ def _curve(record: dict[str, Any], baseline: dict[str, Any] | None) -> str:
     )
 
 
-def _maps(folder: Path, has_baseline: bool) -> str:
-    path = folder / "attention_example.json"
-    if not path.is_file():
-        return ""
-    example = json.loads(path.read_text(encoding="utf-8"))
-    students = {"distilled": example["layers"]}
-    if has_baseline:
-        other = json.loads((folder / "baseline" / path.name).read_text(encoding="utf-8"))
-        students["fine-tuned"] = other["layers"]
-    return attention_maps(example, students)
+def _examples(folder: Path, has_baseline: bool) -> dict[str, Any]:
+    """Figure, explorer and disagreements, for the template; empty where the run has no teacher."""
+    examples = read_examples(folder)
+    if examples is None or not examples["attention"]:
+        return {"maps": "", "explorer": None, "disagreements": []}
+    students = {"distilled": examples["attention"]}
+    other = read_examples(folder / "baseline") if has_baseline else None
+    if other is not None:
+        students["fine-tuned"] = other["attention"]
+    layers = {title: found[0]["layers"] for title, found in students.items()}
+    return {
+        "maps": Markup(attention_maps(examples["attention"][0], layers)),  # noqa: S704 - made by matplotlib
+        "explorer": explorer_data(students),
+        "disagreements": examples["disagreements"],
+    }

@@ -4,7 +4,7 @@ recipe.yaml          what was asked for
 model/               the result: config, model.safetensors, tokenizer, README.md (model card)
 run.json             what happened and what came out
 predictions.parquet  row, split, label, logits of teacher and student
-attention_example.json   attention of teacher and student on one example
+examples.json        attention of teacher and student on examples, and where they disagree most
 report.html          for people
 tensorboard/         one log per stage
 baseline/            the run of the plainly fine-tuned student, if one was asked for
@@ -36,7 +36,7 @@ from innerdistill.config import Recipe
 PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "scikit-learn")
 # Only a folder that holds nothing else is ever replaced.
 RUN_FILES = {
-    "recipe.yaml", "model", "run.json", "predictions.parquet", "attention_example.json", "report.html", "tensorboard",
+    "recipe.yaml", "model", "run.json", "predictions.parquet", "examples.json", "report.html", "tensorboard",
     "checkpoints", "baseline",
 }  # fmt: skip
 

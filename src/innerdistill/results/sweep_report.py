@@ -1,62 +1,25 @@
-"""The outcome of a sweep: cells.csv with one row per run, report.md with means, deviations and comparisons."""
+"""The outcome of a sweep in files: cells.csv, report.md, table.tex, report.html."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import jinja2
 import pyarrow as pa
 import pyarrow.csv
+import yaml
+from markupsafe import Markup
 
+from innerdistill.results.card import TEMPLATES, metric_names, page_template
 from innerdistill.results.card import cell as escaped
-from innerdistill.results.card import metric_names
-from innerdistill.results.run_folder import read_predictions, read_run, whole_file
-from innerdistill.results.statistics import Comparison, compare_methods, two_level_interval
-
-SPLIT = "validation"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A place in the grid.
-
-    Attributes:
-        task: name of the data set; empty if there is only one.
-        method: name of the method.
-        setting: values of the swept keys.
-        seed: of the student.
-        folder: of the run.
-    """
-
-    task: str
-    method: str
-    setting: Mapping[str, Any]
-    seed: int
-    folder: Path
-
-    @property
-    def group(self) -> str:
-        """What it is compared within: task and setting."""
-        return ", ".join([*filter(None, [self.task]), *(f"{key}={value}" for key, value in self.setting.items())])
-
-
-@dataclass
-class Group:
-    """Cells of one task and setting, which differ in method and seed only.
-
-    Attributes:
-        name: of the group.
-        runs: run.json by method and seed.
-        folders: of the runs, by method and seed.
-    """
-
-    name: str
-    runs: dict[str, dict[int, dict[str, Any]]] = field(default_factory=lambda: defaultdict(dict))
-    folders: dict[tuple[str, int], Path] = field(default_factory=dict)
+from innerdistill.results.explorer import explorer_data, read_examples
+from innerdistill.results.figures import attention_maps
+from innerdistill.results.run_folder import read_run, whole_file
+from innerdistill.results.sweep_figures import axis_name, score_against, score_per_epoch, seeds_side_by_side
+from innerdistill.results.sweep_results import SPLIT, Cell, Group, gather
 
 
 def write_sweep_report(
@@ -66,8 +29,10 @@ def write_sweep_report(
     compare: Sequence[tuple[str, str]] = (),
     margin: float | None = None,
     failed: Mapping[Path, str] | None = None,
+    missing: int = 0,
+    content: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write cells.csv and report.md from the runs of a sweep.
+    """Write the files from the runs of a sweep.
 
     Args:
         folder: of the sweep.
@@ -75,117 +40,126 @@ def write_sweep_report(
         compare: declared comparisons, corrected together within each task and setting.
         margin: for equivalence.
         failed: cause by folder of the cells that failed.
+        missing: cells that have not run.
+        content: of the sweep's YAML file, to make it again.
 
     Returns:
-        Path of report.md.
+        Path of report.md; the others lie beside it.
 
     Raises:
         ValueError: cells of one group that saw other data, another teacher or other versions.
     """
-    groups: dict[str, Group] = {}
-    for cell in cells:
-        group = groups.setdefault(cell.group, Group(cell.group))
-        group.runs[cell.method][cell.seed] = read_run(cell.folder)
-        group.folders[cell.method, cell.seed] = cell.folder
-    lines = ["# Sweep", ""]
-    for group in groups.values():
-        _check_alike(group)
-        lines += _section(group, compare, margin)
-    if failed:
-        lines += ["## Failed", "", *(f"- {path}: {escaped(cause)}" for path, cause in failed.items()), ""]
+    groups = gather(cells, compare=compare, margin=margin)
+    facts = {
+        "title": folder.name, "groups": groups, "split": SPLIT, "missing": missing,
+        "failed": {str(path): cause for path, cause in (failed or {}).items()},
+        "run": read_run(cells[0].folder) if cells else None,
+    }  # fmt: skip
+    for template in ("sweep.md.j2", "sweep.tex.j2"):
+        text = _plain_template(template).render(facts)
+        with whole_file(folder / {"sweep.md.j2": "report.md", "sweep.tex.j2": "table.tex"}[template]) as path:
+            path.write_text(text, encoding="utf-8")
+    recipe = yaml.safe_dump(dict(content or {}), sort_keys=False, allow_unicode=True)
+    page = page_template("sweep.html.j2").render(facts, recipe=recipe, sweeps=_sweeps(groups), parts=_parts(groups))
+    with whole_file(folder / "report.html") as path:
+        path.write_text(page, encoding="utf-8")
     if cells:
         with whole_file(folder / "cells.csv") as path:
-            pa.csv.write_csv(pa.Table.from_pylist([_row(cell, groups) for cell in cells]), path)
-    with whole_file(folder / "report.md") as path:
-        path.write_text("\n".join(lines), encoding="utf-8")
+            pa.csv.write_csv(pa.Table.from_pylist([_row(cell) for cell in cells]), path)
     return folder / "report.md"
 
 
-def _check_alike(group: Group) -> None:
-    """Numbers of different data, teachers or versions are not put into one table."""
-    first: tuple[Path, dict[str, Any]] | None = None
-    for (method, seed), folder in group.folders.items():
-        run = group.runs[method][seed]
-        facts = {"data": run["data"]["fingerprint"], "teacher": (run["teacher"] or {}).get("fingerprint"),
-                 "versions": run["versions"]}  # fmt: skip
-        if first is None:
-            first = folder, facts
-        for name, value in facts.items():
-            if value != first[1][name]:
-                raise ValueError(
-                    f"{folder} and {first[0]} were made with different {name}; delete the one that is out of date and "
-                    "run the sweep again."
-                )
+def _plain_template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=False,  # noqa: S701 - Markdown and LaTeX; names are escaped by the filters
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"markdown": escaped, "latex": latex}
+    return environment.get_template(name)
 
 
-def _section(group: Group, compare: Sequence[tuple[str, str]], margin: float | None) -> list[str]:
-    any_run = next(iter(next(iter(group.runs.values())).values()))
-    metric, teacher = any_run["data"]["metric"], any_run["scores"][SPLIT]["teacher"]
-    names = metric_names(teacher)
-    found = _compare(group, compare, margin)
-    lines = [f"## {escaped(group.name)}", ""] if group.name else []
-    lines += [*(f"- {comparison.sentence(metric)}" for comparison in found), ""] if found else []
-    lines += [
-        f"| {teacher['rows']} rows | layers | seeds | {' | '.join(names)} | as teacher | steps | CPU seconds |",
-        "|---|" + "---|" * (len(names) + 5),
-        f"| teacher | {any_run['teacher']['layers']} | | "
-        + " | ".join(f"{teacher[name]:.4f}" + (f" ± {teacher['standard_error']:.4f} (rows)" if name == metric else "")
-                     for name in names)
-        + " | | | |",
-    ]  # fmt: skip
-    for method, runs in group.runs.items():
-        lines.append(_method_row(method, list(runs.values()), names))
-    lines.append(f"| best constant answer | | | {teacher['constant']:.4f} |" + " |" * (len(names) + 2))
-    return [*lines, "", "± of a method is the standard deviation over seeds.", ""]
+def latex(text: str) -> str:
+    r"""Text of a recipe, safe inside LaTeX.
+
+    Args:
+        text: any text.
+
+    Returns:
+        One line without commands of its own.
+
+    >>> latex("50 % of a_b")
+    '50 \\% of a\\_b'
+    """
+    known = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+    special: dict[str, str | int | None] = {character: f"\\{character}" for character in "&%$#_{}"}
+    return " ".join(str(text).translate(str.maketrans(special | known)).split())
 
 
-def _method_row(method: str, runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    def spread(values: Sequence[float]) -> str:
-        deviation = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
-        return f"{np.mean(values):.4f}{deviation}"
-
-    scores = [run["scores"][SPLIT]["student"] for run in runs]
-    collapsed = sum(bool(score.get("collapsed")) for score in scores)
-    name = escaped(method) + (f" ({collapsed} of {len(runs)} collapsed)" if collapsed else "")
-    agreed = [run["agreement"][SPLIT] for run in runs]
-    same = spread([found.get("equal_predictions", found.get("pearson")) for found in agreed])
-    steps = np.mean([sum(stage["steps"] for stage in run["stages"]) for run in runs])
-    seconds = np.mean([sum(stage["cpu_seconds"] for stage in run["stages"]) for run in runs])
-    cells = " | ".join(spread([score[key] for score in scores]) for key in names)
-    layers = runs[0]["student"]["layers"]
-    return f"| {name} | {layers} | {len(runs)} | {cells} | {same} | {steps:.0f} | {seconds:.0f} |"
+def _parts(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """The figures of every group, for the page."""
+    return [
+        {
+            "group": group,
+            "seeds": Markup(seeds_side_by_side(group)),  # noqa: S704 - made by matplotlib, which escapes texts
+            "epochs": Markup(score_per_epoch(group)),  # noqa: S704
+            **_examples(group),
+        }
+        for group in groups
+    ]
 
 
-def _compare(group: Group, compare: Sequence[tuple[str, str]], margin: float | None) -> list[Comparison]:
-    """The declared comparisons within one task and setting, over the seeds that all compared methods have."""
-    pairs = [pair for pair in compare if all(group.runs.get(method) for method in pair)]
-    if not pairs:
-        return []
-    seeds = sorted(set.intersection(*(set(group.runs[method]) for pair in pairs for method in pair)))
-    if not seeds:
-        return []
-    data = group.runs[pairs[0][0]][seeds[0]]["data"]
-    metric, names = data["metric"], data["names"]
-    scores = {
-        method: [group.runs[method][seed]["scores"][SPLIT]["student"][metric] for seed in seeds]
-        for pair in pairs
-        for method in pair
+def _examples(group: Group) -> dict[str, Any]:
+    """Attention of the methods' students of the first seed that all have, where their runs kept any."""
+    seeds = sorted(set.intersection(*(set(method.folders) for method in group.methods.values())))
+    found = {
+        name: examples["attention"]
+        for name, method in group.methods.items()
+        if seeds and (examples := read_examples(method.folders[seeds[0]])) is not None and examples["attention"]
     }
-    logits: dict[str, Any] = {}
-    labels = None
-    for method in scores:
-        read = [read_predictions(group.folders[method, seed] / "predictions.parquet", SPLIT) for seed in seeds]
-        labels, logits[method] = read[0]["label"], np.stack([columns["student"] for columns in read])
-    assert labels is not None
-    intervals = {
-        (method, against): two_level_interval(labels, logits[method], logits[against], metric=metric, names=names)
-        for method, against in pairs
-    }
-    return compare_methods(scores, pairs, intervals=intervals, margin=margin)
+    if not found:
+        return {"maps": "", "explorer": None}
+    explorer = explorer_data(found)
+    # The figure shows the layers that every method maps.
+    first = {name: attention[0]["layers"] for name, attention in found.items()}
+    shared = [layer for layer in next(iter(first.values())) if all(layer in layers for layers in first.values())][-1:]
+    first = {name: {layer: layers[layer] for layer in shared} for name, layers in first.items()}
+    if not shared:
+        return {"maps": "", "explorer": explorer}
+    any_example = next(iter(found.values()))[0]
+    example = {**any_example, "layers": {layer: any_example["layers"][layer] for layer in shared}}
+    return {"maps": Markup(attention_maps(example, first)), "explorer": explorer, "seed": seeds[0]}  # noqa: S704
 
 
-def _row(cell: Cell, groups: Mapping[str, Group]) -> dict[str, Any]:
-    run = groups[cell.group].runs[cell.method][cell.seed]
+def _sweeps(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """A figure for every number that was swept, within one task and the other settings."""
+    found = []
+    for key in dict.fromkeys(key for group in groups for key in group.setting):
+        having = [group for group in groups if _is_number(group.setting.get(key))]
+        if len(having) < len([group for group in groups if key in group.setting]):
+            continue
+
+        def rest(group: Group, key: str = key) -> tuple[str, str]:
+            return group.task, repr({name: value for name, value in group.setting.items() if name != key})
+
+        for (task, _), members in groupby(sorted(having, key=rest), key=rest):
+            alike = list(members)
+            if len(alike) > 1:
+                others = {name: value for name, value in alike[0].setting.items() if name != key}
+                title = ", ".join([*filter(None, [task]), *(f"{name}={value}" for name, value in others.items())])
+                figure = Markup(score_against(alike, key))  # noqa: S704
+                found.append({"title": title, "key": key, "axis": axis_name(key), "figure": figure})
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _row(cell: Cell) -> dict[str, Any]:
+    run = read_run(cell.folder)
     scores, agreed = run["scores"][SPLIT]["student"], run["agreement"][SPLIT]
     row: dict[str, Any] = {"task": cell.task, "method": cell.method, **cell.setting, "seed": cell.seed}
     row |= {name: scores[name] for name in metric_names(scores)}

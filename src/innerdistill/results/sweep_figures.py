@@ -1,0 +1,144 @@
+"""Figures of a sweep as SVG texts: seeds side by side, score per epoch, score against size or rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from innerdistill.results.figures import INK, STYLE, TEACHER, svg
+from innerdistill.results.sweep_results import Group
+
+COLOURS = ("#ca6702", "#7b8794", "#3a86ff", "#c1549c", "#0a9396", "#7a9e2f", "#b5523b", "#4f5d95", "#a98600")
+
+
+def seeds_side_by_side(group: Group) -> str:
+    """Every seed of every method as a point, the means, the teacher and the best constant answer as lines.
+
+    Args:
+        group: runs that differ in method and seed.
+
+    Returns:
+        SVG.
+    """
+    methods = list(group.methods.values())
+    teacher = group.teacher
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 0.9 + 0.42 * len(methods)), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(teacher[group.metric], color=TEACHER, linestyle=":", label="teacher")
+        axes.axvline(teacher["constant"], color=INK, alpha=0.45, linestyle="--", label="best constant answer")
+        for row, method in enumerate(methods):
+            values = method.score(group.metric)
+            axes.plot(values.values, [row] * len(values.values), "o", color=_colour(row), alpha=0.55, markersize=6)
+            axes.plot([values.mean], [row], "|", color=_colour(row), markersize=20, markeredgewidth=2.5)
+        axes.set_yticks(range(len(methods)), [method.name for method in methods])
+        axes.set_ylim(len(methods) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(f"{group.metric} on validation: a point per seed, the stroke is the mean")
+        axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+        return svg(figure)
+
+
+def score_per_epoch(group: Group) -> str:
+    """Score on the selection split over the steps of the run, the mean over seeds; a ring where a stage was completed.
+
+    Args:
+        group: runs that differ in method and seed.
+
+    Returns:
+        SVG.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for number, method in enumerate(group.methods.values()):
+            curves = [_scores_by_step(run, group.metric) for run in method.runs.values()]
+            shared = sorted(set.intersection(*(set(curve) for curve in curves)))
+            if not shared:
+                continue
+            means = [float(np.mean([curve[step] for curve in curves])) for step in shared]
+            axes.plot(shared, means, color=_colour(number), label=method.name, marker=".", markersize=5)
+            ends = np.cumsum([stage["steps"] for stage in method.first["stages"]][:-1]).tolist()
+            rings = [(step, mean) for step, mean in zip(shared, means, strict=True) if step in ends]
+            if rings:
+                axes.plot(*zip(*rings, strict=True), "o", color=_colour(number), markersize=9, fillstyle="none")
+        selection = group.any_run["scores"].get("selection", {}).get("teacher")
+        if selection is not None:
+            axes.axhline(selection[group.metric], color=TEACHER, linestyle=":", label="teacher")
+        axes.set_xlabel("optimiser steps of all stages")
+        axes.set_ylabel(f"{group.metric} on selection")
+        axes.legend(frameon=False, fontsize=9)
+        return svg(figure)
+
+
+def score_against(groups: Sequence[Group], key: str) -> str:
+    """Score of every method over the values of one swept key, the mean with its deviation over seeds.
+
+    Args:
+        groups: of one task, which differ in that key.
+        key: dotted; for `student.num_layers` the axis shows the parameters outside the embeddings.
+
+    Returns:
+        SVG.
+    """
+    metric = groups[0].metric
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for number, name in enumerate(dict.fromkeys(name for group in groups for name in group.methods)):
+            points = [(_position(group, key, name), group.methods[name]) for group in groups if name in group.methods]
+            points.sort(key=lambda point: point[0])
+            values = [method.score(metric) for _, method in points]
+            axes.errorbar(
+                [x for x, _ in points], [value.mean for value in values],
+                yerr=[value.deviation or 0 for value in values],
+                color=_colour(number), label=name, marker="o", markersize=5, capsize=3,
+            )  # fmt: skip
+        axes.axhline(groups[-1].teacher[metric], color=TEACHER, linestyle=":", label="teacher")
+        if key == "data.train_rows":
+            axes.set_xscale("log")
+        ticks = sorted({_position(group, key, next(iter(group.methods))) for group in groups})
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel(axis_name(key))
+        axes.set_ylabel(f"{metric} on validation")
+        axes.legend(frameon=False, fontsize=9)
+        return svg(figure)
+
+
+def axis_name(key: str) -> str:
+    """What a swept key is called on an axis.
+
+    Args:
+        key: dotted.
+
+    Returns:
+        Words.
+    """
+    known = {"student.num_layers": "parameters outside the embeddings, millions", "data.train_rows": "training rows"}
+    return known.get(key, key)
+
+
+def _position(group: Group, key: str, method: str) -> float:
+    if key == "student.num_layers":
+        run = group.methods[method].first
+        return round(float(run["speed"]["student"]["parameters_without_embeddings"]) / 1e6, 2)
+    return float(group.setting[key])
+
+
+def _scores_by_step(run: Mapping[str, Any], metric: str) -> dict[int, float]:
+    found, start = {}, 0
+    for stage in run["stages"]:
+        for epoch in stage["epochs"]:
+            if "scores" in epoch:
+                found[start + epoch["steps"]] = epoch["scores"][metric]
+        start += stage["steps"]
+    return found
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]

@@ -1,0 +1,274 @@
+"""What a sweep found: cells -> groups of runs that differ in method and seed only -> means, deviations, comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from innerdistill.results.card import metric_names
+from innerdistill.results.run_folder import read_predictions, read_run
+from innerdistill.results.statistics import Comparison, compare_methods, two_level_interval
+
+SPLIT = "validation"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A place in the grid.
+
+    Attributes:
+        task: name of the data set; empty if there is only one.
+        method: name of the method.
+        setting: values of the swept keys.
+        seed: of the student.
+        folder: of the run.
+    """
+
+    task: str
+    method: str
+    setting: Mapping[str, Any]
+    seed: int
+    folder: Path
+
+    @property
+    def group(self) -> str:
+        """What it is compared within: task and setting."""
+        return ", ".join([*filter(None, [self.task]), *(f"{key}={value}" for key, value in self.setting.items())])
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number over seeds.
+
+    Attributes:
+        values: one per seed.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Over seeds."""
+        return float(np.mean(self.values))
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over seeds; None for one seed."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
+
+    def __str__(self) -> str:
+        """For tables."""
+        return f"{self.mean:.4f}" + ("" if self.deviation is None else f" ± {self.deviation:.4f}")
+
+
+@dataclass(frozen=True)
+class Method:
+    """The runs of one method in one group.
+
+    Attributes:
+        name: of the method.
+        runs: run.json by seed.
+        folders: of the runs, by seed.
+    """
+
+    name: str
+    runs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    folders: dict[int, Path] = field(default_factory=dict)
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The run of the first seed, for what all seeds have in common."""
+        return next(iter(self.runs.values()))
+
+    def score(self, metric: str, split: str = SPLIT) -> Value:
+        """A metric of the student.
+
+        Args:
+            metric: its name.
+            split: where it was measured.
+
+        Returns:
+            One value per seed.
+        """
+        return Value(tuple(run["scores"][split]["student"][metric] for run in self.runs.values()))
+
+    def total(self, key: str) -> float:
+        """Steps or seconds of a run, the mean over seeds.
+
+        Args:
+            key: `steps`, `seconds` or `cpu_seconds` of the stages.
+
+        Returns:
+            The sum over stages.
+        """
+        return float(np.mean([sum(stage[key] for stage in run["stages"]) for run in self.runs.values()]))
+
+    @cached_property
+    def as_teacher(self) -> Value:
+        """Share of rows with the teacher's answer; for a regression, the correlation with its scores."""
+        agreed = [run["agreement"][SPLIT] for run in self.runs.values()]
+        return Value(tuple(found.get("equal_predictions", found.get("pearson")) for found in agreed))
+
+    @cached_property
+    def agreement(self) -> dict[str, float] | None:
+        """Rows by right and wrong of teacher and student, the mean over seeds; None for a regression."""
+        agreed = [run["agreement"][SPLIT] for run in self.runs.values()]
+        names = [f"teacher_{t}_student_{s}" for t in ("right", "wrong") for s in ("right", "wrong")]
+        if any(name not in found for found in agreed for name in names):
+            return None
+        return {name: float(np.mean([found[name] for found in agreed])) for name in names}
+
+    @cached_property
+    def distances(self) -> dict[str, dict[str, float | None]]:
+        """Attention KL and CLS cosine after training by student layer, the mean over seeds; None if infinite."""
+        found: dict[str, dict[str, float | None]] = {}
+        for layer in self.first["distances"]["after"]:
+            rows = [run["distances"]["after"][layer] for run in self.runs.values()]
+            found[layer] = {
+                kind: None if any(row[kind] is None for row in rows) else float(np.mean([row[kind] for row in rows]))
+                for kind in ("attention_kl", "cls_cosine")
+            }
+        return found
+
+    @cached_property
+    def cosines(self) -> list[float]:
+        """Training cosine loss of the top layer at the end of each internal stage, the mean over seeds."""
+        ends = []
+        for run in self.runs.values():
+            stages = [stage for stage in run["stages"] if stage["stage"]["is_internal"] and stage["epochs"]]
+            names = [f"cls_cosine/{max(map(int, stage['stage']['pairs']))}" for stage in stages]
+            last = [stage["epochs"][-1]["losses"] for stage in stages]
+            ends.append([losses[name] for name, losses in zip(names, last, strict=True) if name in losses])
+        return np.mean(ends, axis=0).tolist() if len({len(end) for end in ends}) == 1 and ends[0] else []
+
+    @property
+    def collapsed(self) -> int:
+        """Number of students that predict one class."""
+        return sum(bool(run["scores"][SPLIT]["student"].get("collapsed")) for run in self.runs.values())
+
+
+@dataclass
+class Group:
+    """Runs of one task and setting, which differ in method and seed only.
+
+    Attributes:
+        name: of the group.
+        task: name of the data set; empty if there is only one.
+        setting: values of the swept keys.
+        methods: by name.
+        comparisons: what was declared, tested.
+    """
+
+    name: str
+    task: str
+    setting: Mapping[str, Any]
+    methods: dict[str, Method] = field(default_factory=dict)
+    comparisons: list[Comparison] = field(default_factory=list)
+
+    @property
+    def any_run(self) -> dict[str, Any]:
+        """One of the runs, for what all have in common."""
+        return next(iter(self.methods.values())).first
+
+    @property
+    def metric(self) -> str:
+        """The primary metric."""
+        return str(self.any_run["data"]["metric"])
+
+    @property
+    def teacher(self) -> dict[str, Any]:
+        """Scores of the teacher."""
+        return dict(self.any_run["scores"][SPLIT]["teacher"])
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names, the primary one first."""
+        return metric_names(self.teacher)
+
+    @property
+    def is_above_chance(self) -> bool:
+        """Whether the teacher beats the best constant answer by two standard errors; else nothing can be concluded."""
+        scores = self.teacher
+        return bool(scores[self.metric] - scores["constant"] >= 2 * scores["standard_error"])
+
+    def sentences(self) -> list[str]:
+        """The declared comparisons in words."""
+        if not self.is_above_chance:
+            return ["The teacher is not clearly better than the best constant answer: nothing is concluded here."]
+        return [comparison.sentence(self.metric) for comparison in self.comparisons]
+
+
+def gather(
+    cells: Sequence[Cell], *, compare: Sequence[tuple[str, str]] = (), margin: float | None = None
+) -> list[Group]:
+    """Read the runs of a sweep.
+
+    Args:
+        cells: that have run.
+        compare: declared comparisons, corrected together within each task and setting.
+        margin: for equivalence.
+
+    Returns:
+        Groups, in the order of the cells.
+
+    Raises:
+        ValueError: cells of one group that saw other data, another teacher or other versions.
+    """
+    groups: dict[str, Group] = {}
+    for cell in cells:
+        group = groups.setdefault(cell.group, Group(cell.group, cell.task, cell.setting))
+        method = group.methods.setdefault(cell.method, Method(cell.method))
+        method.runs[cell.seed], method.folders[cell.seed] = read_run(cell.folder), cell.folder
+    for group in groups.values():
+        _check_alike(group)
+        group.comparisons = _compare(group, compare, margin)
+    return list(groups.values())
+
+
+def _check_alike(group: Group) -> None:
+    """Numbers of different data, teachers or versions are not put into one table."""
+    first: tuple[Path, dict[str, Any]] | None = None
+    for method in group.methods.values():
+        for seed, run in method.runs.items():
+            facts = {"data": run["data"]["fingerprint"], "teacher": (run["teacher"] or {}).get("fingerprint"),
+                     "versions": run["versions"]}  # fmt: skip
+            if first is None:
+                first = method.folders[seed], facts
+            for name, value in facts.items():
+                if value != first[1][name]:
+                    raise ValueError(
+                        f"{method.folders[seed]} and {first[0]} were made with different {name}; delete the one that "
+                        "is out of date and run the sweep again."
+                    )
+
+
+def _compare(group: Group, compare: Sequence[tuple[str, str]], margin: float | None) -> list[Comparison]:
+    """The declared comparisons within one task and setting, over the seeds that all compared methods have."""
+    pairs = [pair for pair in compare if all(method in group.methods for method in pair)]
+    if not pairs:
+        return []
+    compared = {name: group.methods[name] for pair in pairs for name in pair}
+    seeds = sorted(set.intersection(*(set(method.runs) for method in compared.values())))
+    if not seeds:
+        return []
+    metric, names = group.metric, group.any_run["data"]["names"]
+    scores = {
+        name: [method.runs[seed]["scores"][SPLIT]["student"][metric] for seed in seeds]
+        for name, method in compared.items()
+    }
+    logits: dict[str, Any] = {}
+    labels = None
+    for name, method in compared.items():
+        read = [read_predictions(method.folders[seed] / "predictions.parquet", SPLIT) for seed in seeds]
+        labels, logits[name] = read[0]["label"], np.stack([columns["student"] for columns in read])
+    assert labels is not None
+    intervals = {
+        (name, against): two_level_interval(labels, logits[name], logits[against], metric=metric, names=names)
+        for name, against in pairs
+    }
+    return compare_methods(scores, pairs, intervals=intervals, margin=margin)
