@@ -87,7 +87,12 @@ def learning_curve(
         return svg(figure)
 
 
-def attention_maps(example: Mapping[str, Any], students: Mapping[str, Mapping[str, Any]]) -> str:
+def attention_maps(
+    example: Mapping[str, Any],
+    students: Mapping[str, Mapping[str, Any]],
+    *,
+    overall: Mapping[str, float] | None = None,
+) -> str:
     """Attention of teacher and students on one example, one head per mapped layer.
 
     The head shown is the one whose divergence is the median over the heads of the first student: neither the best nor
@@ -96,6 +101,7 @@ def attention_maps(example: Mapping[str, Any], students: Mapping[str, Mapping[st
     Args:
         example: one of `attention` of examples.json.
         students: title -> `layers` of the same file, of each student to show.
+        overall: title -> KL over all mapped layers, for the captions.
 
     Returns:
         SVG.
@@ -115,7 +121,8 @@ def attention_maps(example: Mapping[str, Any], students: Mapping[str, Mapping[st
             for column, (title, found) in enumerate(students.items(), start=1):
                 maps = np.array(found[layer]["student"])
                 kl = head_divergences(reference, maps)
-                text = f"{title}, layer {layer}\nKL {kl[head]:.3f} (all heads {kl.mean():.3f})"
+                every = f", all layers {overall[title]:.3f}" if overall else ""
+                text = f"{title}, layer {layer}\nKL {kl[head]:.3f} (all heads {kl.mean():.3f}{every})"
                 _map(grid[row][column], maps[head], tokens, text, STUDENT if column == 1 else BASELINE)
         return svg(figure)
 

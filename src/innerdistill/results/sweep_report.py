@@ -130,7 +130,9 @@ def _examples(group: Group) -> dict[str, Any]:
         return {"maps": "", "explorer": explorer}
     any_example = next(iter(found.values()))[0]
     example = {**any_example, "layers": {layer: any_example["layers"][layer] for layer in shared}}
-    return {"maps": Markup(attention_maps(example, first)), "explorer": explorer, "seed": seeds[0]}  # noqa: S704
+    overall = {name: student["all"] for name, student in explorer["examples"][0]["layers"][-1]["students"].items()}
+    maps = attention_maps(example, first, overall=overall)
+    return {"maps": Markup(maps), "explorer": explorer, "seed": seeds[0]}  # noqa: S704
 
 
 def _sweeps(groups: Sequence[Group]) -> list[dict[str, Any]]:
