@@ -135,7 +135,7 @@ def test_extensions_in_documents_run(path, monkeypatch):
             exec(compile(block, str(path), "exec"), dict(vars(module)))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "recipes" / "paper").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*/*.yaml")), ids=lambda path: path.name)
 def test_every_sweep_is_a_grid_of_recipes(path):
     cells = plan_cells(load_sweep(path))
     assert len(cells) > 1 and len({cell.cell.folder for cell in cells}) == len(cells)

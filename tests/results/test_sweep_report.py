@@ -1,0 +1,80 @@
+"""The files of a sweep, from runs that were made once and put into other places of the grid."""
+
+import copy
+import json
+import re
+import shutil
+
+import pytest
+
+from innerdistill import distill
+from innerdistill.results.report import write_report
+from innerdistill.results.run_folder import read_run, write_json
+from innerdistill.results.sweep_report import write_sweep_report
+from innerdistill.results.sweep_results import Cell
+
+
+@pytest.fixture(scope="module")
+def same(recipe, teacher_folder, tmp_path_factory):
+    """A student that is its teacher: all layers, its head, and a learning rate of 0."""
+    content = recipe(
+        tmp_path_factory.mktemp("same") / "run",
+        student={"num_layers": 4, "head": "teacher"},
+        trainer={"learning_rate": 0.0},
+        baseline=True,
+    )
+    content["teacher"] = {"path": str(teacher_folder), "folder": content["teacher"]["folder"]}
+    return distill(content)
+
+
+@pytest.fixture(scope="module")
+def cells(same, tmp_path_factory):
+    """Two methods, two sizes of the student, five seeds: all the same run, but one method named like an attack."""
+    root, found = tmp_path_factory.mktemp("cells"), []
+    for method in ("SID", "<script>alert(1)</script> & $x_1"):
+        for layers in (2, 4):
+            for seed in range(1, 6):
+                folder = root / f"{len(found)}"
+                shutil.copytree(same, folder)
+                run = copy.deepcopy(read_run(folder))
+                run["speed"]["student"]["parameters_without_embeddings"] = layers * 1_000_000
+                write_json(folder / "run.json", run)
+                found.append(Cell("", method, {"student.num_layers": layers}, seed, folder))
+    return found
+
+
+def test_a_student_that_is_its_teacher_differs_in_nothing(same):
+    run = read_run(same)
+    assert run["agreement"]["validation"]["equal_predictions"] == 1
+    for when in ("before", "after"):
+        for layer in run["distances"][when].values():
+            assert layer["attention_kl"] == pytest.approx(0, abs=1e-6)
+            assert layer["cls_cosine"] == pytest.approx(0, abs=1e-6)
+    assert json.loads((same / "examples.json").read_text())["disagreements"] == []
+    page = write_report(same).read_text()
+    assert "keeps 100.0 %" in page and "a difference of +0.000" in page and "departs from its teacher" not in page
+
+
+def test_equal_methods_are_said_to_show_no_difference(cells, tmp_path):
+    pair = ("SID", "<script>alert(1)</script> & $x_1")
+    report = write_sweep_report(tmp_path, cells, compare=[pair], margin=0.01)
+    assert report.read_text().count("are equivalent within 0.01 accuracy") == 2
+    write_sweep_report(tmp_path, cells, compare=[pair])
+    assert report.read_text().count("No difference shown between SID and") == 2
+    page = (tmp_path / "report.html").read_text()
+    assert "No difference shown between SID and &lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script>alert" not in page and "Score against parameters outside the embeddings" in page
+    assert page.count("<svg xmlns") == 1 + 2 * 3  # over the sizes; in each, seeds, epochs and attention
+    data = json.loads(re.search(r'id="explorer-data">(.*?)</script>', page, flags=re.DOTALL)[1])
+    assert data["students"] == list(pair) and data["examples"][0]["layers"][3]["students"]["SID"]["all"] == 0
+    table = (tmp_path / "table.tex").read_text()
+    assert r"<script>alert(1)</script> \& \$x\_1" in table and table.count(r"\begin{tabular}") == 2
+    assert (tmp_path / "cells.csv").read_text().count("\n") == 21
+
+
+def test_a_report_of_cells_that_have_not_all_run(cells, tmp_path):
+    write_sweep_report(tmp_path, cells[:1], compare=[("SID", "other")], missing=19, failed={tmp_path / "x": "a & b"})
+    page = (tmp_path / "report.html").read_text()
+    assert "19 cells have not run yet" in page and "a &amp; b" in page and "No comparison was declared" in page
+    write_sweep_report(tmp_path, [], missing=20)
+    assert "No cell has run yet" in (tmp_path / "report.html").read_text()
