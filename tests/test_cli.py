@@ -13,7 +13,7 @@ from innerdistill.cli import main
 @pytest.fixture
 def recipe_file(recipe, teacher_folder, tmp_path):
     content = recipe(tmp_path / "out")
-    content["teacher"] = {"path": str(teacher_folder)}
+    content["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers")}
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
     return path

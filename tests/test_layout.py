@@ -27,6 +27,7 @@ ROOMS = [
     "planning",
     "pipeline",
     "sweep",
+    "printing",
     "cli",
 ]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.logging import RichHandler
-from rich.table import Table
 
 from innerdistill.config import Recipe, load_recipe
+from innerdistill.printing import console, errors, print_scores, print_speed, print_summary, table_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
 # Everything that needs torch is imported inside the verbs, so that --help and a wrong recipe answer at once.
 
 DESCRIPTION = "Turn a fine-tuned encoder into a student with half the layers that behaves like it."
-
-# What is printed may come from files: no markup, no emoji.
-console = Console(markup=False, emoji=False)
-errors = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--workers", type=int, default=1, help="runs at a time; they share the cores")
     added = verb("report", _report, "write report.html into the folder of a run or a sweep")
     added.add_argument("run", help="folder of a run or a sweep")
+    added = verb("submit", _submit, "predict GLUE's test files and zip them for its server")
+    added.add_argument("runs", nargs="+", metavar="run", help="run folders, one per task")
+    added.add_argument("--output", required=True, help="archive to write, for example submission.zip")
     return parser
 
 
@@ -123,7 +121,7 @@ def _plan(options: argparse.Namespace) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    table = _table("stage", "losses", "layers matched", "steps", "layers run", "cost of a step")
+    table = table_of("stage", "losses", "layers matched", "steps", "layers run", "cost of a step")
     kept = targets_to_keep(job, job.student_rows())
     costs = stage_costs(job, kept=kept[1] if kept is not None else ())
     for cost in costs:
@@ -157,7 +155,7 @@ def _finetune(options: argparse.Namespace) -> None:
     _use_torch()
     from innerdistill.pipeline import finetune  # noqa: PLC0415
 
-    _summary(finetune(recipe))
+    print_summary(finetune(recipe))
 
 
 def _distill(options: argparse.Namespace) -> None:
@@ -165,7 +163,7 @@ def _distill(options: argparse.Namespace) -> None:
     _use_torch()
     from innerdistill.pipeline import distill  # noqa: PLC0415
 
-    _summary(distill(recipe))
+    print_summary(distill(recipe))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -175,7 +173,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     found = evaluate(recipe, model=options.model)
     for split, scores in found["scores"].items():
-        _print_scores(split, scores, found["agreement"].get(split))
+        print_scores(split, scores, found["agreement"].get(split))
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -209,7 +207,7 @@ def _speed(options: argparse.Namespace) -> None:
         if getattr(options, option) < 1:
             raise ValueError(f"--{option.replace('_', '-')}: expected a number of at least 1.")
     found = measure_speed(models, batch_size=options.batch_size, length=options.length, repeats=options.repeats)
-    _print_speed(found)
+    print_speed(found)
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -225,6 +223,16 @@ def _report(options: argparse.Namespace) -> None:
     console.print(str(report), soft_wrap=True)
 
 
+def _submit(options: argparse.Namespace) -> None:
+    _use_torch()
+    from innerdistill.results.submission import write_submission  # noqa: PLC0415
+
+    written, missing = write_submission(options.runs, options.output)
+    for sentence in missing:
+        errors.print(sentence, style="yellow")
+    console.print(f"{', '.join(written)} -> {options.output}", soft_wrap=True)
+
+
 def _sweep(options: argparse.Namespace) -> int:
     from innerdistill.sweep import load_sweep, run_sweep  # noqa: PLC0415
 
@@ -236,59 +244,6 @@ def _sweep(options: argparse.Namespace) -> int:
     console.print(report.read_text(encoding="utf-8"), soft_wrap=True)
     console.print(f"Report  {report.with_suffix('.html')}", soft_wrap=True)
     return 1 if failed else 0
-
-
-def _summary(folder: Path) -> None:
-    from innerdistill.results.report import write_report  # noqa: PLC0415
-    from innerdistill.results.run_folder import read_run  # noqa: PLC0415
-
-    report = write_report(folder)
-    record = read_run(folder)
-    scores = dict(record["scores"]["validation"])
-    if (folder / "baseline" / "run.json").is_file():
-        scores["plainly fine-tuned student"] = read_run(folder / "baseline")["scores"]["validation"]["student"]
-    _print_scores("validation", scores, record["agreement"].get("validation"))
-    _print_speed(record["speed"])
-    for warning in record["warnings"]:
-        errors.print(f"Warning: {warning}", style="bold yellow")
-    console.print(f"Model   {folder / 'model'}\nReport  {report}", soft_wrap=True)
-
-
-def _print_scores(split: str, scores: dict[str, Any], agreement: dict[str, Any] | None) -> None:
-    from innerdistill.results.card import kept, metric_names  # noqa: PLC0415
-
-    names = metric_names(scores["student"])
-    metric, teacher = names[0], scores.get("teacher")
-    table = _table(f"{split} ({scores['student']['rows']} rows)", *names, f"{metric} kept")
-    for name, row in scores.items():
-        share = kept(row[metric], teacher[metric]) if teacher and name != "teacher" else ""
-        table.add_row(name, *(f"{row[key]:.4f}" for key in names), share)
-    table.add_row("best constant answer", f"{scores['student']['constant']:.4f}", *([""] * len(names)))
-    console.print(table)
-    if agreement and "equal_predictions" in agreement:
-        console.print(
-            f"The student predicts as its teacher on {100 * agreement['equal_predictions']:.1f} % of the rows.",
-            highlight=False,
-        )
-
-
-def _print_speed(found: dict[str, Any]) -> None:
-    any_row = next(iter(found.values()))
-    title = f"batch {any_row['batch_size']}, {any_row['length']} tokens"
-    table = _table(title, "parameters", "without embeddings", "file", "p20", "p50", "p80")
-    for name, row in found.items():
-        size = f"{row['file_bytes'] / 1e6:.0f} MB" if row["file_bytes"] else "–"
-        counts = (f"{row[key] / 1e6:.1f} M" for key in ("parameters", "parameters_without_embeddings"))
-        table.add_row(name, *counts, size, *(f"{row['latency_ms'][p]:.1f} ms" for p in ("p20", "p50", "p80")))
-    console.print(table)
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
 
 
 if __name__ == "__main__":

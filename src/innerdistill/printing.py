@@ -1,0 +1,94 @@
+"""What the verbs print: tables of scores and of speed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+# Everything that needs torch is imported inside the functions, so that --help and a wrong recipe answer at once.
+
+# What is printed may come from files: no markup, no emoji.
+console = Console(markup=False, emoji=False)
+errors = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
+
+
+def print_summary(folder: Path) -> None:
+    """A run: scores, speed, warnings, and where things are. Writes its report.
+
+    Args:
+        folder: of a finished run.
+    """
+    from innerdistill.results.report import write_report  # noqa: PLC0415
+    from innerdistill.results.run_folder import read_run  # noqa: PLC0415
+
+    report = write_report(folder)
+    record = read_run(folder)
+    scores = dict(record["scores"]["validation"])
+    if (folder / "baseline" / "run.json").is_file():
+        scores["plainly fine-tuned student"] = read_run(folder / "baseline")["scores"]["validation"]["student"]
+    print_scores("validation", scores, record["agreement"].get("validation"))
+    print_speed(record["speed"])
+    for warning in record["warnings"]:
+        errors.print(f"Warning: {warning}", style="bold yellow")
+    console.print(f"Model   {folder / 'model'}\nReport  {report}", soft_wrap=True)
+
+
+def print_scores(split: str, scores: dict[str, Any], agreement: dict[str, Any] | None) -> None:
+    """Teacher, student and others on one split.
+
+    Args:
+        split: its name.
+        scores: by model; `student` is one of them.
+        agreement: of student and teacher on that split.
+    """
+    from innerdistill.results.card import kept, metric_names  # noqa: PLC0415
+
+    names = metric_names(scores["student"])
+    metric, teacher = names[0], scores.get("teacher")
+    table = table_of(f"{split} ({scores['student']['rows']} rows)", *names, f"{metric} kept")
+    for name, row in scores.items():
+        share = kept(row[metric], teacher[metric]) if teacher and name != "teacher" else ""
+        table.add_row(name, *(f"{row[key]:.4f}" for key in names), share)
+    table.add_row("best constant answer", f"{scores['student']['constant']:.4f}", *([""] * len(names)))
+    console.print(table)
+    if agreement and "equal_predictions" in agreement:
+        console.print(
+            f"The student predicts as its teacher on {100 * agreement['equal_predictions']:.1f} % of the rows.",
+            highlight=False,
+        )
+
+
+def print_speed(found: dict[str, Any]) -> None:
+    """Size and latency of models.
+
+    Args:
+        found: by model, from `measure_speed`.
+    """
+    any_row = next(iter(found.values()))
+    title = f"batch {any_row['batch_size']}, {any_row['length']} tokens"
+    table = table_of(title, "parameters", "without embeddings", "file", "p20", "p50", "p80")
+    for name, row in found.items():
+        size = f"{row['file_bytes'] / 1e6:.0f} MB" if row["file_bytes"] else "–"
+        counts = (f"{row[key] / 1e6:.1f} M" for key in ("parameters", "parameters_without_embeddings"))
+        table.add_row(name, *counts, size, *(f"{row['latency_ms'][p]:.1f} ms" for p in ("p20", "p50", "p80")))
+    console.print(table)
+
+
+def table_of(first: str, *others: str) -> Table:
+    """An empty table.
+
+    Args:
+        first: heading of the first column, of texts.
+        *others: headings of the columns of numbers.
+
+    Returns:
+        The table.
+    """
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table

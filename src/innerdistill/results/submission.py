@@ -1,0 +1,86 @@
+"""Predictions for GLUE's test files, in the format and under the names that the benchmark's server takes.
+
+A TSV file per test file with a header line and the columns index (from 0, in the order of the file) and prediction: the
+label's number, its name for the inference tasks, or a score from 0 to 5. Source: gluebenchmark.com, submission rules.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from innerdistill.config import nearest
+from innerdistill.data.tasks import TASKS
+from innerdistill.results.predict import predict_file
+from innerdistill.results.run_folder import read_run, whole_file
+
+# Name in the archive -> test file, by task.
+FILES: dict[str, dict[str, str]] = {
+    "cola": {"CoLA.tsv": "test.tsv"},
+    "sst2": {"SST-2.tsv": "test.tsv"},
+    "mrpc": {"MRPC.tsv": "test.tsv"},
+    "qqp": {"QQP.tsv": "test.tsv"},
+    "stsb": {"STS-B.tsv": "test.tsv"},
+    "mnli": {"MNLI-m.tsv": "test_matched.tsv", "MNLI-mm.tsv": "test_mismatched.tsv", "AX.tsv": "diagnostic.tsv"},
+    "qnli": {"QNLI.tsv": "test.tsv"},
+    "rte": {"RTE.tsv": "test.tsv"},
+    "wnli": {"WNLI.tsv": "test.tsv"},
+}
+BY_NAME = ("mnli", "qnli", "rte")
+
+
+def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[list[str], list[str]]:
+    """Predict the test files of the runs' tasks and zip the predictions.
+
+    Args:
+        runs: run folders, one per task; the test files lie where the run's data.path is.
+        output: the archive.
+
+    Returns:
+        Names in the archive, and a sentence for every test file that is not there.
+
+    Raises:
+        ValueError: a run of no GLUE task, two runs of one task, or no test file at all.
+    """
+    if Path(output).suffix != ".zip":
+        raise ValueError(f"{output}: expected a name that ends with .zip.")
+    found: dict[str, str] = {}
+    missing = []
+    for run in runs:
+        record = read_run(run)
+        data = record["recipe"]["data"]
+        task = data["task"]
+        if task not in FILES:
+            raise ValueError(f"{run}: its data.task is {task!r}, which GLUE does not have; {nearest(str(task), FILES)}")
+        for name, file in FILES[task].items():
+            path = Path(data["path"] or "", file)
+            if name in found:
+                raise ValueError(f"{run}: another run has given {name} already; name one run per task.")
+            if path.is_file():
+                found[name] = _lines(predict_file(run, path), record, task)
+            else:
+                missing.append(f"{name} is left out: there is no {path}.")
+    if not found:
+        raise ValueError(f"nothing to submit: {' '.join(missing)}")
+    with whole_file(Path(output)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in found.items():
+            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)  # without the time: the same every time
+    return list(found), missing
+
+
+def _lines(table: pa.Table, record: dict[str, Any], task: str) -> str:
+    if "predicted_score" in table.column_names:
+        answers = [f"{score:.3f}" for score in np.clip(table["predicted_score"].to_numpy(), 0, 5)]
+    else:
+        known = TASKS[task].labels
+        assert known is not None
+        # The model may call its labels otherwise; their order is that of `names`.
+        labels = [name.removeprefix("probability_") for name in table.column_names if name.startswith("probability_")]
+        names = [record["data"]["names"][labels.index(label)] for label in table["predicted_label"].to_pylist()]
+        answers = [name if task in BY_NAME else str(known.index(name)) for name in names]
+    return "index\tprediction\n" + "".join(f"{index}\t{answer}\n" for index, answer in enumerate(answers))

@@ -1,0 +1,79 @@
+"""GLUE's submission format, for every task, from models and made test files."""
+
+import zipfile
+
+import pytest
+
+from innerdistill.cli import main
+from innerdistill.config import Recipe
+from innerdistill.data.tasks import TASKS
+from innerdistill.results.run_folder import write_json
+from innerdistill.results.submission import FILES, write_submission
+
+ALLOWED = {
+    "CoLA.tsv": {"0", "1"}, "SST-2.tsv": {"0", "1"}, "MRPC.tsv": {"0", "1"}, "QQP.tsv": {"0", "1"},
+    "WNLI.tsv": {"0", "1"}, "RTE.tsv": {"entailment", "not_entailment"}, "QNLI.tsv": {"entailment", "not_entailment"},
+}  # fmt: skip
+ALLOWED |= {name: {"entailment", "neutral", "contradiction"} for name in ("MNLI-m.tsv", "MNLI-mm.tsv", "AX.tsv")}
+
+
+@pytest.fixture
+def make_run(make_model, tokenizer, tmp_path):
+    def make(task, *, names=None):
+        facts = TASKS[task]
+        labels = names or facts.labels or ("score",)
+        # A teacher of the user's own calls its labels otherwise, in an order of its own.
+        model = make_model(num_labels=len(labels), layers=2, id2label={i: f"answer {i}" for i in range(len(labels))})
+        folder, data = tmp_path / f"run-{task}", tmp_path / f"glue-{task}"
+        model.save_pretrained(folder / "model")
+        tokenizer.save_pretrained(folder / "model")
+        recipe = Recipe.model_validate({"data": {"task": task, "path": str(data)}, "output": str(folder)})
+        facts_of_data = {"names": None if facts.is_regression else list(labels), "max_length": 32}
+        write_json(folder / "run.json", {"recipe": recipe.model_dump(mode="json"), "data": facts_of_data, "scores": {}})
+        data.mkdir()
+        for file in FILES[task].values():
+            rows = [["index", *facts.text], *([str(i), *[f"word{i} good{i % 8}"] * len(facts.text)] for i in range(6))]
+            (data / file).write_text("".join("\t".join(row) + "\n" for row in rows))
+        return folder
+
+    return make
+
+
+def test_every_task_in_one_archive(make_run, tmp_path, capsys):
+    runs = [str(make_run(task)) for task in FILES]
+    assert main(["submit", *runs, "--output", str(tmp_path / "all.zip")]) == 0
+    assert "AX.tsv" in capsys.readouterr().out
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        assert sorted(archive.namelist()) == sorted([*ALLOWED, "STS-B.tsv"])
+        for name in archive.namelist():
+            header, *rows = archive.read(name).decode().splitlines()
+            assert header == "index\tprediction" and [row.split("\t")[0] for row in rows] == list("012345")
+            answers = {row.split("\t")[1] for row in rows}
+            assert answers <= ALLOWED[name] if name in ALLOWED else all(0 <= float(answer) <= 5 for answer in answers)
+
+
+def test_labels_in_the_order_of_the_model(make_run, tmp_path):
+    answers = []
+    for names in (("not_equivalent", "equivalent"), ("equivalent", "not_equivalent")):
+        write_submission([make_run("mrpc", names=names)], tmp_path / "mrpc.zip")
+        with zipfile.ZipFile(tmp_path / "mrpc.zip") as archive:
+            answers.append([line[-1] for line in archive.read("MRPC.tsv").decode().splitlines()[1:]])
+        (tmp_path / "glue-mrpc" / "test.tsv").unlink()
+        (tmp_path / "glue-mrpc").rmdir()
+    assert answers[0] == [{"0": "1", "1": "0"}[answer] for answer in answers[1]]
+
+
+def test_what_is_not_there_is_said(make_run, tmp_path, capsys):
+    runs = [make_run("rte"), make_run("wnli")]
+    (tmp_path / "glue-wnli" / "test.tsv").unlink()
+    assert main(["submit", *map(str, runs), "--output", str(tmp_path / "two.zip")]) == 0
+    assert "WNLI.tsv is left out: there is no" in capsys.readouterr().err
+    for arguments, sentence in (
+        ([str(runs[1])], "nothing to submit"),
+        ([str(runs[0]), str(runs[0])], "another run has given RTE.tsv already"),
+        ([str(tmp_path)], "run.json"),
+    ):
+        assert main(["submit", *arguments, "--output", str(tmp_path / "none.zip")]) == 2
+        assert sentence in capsys.readouterr().err.replace("\n", " ")
+    assert main(["submit", str(runs[0]), "--output", str(tmp_path / "none.tar")]) == 2
+    assert not (tmp_path / "none.zip").exists()
