@@ -1,0 +1,82 @@
+"""How often the statistics of a sweep err: the large version of what tests/results/test_statistics.py simulates.
+
+    python benchmarks/error_rates.py
+
+Scores of a method are drawn from a normal distribution with deviation 1 over seeds; methods share what a seed is worth.
+"""
+
+import numpy as np
+from scipy.stats import norm
+
+from innerdistill.results.statistics import compare_methods, two_level_interval
+
+SIMULATIONS = 5_000
+INTERVALS = 200
+
+
+def rejections(seeds: int, *, methods: int, difference: float = 0.0, simulations: int = SIMULATIONS) -> float:
+    """Share of simulated sweeps in which a comparison is called significant.
+
+    Args:
+        seeds: per method.
+        methods: compared with the same baseline.
+        difference: of the first method from the baseline, in deviations of the paired differences.
+        simulations: number of sweeps.
+
+    Returns:
+        With a difference, the share that finds it; without one, the share with any finding.
+    """
+    generator, found = np.random.default_rng(seeds), 0
+    pairs = [(f"method {number}", "baseline") for number in range(methods)]
+    for _ in range(simulations):
+        shared = generator.normal(size=seeds)
+        names = ["baseline", *(method for method, _ in pairs)]
+        scores = {name: shared + generator.normal(size=seeds) / np.sqrt(2) for name in names}
+        scores["method 0"] = scores["method 0"] + difference
+        comparisons = compare_methods(scores, pairs)
+        significant = [comparison.p is not None and comparison.p < 0.05 for comparison in comparisons]
+        found += significant[0] if difference else any(significant)
+    return found / simulations
+
+
+def coverage(seeds: int, *, examples: int = 1000, draws: int = INTERVALS) -> float:
+    """Share of simulated pairs of methods whose true difference lies in the two-level interval.
+
+    Args:
+        seeds: per method.
+        examples: scored.
+        draws: number of pairs.
+
+    Returns:
+        The share; 0.95 is what the interval promises.
+    """
+    generator, inside = np.random.default_rng(seeds), 0
+    for _ in range(draws):
+        labels = np.zeros(examples, dtype=int)
+        hard = generator.normal(0, 0.5, examples)
+        logits = []
+        for mean in (0.8, 0.78):
+            rates = np.clip(generator.normal(mean, 0.02, seeds), 0, 1)
+            wrong = generator.normal(0, 1, (seeds, examples)) + hard > np.sqrt(1.25) * norm.ppf(rates)[:, None]
+            logits.append(np.stack([~wrong, wrong], axis=-1).astype(float))
+        low, high = two_level_interval(labels, *logits, metric="accuracy", names=("right", "wrong"), draws=300)
+        inside += low <= 0.02 <= high
+    return inside / draws
+
+
+def main() -> None:
+    """Print the rates."""
+    print(f"{SIMULATIONS} sweeps each; a test at 5 %")
+    for seeds in (5, 8, 10):
+        alone = rejections(seeds, methods=1)
+        together = rejections(seeds, methods=3)
+        print(f"{seeds:2} seeds, no difference: found {alone:.3f} with one comparison, any of three {together:.3f}")
+    for seeds in (5, 8, 10):
+        one, three = (rejections(seeds, methods=methods, difference=1.5) for methods in (1, 3))
+        print(f"{seeds:2} seeds, 1.5 deviations: found {one:.3f} alone, {three:.3f} as one of three")
+    for seeds in (5, 8):
+        print(f"{seeds:2} seeds: the two-level interval holds the true difference in {coverage(seeds):.3f}")
+
+
+if __name__ == "__main__":
+    main()
