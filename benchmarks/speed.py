@@ -131,13 +131,15 @@ def time_jobs(name: str, options: argparse.Namespace) -> list[dict]:
         torch.set_num_threads(threads)
         setting = setting_for(name, options, rows=options.rows)
         times: dict[str, list[float]] = {}
-        for contestant in chosen(JOBS, options):
-            # Who pads does the same work whatever the lengths, and is timed once.
-            key = (contestant, threads, setting.workload.padded_to if "padded" in contestant else name)
-            if key not in _timed_jobs:
-                _timed_jobs[key] = timed(JOBS[contestant](setting), threads, options.device)
-            times[contestant] = [_timed_jobs[key]]
-            print(f"{contestant}: {times[contestant][0]:.1f} s", flush=True)
+        for repeat in range(options.repeats):
+            for contestant in chosen(JOBS, options):
+                # Who pads does the same work whatever the lengths, and is timed once.
+                padded = "padded" in contestant
+                key = (contestant, threads, setting.workload.padded_to if padded else name, 0 if padded else repeat)
+                if key not in _timed_jobs:
+                    _timed_jobs[key] = timed(JOBS[contestant](setting), threads, options.device)
+                    print(f"{contestant}: {_timed_jobs[key]:.1f} s", flush=True)
+                times.setdefault(contestant, []).append(_timed_jobs[key])
         title = f"{name}, {threads} threads, SID job of {options.rows} rows"
         rows += report(title, times, reference="loop of the paper", facts=facts_of(setting, "job", threads))
     return rows
