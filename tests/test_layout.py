@@ -29,6 +29,7 @@ ROOMS = [
     "sweep",
     "printing",
     "cli",
+    "cell",
 ]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 

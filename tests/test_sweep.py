@@ -1,6 +1,13 @@
 """Sweeps: cells run once, continue where they were, fail alone, and are compared."""
 
 import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import yaml
@@ -33,7 +40,8 @@ def write(recipe, teacher_folder, tmp_path):
 
 
 def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsys):
-    """One story, since every cell is a process of its own: a sweep, killed in a cell, changed, and tampered with."""
+    """One story, since every cell is a process of its own: a sweep killed, continued, changed, and tampered with."""
+    kill_in_a_cell(write(), tmp_path)
     assert main(["sweep", str(write()), "--workers", "2"]) == 0
     shown = capsys.readouterr().out
     assert "sid against soft labels" in shown and "intervals need at least 5 seeds" in shown
@@ -46,12 +54,14 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
         scores = read_run(row["folder"])["scores"]["validation"]["student"]
         assert float(row["accuracy"]) == scores["accuracy"] and int(row["steps"]) == 8
 
-    runs[0].unlink()  # as if it had been killed there
+    numbers = read_run(runs[0].parent)["scores"]
+    runs[0].unlink()  # as if it had been killed before its last file
     broken = {"trainer.learning_rate": 1e30, "trainer.max_grad_norm": 0, "schedule.name": "finetune"}
     assert main(["sweep", str(write(methods={**METHODS, "broken": broken}))]) == 1
     shown = capsys.readouterr().out
     assert "## Failed" in shown and "the loss is no longer a finite number" in shown
     assert [run.stat().st_mtime_ns == time for run, time in zip(runs, before, strict=True)] == [False, True]
+    assert read_run(runs[0].parent)["scores"] == numbers
 
     changed = {**METHODS, "sid": {"schedule.name": "sid", "temperature": 2.0}}
     unfinished = [
@@ -96,3 +106,27 @@ def test_every_key_can_be_swept(write):
         (1, 100), (1, None), (2, 100), (2, None)
     }  # fmt: skip
     assert [cell.cell.seed for cell in cells[:4]] == [1, 1, 2, 2]  # seed by seed
+
+
+def kill_in_a_cell(path, tmp_path):
+    """Start a sweep, kill it once its cells run, and wait until they are gone too."""
+    command = [sys.executable, "-m", "innerdistill.cli", "sweep", str(path), "--workers", "2"]
+    sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not running(str(tmp_path)):
+        time.sleep(0.1)
+    time.sleep(2)
+    os.kill(sweep.pid, signal.SIGKILL)
+    sweep.wait()
+    deadline = time.monotonic() + 20
+    while running(str(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not running(str(tmp_path))
+
+
+def running(word):
+    """Command lines of processes that hold a word."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(process.read_bytes().decode(errors="replace"))
+    return [line for line in found if "innerdistill.cell" in line and word in line]

@@ -191,9 +191,12 @@ def _run(planned: Planned, workers: int) -> str | None:
         path.write_text(yaml.safe_dump(planned.recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     threads = max(1, (os.cpu_count() or 1) // workers)
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
-    command = [sys.executable, "-m", "innerdistill.cli", "distill", str(recipe)]
-    with folder.with_suffix(".log").open("w", encoding="utf-8") as log:
-        code = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False).returncode  # noqa: S603
+    command = [sys.executable, "-m", "innerdistill.cell", str(recipe)]
+    with (
+        folder.with_suffix(".log").open("w", encoding="utf-8") as log,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment) as process,  # noqa: S603
+    ):
+        code = process.wait()  # standard input stays open until then
     if code == 0:
         return None
     said = folder.with_suffix(".log").read_text(encoding="utf-8").splitlines()
