@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.logging import RichHandler
 
 from innerdistill.config import Recipe, load_recipe
-from innerdistill.printing import console, errors, print_scores, print_speed, print_summary, table_of
+from innerdistill.printing import console, errors, print_scores, print_speed, print_summary, print_sweep, table_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -217,7 +217,8 @@ def _report(options: argparse.Namespace) -> None:
 
     sweep = Path(options.run) / SWEEP_FILE
     if sweep.is_file():
-        report = write_report_of(load_sweep(sweep, overrides=[f"output={options.run}"])).with_suffix(".html")
+        print_sweep(write_report_of(load_sweep(sweep, overrides=[f"output={options.run}"])))
+        report = sweep.with_name("report.html")
     else:
         report = write_report(options.run)
     console.print(str(report), soft_wrap=True)
@@ -238,11 +239,12 @@ def _sweep(options: argparse.Namespace) -> int:
 
     if options.workers < 1:
         raise ValueError("--workers: expected a number of at least 1.")
-    report, failed = run_sweep(
-        load_sweep(options.sweep, overrides=options.overrides), workers=options.workers, console=errors
-    )
-    console.print(report.read_text(encoding="utf-8"), soft_wrap=True)
-    console.print(f"Report  {report.with_suffix('.html')}", soft_wrap=True)
+    sweep = load_sweep(options.sweep, overrides=options.overrides)
+    groups, failed = run_sweep(sweep, workers=options.workers, console=errors)
+    print_sweep(groups)
+    for folder, cause in failed.items():
+        errors.print(f"Failed: {folder}: {cause}", style="red")
+    console.print(f"Report  {Path(sweep.output, 'report.html')}", soft_wrap=True)
     return 1 if failed else 0
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from innerdistill.results.sweep_results import Group
 
 # Everything that needs torch is imported inside the functions, so that --help and a wrong recipe answer at once.
 
@@ -75,6 +79,26 @@ def print_speed(found: dict[str, Any]) -> None:
         counts = (f"{row[key] / 1e6:.1f} M" for key in ("parameters", "parameters_without_embeddings"))
         table.add_row(name, *counts, size, *(f"{row['latency_ms'][p]:.1f} ms" for p in ("p20", "p50", "p80")))
     console.print(table)
+
+
+def print_sweep(groups: Sequence[Group]) -> None:
+    """The declared comparisons and the means of a sweep.
+
+    Args:
+        groups: from `write_sweep_report`.
+    """
+    for group in groups:
+        table = table_of(group.name or f"{group.teacher['rows']} rows", "seeds", *group.metrics, "as teacher")
+        scores = group.teacher
+        table.add_row("teacher", "", *(f"{scores[name]:.4f}" for name in group.metrics), "")
+        for method in group.methods.values():
+            first, *others = (method.score(name) for name in group.metrics)
+            means = (f"{value.mean:.4f}" for value in others)
+            table.add_row(method.name, str(len(method.runs)), str(first), *means, str(method.as_teacher))
+        table.add_row("best constant answer", "", f"{scores['constant']:.4f}", *([""] * len(group.metrics)))
+        console.print(table)
+        for sentence in group.sentences():
+            console.print(sentence, highlight=False, soft_wrap=True)
 
 
 def table_of(first: str, *others: str) -> Table:

@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from innerdistill.config import Recipe, Section, load_recipe, read_content, sentence
 from innerdistill.results.run_folder import read_run, whole_file
 from innerdistill.results.sweep_report import write_sweep_report
-from innerdistill.results.sweep_results import Cell
+from innerdistill.results.sweep_results import Cell, Group
 
 SWEEP_FILE = "sweep.yaml"  # in the folder of a sweep: what was asked for
 
@@ -123,7 +123,7 @@ def plan_cells(sweep: Sweep) -> list[Planned]:
     return list(planned.values())
 
 
-def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None) -> tuple[Path, dict[Path, str]]:
+def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None) -> tuple[list[Group], dict[Path, str]]:
     """Run the cells that are not finished, then write the report over all of them.
 
     Args:
@@ -132,7 +132,7 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
         console: where the progress over the grid is shown.
 
     Returns:
-        Path of the report, and the cause in a sentence for every cell that failed.
+        What was found, by task and setting, and the cause in a sentence for every cell that failed.
 
     Raises:
         ValueError: as `plan_cells` and `write_sweep_report`.
@@ -156,7 +156,7 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
     return write_report_of(sweep, failed=failed), failed
 
 
-def write_report_of(sweep: Sweep, *, failed: Mapping[Path, str] | None = None) -> Path:
+def write_report_of(sweep: Sweep, *, failed: Mapping[Path, str] | None = None) -> list[Group]:
     """Write the report over the cells that are finished.
 
     Args:
@@ -164,7 +164,7 @@ def write_report_of(sweep: Sweep, *, failed: Mapping[Path, str] | None = None) -
         failed: cause by folder of the cells that failed just now.
 
     Returns:
-        Path of report.md; report.html, table.tex and cells.csv lie beside it.
+        What was found, by task and setting.
 
     Raises:
         ValueError: as `plan_cells` and `write_sweep_report`.

@@ -57,7 +57,9 @@ def test_a_student_that_is_its_teacher_differs_in_nothing(same):
 
 def test_equal_methods_are_said_to_show_no_difference(cells, tmp_path):
     pair = ("SID", "<script>alert(1)</script> & $x_1")
-    report = write_sweep_report(tmp_path, cells, compare=[pair], margin=0.01)
+    report = tmp_path / "report.md"
+    groups = write_sweep_report(tmp_path, cells, compare=[pair], margin=0.01)
+    assert [group.setting for group in groups] == [{"student.num_layers": 2}, {"student.num_layers": 4}]
     assert report.read_text().count("are equivalent within 0.01 accuracy") == 2
     write_sweep_report(tmp_path, cells, compare=[pair])
     assert report.read_text().count("No difference shown between SID and") == 2

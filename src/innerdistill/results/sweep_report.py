@@ -31,8 +31,8 @@ def write_sweep_report(
     failed: Mapping[Path, str] | None = None,
     missing: int = 0,
     content: Mapping[str, Any] | None = None,
-) -> Path:
-    """Write the files from the runs of a sweep.
+) -> list[Group]:
+    """Write report.html, report.md, table.tex and cells.csv from the runs of a sweep.
 
     Args:
         folder: of the sweep.
@@ -44,7 +44,7 @@ def write_sweep_report(
         content: of the sweep's YAML file, to make it again.
 
     Returns:
-        Path of report.md; the others lie beside it.
+        What was found, by task and setting.
 
     Raises:
         ValueError: cells of one group that saw other data, another teacher or other versions.
@@ -66,7 +66,7 @@ def write_sweep_report(
     if cells:
         with whole_file(folder / "cells.csv") as path:
             pa.csv.write_csv(pa.Table.from_pylist([_row(cell) for cell in cells]), path)
-    return folder / "report.md"
+    return groups
 
 
 def _plain_template(name: str) -> jinja2.Template:
