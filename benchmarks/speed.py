@@ -28,6 +28,8 @@ from contestants import JOBS, STEPS
 from transformers.utils import logging as transformers_logging
 from workload import Setting, Workload
 
+from innerdistill.distillation.targets import has_fast_bfloat16
+
 RESULTS = Path(__file__).parent / "results.csv"
 MEMORY = ("fine-tuning alone", "ours, maps, all tokens", "ours, all tokens", "ours, live")
 _timed_jobs: dict[tuple, float] = {}
@@ -66,12 +68,15 @@ def chosen(names: dict, options: argparse.Namespace) -> list[str]:
         options: of the command line.
 
     Returns:
-        Their names; those of TextBrewer only where it is installed.
+        Their names; those of TextBrewer only where it is installed, those in 16 bits only where the device has them.
     """
     found = [name for name in names if not options.only or any(word in name for word in (*options.only, "ideal"))]
     if importlib.util.find_spec("textbrewer") is None and any("TextBrewer" in name for name in found):
         print("TextBrewer is not installed, so it is left out.")
         found = [name for name in found if "TextBrewer" not in name]
+    if not has_fast_bfloat16(torch.device(options.device)) and any("bf16" in name for name in found):
+        print("This device has no instructions for bfloat16, so it is left out.")
+        found = [name for name in found if "bf16" not in name]
     return found
 
 

@@ -1,6 +1,7 @@
 """Tiny real models, a real tokenizer and small data, made on the spot: no network, no mocks."""
 
 import csv
+import gc
 import os
 import random
 import shutil
@@ -23,7 +24,8 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *PLAIN]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def clean_cache():
+def session():
+    gc.freeze()  # every stage of training collects garbage
     yield
     shutil.rmtree(os.environ["HF_DATASETS_CACHE"], ignore_errors=True)
 

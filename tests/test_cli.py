@@ -210,3 +210,10 @@ def test_a_loss_that_becomes_nan_stops_with_stage_and_step(recipe_file, capsys):
     words = ["schedule.name=finetune", "trainer.learning_rate=1e30", "trainer.max_grad_norm=0"]
     assert main(["distill", str(recipe_file), *words]) == 2
     assert "stage 'classification', step" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_16_bits_where_the_processor_has_none_are_warned_of(recipe_file, capsys, monkeypatch, fast):
+    monkeypatch.setattr("innerdistill.assemble.has_fast_bfloat16", lambda device: fast)
+    assert main(["plan", str(recipe_file), "trainer.bf16=true"]) == 0
+    assert ("ten times as long" in " ".join(capsys.readouterr().err.split())) != fast

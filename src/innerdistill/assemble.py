@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,11 +17,14 @@ from innerdistill.data.tokens import tokenise
 from innerdistill.distillation.arguments import check_arguments, training_arguments
 from innerdistill.distillation.losses import LOSSES, Loss
 from innerdistill.distillation.schedules import SchedulePlan, make_stages
+from innerdistill.distillation.targets import has_fast_bfloat16
 from innerdistill.job import Job, student_source
 from innerdistill.models.families import encoder_layers
 from innerdistill.models.internals import Architecture, probe
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.loading import load_base, load_classifier, load_tokenizer, longest_input
+
+logger = logging.getLogger(__name__)
 
 TOKENS = Path(datasets.config.HF_DATASETS_CACHE) / "innerdistill"  # beside what `datasets` itself keeps
 
@@ -57,9 +61,16 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     if any("attention" in known[name].needs for name, weight in recipe.losses.items() if weight > 0):
         _check_reach(pairs, student_types, getattr(teacher.config, "layer_types", None))
     stages = make_stages(_schedule_plan(recipe, pairs, known))
+    slow_16_bit = False
     for stage in stages:
         for options in (recipe.internal_trainer, recipe.teacher.trainer, recipe.trainer):
             arguments = training_arguments(Path(recipe.output), stage, options, seed=recipe.seed)
+            slow_16_bit = slow_16_bit or (arguments.bf16 and not has_fast_bfloat16(arguments.device))
+    if slow_16_bit:
+        logger.warning(
+            "trainer.bf16: this device has no instructions for bfloat16, so a step takes about ten times as long as in "
+            "32 bits; leave it out."
+        )
     teacher.to(arguments.device)
     max_length = longest_input(tokenizer, teacher, recipe.data.max_length)
     splits, truncated = {}, {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,40 +83,54 @@ def distill_models(
     train = train.remove_columns([name for name in ("index",) if name in train.column_names])
     train = train.add_column("index", np.arange(len(train)))
     records: list[StageRecord] = []
-    for number, stage in enumerate(stages, start=1):
-        options = {**(trainer or {}), **((internal_trainer or {}) if stage.is_internal else {})}
-        arguments = training_arguments(
-            Path(folder) / "checkpoints",
-            stage,
-            options,
-            seed=int(np.random.SeedSequence((seed, number)).generate_state(1)[0]),  # dropout differs between stages
-            evaluate=selection is not None,
-            best_by=metric if best and selection is not None and not stage.is_internal else None,
-        )
-        set_seed(arguments.seed)
-        with SummaryWriter(str(Path(folder) / "tensorboard" / f"{number:02d} {stage.name}")) as writer:
-            stage_trainer = DistillationTrainer(
-                student,
-                arguments,
-                stage=stage,
-                train=train,
-                data_collator=collate,
-                teacher=teacher,
-                losses=losses,
-                temperature=temperature,
-                is_regression=is_regression,
-                selection=selection,
-                score=score,
-                data_seed=seed,
-                first_step=sum(record.steps for record in records),
-                group_by_length=group_by_length,
-                callbacks=[
-                    TensorBoardCallback(writer),
-                    StageProgress(f"{stage.name} ({number}/{len(stages)})", metric=metric),
-                ],
+    with _old_objects_left_alone():
+        for number, stage in enumerate(stages, start=1):
+            options = {**(trainer or {}), **((internal_trainer or {}) if stage.is_internal else {})}
+            arguments = training_arguments(
+                Path(folder) / "checkpoints",
+                stage,
+                options,
+                seed=int(np.random.SeedSequence((seed, number)).generate_state(1)[0]),  # dropout differs between stages
+                evaluate=selection is not None,
+                best_by=metric if best and selection is not None and not stage.is_internal else None,
             )
-            stage_trainer.remove_callback(PrinterCallback)
-            stage_trainer.train()
-        records.append(stage_trainer.record)
+            set_seed(arguments.seed)
+            with SummaryWriter(str(Path(folder) / "tensorboard" / f"{number:02d} {stage.name}")) as writer:
+                stage_trainer = DistillationTrainer(
+                    student,
+                    arguments,
+                    stage=stage,
+                    train=train,
+                    data_collator=collate,
+                    teacher=teacher,
+                    losses=losses,
+                    temperature=temperature,
+                    is_regression=is_regression,
+                    selection=selection,
+                    score=score,
+                    data_seed=seed,
+                    first_step=sum(record.steps for record in records),
+                    group_by_length=group_by_length,
+                    callbacks=[
+                        TensorBoardCallback(writer),
+                        StageProgress(f"{stage.name} ({number}/{len(stages)})", metric=metric),
+                    ],
+                )
+                stage_trainer.remove_callback(PrinterCallback)
+                stage_trainer.train()
+            records.append(stage_trainer.record)
     shutil.rmtree(Path(folder) / "checkpoints", ignore_errors=True)
     return records
+
+
+@contextmanager
+def _old_objects_left_alone() -> Iterator[None]:
+    """The Trainer collects garbage at every stage, a quarter of a second for what was imported alone."""
+    if gc.get_freeze_count():  # somebody else sees to it
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
