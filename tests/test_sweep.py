@@ -110,11 +110,22 @@ def test_every_key_can_be_swept(write):
 
 def kill_in_a_cell(path, tmp_path):
     """Start a sweep, kill it once its cells run, and wait until they are gone too."""
-    command = [sys.executable, "-m", "innerdistill.cli", "sweep", str(path), "--workers", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "innerdistill.cli",
+        "sweep",
+        str(path),
+        "--workers",
+        "2",
+        "recipe.schedule.total_steps=1000000",
+    ]
     sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not running(str(tmp_path)):
+    deadline = time.monotonic() + 60
+    while not running(str(tmp_path)) and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(2)
+    assert running(str(tmp_path))
     os.kill(sweep.pid, signal.SIGKILL)
     sweep.wait()
     deadline = time.monotonic() + 20

@@ -217,7 +217,7 @@ def _report(options: argparse.Namespace) -> None:
 
     sweep = Path(options.run) / SWEEP_FILE
     if sweep.is_file():
-        print_sweep(write_report_of(load_sweep(sweep, overrides=[f"output={options.run}"])))
+        print_sweep(write_report_of(load_sweep(sweep).model_copy(update={"output": options.run})))
         report = sweep.with_name("report.html")
     else:
         report = write_report(options.run)

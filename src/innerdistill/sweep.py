@@ -109,14 +109,15 @@ def plan_cells(sweep: Sweep) -> list[Planned]:
     planned: dict[Path, Planned] = {}
     settings = [dict(zip(sweep.grid, values, strict=True)) for values in itertools.product(*sweep.grid.values())]
     for task, setting, seed, method in itertools.product(sweep.tasks, settings, sweep.seeds, sweep.methods):
-        changes = {**sweep.tasks[task], **sweep.methods[method], **setting, "seed": seed}
+        changes = {**sweep.tasks[task], **sweep.methods[method], **setting, "seed": seed, "overwrite": True}
         parts = [task, *(f"{key}={value}" for key, value in setting.items()), method, f"seed-{seed}"]
         folder = Path(sweep.output, *(_file_name(part) for part in parts if part))
         if folder in planned:
             raise ValueError(f"two cells of the sweep would be in {folder}: give methods, tasks and seeds other names.")
+        changes["output"] = str(folder)
         overrides = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in changes.items()]
         try:
-            recipe = load_recipe(sweep.recipe, overrides=[*overrides, f"output={folder}", "overwrite=true"])
+            recipe = load_recipe(sweep.recipe, overrides=overrides)
         except ValueError as error:
             raise ValueError(f"cell {'/'.join(filter(None, parts))}: {error}") from None
         planned[folder] = Planned(Cell(task, method, setting, seed, folder), recipe)
@@ -147,12 +148,16 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress, ThreadPoolExecutor(workers) as pool:
         bar = progress.add_task("cells", total=len(planned), completed=len(planned) - len(missing))
         waiting = {pool.submit(_run, cell, workers): cell for cell in missing}
-        for done in as_completed(waiting):
-            folder = waiting[done].cell.folder
-            if (cause := done.result()) is not None:
-                failed[folder] = cause
-                logger.warning("%s: %s", folder, cause)
-            progress.update(bar, advance=1, description=str(folder.relative_to(sweep.output)))
+        try:
+            for done in as_completed(waiting):
+                folder = waiting[done].cell.folder
+                if (cause := done.result()) is not None:
+                    failed[folder] = cause
+                    logger.warning("%s: %s", folder, cause)
+                progress.update(bar, advance=1, description=str(folder.relative_to(sweep.output)))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # interrupted: what has not begun does not begin
+            raise
     return write_report_of(sweep, failed=failed), failed
 
 

@@ -142,9 +142,15 @@ def test_same_seed_same_student_byte_for_byte(make_trainer, make_model):
 def test_the_gradient_of_the_embeddings_is_the_same_in_its_own_place(
     make_trainer, make_model, monkeypatch, family, accumulation
 ):
+    real, buffers = EmbeddingGradient.prepare, []
+
+    def spied(self):
+        real(self)
+        buffers.append(self.buffer)
+
     def run(prepare):
         monkeypatch.setattr(EmbeddingGradient, "prepare", prepare)
-        options = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": accumulation}
+        options = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": accumulation, "optim": "sgd"}
         trainer = make_trainer(
             Stage("both", {**INTERNAL, "soft_labels": 1.0}, {1: 2}, epochs=1),
             options=options, teacher=make_model(family), student=make_model(family, layers=2, seed=1),
@@ -154,7 +160,8 @@ def test_the_gradient_of_the_embeddings_is_the_same_in_its_own_place(
         assert not table.sparse and table.weight.grad is None
         return trainer.model.state_dict()
 
-    wanted, found = run(lambda self: None), run(EmbeddingGradient.prepare)
+    wanted, found = run(lambda self: None), run(spied)
+    assert buffers and all(buffer is not None for buffer in buffers)
     assert all(torch.allclose(found[name], value, atol=1e-6) for name, value in wanted.items())
 
 

@@ -77,6 +77,6 @@ def test_equal_methods_are_said_to_show_no_difference(cells, tmp_path):
 def test_a_report_of_cells_that_have_not_all_run(cells, tmp_path):
     write_sweep_report(tmp_path, cells[:1], compare=[("SID", "other")], missing=19, failed={tmp_path / "x": "a & b"})
     page = (tmp_path / "report.html").read_text()
-    assert "19 cells have not run yet" in page and "a &amp; b" in page and "No comparison was declared" in page
+    assert "19 cells have not run yet" in page and "a &amp; b" in page and "have not all run here" in page
     write_sweep_report(tmp_path, [], missing=20)
     assert "No cell has run yet" in (tmp_path / "report.html").read_text()

@@ -75,7 +75,7 @@ def tokenise(
     source = Dataset(pa.table({**{name: table[name] for name in texts}, "labels": targets, "row": rows}))
     options: dict[str, Any] = {"batched": True, "remove_columns": texts}
     dataset = None
-    if folder is not None and (key := _key(table, tokenizer, names, max_length)) is not None:
+    if folder is not None and (key := _key(table, tokenizer, targets, max_length)) is not None:
         dataset = _kept(source, encode, options, folder / f"{key}.arrow")
     if dataset is None:
         dataset = source.map(encode, new_fingerprint="in-memory", **options)
@@ -97,10 +97,8 @@ def _kept(source: Dataset, encode: Any, options: dict[str, Any], file: Path) -> 
         return None
 
 
-def _key(
-    table: pa.Table, tokenizer: PreTrainedTokenizerBase, names: tuple[str, ...] | None, max_length: int
-) -> str | None:
-    """Everything that token ids depend on; None for a tokenizer that cannot be written down."""
+def _key(table: pa.Table, tokenizer: PreTrainedTokenizerBase, targets: list[Any], max_length: int) -> str | None:
+    """What the content of the file depends on; None for a tokenizer that cannot be written down."""
     core = getattr(tokenizer, "backend_tokenizer", None)
     if core is None:
         return None
@@ -108,6 +106,7 @@ def _key(
     for state in ("truncation", "padding"):  # left from the last call
         rules.pop(state, None)
     inputs = (tokenizer.model_input_names, tokenizer.truncation_side)
-    digest = hashlib.sha256(repr((FORMAT, rules, inputs, names, max_length)).encode("utf-8", "surrogatepass"))
+    digest = hashlib.sha256(repr((FORMAT, rules, inputs, max_length)).encode("utf-8", "surrogatepass"))
+    digest.update(repr(np.asarray(targets).dtype).encode() + np.asarray(targets).tobytes())
     add_table(digest, table)
     return digest.hexdigest()[:32]

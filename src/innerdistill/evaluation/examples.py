@@ -45,8 +45,8 @@ def attention_examples(
         pairs: teacher layer by student layer.
 
     Returns:
-        For each row, tokens, and per student layer teacher_layer, teacher and student: nested lists (heads, tokens,
-        tokens).
+        For each row, tokens, and per student layer teacher_layer, kl (nats per row, by head, of the whole example),
+        teacher and student: nested lists (heads, tokens, tokens).
     """
     lengths = np.asarray(dataset["length"])
     # Readable ones first, the longest of them; where there is none, the shortest.
@@ -63,6 +63,7 @@ def attention_examples(
         layers = {
             str(k): {
                 "teacher_layer": m,
+                "kl": _divergences(theirs.layers[m].attention, ours.layers[k].attention),
                 "teacher": _maps(theirs.layers[m].attention, shown),
                 "student": _maps(ours.layers[k].attention, shown),
             }
@@ -119,6 +120,12 @@ def disagreements(
             }
         )
     return found
+
+
+def _divergences(teacher: Any, student: Any) -> list[float]:
+    theirs, ours = (attention.log_probabilities()[0].double() for attention in (teacher, student))
+    terms = torch.where(theirs.exp() > 0, theirs.exp() * (theirs - ours), 0)
+    return [round(float(value), 5) for value in terms.sum((1, 2)) / terms.shape[1]]
 
 
 def _maps(attention: Any, shown: int) -> Any:

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from innerdistill.results.figures import head_divergences
-
 
 def read_examples(folder: Path) -> dict[str, Any] | None:
     """The examples of a run.
@@ -32,43 +30,56 @@ def explorer_data(students: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[s
         students: title -> `attention` of examples.json.
 
     Returns:
-        students: titles. examples: row, tokens and layers; each layer with its number in student and teacher, the
-        teacher's maps, and by student its maps, the KL of each head and the KL over all its mapped layers. Maps are per
-        mille, one flat list per head; an example that another student does not have is left out.
+        students: titles. examples: row, tokens and layers; each layer is a pair of student's and teacher's layer, with
+        the teacher's maps, and by student that has this pair its maps, the KL of each head and the KL over all its
+        mapped layers. Maps are per mille, one flat list per head. Only examples that all students saw, token by token.
     """
-    shared = set.intersection(*({example["row"] for example in examples} for examples in students.values()))
     found = []
     for example in next(iter(students.values())):
-        if example["row"] not in shared:
-            continue
         same = {
-            title: next(other for other in examples if other["row"] == example["row"])["layers"]
+            title: next((other["layers"] for other in examples if _same(other, example)), None)
             for title, examples in students.items()
         }
-        found.append({"row": example["row"], "tokens": example["tokens"], "layers": _layers(same)})
+        if all(layers is not None for layers in same.values()):
+            found.append({"row": example["row"], "tokens": example["tokens"], "layers": _layers(same)})
     return {"students": list(students), "examples": found}
 
 
-def _layers(students: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    divergences = {
-        title: {number: head_divergences(*_arrays(layer)) for number, layer in layers.items()}
-        for title, layers in students.items()
-    }
-    numbers = sorted({number for layers in students.values() for number in layers}, key=int)
+def overall_kl(layers: Mapping[str, Mapping[str, Any]]) -> float:
+    """KL over all heads of all mapped layers of one student on one example.
+
+    Args:
+        layers: of the example.
+
+    Returns:
+        Nats per row.
+    """
+    return float(np.mean([np.mean(layer["kl"]) for layer in layers.values()]))
+
+
+def _same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    return all(first[key] == second[key] for key in ("row", "tokens"))
+
+
+def _layers(students: Mapping[str, Any]) -> list[dict[str, Any]]:
+    pairs = {(int(k), layer["teacher_layer"]) for layers in students.values() for k, layer in layers.items()}
     found = []
-    for number in numbers:
-        having = {title: layers[number] for title, layers in students.items() if number in layers}
-        any_layer = next(iter(having.values()))
+    for k, m in sorted(pairs):
+        having = {
+            title: layers[str(k)]
+            for title, layers in students.items()
+            if str(k) in layers and layers[str(k)]["teacher_layer"] == m
+        }
         found.append(
             {
-                "student": int(number),
-                "teacher": any_layer["teacher_layer"],
-                "maps": _per_mille(any_layer["teacher"]),
+                "student": k,
+                "teacher": m,
+                "maps": _per_mille(next(iter(having.values()))["teacher"]),
                 "students": {
                     title: {
                         "maps": _per_mille(layer["student"]),
-                        "kl": [round(float(value), 3) for value in divergences[title][number]],
-                        "all": round(float(np.mean([kl.mean() for kl in divergences[title].values()])), 3),
+                        "kl": [round(value, 3) for value in layer["kl"]],
+                        "all": round(overall_kl(students[title]), 3),
                     }
                     for title, layer in having.items()
                 },
@@ -77,10 +88,7 @@ def _layers(students: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _arrays(layer: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    return np.array(layer["teacher"]), np.array(layer["student"])
-
-
 def _per_mille(maps: Any) -> list[list[int]]:
     values = (1000 * np.array(maps)).round().astype(int)
-    return values.reshape(len(values), -1).tolist()
+    found: list[list[int]] = values.reshape(len(values), -1).tolist()
+    return found

@@ -114,32 +114,16 @@ def attention_maps(
         grid = figure.subplots(len(layers), columns, squeeze=False)
         for row, layer in enumerate(layers):
             reference = np.array(example["layers"][layer]["teacher"])
-            divergences = head_divergences(reference, np.array(first[layer]["student"]))
+            divergences = first[layer]["kl"]
             head = int(np.argsort(divergences)[len(divergences) // 2])
             m = example["layers"][layer]["teacher_layer"]
             _map(grid[row][0], reference[head], tokens, f"teacher, layer {m}, head {head + 1}", TEACHER, labels=True)
             for column, (title, found) in enumerate(students.items(), start=1):
-                maps = np.array(found[layer]["student"])
-                kl = head_divergences(reference, maps)
+                maps, kl = np.array(found[layer]["student"]), found[layer]["kl"]
                 every = f", all layers {overall[title]:.3f}" if overall else ""
-                text = f"{title}, layer {layer}\nKL {kl[head]:.3f} (all heads {kl.mean():.3f}{every})"
+                text = f"{title}, layer {layer}\nKL {kl[head]:.3f} (all heads {np.mean(kl):.3f}{every})"
                 _map(grid[row][column], maps[head], tokens, text, STUDENT if column == 1 else BASELINE)
         return svg(figure)
-
-
-def head_divergences(teacher: np.ndarray, student: np.ndarray) -> np.ndarray:
-    """KL divergence of each head's map, from rounded probabilities; for captions only.
-
-    Args:
-        teacher: probabilities. (heads, tokens, tokens)
-        student: probabilities. (heads, tokens, tokens)
-
-    Returns:
-        Nats per row. (heads,)
-    """
-    floor = 5e-5  # half of the last digit that the file keeps
-    terms = np.where(teacher > 0, teacher * np.log(np.maximum(teacher, floor) / np.maximum(student, floor)), 0)
-    return terms.sum((1, 2)) / teacher.shape[1]
 
 
 def _scores(axes: Axes, stages: Sequence[Mapping[str, Any]], metric: str, **style: Any) -> None:

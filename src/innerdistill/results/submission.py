@@ -58,7 +58,10 @@ def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[li
         if task not in FILES:
             raise ValueError(f"{run}: its data.task is {task!r}, which GLUE does not have; {nearest(str(task), FILES)}")
         for name, file in FILES[task].items():
-            path = Path(data["path"] or "", file)
+            if data["path"] is None:
+                missing.append(f"{name} is left out: {run} does not name data.path, the folder of the test file.")
+                continue
+            path = Path(data["path"], file)
             if name in found:
                 raise ValueError(f"{run}: another run has given {name} already; name one run per task.")
             if path.is_file():
@@ -82,5 +85,7 @@ def _lines(table: pa.Table, record: dict[str, Any], task: str) -> str:
         # The model may call its labels otherwise; their order is that of `names`.
         labels = [name.removeprefix("probability_") for name in table.column_names if name.startswith("probability_")]
         names = [record["data"]["names"][labels.index(label)] for label in table["predicted_label"].to_pylist()]
+        if other := sorted(set(names) - set(known)):
+            raise ValueError(f"{task}: GLUE knows the labels {', '.join(known)}, not {other[0]!r}.")
         answers = [name if task in BY_NAME else str(known.index(name)) for name in names]
     return "index\tprediction\n" + "".join(f"{index}\t{answer}\n" for index, answer in enumerate(answers))

@@ -98,7 +98,10 @@ def score_against(groups: Sequence[Group], key: str) -> str:
                 yerr=[value.deviation or 0 for value in values],
                 color=_colour(number), label=name, marker="o", markersize=5, capsize=3,
             )  # fmt: skip
-        axes.axhline(groups[-1].teacher[metric], color=TEACHER, linestyle=":", label="teacher")
+        first = next(iter(groups[0].methods))
+        having = [group for group in groups if first in group.methods]
+        teachers = sorted((_position(group, key, first), group.teacher[metric]) for group in having)
+        axes.plot(*zip(*teachers, strict=True), color=TEACHER, linestyle=":", label="teacher")
         if key == "data.train_rows":
             axes.set_xscale("log")
         ticks = sorted({_position(group, key, next(iter(group.methods))) for group in groups})

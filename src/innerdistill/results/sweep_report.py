@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from innerdistill.results.card import TEMPLATES, metric_names, page_template
 from innerdistill.results.card import cell as escaped
-from innerdistill.results.explorer import explorer_data, read_examples
+from innerdistill.results.explorer import explorer_data, overall_kl, read_examples
 from innerdistill.results.figures import attention_maps
 from innerdistill.results.run_folder import read_run, whole_file
 from innerdistill.results.sweep_figures import axis_name, score_against, score_per_epoch, seeds_side_by_side
@@ -51,7 +51,8 @@ def write_sweep_report(
     """
     groups = gather(cells, compare=compare, margin=margin)
     facts = {
-        "title": folder.name, "groups": groups, "split": SPLIT, "missing": missing,
+        "title": folder.name, "groups": groups, "split": SPLIT, "missing": missing, "compare": list(compare),
+        "methods": list(dict.fromkeys(cell.method for cell in cells)),
         "failed": {str(path): cause for path, cause in (failed or {}).items()},
         "run": read_run(cells[0].folder) if cells else None,
     }  # fmt: skip
@@ -65,7 +66,10 @@ def write_sweep_report(
         path.write_text(page, encoding="utf-8")
     if cells:
         with whole_file(folder / "cells.csv") as path:
-            pa.csv.write_csv(pa.Table.from_pylist([_row(cell) for cell in cells]), path)
+            rows = [_row(cell) for cell in cells]
+            names = list(dict.fromkeys(name for row in rows for name in row))
+            columns = {name: [row.get(name) for row in rows] for name in names}
+            pa.csv.write_csv(pa.table(columns), path)
     return groups
 
 
@@ -94,6 +98,7 @@ def latex(text: str) -> str:
     '50 \\% of a\\_b'
     """
     known = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+    known |= {"[": "{[}", "*": "{*}"}  # after the end of a row they would be an option of it
     special: dict[str, str | int | None] = {character: f"\\{character}" for character in "&%$#_{}"}
     return " ".join(str(text).translate(str.maketrans(special | known)).split())
 
@@ -122,16 +127,20 @@ def _examples(group: Group) -> dict[str, Any]:
     if not found:
         return {"maps": "", "explorer": None}
     explorer = explorer_data(found)
-    # The figure shows the layers that every method maps.
-    first = {name: attention[0]["layers"] for name, attention in found.items()}
-    shared = [layer for layer in next(iter(first.values())) if all(layer in layers for layers in first.values())][-1:]
-    first = {name: {layer: layers[layer] for layer in shared} for name, layers in first.items()}
+    if not explorer["examples"]:
+        return {"maps": "", "explorer": None}
+    row = explorer["examples"][0]["row"]
+    examples = {name: next(e for e in attention if e["row"] == row) for name, attention in found.items()}
+    layers = {name: example["layers"] for name, example in examples.items()}
+    # The figure shows the highest pair of layers that every method maps.
+    pairs = [{(k, layer["teacher_layer"]) for k, layer in of_one.items()} for of_one in layers.values()]
+    shared = sorted(set.intersection(*pairs), key=lambda pair: int(pair[0]))[-1:]
     if not shared:
         return {"maps": "", "explorer": explorer}
-    any_example = next(iter(found.values()))[0]
-    example = {**any_example, "layers": {layer: any_example["layers"][layer] for layer in shared}}
-    overall = {name: student["all"] for name, student in explorer["examples"][0]["layers"][-1]["students"].items()}
-    maps = attention_maps(example, first, overall=overall)
+    highest = shared[0][0]
+    chosen = {name: {highest: of_one[highest]} for name, of_one in layers.items()}
+    example = {**next(iter(examples.values())), "layers": next(iter(chosen.values()))}
+    maps = attention_maps(example, chosen, overall={name: overall_kl(of_one) for name, of_one in layers.items()})
     return {"maps": Markup(maps), "explorer": explorer, "seed": seeds[0]}  # noqa: S704
 
 
@@ -163,7 +172,9 @@ def _is_number(value: Any) -> bool:
 def _row(cell: Cell) -> dict[str, Any]:
     run = read_run(cell.folder)
     scores, agreed = run["scores"][SPLIT]["student"], run["agreement"][SPLIT]
-    row: dict[str, Any] = {"task": cell.task, "method": cell.method, **cell.setting, "seed": cell.seed}
+    row: dict[str, Any] = {"task": cell.task, "method": cell.method}
+    row |= {key: value if isinstance(value, str | float | int) else str(value) for key, value in cell.setting.items()}
+    row |= {"seed": cell.seed}
     row |= {name: scores[name] for name in metric_names(scores)}
     row |= {"as_teacher": agreed.get("equal_predictions", agreed.get("pearson")), "layers": run["student"]["layers"]}
     row |= {"parameters": run["speed"]["student"]["parameters"]}

@@ -124,12 +124,12 @@ class Method:
         return {name: float(np.mean([found[name] for found in agreed])) for name in names}
 
     @cached_property
-    def distances(self) -> dict[str, dict[str, float | None]]:
-        """Attention KL and CLS cosine after training by student layer, the mean over seeds; None if infinite."""
-        found: dict[str, dict[str, float | None]] = {}
-        for layer in self.first["distances"]["after"]:
+    def distances(self) -> dict[tuple[int, int], dict[str, float | None]]:
+        """Attention KL and CLS cosine after training by layers of student and teacher, the mean over seeds."""
+        found: dict[tuple[int, int], dict[str, float | None]] = {}
+        for layer, facts in self.first["distances"]["after"].items():
             rows = [run["distances"]["after"][layer] for run in self.runs.values()]
-            found[layer] = {
+            found[int(layer), facts["teacher_layer"]] = {
                 kind: None if any(row[kind] is None for row in rows) else float(np.mean([row[kind] for row in rows]))
                 for kind in ("attention_kl", "cls_cosine")
             }
@@ -189,6 +189,11 @@ class Group:
     def metrics(self) -> list[str]:
         """Names, the primary one first."""
         return metric_names(self.teacher)
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Layers of student and teacher that any method maps."""
+        return sorted({pair for method in self.methods.values() for pair in method.distances})
 
     @property
     def is_above_chance(self) -> bool:
