@@ -95,9 +95,8 @@ def _slope(
     teacher: Attention | AttentionMaps, student: Attention, weights: Tensor, examples: slice, rows: slice
 ) -> tuple[Tensor, Tensor]:
     """A block's derivative by the student's scores (b, H, r, L), and its share of the loss per example (b,)."""
-    teacher_log_probs = teacher.log_probabilities(examples, rows)
+    teacher_probs, teacher_log_probs = teacher.distribution(examples, rows)
     student_log_probs = student.log_probabilities(examples, rows)
-    teacher_probs = teacher_log_probs.exp()
     weight = weights[examples, None, rows, None]
     terms = teacher_log_probs.sub_(student_log_probs).mul_(teacher_probs).masked_fill_(teacher_probs == 0, 0)
     slope = student_log_probs.exp_().sub_(teacher_probs).mul_(weight)

@@ -81,6 +81,19 @@ class Attention:
         """
         return self.scores(examples, rows).log_softmax(dim=-1)
 
+    def distribution(self, examples: slice = ALL, rows: slice = ALL) -> tuple[Tensor, Tensor]:
+        """The distribution over keys, and its logarithm.
+
+        Args:
+            examples: which examples.
+            rows: which query tokens.
+
+        Returns:
+            Probabilities and their logarithms, each (B, H, L, L).
+        """
+        log_probs = self.log_probabilities(examples, rows)
+        return log_probs.exp(), log_probs
+
     def probabilities(self) -> Tensor:
         """The distribution over keys, of shape (B, H, L, L); every row sums to 1."""
         return self.log_probabilities().exp()
@@ -96,16 +109,21 @@ class AttentionMaps:
 
     maps: Tensor
 
-    def log_probabilities(self, examples: slice = ALL, rows: slice = ALL) -> Tensor:
-        """As `Attention.log_probabilities`, with rows brought back to a sum of 1 after rounding."""
+    def distribution(self, examples: slice = ALL, rows: slice = ALL) -> tuple[Tensor, Tensor]:
+        """As `Attention.distribution`, with rows brought back to a sum of 1 after rounding."""
         maps = self.maps[examples, :, rows].float()
         limits = torch.finfo(maps.dtype)
+        probs = maps / maps.sum(-1, keepdim=True).clamp_(min=limits.tiny)
         # As where the attention is made now: masked keys have a finite logarithm whose exponential is 0.
-        return (maps / maps.sum(-1, keepdim=True).clamp(min=limits.tiny)).log().clamp(min=limits.min)
+        return probs, probs.log().clamp_(min=limits.min)
+
+    def log_probabilities(self, examples: slice = ALL, rows: slice = ALL) -> Tensor:
+        """As `Attention.log_probabilities`."""
+        return self.distribution(examples, rows)[1]
 
     def probabilities(self) -> Tensor:
         """The distribution over keys, of shape (B, H, L, L)."""
-        return self.log_probabilities().exp()
+        return self.distribution()[0]
 
 
 def block_of(tensor: Tensor, examples: slice, rows: slice) -> tuple[slice, slice, slice]:
