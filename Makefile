@@ -21,7 +21,7 @@ demo: install  ## fine-tune a real teacher, distil a student of half its layers,
 	echo "Demo done in $$(( $$(date +%s) - start )) seconds after the install."
 
 test: install  ## run the whole test suite, offline
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: install  ## ruff, mypy, pydoclint, codespell
 	$(BIN)/ruff check .
