@@ -107,6 +107,19 @@ def test_rows_that_share_a_text_with_train_are_not_scored(tmp_path):
     assert load_task(DataRecipe(**recipe)).splits["validation"].num_rows == 50
 
 
+def test_selection_shares_no_question_with_train_either(tmp_path):
+    rows = [f"q{n // 2},only{n},{'yes' if n % 3 else 'no'}" for n in range(100, 300)]
+    rows += [f"single{n},one{n},{'yes' if n % 2 else 'no'}" for n in range(100)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["a,b,y", *rows]) + "\n")
+    (tmp_path / "dev.csv").write_text("a,b,y\nnew,unseen,yes\nfresh,unheard,no\n")
+    recipe = {"train": f"{tmp_path}/pairs.csv", "text": ["a", "b"], "label": "y", "validation": f"{tmp_path}/dev.csv"}
+    for drop in (False, True):
+        data = load_task(DataRecipe(**recipe, drop_overlap=drop))
+        train, selection = (set(data.splits[name]["text1"].to_pylist()) for name in ("train", "selection"))
+        assert bool(train & selection) != drop and selection
+    assert data.notes["selection_rows_dropped_because_they_share_a_text_with_train"] > 0
+
+
 def test_selection_is_stratified_fixed_and_apart_from_train(tmp_path):
     write(tmp_path, "train", 400)
     first, second = (

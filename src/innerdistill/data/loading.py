@@ -88,6 +88,10 @@ def load_task(recipe: DataRecipe) -> TaskData:
         splits["validation"] = splits["validation"].filter(pa.array(~overlap))
     splits["train"], splits["selection"] = _set_apart(splits["train"], task, salt="selection")
     notes["selection"] = "a stratified tenth of train, chosen by a hash of the text"
+    if task.drop_overlap:
+        overlap = shares_text(splits["selection"], splits["train"])
+        notes["selection_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
+        splits["selection"] = splits["selection"].filter(pa.array(~overlap))
     if recipe.train_rows is not None and recipe.train_rows < splits["train"].num_rows:
         strata = strata_of(splits["train"]["label"].to_pylist(), regression=task.is_regression)
         part = stratified_part(splits["train"], strata, size=recipe.train_rows, salt="train_rows")
