@@ -108,10 +108,15 @@ def attention_maps(
     """
     tokens, layers = example["tokens"], list(example["layers"])
     first = next(iter(students.values()))
-    columns = 1 + len(students)
+    panels = 1 + len(students)
+    columns = min(panels, 3) if len(layers) == 1 else panels
+    rows = len(layers) if columns == panels else -(-panels // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3.3 * columns, 2.7 * len(layers)), layout="constrained")
-        grid = figure.subplots(len(layers), columns, squeeze=False)
+        figure = Figure(figsize=(3.3 * columns, 2.7 * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for unused in axes[len(layers) * panels :]:
+            unused.set_axis_off()
+        grid = axes[: len(layers) * panels].reshape(len(layers), panels)
         for row, layer in enumerate(layers):
             reference = np.array(example["layers"][layer]["teacher"])
             divergences = first[layer]["kl"]

@@ -16,7 +16,7 @@ COLOURS = ("#ca6702", "#7b8794", "#3a86ff", "#c1549c", "#0a9396", "#7a9e2f", "#b
 
 
 def seeds_side_by_side(group: Group) -> str:
-    """Every seed of every method as a point, the means, the teacher and the best constant answer as lines.
+    """Every seed of every method as a point, means and teacher as lines; the best constant answer where it is near.
 
     Args:
         group: runs that differ in method and seed.
@@ -30,11 +30,12 @@ def seeds_side_by_side(group: Group) -> str:
         figure = Figure(figsize=(8.4, 0.9 + 0.42 * len(methods)), layout="constrained")
         axes = figure.subplots()
         axes.axvline(teacher[group.metric], color=TEACHER, linestyle=":", label="teacher")
-        axes.axvline(teacher["constant"], color=INK, alpha=0.45, linestyle="--", label="best constant answer")
         for row, method in enumerate(methods):
             values = method.score(group.metric)
             axes.plot(values.values, [row] * len(values.values), "o", color=_colour(row), alpha=0.55, markersize=6)
             axes.plot([values.mean], [row], "|", color=_colour(row), markersize=20, markeredgewidth=2.5)
+        if teacher["constant"] > axes.get_xlim()[0]:  # else it would press the points together
+            axes.axvline(teacher["constant"], color=INK, alpha=0.45, linestyle="--", label="best constant answer")
         axes.set_yticks(range(len(methods)), [method.name for method in methods])
         axes.set_ylim(len(methods) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
