@@ -254,6 +254,7 @@ def report(title: str, times: dict[str, list[float]], *, reference: str, facts: 
         print(f"{name:36}{1000 * median:10.1f} ms  ±{50 * spread:3.0f} %  {median / base:6.3f}", flush=True)
         rows.append(
             {
+                **facts,
                 "contestant": name,
                 "seconds": round(median, 5),
                 "spread": round(spread, 3),

@@ -67,7 +67,8 @@ class Comparison:
             )
         interval = f"95 % interval {self.interval[0]:+.3f} ... {self.interval[1]:+.3f}, " if self.interval else ""
         seeds = f"{self.seeds} seeds, for {one}"
-        found = f"({interval}p = {self.p:.3f} after Holm, {seeds})"
+        p = "p < 0.001" if self.p < 0.0005 else f"p = {self.p:.3f}"
+        found = f"({interval}{p} after Holm, {seeds})"
         few = "" if self.seeds >= FEWEST_FOR_CLAIM else f" A claim needs {FEWEST_FOR_CLAIM} seeds."
         if self.p < LEVEL:
             verb = "beats" if self.difference > 0 else "is worse than"
