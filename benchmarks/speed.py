@@ -285,7 +285,7 @@ def append(rows: list[dict], options: argparse.Namespace) -> None:
     }  # fmt: skip
     new = not RESULTS.exists()
     with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, names)
+        writer = csv.DictWriter(file, names, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerows({**common, **row} for row in rows)
