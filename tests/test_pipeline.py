@@ -102,7 +102,7 @@ def test_report_and_card_show_the_scores(run):
     for model in ("teacher", "student"):
         assert f"{record['scores']['validation'][model]['accuracy']:.3f}" in page
         assert f"{record['scores']['validation'][model]['accuracy']:.4f}" in (run / "model" / "README.md").read_text()
-    assert "plainly fine-tuned student" in page and page.count("<svg") == 2
+    assert "plainly fine-tuned student" in page and page.count("<svg xmlns") == 2
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
 
 

@@ -110,16 +110,8 @@ def test_every_key_can_be_swept(write):
 
 def kill_in_a_cell(path, tmp_path):
     """Start a sweep, kill it once its cells run, and wait until they are gone too."""
-    command = [
-        sys.executable,
-        "-m",
-        "innerdistill.cli",
-        "sweep",
-        str(path),
-        "--workers",
-        "2",
-        "recipe.schedule.total_steps=1000000",
-    ]
+    long = "recipe.schedule.total_steps=1000000"
+    command = [sys.executable, "-m", "innerdistill.cli", "sweep", str(path), long, "--workers", "2"]
     sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not running(str(tmp_path)) and time.monotonic() < deadline:
