@@ -57,7 +57,8 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
     numbers = read_run(runs[0].parent)["scores"]
     runs[0].unlink()  # as if it had been killed before its last file
     broken = {"trainer.learning_rate": 1e30, "trainer.max_grad_norm": 0, "schedule.name": "finetune"}
-    assert main(["sweep", str(write(methods={**METHODS, "broken": broken}))]) == 1
+    # As many workers, so that a run has as many threads: sums of other parts round otherwise.
+    assert main(["sweep", str(write(methods={**METHODS, "broken": broken})), "--workers", "2"]) == 1
     assert "the loss is no longer a finite number" in " ".join(capsys.readouterr().err.split())
     assert "## Failed" in (tmp_path / "sweep" / "report.md").read_text()
     assert [run.stat().st_mtime_ns == time for run, time in zip(runs, before, strict=True)] == [False, True]
