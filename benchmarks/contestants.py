@@ -16,6 +16,7 @@ from workload import LEARNING_RATE, MODEL_INPUTS, Setting, collate, stages
 from innerdistill.distillation import targets as targets_module
 from innerdistill.distillation import trainer as trainer_module
 from innerdistill.distillation.arguments import training_arguments
+from innerdistill.distillation.embedding_gradient import EmbeddingGradient
 from innerdistill.distillation.losses import LOSSES, Loss, attention_kl
 from innerdistill.distillation.schedules import Stage
 from innerdistill.distillation.stages import distill_models
@@ -67,7 +68,14 @@ class Ours:
     """innerdistill's own trainer, with single techniques switched off."""
 
     def __init__(
-        self, setting: Setting, *, kept: bool = False, bf16: bool = False, maps: bool = False, all_tokens: bool = False
+        self,
+        setting: Setting,
+        *,
+        kept: bool = False,
+        bf16: bool = False,
+        maps: bool = False,
+        all_tokens: bool = False,
+        new_gradient: bool = False,
     ) -> None:
         """Make the models.
 
@@ -77,8 +85,10 @@ class Ours:
             bf16: student, and teacher where it runs, in 16 bits.
             maps: compute the attention loss from whole maps.
             all_tokens: compute the highest layer for all tokens.
+            new_gradient: make the word embeddings' gradient anew in every step.
         """
-        self.setting, self.kept, self.bf16, self.all_tokens = setting, kept, bf16, all_tokens
+        self.setting, self.kept, self.bf16 = setting, kept, bf16
+        self.all_tokens, self.new_gradient = all_tokens, new_gradient
         self.losses = {**LOSSES, "attention_kl": Loss(_maps, needs=("attention",))} if maps else LOSSES
         self.teacher, self.student = setting.models(None)
         self.folder = Path(tempfile.mkdtemp())
@@ -104,6 +114,8 @@ class Ours:
         with ExitStack() as context:
             for module in (trainer_module, targets_module) if self.all_tokens else ():
                 context.enter_context(patch.object(module, "capture", partial(capture, all_tokens=True)))
+            if self.new_gradient:
+                context.enter_context(patch.object(EmbeddingGradient, "prepare", lambda _: None))
             yield
 
     def steps(self, pairs: dict[int, int] | None = None) -> Callable[[], None]:
@@ -151,8 +163,12 @@ STEPS: dict[str, Callable[[Setting], Callable[[], None]]] = {
     "ours, live": lambda setting: Ours(setting).steps(),
     "ours, live, bf16": lambda setting: Ours(setting, bf16=True).steps(),
     "ours, kept": lambda setting: Ours(setting, kept=True).steps(),
+    "ours, kept, new gradient": lambda setting: Ours(setting, kept=True, new_gradient=True).steps(),
     "ours, kept, bf16": lambda setting: Ours(setting, kept=True, bf16=True).steps(),
     "ours, kept, first stage": lambda setting: Ours(setting, kept=True).steps({1: setting.pairs[1]}),
+    "ours, first stage, new gradient": lambda setting: Ours(setting, kept=True, new_gradient=True).steps(
+        {1: setting.pairs[1]}
+    ),
 }
 JOBS: dict[str, Callable[[Setting], Callable[[], None]]] = {
     "loop of the paper's time, padded": lambda setting: Era(setting).job,

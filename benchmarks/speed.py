@@ -252,15 +252,8 @@ def report(title: str, times: dict[str, list[float]], *, reference: str, facts: 
     for name, median in medians.items():
         spread = (max(times[name]) - min(times[name])) / median
         print(f"{name:36}{1000 * median:10.1f} ms  ±{50 * spread:3.0f} %  {median / base:6.3f}", flush=True)
-        rows.append(
-            {
-                **facts,
-                "contestant": name,
-                "seconds": round(median, 5),
-                "spread": round(spread, 3),
-                "ratio": round(median / base, 4),
-            }
-        )
+        measured = {"seconds": round(median, 5), "spread": round(spread, 3), "ratio": round(median / base, 4)}
+        rows.append({**facts, "contestant": name, **measured})
     return rows
 
 

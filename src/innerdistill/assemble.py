@@ -61,17 +61,15 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     if any("attention" in known[name].needs for name, weight in recipe.losses.items() if weight > 0):
         _check_reach(pairs, student_types, getattr(teacher.config, "layer_types", None))
     stages = make_stages(_schedule_plan(recipe, pairs, known))
-    slow_16_bit = False
-    for stage in stages:
-        for options in (recipe.internal_trainer, recipe.teacher.trainer, recipe.trainer):
-            arguments = training_arguments(Path(recipe.output), stage, options, seed=recipe.seed)
-            slow_16_bit = slow_16_bit or (arguments.bf16 and not has_fast_bfloat16(arguments.device))
-    if slow_16_bit:
+    options = (recipe.internal_trainer, recipe.teacher.trainer, recipe.trainer)
+    arguments = [training_arguments(Path(recipe.output), s, o, seed=recipe.seed) for s in stages for o in options]
+    device = arguments[-1].device
+    if any(of_stage.bf16 for of_stage in arguments) and not has_fast_bfloat16(device):
         logger.warning(
             "trainer.bf16: this device has no instructions for bfloat16, so a step takes about ten times as long as in "
             "32 bits; leave it out."
         )
-    teacher.to(arguments.device)
+    teacher.to(device)
     max_length = longest_input(tokenizer, teacher, recipe.data.max_length)
     splits, truncated = {}, {}
     for split, table in data.splits.items():

@@ -70,6 +70,18 @@ def test_attention_objectives_equal_their_formulas(loss, slow, shape, heads, see
     assert loss(teacher, student, mask).tolist() == pytest.approx(slow(teacher, student, lengths), abs=1e-9)
 
 
+def test_relations_have_the_gradient_of_their_formula():
+    """A vector is query and key at once, so both ways count."""
+    mask = torch.tensor([[True] * 4, [True] * 3 + [False]])
+    generator = torch.Generator().manual_seed(0)
+    teacher = random_attention(generator, 2, 2, 4, mask)
+    student = tuple(
+        torch.randn(2, 2, 4, 4, generator=generator, dtype=torch.float64, requires_grad=True) for _ in "qkv"
+    )
+    loss = lambda q, k, v: relation_kl(teacher, Attention(q, k, 0.5, None, v), mask)  # noqa: E731
+    assert torch.autograd.gradcheck(loss, student)
+
+
 @settings(max_examples=40, deadline=None)
 @given(masks(), st.integers(0, 2**20))
 def test_hidden_mse_equals_its_formula(shape, seed):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from innerdistill.distillation.blocked_kl import blocked_attention_kl
 from innerdistill.models.attention import Attention, at_least_float32
 
 
@@ -89,16 +90,10 @@ def relation_kl(teacher: Attention, student: Attention, token_mask: Tensor) -> T
     Returns:
         Nats per row, 0 or more. (B,)
     """
-    total = token_mask.new_zeros(len(token_mask), dtype=torch.float32)
+    mask, parts = token_mask[:, None, None, :], []
     for kind in ("query", "key", "value"):
-        log_probs = [_relations(getattr(attention, kind), token_mask) for attention in (teacher, student)]
-        terms = torch.where(token_mask[:, None, :, None], log_probs[0].exp() * (log_probs[0] - log_probs[1]), 0)
-        total = total + terms.sum((1, 2, 3)) / (terms.shape[1] * token_mask.sum(1))
-    return total / 3
-
-
-def _relations(vectors: Tensor, token_mask: Tensor) -> Tensor:
-    vectors = at_least_float32(vectors)
-    with torch.autocast(vectors.device.type, enabled=False):
-        scores = torch.matmul(vectors, vectors.transpose(-1, -2)) * vectors.shape[-1] ** -0.5
-    return scores.masked_fill(~token_mask[:, None, None, :], torch.finfo(scores.dtype).min).log_softmax(-1)
+        # Vectors that attend to one another: an attention whose queries are its keys.
+        vectors = (getattr(attention, kind) for attention in (teacher, student))
+        theirs, ours = (Attention(of_one, of_one, of_one.shape[-1] ** -0.5, mask) for of_one in vectors)
+        parts.append(blocked_attention_kl(theirs, ours, token_mask))
+    return torch.stack(parts).mean(0)

@@ -179,12 +179,13 @@ def make_stages(plan: SchedulePlan) -> list[Stage]:
             f"losses: the schedule {recipe.name!r} needs an internal loss (losses.attention_kl, losses.cls_cosine, or "
             "another that compares layers) with a weight above 0 and at least one mapped layer."
         )
-    if recipe.name != "soft_labels" and recipe.total_steps is not None and recipe.total_steps < 2 * len(plan.pairs):
+    has_internal_stages = recipe.name not in ("soft_labels", "joint")
+    if has_internal_stages and recipe.total_steps is not None and recipe.total_steps < 2 * len(plan.pairs):
         raise ValueError(
             f"schedule.total_steps: {recipe.total_steps} steps are too few for {len(plan.pairs)} mapped layers; "
             f"at least {2 * len(plan.pairs)} are needed."
         )
-    if recipe.threshold is not None and (recipe.name in ("soft_labels", "joint") or "cls_cosine" not in plan.internal):
+    if recipe.threshold is not None and not (has_internal_stages and "cls_cosine" in plan.internal):
         raise ValueError(
             "schedule.threshold: it is compared with the CLS cosine loss of an internal stage, so it needs "
             "losses.cls_cosine above 0 and a schedule with internal stages."

@@ -37,7 +37,7 @@ PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "
 # Only a folder that holds nothing else is ever replaced.
 RUN_FILES = {
     "recipe.yaml", "model", "run.json", "predictions.parquet", "examples.json", "report.html", "tensorboard",
-    "checkpoints", "baseline", "attention_example.json",
+    "checkpoints", "baseline",
 }  # fmt: skip
 
 

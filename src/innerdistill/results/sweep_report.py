@@ -17,7 +17,7 @@ from innerdistill.results.card import TEMPLATES, metric_names, page_template
 from innerdistill.results.card import cell as escaped
 from innerdistill.results.explorer import explorer_data, overall_kl, read_examples
 from innerdistill.results.figures import attention_maps
-from innerdistill.results.run_folder import read_run, whole_file
+from innerdistill.results.run_folder import whole_file
 from innerdistill.results.sweep_figures import axis_name, score_against, score_per_epoch, seeds_side_by_side
 from innerdistill.results.sweep_results import SPLIT, Cell, Group, gather
 
@@ -54,19 +54,22 @@ def write_sweep_report(
         "title": folder.name, "groups": groups, "split": SPLIT, "missing": missing, "compare": list(compare),
         "methods": list(dict.fromkeys(cell.method for cell in cells)),
         "failed": {str(path): cause for path, cause in (failed or {}).items()},
-        "run": read_run(cells[0].folder) if cells else None,
+        "run": groups[0].any_run if groups else None,
     }  # fmt: skip
-    for template in ("sweep.md.j2", "sweep.tex.j2"):
-        text = _plain_template(template).render(facts)
-        with whole_file(folder / {"sweep.md.j2": "report.md", "sweep.tex.j2": "table.tex"}[template]) as path:
-            path.write_text(text, encoding="utf-8")
     recipe = yaml.safe_dump(dict(content or {}), sort_keys=False, allow_unicode=True)
     page = page_template("sweep.html.j2").render(facts, recipe=recipe, sweeps=_sweeps(groups), parts=_parts(groups))
-    with whole_file(folder / "report.html") as path:
-        path.write_text(page, encoding="utf-8")
+    texts = {
+        "report.md": _plain_template("sweep.md.j2").render(facts),
+        "table.tex": _plain_template("sweep.tex.j2").render(facts),
+        "report.html": page,
+    }
+    for name, text in texts.items():
+        with whole_file(folder / name) as path:
+            path.write_text(text, encoding="utf-8")
     if cells:
         with whole_file(folder / "cells.csv") as path:
-            rows = [_row(cell) for cell in cells]
+            runs = {folder: run for group in groups for folder, run in group.runs()}
+            rows = [_row(cell, runs[cell.folder]) for cell in cells]
             names = list(dict.fromkeys(name for row in rows for name in row))
             columns = {name: [row.get(name) for row in rows] for name in names}
             pa.csv.write_csv(pa.table(columns), path)
@@ -169,8 +172,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _row(cell: Cell) -> dict[str, Any]:
-    run = read_run(cell.folder)
+def _row(cell: Cell, run: Mapping[str, Any]) -> dict[str, Any]:
     scores, agreed = run["scores"][SPLIT]["student"], run["agreement"][SPLIT]
     row: dict[str, Any] = {"task": cell.task, "method": cell.method}
     row |= {key: value if isinstance(value, str | float | int) else str(value) for key, value in cell.setting.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -170,6 +170,12 @@ class Group:
     methods: dict[str, Method] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
 
+    def runs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Folder and run.json of every run."""
+        for method in self.methods.values():
+            for seed, run in method.runs.items():
+                yield method.folders[seed], run
+
     @property
     def any_run(self) -> dict[str, Any]:
         """One of the runs, for what all have in common."""
@@ -238,18 +244,17 @@ def gather(
 def _check_alike(group: Group) -> None:
     """Numbers of different data, teachers or versions are not put into one table."""
     first: tuple[Path, dict[str, Any]] | None = None
-    for method in group.methods.values():
-        for seed, run in method.runs.items():
-            facts = {"data": run["data"]["fingerprint"], "teacher": (run["teacher"] or {}).get("fingerprint"),
-                     "versions": run["versions"]}  # fmt: skip
-            if first is None:
-                first = method.folders[seed], facts
-            for name, value in facts.items():
-                if value != first[1][name]:
-                    raise ValueError(
-                        f"{method.folders[seed]} and {first[0]} were made with different {name}; delete the one that "
-                        "is out of date and run the sweep again."
-                    )
+    for folder, run in group.runs():
+        facts = {"data": run["data"]["fingerprint"], "teacher": (run["teacher"] or {}).get("fingerprint"),
+                 "versions": run["versions"]}  # fmt: skip
+        if first is None:
+            first = folder, facts
+        for name, value in facts.items():
+            if value != first[1][name]:
+                raise ValueError(
+                    f"{folder} and {first[0]} were made with different {name}; delete the one that is out of date and "
+                    "run the sweep again."
+                )
 
 
 def _compare(group: Group, compare: Sequence[tuple[str, str]], margin: float | None) -> list[Comparison]:
