@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--larger-batches", type=int, default=1, help="times as many examples per step, for a GPU")
     parser.add_argument("--rows", type=int, default=160, help="examples of a job")
     parser.add_argument("--no-dropout", action="store_true")
     parser.add_argument("--only", nargs="+", help="contestants whose name holds one of these words")
@@ -92,6 +93,7 @@ def setting_for(name: str, options: argparse.Namespace, *, rows: int | None = No
         The setting.
     """
     size = 32 if not name.isdecimal() or int(name) <= 128 else max(1, 4096 // int(name))
+    size *= options.larger_batches
     workload = Workload(name, rows or PARTS * size, size)
     return Setting(workload, model=options.model, dropout=not options.no_dropout, device=options.device)
 
@@ -165,6 +167,7 @@ def measure_memory(name: str, options: argparse.Namespace) -> list[dict]:
     for contestant in MEMORY:
         command = [sys.executable, __file__, "one-memory", name, "--only", contestant, "--device", options.device]
         command += ["--model", options.model] + (["--no-dropout"] if options.no_dropout else [])
+        command += ["--larger-batches", str(options.larger_batches)]
         found = subprocess.run(command, capture_output=True, text=True, check=True)
         megabytes = float(found.stdout.split()[-1])
         print(f"{contestant:36}{megabytes:10.0f} MB", flush=True)
@@ -266,7 +269,7 @@ def append(rows: list[dict], options: argparse.Namespace) -> None:
     """
     names = (
         "date", "hardware", "torch", "transformers", "what", "model", "workload", "batch_size", "dropout", "threads",
-        "contestant", "seconds", "spread", "ratio", "peak_megabytes",
+        "contestant", "seconds", "spread", "ratio", "peak_megabytes", "error", "gradient_error",
     )  # fmt: skip
     hardware = f"{processor()}, {os.cpu_count()} cores"
     if options.device == "cuda":

@@ -7,7 +7,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
-from innerdistill.data.batches import LengthGroupedSampler
+from innerdistill.data.batches import LengthGroupedSampler, positions_apart
 from innerdistill.distillation.schedules import Stage
 from innerdistill.models.internals import probe
 from innerdistill.models.layer_map import uniform_layers
@@ -105,7 +105,8 @@ def collate(pad_to: int | None = None):
             name: torch.tensor([row[name] + [0] * (longest - len(row[name])) for row in rows])
             for name in ("input_ids", "attention_mask")
         }
-        return batch | {name: torch.tensor([row[name] for row in rows]) for name in ("labels", "index")}
+        labels = torch.tensor([row["labels"] for row in rows])
+        return batch | {"labels": labels}
 
     return pad
 
@@ -114,7 +115,7 @@ def batches(workload: Workload, data: Dataset, *, pad_to: int | None, grouped: b
     """One epoch, batched as our trainer does or shuffled and padded as a script of the paper's time does."""
     sampler = LengthGroupedSampler(data["length"], batch_size=workload.batch_size, seed=1, group=grouped)
     sampler.set_epoch(epoch)
-    order, size, pad = list(sampler), workload.batch_size, collate(pad_to)
+    order, size, pad = list(sampler), workload.batch_size, positions_apart(collate(pad_to))
     return [pad([data[index] for index in order[i : i + size]]) for i in range(0, len(order), size)]
 
 
@@ -139,4 +140,4 @@ class Setting:
         """An epoch of batches on the device: shuffled and padded to a fixed length, or grouped by length."""
         pad_to = self.workload.padded_to if padded else None
         found = batches(self.workload, self.data, pad_to=pad_to, grouped=not padded, epoch=epoch)
-        return [{name: value.to(self.device) for name, value in batch.items()} for batch in found]
+        return [{k: v.to(self.device) if k != "index" else v for k, v in batch.items()} for batch in found]

@@ -121,7 +121,7 @@ def fine_tuned_teacher(job: Job) -> PreTrainedModel:
         The teacher; `name_or_path` is its folder.
     """
     recipe = job.recipe
-    own = (recipe.teacher.epochs, recipe.teacher.seed, recipe.trainer, recipe.teacher.trainer)
+    own = (recipe.teacher.epochs, recipe.teacher.seed, {**recipe.trainer, **recipe.teacher.trainer})
     options = (recipe.group_by_length, recipe.pad_to_max_length, recipe.checkpoint, job.max_length)
     content = (weights_fingerprint(job.teacher), job.data.fingerprint(), own, options)
     key = hashlib.sha256(repr(content).encode()).hexdigest()[:12]

@@ -1,15 +1,19 @@
-"""The blocked attention KL against the plain formula: value, gradients, every kind of mask, any block."""
+"""The attention KL without maps against the plain formula: value, gradients, every kind of mask, any block."""
+
+from dataclasses import astuple
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from innerdistill.distillation import blocked_kl
-from innerdistill.distillation.blocked_kl import blocked_attention_kl
+from innerdistill.distillation import blocked_kl, fused_kl
+from innerdistill.distillation.blocked_kl import attention_kl_without_maps, blocked_attention_kl
+from innerdistill.distillation.fused_kl import fused_attention_kl
 from innerdistill.distillation.losses import attention_kl
 from innerdistill.models.attention import Attention, AttentionMaps
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LEAST = torch.finfo(torch.float64).min
 
 
@@ -107,3 +111,64 @@ def test_what_is_kept_for_the_backward_pass_is_linear_in_the_length():
         loss = blocked_attention_kl(teacher, student, token_mask)
         kept.append(sum(tensor.numel() for tensor in loss.grad_fn.saved_tensors if tensor is not None))
     assert kept[1] <= 2 * kept[0]
+
+
+def single(attention):
+    """The same in 32 bits, as the kernel reads it."""
+    mask = attention.mask
+    if mask is not None and mask.is_floating_point():
+        mask = mask.clamp(min=torch.finfo(torch.float32).min).float()
+    return Attention(attention.query.float(), attention.key.float(), attention.scaling, mask)
+
+
+@pytest.mark.parametrize("lengths", [[1], [4, 2, 9], [70, 33]])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_kernel_gives_value_and_gradients_of_the_plain_formula(kind, lengths):
+    teacher, student, token_mask = case(kind, lengths)
+    if kind == "none":
+        token_mask = torch.ones_like(token_mask)
+    wanted, true_slopes = gradients(
+        lambda s: attention_kl(teacher.log_probabilities(), s.log_probabilities(), token_mask), student
+    )
+    found, slopes = kernel_gradients(teacher, student, token_mask)
+    assert torch.allclose(found, wanted, atol=1e-6)
+    for slope, true_slope in zip(slopes, true_slopes, strict=False):
+        assert torch.allclose(slope, true_slope, atol=1e-6)
+
+
+def kernel_gradients(teacher, student, token_mask):
+    """As `gradients`, of the kernel, where this machine runs it, back in 64 bits."""
+    teacher, student = (
+        Attention(*(part.to(DEVICE) if isinstance(part, torch.Tensor) else part for part in astuple(single(attention))))
+        for attention in (teacher, student)
+    )
+    leaves = [student.query.requires_grad_(), student.key.requires_grad_()]
+    found = fused_attention_kl(teacher, student, token_mask.to(DEVICE))
+    factors = torch.arange(1.0, len(found) + 1, device=DEVICE)
+    slopes = torch.autograd.grad((found * factors).sum(), leaves)
+    return found.detach().double().cpu(), [slope.double().cpu() for slope in slopes]
+
+
+def test_the_kernel_finds_nothing_between_equal_attentions():
+    _, student, token_mask = case("boolean", [70, 33])
+    found, slopes = kernel_gradients(student, student, token_mask)
+    assert not found.any()
+    assert all(slope.abs().max() < 1e-6 for slope in slopes)
+
+
+@pytest.mark.skipif(DEVICE != "cuda", reason="what the kernel is chosen for is on a GPU")
+@pytest.mark.parametrize("kind", ["boolean", "bias"])
+def test_a_gpu_takes_the_kernel_where_it_can(kind, monkeypatch):
+    taken = []
+    monkeypatch.setattr(fused_kl, "fused_attention_kl", lambda *_: taken.append("kernel"))
+    monkeypatch.setattr(blocked_kl, "blocked_attention_kl", lambda *_: taken.append("blocks"))
+    teacher, student, token_mask = case(kind, [9, 4])
+    teacher, student = (
+        Attention(*(part.to(DEVICE) if isinstance(part, torch.Tensor) else part for part in astuple(single(attention))))
+        for attention in (teacher, student)
+    )
+    attention_kl_without_maps(teacher, student, token_mask.to(DEVICE))
+    if student.mask.is_floating_point():
+        student.mask.requires_grad_()
+    attention_kl_without_maps(teacher, student, token_mask.to(DEVICE))
+    assert taken == ["kernel", "kernel" if kind == "boolean" else "blocks"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from innerdistill.data.batches import collator
+from innerdistill.data.batches import collator, positions_apart
 from innerdistill.distillation.losses import LOSSES, Loss
 from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import Stage
@@ -43,7 +43,7 @@ def make(make_model, tokenizer, dataset, tmp_path):
 
 
 def batch_of(dataset, tokenizer, rows):
-    batch = collator(tokenizer)([dataset[row] for row in rows])
+    batch = positions_apart(collator(tokenizer))([dataset[row] for row in rows])
     return {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}, batch["index"]
 
 

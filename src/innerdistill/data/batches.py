@@ -90,6 +90,26 @@ def collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -
     return DataCollatorWithPadding(tokenizer, padding="max_length" if pad_to else True, max_length=pad_to)
 
 
+def positions_apart(collate: Collator) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+    """A collator whose column `index` stays a NumPy array, on the host even if the tensors go to an accelerator.
+
+    Args:
+        collate: examples without `index` -> padded batch.
+
+    Returns:
+        The same for examples with or without `index`.
+    """
+
+    def apart(examples: list[dict[str, Any]]) -> dict[str, Any]:
+        rest = [{name: value for name, value in example.items() if name != "index"} for example in examples]
+        batch: dict[str, Any] = dict(collate(rest))
+        if "index" in examples[0]:
+            batch["index"] = np.array([example["index"] for example in examples])
+        return batch
+
+    return apart
+
+
 def batches_by_length(
     dataset: Dataset, collate: Collator, *, batch_size: int, device: torch.device
 ) -> Iterator[tuple[NDArray[np.int64], dict[str, Tensor], Tensor]]:

@@ -9,6 +9,7 @@ Shapes: B examples, H heads, L tokens, D head size.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,36 @@ from innerdistill.models.attention import Attention, AttentionMaps, at_least_flo
 
 CPU_BLOCK = 1 << 19  # elements of a map: 2 MiB, which the second-level cache holds
 DEVICE_BLOCK = 1 << 26  # an accelerator wants more work at once
+
+
+def attention_kl_without_maps(teacher: Attention | AttentionMaps, student: Attention, token_mask: Tensor) -> Tensor:
+    """`attention_kl` of two attentions, with memory linear in the length: by a kernel where there is one, or in blocks.
+
+    Args:
+        teacher: no gradient reaches it.
+        student: gradients reach its query, key and additive mask.
+        token_mask: True for real tokens. (B, L)
+
+    Returns:
+        Nats per row, 0 or more. (B,)
+    """
+    if _kernel_serves(teacher, student):
+        from innerdistill.distillation.fused_kl import fused_attention_kl  # noqa: PLC0415 - Triton is not everywhere
+
+        assert isinstance(teacher, Attention)
+        return fused_attention_kl(teacher, student, token_mask)
+    return blocked_attention_kl(teacher, student, token_mask)
+
+
+def _kernel_serves(teacher: Attention | AttentionMaps, student: Attention) -> bool:
+    """Not kept maps, no gradient of a position bias, no head that would not fit on the chip; Ampere or later."""
+    query = student.query
+    if not (query.is_cuda and isinstance(teacher, Attention) and importlib.util.find_spec("triton")):
+        return False
+    narrow = query.shape[-1] <= 64 and query.shape == teacher.query.shape
+    known = {query.dtype, teacher.query.dtype} <= {torch.float32, torch.float16, torch.bfloat16}
+    fixed_mask = student.mask is None or not student.mask.requires_grad
+    return narrow and known and fixed_mask and torch.cuda.get_device_capability(query.device) >= (8, 0)
 
 
 def blocked_attention_kl(teacher: Attention | AttentionMaps, student: Attention, token_mask: Tensor) -> Tensor:

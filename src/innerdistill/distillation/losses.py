@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from innerdistill.data.labels import UNLABELLED
-from innerdistill.distillation.blocked_kl import blocked_attention_kl
+from innerdistill.distillation.blocked_kl import attention_kl_without_maps
 from innerdistill.distillation.rivals import attention_score_mse, hidden_mse, normalised_cls_mse, relation_kl
 from innerdistill.models.attention import Attention, at_least_float32
 from innerdistill.models.internals import KINDS, Internals, LayerInternals
@@ -197,7 +197,7 @@ def gold_labels(student_logits: Tensor, labels: Tensor) -> Tensor:
 def _attention_kl(teacher: LayerInternals, student: LayerInternals, inputs: LossInputs) -> Tensor:
     assert teacher.attention is not None and student.attention is not None
     assert isinstance(student.attention, Attention)
-    return blocked_attention_kl(teacher.attention, student.attention, inputs.token_mask)
+    return attention_kl_without_maps(teacher.attention, student.attention, inputs.token_mask)
 
 
 def _cls_cosine(teacher: LayerInternals, student: LayerInternals, inputs: LossInputs) -> Tensor:

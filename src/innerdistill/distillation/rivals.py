@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from innerdistill.distillation.blocked_kl import blocked_attention_kl
+from innerdistill.distillation.blocked_kl import attention_kl_without_maps
 from innerdistill.models.attention import Attention, at_least_float32
 
 
@@ -95,5 +95,5 @@ def relation_kl(teacher: Attention, student: Attention, token_mask: Tensor) -> T
         # Vectors that attend to one another: an attention whose queries are its keys.
         vectors = (getattr(attention, kind) for attention in (teacher, student))
         theirs, ours = (Attention(of_one, of_one, of_one.shape[-1] ** -0.5, mask) for of_one in vectors)
-        parts.append(blocked_attention_kl(theirs, ours, token_mask))
+        parts.append(attention_kl_without_maps(theirs, ours, token_mask))
     return torch.stack(parts).mean(0)

@@ -46,7 +46,7 @@ class Targets:
         """
         self.teacher, self.store, self.bfloat16 = teacher.eval(), store, bfloat16
 
-    def __call__(self, inputs: Mapping[str, Tensor], rows: Tensor | None, needs: Needs) -> Internals:
+    def __call__(self, inputs: Mapping[str, Tensor], rows: NDArray[Any] | None, needs: Needs) -> Internals:
         """What the losses of a stage need of the teacher.
 
         A stage's layers are read if all of them are kept; otherwise one pass of the teacher gives them all.
@@ -68,7 +68,7 @@ class Targets:
         if self.store is not None:
             assert rows is not None
             ids = inputs["input_ids"]
-            read = _Reader(self.store, rows.cpu().numpy(), ids.shape[1], ids.device)
+            read = _Reader(self.store, rows, ids.shape[1], ids.device)
             if not layers:
                 found.layers = {layer: read.layer(layer, kinds) for layer, kinds in needs.teacher_layers.items()}
             if needs.teacher_logits and not logits:
@@ -121,7 +121,10 @@ class _Reader:
         self.store, self.rows, self.length, self.device = store, rows, length, device
 
     def __call__(self, part: Part) -> Tensor:
-        return torch.from_numpy(self.store.read(part, self.rows, self.length)).to(self.device)
+        values = torch.from_numpy(self.store.read(part, self.rows, self.length))
+        if self.device.type == "cuda":
+            values = values.pin_memory()  # else the copy waits until the GPU has done all steps before
+        return values.to(self.device, non_blocking=True)
 
     def layer(self, layer: int, kinds: Sequence[str]) -> LayerInternals:
         values = {kind: self(Part(kind, layer)) for kind in kinds}

@@ -11,7 +11,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
-from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler
+from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler, positions_apart
 from innerdistill.distillation.embedding_gradient import EmbeddingGradient
 from innerdistill.distillation.losses import LOSSES, Loss, LossInputs
 from innerdistill.distillation.needs import needs_of
@@ -89,7 +89,7 @@ class DistillationTrainer(Trainer):
             args=args,
             train_dataset=train,
             eval_dataset=selection,
-            data_collator=data_collator,
+            data_collator=positions_apart(data_collator),  # reading them back from a GPU would wait for it
             callbacks=[*callbacks, _EpochEnd(self)],
         )
         if self.targets is not None:
@@ -139,7 +139,7 @@ class DistillationTrainer(Trainer):
     def compute_loss(
         self,
         model: nn.Module,
-        inputs: dict[str, Tensor],
+        inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
@@ -147,7 +147,7 @@ class DistillationTrainer(Trainer):
 
         Args:
             model: the student, perhaps wrapped for distributed training.
-            inputs: a padded batch. (B, L)
+            inputs: a padded batch (B, L), and the positions of its examples in the store as a NumPy array.
             return_outputs: as in Trainer.
             num_items_in_batch: examples in the step, over accumulation and processes; None means this batch.
 
