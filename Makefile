@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench format
+.PHONY: help install demo test check bench bench-gpu format
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,13 @@ bench: install  ## time a step and a whole job beside other tools: more than an 
 	@$(BIN)/python benchmarks/speed.py memory 256 512 1024 2048 4096
 	@$(BIN)/python benchmarks/speed.py jobs cola mrpc rte --threads 2
 	@$(BIN)/python benchmarks/plot_speed.py
+
+bench-gpu:  ## the same on an NVIDIA GPU, in an environment of yours with torch for CUDA and the extra `bench`
+	python examples/prepare_demo.py
+	python benchmarks/attention_loss.py 64 512 2048 8192
+	python benchmarks/speed.py steps cola mrpc 512 --device cuda --threads 1
+	python benchmarks/speed.py steps 128 512 1024 2048 --device cuda --threads 1 --larger-batches 16 --only live tokens fine
+	python benchmarks/speed.py jobs cola --device cuda --threads 1 --rows 640 --repeats 2
 
 format: install  ## let ruff lay out the code
 	$(BIN)/ruff check --fix-only .

@@ -16,6 +16,7 @@ from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.store import LOGITS, Part
 from innerdistill.distillation.targets import Targets, choose_parts, has_fast_bfloat16, keep_targets, make_store
 from innerdistill.models.internals import probe
+from innerdistill.planning import BYTES_TO_ACCELERATOR, most_bytes
 
 INTERNAL = {"attention_kl": 1.0, "cls_cosine": 1.0}
 STAGE = Stage("all", {**INTERNAL, "soft_labels": 1.0}, {1: 2, 2: 4}, epochs=3)
@@ -224,3 +225,9 @@ def test_a_16_bit_teacher_says_almost_the_same(make, tokenizer, dataset):
     assert not torch.equal(whole.logits, short.logits)
     cosine = torch.nn.functional.cosine_similarity(whole.layers[4].cls, short.layers[4].cls.float(), dim=-1)
     assert (1 - cosine).max() < 1e-3
+
+
+def test_an_accelerator_keeps_only_what_is_read_faster_than_made():
+    assert most_bytes(2, rows=10, device=torch.device("cpu")) == 2 * 10**9
+    assert most_bytes(2, rows=10, device=torch.device("cuda")) == 10 * BYTES_TO_ACCELERATOR
+    assert most_bytes(1e-6, rows=10, device=torch.device("cuda")) == 1000
