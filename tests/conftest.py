@@ -30,6 +30,7 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *PLAIN]
 def session():
     gc.freeze()  # every stage of training collects garbage
     yield
+    gc.unfreeze()
     shutil.rmtree(os.environ["HF_DATASETS_CACHE"], ignore_errors=True)
 
 
