@@ -89,7 +89,9 @@ def test_kept_maps_give_the_same_loss_within_16_bits():
     teacher, student, token_mask = case("boolean", [9, 5, 1])
     maps = (teacher.probabilities() * token_mask[:, None, :, None]).half()
     wanted, true_slopes = gradients(lambda s: blocked_attention_kl(teacher, s, token_mask), student)
-    found, slopes = gradients(lambda s: blocked_attention_kl(AttentionMaps(maps), s, token_mask), student)
+    found, slopes = gradients(
+        lambda s: blocked_attention_kl(AttentionMaps.of(maps, token_mask), s, token_mask), student
+    )
     assert torch.allclose(found, wanted, atol=2e-5)
     for slope, true_slope in zip(slopes, true_slopes, strict=True):
         assert torch.allclose(slope, true_slope, atol=1e-4)

@@ -20,7 +20,7 @@ from innerdistill.planning import BYTES_TO_ACCELERATOR, most_bytes
 
 INTERNAL = {"attention_kl": 1.0, "cls_cosine": 1.0}
 STAGE = Stage("all", {**INTERNAL, "soft_labels": 1.0}, {1: 2, 2: 4}, epochs=3)
-PARTS = [LOGITS, Part("cls", 2), Part("cls", 4), Part("attention", 2), Part("attention", 4)]
+PARTS = [LOGITS, *(Part(kind, layer) for kind in ("cls", "attention", "entropy") for layer in (2, 4))]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_kept_equals_live(make, tokenizer, dataset, family):
 
 
 def test_what_is_kept_needs_no_teacher(make, tokenizer, dataset, monkeypatch):
-    teacher, store = make([LOGITS, Part("cls", 2), Part("attention", 2)])
+    teacher, store = make([LOGITS, Part("cls", 2), Part("attention", 2), Part("entropy", 2)])
     runs = []
     forward = teacher.forward
     monkeypatch.setattr(teacher, "forward", lambda **inputs: runs.append(1) or forward(**inputs))
@@ -174,9 +174,9 @@ def test_what_fits_is_kept_in_the_order_of_its_worth(make):
 
     assert chosen(10**9) == PARTS == chosen(0, keep_all=True)
     assert chosen(0) == [] and chosen(store.bytes_of(LOGITS)) == [LOGITS]
-    first = [LOGITS, Part("cls", 2), Part("attention", 2)]
+    first = [LOGITS, Part("cls", 2), Part("attention", 2), Part("entropy", 2)]
     # Half of what a stage needs is no use to it: the attention of layer 4 does not fit, so neither is its CLS kept.
-    assert chosen(sum(map(store.bytes_of, PARTS[:4]))) == first
+    assert chosen(sum(map(store.bytes_of, first)) + store.bytes_of(Part("cls", 4))) == first
     assert chosen(10**9, stages=[replace(STAGE, losses={"gold_labels": 1.0}, pairs={})]) == []
 
 

@@ -99,7 +99,7 @@ class _BlockedKL(torch.autograd.Function):
                     gradients[1][examples] += slope.transpose(-1, -2) @ at_least_float32(query[examples, :, rows])
         ctx.save_for_backward(query, key, mask, weights, *gradients)
         ctx.teacher, ctx.scaling = teacher, scaling
-        return kl
+        return kl - teacher.entropy if isinstance(teacher, AttentionMaps) else kl
 
     @staticmethod
     @once_differentiable
@@ -125,11 +125,19 @@ class _BlockedKL(torch.autograd.Function):
 def _slope(
     teacher: Attention | AttentionMaps, student: Attention, weights: Tensor, examples: slice, rows: slice
 ) -> tuple[Tensor, Tensor]:
-    """A block's derivative by the student's scores (b, H, r, L), and its share of the loss per example (b,)."""
-    teacher_probs, teacher_log_probs = teacher.distribution(examples, rows)
+    """A block's derivative by the student's scores (b, H, r, L), and its share of the loss per example (b,).
+
+    With kept maps the share is that of the cross-entropy.
+    """
     student_log_probs = student.log_probabilities(examples, rows)
     weight = weights[examples, None, rows, None]
-    terms = teacher_log_probs.sub_(student_log_probs).mul_(teacher_probs).masked_fill_(teacher_probs == 0, 0)
+    if isinstance(teacher, AttentionMaps):  # all but the teacher's entropy
+        teacher_probs = teacher.probabilities(examples, rows)
+        # An additive mask may be minus infinity, and a hidden key's share is 0 times that.
+        terms = student_log_probs.clamp(min=torch.finfo(student_log_probs.dtype).min).mul_(teacher_probs).neg_()
+    else:
+        teacher_probs, teacher_log_probs = teacher.distribution(examples, rows)
+        terms = teacher_log_probs.sub_(student_log_probs).mul_(teacher_probs).masked_fill_(teacher_probs == 0, 0)
     slope = student_log_probs.exp_().sub_(teacher_probs).mul_(weight)
     return slope, (terms.sum(-1, keepdim=True) * weight).sum((1, 2, 3))
 

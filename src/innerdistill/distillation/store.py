@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-KINDS = ("logits", "cls", "attention")
+KINDS = ("logits", "cls", "attention", "entropy")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class TargetStore:
         """
         self.folder, self.key = folder / key, key
         self.lengths = np.asarray(lengths, dtype=np.int64)
-        self.widths = {"logits": num_labels, "cls": hidden_size}
+        self.widths = {"logits": num_labels, "cls": hidden_size, "entropy": 1}
         self.num_heads = num_heads
         self.starts = np.concatenate([[0], np.cumsum(num_heads * self.lengths**2)])
         self.arrays: dict[Part, Array] = {}

@@ -22,14 +22,14 @@ from innerdistill.data.batches import INPUT_NAMES, Collator, batches_by_length
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.needs import Needs, needs_of
 from innerdistill.distillation.schedules import Stage
-from innerdistill.distillation.store import KINDS, LOGITS, Part, TargetStore
+from innerdistill.distillation.store import LOGITS, Part, TargetStore
 from innerdistill.models.attention import Attention, AttentionMaps
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.internals import Architecture, Internals, LayerInternals, capture
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # of what is kept; another number makes old stores useless
+FORMAT = 2  # of what is kept; another number makes old stores useless
 MAP_ELEMENTS = 1 << 25
 
 
@@ -127,10 +127,10 @@ class _Reader:
         return values.to(self.device, non_blocking=True)
 
     def layer(self, layer: int, kinds: Sequence[str]) -> LayerInternals:
-        values = {kind: self(Part(kind, layer)) for kind in kinds}
-        return LayerInternals(
-            attention=AttentionMaps(values["attention"]) if "attention" in values else None, cls=values.get("cls")
-        )
+        maps = None
+        if "attention" in kinds:
+            maps = AttentionMaps(self(Part("attention", layer)), self(Part("entropy", layer))[:, 0])
+        return LayerInternals(attention=maps, cls=self(Part("cls", layer)) if "cls" in kinds else None)
 
 
 def make_store(teacher: PreTrainedModel, dataset: Dataset, architecture: Architecture, *, folder: Path) -> TargetStore:
@@ -217,10 +217,10 @@ def keep_targets(
     """
 
     def compute(missing: Sequence[Part]) -> Iterator[tuple[NDArray[Any], dict[Part, NDArray[Any]]]]:
-        layers: dict[int, list[str]] = {}
+        layers: dict[int, set[str]] = {}
         for part in missing:
             if part.layer:
-                layers.setdefault(part.layer, []).append(part.kind)
+                layers.setdefault(part.layer, set()).add("cls" if part.kind == "cls" else "attention")
         logger.info("keeping the teacher's answers for %d rows in %s", len(dataset), store.folder)
         # Few long examples at a time: their maps are made whole here.
         size = max(1, min(64, MAP_ELEMENTS // (store.num_heads * int(store.lengths.max()) ** 2)))
@@ -230,13 +230,19 @@ def keep_targets(
             longest = int(store.lengths[rows].max())  # padding to a fixed length is not worth a teacher's time
             inputs = {name: values[:, :longest] for name, values in padded.items()}
             with torch.no_grad():
-                found = capture(teacher.eval(), inputs, layers=layers, logits=LOGITS in missing)
-            yield rows, {part: _values(found, part) for part in missing}
+                found = capture(
+                    teacher.eval(),
+                    inputs,
+                    layers={n: tuple(kinds) for n, kinds in layers.items()},
+                    logits=LOGITS in missing,
+                )
+            real = inputs["attention_mask"].bool()
+            yield rows, {part: _values(found, part, real) for part in missing}
 
     store.open(parts, compute)
 
 
-def _values(found: Internals, part: Part) -> NDArray[Any]:
+def _values(found: Internals, part: Part, token_mask: Tensor) -> NDArray[Any]:
     if part == LOGITS:
         assert found.logits is not None
         return found.logits.float().cpu().numpy()
@@ -245,12 +251,14 @@ def _values(found: Internals, part: Part) -> NDArray[Any]:
         assert layer.cls is not None
         return layer.cls.float().cpu().numpy()
     assert isinstance(layer.attention, Attention)
-    return layer.attention.probabilities().half().cpu().numpy()
+    maps = AttentionMaps.of(layer.attention.probabilities().half(), token_mask)
+    return (maps.maps if part.kind == "attention" else maps.entropy[:, None]).cpu().numpy()
 
 
 def _parts_of(layers: Mapping[int, Sequence[str]]) -> list[Part] | None:
     """Parts that hold what is needed of layers; None if a kind is needed that no store holds."""
     kinds = {kind for of_layer in layers.values() for kind in of_layer}
-    if not kinds <= set(KINDS):
+    if not kinds <= {"cls", "attention"}:
         return None
-    return [Part(kind, layer) for layer, of_layer in layers.items() for kind in of_layer]
+    held = {"cls": ("cls",), "attention": ("attention", "entropy")}
+    return [Part(part, layer) for layer, of_layer in layers.items() for kind in of_layer for part in held[kind]]

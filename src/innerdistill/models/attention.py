@@ -105,25 +105,36 @@ class AttentionMaps:
 
     Attributes:
         maps: probabilities, in 16 bits; 0 in the rows and columns of padding. (B, H, L, L)
+        entropy: of the real rows, the mean over heads and rows, in nats: so that no step needs the logarithm. (B,)
     """
 
     maps: Tensor
+    entropy: Tensor
 
-    def distribution(self, examples: slice = ALL, rows: slice = ALL) -> tuple[Tensor, Tensor]:
-        """As `Attention.distribution`, with rows brought back to a sum of 1 after rounding."""
+    @staticmethod
+    def of(maps: Tensor, token_mask: Tensor) -> AttentionMaps:
+        """Maps with their entropy.
+
+        Args:
+            maps: probabilities, in 16 bits. (B, H, L, L)
+            token_mask: True for real tokens. (B, L)
+
+        Returns:
+            What a store keeps.
+        """
+        alone = AttentionMaps(maps, maps.new_zeros(len(maps), dtype=torch.float32))
+        rows = torch.special.entr(alone.probabilities()).sum(-1) * token_mask[:, None]
+        return AttentionMaps(maps, rows.sum((1, 2)) / (maps.shape[1] * token_mask.sum(1)))
+
+    def probabilities(self, examples: slice = ALL, rows: slice = ALL) -> Tensor:
+        """The distribution over keys, (B, H, L, L), with rows brought back to a sum of 1 after rounding."""
         maps = self.maps[examples, :, rows].float()
-        limits = torch.finfo(maps.dtype)
-        probs = maps / maps.sum(-1, keepdim=True).clamp_(min=limits.tiny)
-        # As where the attention is made now: masked keys have a finite logarithm whose exponential is 0.
-        return probs, probs.log().clamp_(min=limits.min)
+        return maps.div_(maps.sum(-1, keepdim=True).clamp_(min=torch.finfo(maps.dtype).tiny))
 
     def log_probabilities(self, examples: slice = ALL, rows: slice = ALL) -> Tensor:
-        """As `Attention.log_probabilities`."""
-        return self.distribution(examples, rows)[1]
-
-    def probabilities(self) -> Tensor:
-        """The distribution over keys, of shape (B, H, L, L)."""
-        return self.distribution()[0]
+        """As `Attention.log_probabilities`; masked keys have a finite logarithm whose exponential is 0."""
+        probs = self.probabilities(examples, rows)
+        return probs.log().clamp_(min=torch.finfo(probs.dtype).min)
 
 
 def block_of(tensor: Tensor, examples: slice, rows: slice) -> tuple[slice, slice, slice]:
