@@ -209,13 +209,13 @@ def test_kept_targets_give_the_live_student_and_are_shared_by_seeds(recipe, teac
     live, kept = (run(mode, teacher={"targets": mode}) for mode in ("live", "keep"))
     assert live["teacher"]["targets"]["kept"] == {}
     names = list(kept["teacher"]["targets"]["kept"])
-    assert names == ["logits", "layer_02_cls", "layer_04_cls", "layer_02_attention", "layer_04_attention"]
+    assert names == ["logits", *(f"layer_{n}_{kind}" for kind in ("cls", "attention", "entropy") for n in ("02", "04"))]
     for ours, theirs in zip(live["stages"], kept["stages"], strict=True):
         for first, second in zip(ours["epochs"], theirs["epochs"], strict=True):
             assert first["losses"] == pytest.approx(second["losses"], rel=2e-3, abs=1e-4)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("teachers/targets/*/*.npy")}
     run("other", seed=2, teacher={"targets": "keep"})
-    assert len(files) == 5
+    assert len(files) == 7
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("teachers/targets/*/*.npy")} == files
 
 
