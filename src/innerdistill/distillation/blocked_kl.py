@@ -24,16 +24,7 @@ DEVICE_BLOCK = 1 << 26  # an accelerator wants more work at once
 
 
 def attention_kl_without_maps(teacher: Attention | AttentionMaps, student: Attention, token_mask: Tensor) -> Tensor:
-    """`attention_kl` of two attentions, with memory linear in the length: by a kernel where there is one, or in blocks.
-
-    Args:
-        teacher: no gradient reaches it.
-        student: gradients reach its query, key and additive mask.
-        token_mask: True for real tokens. (B, L)
-
-    Returns:
-        Nats per row, 0 or more. (B,)
-    """
+    """As `blocked_attention_kl`, which it is but where a GPU's kernel serves."""
     if _kernel_serves(teacher, student):
         from innerdistill.distillation.fused_kl import fused_attention_kl  # noqa: PLC0415 - Triton is not everywhere
 

@@ -23,7 +23,7 @@ from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.needs import Needs, needs_of
 from innerdistill.distillation.schedules import Stage
 from innerdistill.distillation.store import LOGITS, Part, TargetStore
-from innerdistill.models.attention import Attention, AttentionMaps
+from innerdistill.models.attention import AttentionMaps
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.internals import Architecture, Internals, LayerInternals, capture
 
@@ -236,23 +236,23 @@ def keep_targets(
                     layers={n: tuple(kinds) for n, kinds in layers.items()},
                     logits=LOGITS in missing,
                 )
-            real = inputs["attention_mask"].bool()
-            yield rows, {part: _values(found, part, real) for part in missing}
+            made = dict(_values(found, inputs["attention_mask"].bool()))
+            yield rows, {part: made[part] for part in missing}
 
     store.open(parts, compute)
 
 
-def _values(found: Internals, part: Part, token_mask: Tensor) -> NDArray[Any]:
-    if part == LOGITS:
-        assert found.logits is not None
-        return found.logits.float().cpu().numpy()
-    layer = found.layers[part.layer]
-    if part.kind == "cls":
-        assert layer.cls is not None
-        return layer.cls.float().cpu().numpy()
-    assert isinstance(layer.attention, Attention)
-    maps = AttentionMaps.of(layer.attention.probabilities().half(), token_mask)
-    return (maps.maps if part.kind == "attention" else maps.entropy[:, None]).cpu().numpy()
+def _values(found: Internals, token_mask: Tensor) -> Iterator[tuple[Part, NDArray[Any]]]:
+    """What a store keeps of a batch, by part."""
+    if found.logits is not None:
+        yield LOGITS, found.logits.float().cpu().numpy()
+    for number, layer in found.layers.items():
+        if layer.cls is not None:
+            yield Part("cls", number), layer.cls.float().cpu().numpy()
+        if layer.attention is not None:
+            maps = AttentionMaps.of(layer.attention.probabilities().half(), token_mask)
+            yield Part("attention", number), maps.maps.cpu().numpy()
+            yield Part("entropy", number), maps.entropy[:, None].cpu().numpy()
 
 
 def _parts_of(layers: Mapping[int, Sequence[str]]) -> list[Part] | None:
