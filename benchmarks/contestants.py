@@ -18,7 +18,7 @@ from innerdistill.distillation import trainer as trainer_module
 from innerdistill.distillation.arguments import training_arguments
 from innerdistill.distillation.embedding_gradient import EmbeddingGradient
 from innerdistill.distillation.losses import LOSSES, Loss, attention_kl
-from innerdistill.distillation.schedules import Stage
+from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.targets import Targets, choose_parts, keep_targets, make_store
 from innerdistill.distillation.trainer import DistillationTrainer
@@ -123,7 +123,7 @@ class Ours:
         stage = Stage("step", self.setting.all_layers.losses, pairs or self.setting.pairs, epochs=1)
         arguments = training_arguments(self.folder, stage, self.options, seed=1, evaluate=False)
         trainer = DistillationTrainer(
-            self.student, arguments, stage=stage, train=self.setting.data, data_collator=collate(),
+            self.student, arguments, record=StageRecord(stage), train=self.setting.data, data_collator=collate(),
             teacher=self.targets(), losses=self.losses,
         )  # fmt: skip
         trainer.current_gradient_accumulation_steps = 1

@@ -21,6 +21,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import torch
 import transformers
@@ -248,14 +249,14 @@ def report(title: str, times: dict[str, list[float]], *, reference: str, facts: 
     Returns:
         Rows for the file of results.
     """
-    medians = {name: sorted(values)[len(values) // 2] for name, values in times.items()}
+    medians = {name: median(values) for name, values in times.items()}
     base = next((value for name, value in medians.items() if name.startswith(reference)), float("nan"))
     print(f"\n{title}")
     rows = []
-    for name, median in medians.items():
-        spread = (max(times[name]) - min(times[name])) / median
-        print(f"{name:36}{1000 * median:10.1f} ms  ±{50 * spread:3.0f} %  {median / base:6.3f}", flush=True)
-        measured = {"seconds": round(median, 5), "spread": round(spread, 3), "ratio": round(median / base, 4)}
+    for name, middle in medians.items():
+        spread = (max(times[name]) - min(times[name])) / middle
+        print(f"{name:36}{1000 * middle:10.1f} ms  ±{50 * spread:3.0f} %  {middle / base:6.3f}", flush=True)
+        measured = {"seconds": round(middle, 5), "spread": round(spread, 3), "ratio": round(middle / base, 4)}
         rows.append({**facts, "contestant": name, **measured})
     return rows
 

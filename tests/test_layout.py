@@ -25,11 +25,13 @@ ROOMS = [
     "job",
     "assemble",
     "planning",
+    "finishing",
     "pipeline",
     "sweep",
     "printing",
     "cli",
     "cell",
+    "__main__",
 ]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.logging import RichHandler
 
 from innerdistill.config import Recipe, load_recipe
+from innerdistill.distillation.stopping import stop_now
 from innerdistill.printing import console, errors, print_scores, print_speed, print_summary, print_sweep, table_of
 
 if TYPE_CHECKING:
@@ -29,10 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words of the command line; None takes the process's.
 
     Returns:
-        Exit code: 0, 1 if cells of a sweep failed, 2 for a mistake of the user's, said in one sentence, 130 when
-        interrupted.
+        Exit code: 0, 1 if cells of a sweep failed, 2 for a mistake of the user's, said in one sentence; 130 when
+        stopped by Ctrl-C, 143 by SIGTERM.
     """
     options = _parser().parse_args(arguments)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop_now)
     try:
         return options.function(options) or 0
     except ValueError as error:
@@ -40,9 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         errors.print(f"innerdistill: {error}", style="red")
         return 2
-    except KeyboardInterrupt:
-        errors.print("innerdistill: interrupted.", style="red")
-        return 130
+    except KeyboardInterrupt as interrupt:
+        errors.print("innerdistill: stopped.", style="red")
+        if options.verb in ("distill", "finetune", "sweep"):
+            command = shlex.join(["innerdistill", *(sys.argv[1:] if arguments is None else arguments)])
+            errors.print(f"What is done is kept; the same command goes on from there:\n  {command}", soft_wrap=True)
+        return 128 + getattr(interrupt, "signal", signal.SIGINT)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -108,10 +108,13 @@ class Recipe(Section):
     group_by_length: bool = True
     pad_to_max_length: bool = False
     checkpoint: Literal["last", "best"] = Field("last", description="best: by the metric on the selection split")
+    checkpoint_minutes: float = Field(
+        5, ge=0, allow_inf_nan=False, description="between two checkpoints that a stopped run goes on from"
+    )
     baseline: bool = Field(False, description="also fine-tune the same student plainly, for the report")
     seed: int = Field(1, ge=0, lt=2**31)
     output: str = "runs/run"
-    overwrite: bool = False
+    overwrite: bool = Field(False, description="replace the run in `output`; an unfinished one of this recipe goes on")
 
 
 def load_recipe(source: str | Path | Mapping[str, Any], *, overrides: Iterable[str] = ()) -> Recipe:

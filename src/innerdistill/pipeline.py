@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,34 +21,24 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 
 from innerdistill.assemble import assemble, check_student
-from innerdistill.config import Recipe, load_recipe
+from innerdistill.config import Recipe, TeacherRecipe, load_recipe
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.targets import Targets, has_fast_bfloat16, keep_targets
 from innerdistill.evaluation.evaluate import compare, headline
-from innerdistill.evaluation.examples import attention_examples, disagreements
-from innerdistill.evaluation.fidelity import layer_distances
 from innerdistill.evaluation.metrics import task_scores
 from innerdistill.evaluation.predicting import predict_logits
+from innerdistill.finishing import complete, distances, finish
 from innerdistill.job import Job, chance_warning
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.internals import probe
 from innerdistill.models.loading import load_classifier
 from innerdistill.planning import targets_to_keep
-from innerdistill.results.card import model_card
+from innerdistill.results.opening import lock_beside, run_folder
 from innerdistill.results.run_folder import (
-    environment,
-    lock_beside,
-    open_run_folder,
-    save_model,
-    whole_file,
-    write_json,
-    write_predictions,
+    read_run,
 )
-from innerdistill.results.speed import measure_speed
-
-DISTANCE_ROWS = 1_000  # of validation, enough for a mean per layer
 
 logger = logging.getLogger(__name__)
 
@@ -67,28 +57,30 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
         ValueError: anything in the recipe, data or models that does not fit; nothing has been written then.
     """
     job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), losses=losses)
-    folder = open_run_folder(job.recipe)
-    if job.recipe.teacher.base is not None:
-        job = replace(job, teacher=fine_tuned_teacher(job))
-    _check_teacher(job)
-    records = _distill(job, folder)
-    if job.recipe.baseline:
-        baseline = _baseline(job, folder, steps=sum(stage.steps for stage in records))
-        _distill(baseline, open_run_folder(baseline.recipe))
+    with run_folder(job.recipe) as folder:
+        if job.recipe.teacher.base is not None:
+            job = replace(job, teacher=fine_tuned_teacher(job))
+        _check_teacher(job)
+        steps = _distill(job, folder)
+        if job.recipe.baseline:
+            baseline = _baseline(job, folder, steps=steps)
+            with run_folder(baseline.recipe) as inside:
+                _distill(baseline, inside)
     return folder
 
 
-def _distill(job: Job, folder: Path) -> list[StageRecord]:
-    """From a fresh student to a complete run folder."""
-    student = job.fresh_student()
-    before = _distances(job, student)
-    targets = kept_targets(job)
-    records = _train(job, student, folder, teacher=targets, stages=job.stages)
-    record = _finish(job, student, folder, teacher=job.teacher, stages=records)
-    record["teacher"]["targets"] = targets.describe()
-    record["distances"] = {"before": before, "after": _distances(job, student)}
-    write_json(folder / "run.json", record)
-    return records
+def _distill(job: Job, folder: Path) -> int:
+    """From a fresh student to a complete run folder; returns the optimiser steps that it took."""
+    if not (folder / "run.json").is_file():
+        student = job.fresh_student()
+        before = distances(job, student)
+        targets = kept_targets(job)
+        records = _train(job, student, folder, teacher=targets, stages=job.stages)
+        record = finish(job, student, folder, teacher=job.teacher, stages=records)
+        record["teacher"]["targets"] = targets.describe()
+        record["distances"] = {"before": before, "after": distances(job, student)}
+        complete(folder, record)
+    return sum(stage["steps"] for stage in read_run(folder)["stages"])
 
 
 def finetune(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
@@ -121,7 +113,8 @@ def fine_tuned_teacher(job: Job) -> PreTrainedModel:
         The teacher; `name_or_path` is its folder.
     """
     recipe = job.recipe
-    own = (recipe.teacher.epochs, recipe.teacher.seed, {**recipe.trainer, **recipe.teacher.trainer})
+    trainer = {**recipe.trainer, **recipe.teacher.trainer}
+    own = (recipe.teacher.epochs, recipe.teacher.seed, trainer)
     options = (recipe.group_by_length, recipe.pad_to_max_length, recipe.checkpoint, job.max_length)
     content = (weights_fingerprint(job.teacher), job.data.fingerprint(), own, options)
     key = hashlib.sha256(repr(content).encode()).hexdigest()[:12]
@@ -130,7 +123,14 @@ def fine_tuned_teacher(job: Job) -> PreTrainedModel:
         with lock_beside(folder, key="teacher.folder"):  # runs that want the same teacher wait for the first
             if not (folder / "run.json").is_file():
                 logger.info("fine-tuning the teacher into %s", folder)
-                _finetune(replace(job, recipe=recipe.model_copy(update={"output": str(folder), "overwrite": True})))
+                # Students of other seeds and methods go on with a teacher that was begun for one of them.
+                shared = ("base", "epochs", "seed")
+                teacher = TeacherRecipe(**{key: getattr(recipe.teacher, key) for key in shared}, trainer=trainer)
+                same = ("data", "group_by_length", "pad_to_max_length", "checkpoint", "checkpoint_minutes")
+                own_recipe = Recipe(
+                    **{key: getattr(recipe, key) for key in same}, teacher=teacher, output=str(folder), overwrite=True
+                )
+                _finetune(replace(job, recipe=own_recipe))
     teacher = load_classifier(str(folder / "model")).to(job.teacher.device)
     probe(teacher)
     return teacher
@@ -192,10 +192,10 @@ def _finetune(job: Job) -> Path:
     recipe = job.recipe
     options = {"trainer": {**recipe.trainer, **recipe.teacher.trainer}, "seed": recipe.teacher.seed}
     job = replace(job, recipe=recipe.model_copy(update=options))
-    folder = open_run_folder(job.recipe)
     stage = Stage("fine-tuning", {"gold_labels": 1.0}, pairs={}, epochs=recipe.teacher.epochs)
-    records = _train(job, job.teacher, folder, teacher=None, stages=[stage])
-    write_json(folder / "run.json", _finish(job, job.teacher, folder, teacher=None, stages=records))
+    with run_folder(job.recipe) as folder:
+        records = _train(job, job.teacher, folder, teacher=None, stages=[stage])
+        complete(folder, finish(job, job.teacher, folder, teacher=None, stages=records))
     return folder
 
 
@@ -227,45 +227,10 @@ def _train(
         is_regression=job.names is None,
         group_by_length=recipe.group_by_length,
         seed=recipe.seed,
+        resume=True,
+        overwrite=recipe.overwrite,
+        checkpoint_minutes=recipe.checkpoint_minutes,
     )
-
-
-def _finish(
-    job: Job,
-    student: PreTrainedModel,
-    folder: Path,
-    *,
-    teacher: PreTrainedModel | None,
-    stages: Sequence[StageRecord],
-) -> dict[str, Any]:
-    """Save the model, evaluate the saved files by transformers alone, and write predictions and card."""
-    save_model(folder / "model", student, job.tokenizer)
-    saved = load_classifier(str(folder / "model")).to(student.device)
-    found, predictions = compare(saved, teacher, job.splits, job.collate, metric=job.metric, names=job.names)
-    write_predictions(folder / "predictions.parquet", predictions)
-    if teacher is not None:
-        validation = job.data.splits["validation"]
-        shown = attention_examples(
-            teacher, student, job.splits["validation"], job.collate, job.tokenizer, pairs=job.pairs
-        )
-        furthest = disagreements(validation, predictions["validation"], names=job.names)
-        write_json(folder / "examples.json", {"attention": shown, "disagreements": furthest}, indent=None)
-    models = {"student": saved} if teacher is None else {"teacher": teacher, "student": saved}
-    record = {
-        "recipe": job.recipe.model_dump(mode="json"),
-        **environment(),
-        "data": job.describe_data(),
-        "teacher": None if teacher is None else job.describe_teacher(),
-        "student": {"layers": student.config.num_hidden_layers},
-        "layer_map": {} if teacher is None else {str(k): m for k, m in job.pairs.items()},
-        "stages": [asdict(stage) for stage in stages],
-        **found,
-        "speed": measure_speed(models, length=job.typical_length()),
-        "warnings": job.warnings(found),
-    }
-    with whole_file(folder / "model" / "README.md") as path:
-        path.write_text(model_card(record), encoding="utf-8")
-    return record
 
 
 def _check_teacher(job: Job) -> None:
@@ -275,12 +240,6 @@ def _check_teacher(job: Job) -> None:
     sentence = chance_warning(found["scores"]["selection"]["student"], metric=job.metric)
     if sentence is not None:
         logger.warning("On the selection split: %s", sentence)
-
-
-def _distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:
-    validation = job.splits["validation"]
-    rows = validation.select(range(min(DISTANCE_ROWS, len(validation))))
-    return layer_distances(job.teacher, student, rows, job.collate, pairs=job.pairs)
 
 
 def _baseline(job: Job, folder: Path, *, steps: int) -> Job:

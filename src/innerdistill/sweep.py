@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from innerdistill.config import Recipe, Section, load_recipe, read_content, sentence
+from innerdistill.results.opening import different_keys, is_finished
 from innerdistill.results.run_folder import read_run, whole_file
 from innerdistill.results.sweep_report import write_sweep_report
 from innerdistill.results.sweep_results import Cell, Group
@@ -63,9 +64,7 @@ class Planned:
             found = read_run(self.cell.folder)["recipe"]
         except ValueError:
             return False
-        wanted = self.recipe.model_dump(mode="json")
-        place = {"output": None, "overwrite": None}  # folders may be moved
-        return {**found, **place} == {**wanted, **place}
+        return is_finished(self.cell.folder, self.recipe) and not different_keys(found, self.recipe)
 
 
 def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:

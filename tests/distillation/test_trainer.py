@@ -13,7 +13,7 @@ from innerdistill.distillation import trainer as trainer_module
 from innerdistill.distillation.arguments import training_arguments
 from innerdistill.distillation.embedding_gradient import EmbeddingGradient
 from innerdistill.distillation.losses import Loss
-from innerdistill.distillation.schedules import Stage
+from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.trainer import DistillationTrainer
 from innerdistill.models.families import FAMILIES, encoder_layers
@@ -43,7 +43,7 @@ def make_trainer(make_model, tokenizer, dataset, tmp_path):
         return DistillationTrainer(
             student,
             arguments,
-            stage=stage,
+            record=StageRecord(stage),
             train=dataset,
             data_collator=collator(tokenizer, pad_to=pad_to),
             teacher=teacher,
@@ -217,7 +217,9 @@ def test_a_loss_that_is_no_number_stops_the_run(make_trainer):
 def test_a_stage_that_reads_the_teacher_needs_one(make_model, dataset, tokenizer, tmp_path):
     arguments = training_arguments(tmp_path, ALL, {"use_cpu": True}, seed=1, evaluate=False)
     with pytest.raises(ValueError, match="needs a teacher"):
-        DistillationTrainer(make_model(), arguments, stage=ALL, train=dataset, data_collator=collator(tokenizer))
+        DistillationTrainer(
+            make_model(), arguments, record=StageRecord(ALL), train=dataset, data_collator=collator(tokenizer)
+        )
 
 
 def test_a_loss_of_another_shape_is_refused(make_trainer):

@@ -13,6 +13,7 @@ import pyarrow as pa
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from innerdistill.data.batches import INPUT_NAMES
 from innerdistill.data.labels import class_ids, scores
 from innerdistill.data.loading import add_table
 from innerdistill.data.tasks import Task
@@ -81,6 +82,25 @@ def tokenise(
         dataset = source.map(encode, new_fingerprint="in-memory", **options)
     truncated = int(np.sum(dataset.with_format("numpy")["truncated"][:]))
     return dataset.remove_columns("truncated"), truncated
+
+
+def tokens_fingerprint(dataset: Dataset) -> str:
+    """SHA-256 over what a model reads of a tokenised split.
+
+    Args:
+        dataset: columns input_ids, attention_mask, (token_type_ids), length.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for name in INPUT_NAMES:
+        if name in dataset.column_names:
+            for batch in dataset.select_columns([name]).with_format("arrow").iter(10_000):
+                column = batch[name].combine_chunks()
+                digest.update(column.flatten().to_numpy(zero_copy_only=False).tobytes())
+    digest.update(np.asarray(dataset.with_format("numpy")["length"][:], dtype=np.int64).tobytes())
+    return digest.hexdigest()
 
 
 def _kept(source: Dataset, encode: Any, options: dict[str, Any], file: Path) -> Dataset | None:

@@ -38,9 +38,11 @@ OWNED = {
     "disable_tqdm": "nothing (progress bars are shown in a terminal)",
     "per_device_eval_batch_size": "nothing (64 examples of similar length)",
     "do_eval": "nothing (the selection split is scored after every epoch)",
-    "save_total_limit": "checkpoint",
+    "save_total_limit": "nothing (the last two checkpoints are kept until the run is finished)",
+    "save_only_model": "nothing (a stopped run goes on from its checkpoints)",
+    "save_steps": "checkpoint_minutes",
     "greater_is_better": "data.metric",
-    "resume_from_checkpoint": "nothing (a stopped run starts again)",
+    "resume_from_checkpoint": "nothing (the same command goes on with a stopped run)",
     "label_smoothing_factor": "nothing (the losses are those under `losses`)",
     "torch_compile": "nothing (capturing internals does not go through a compiled model)",
     "use_liger_kernel": "nothing (its kernels hide the attention)",
@@ -112,13 +114,12 @@ def training_arguments(
             "load_best_model_at_end": True,
             "metric_for_best_model": best_by,
             "greater_is_better": True,
-            "save_total_limit": 1,
-            "save_only_model": True,
         }
     owned = {
         "output_dir": str(folder),
         "seed": seed,
         "eval_strategy": "epoch" if evaluate else "no",
+        "save_total_limit": 2,  # the last two, or the last and the best
         "remove_unused_columns": False,
         "report_to": "none",
         "logging_nan_inf_filter": False,

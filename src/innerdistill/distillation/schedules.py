@@ -55,6 +55,19 @@ class StageRecord:
     cpu_seconds: float = 0.0
     epochs: list[dict[str, Any]] = field(default_factory=list)
 
+    def happened(self) -> dict[str, Any]:
+        """Everything but the plan, by name."""
+        return {name: value for name, value in vars(self).items() if name != "stage"}
+
+    def update(self, happened: Mapping[str, Any]) -> None:
+        """Take over what happened before.
+
+        Args:
+            happened: as `happened` gave it.
+        """
+        for name, value in happened.items():
+            setattr(self, name, value)
+
 
 @dataclass(frozen=True)
 class SchedulePlan:

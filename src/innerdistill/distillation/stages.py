@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
-import shutil
+import hashlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +20,19 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
 from innerdistill.data.batches import Collator
+from innerdistill.data.tokens import tokens_fingerprint
 from innerdistill.distillation.arguments import training_arguments
+from innerdistill.distillation.callbacks import Saver, StageProgress
+from innerdistill.distillation.checkpoints import Checkpoints
 from innerdistill.distillation.losses import LOSSES, Loss
-from innerdistill.distillation.progress import StageProgress
 from innerdistill.distillation.schedules import Stage, StageRecord
+from innerdistill.distillation.stopping import stop_requests
 from innerdistill.distillation.targets import Targets
 from innerdistill.distillation.trainer import DistillationTrainer
+from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.internals import probe
+
+logger = logging.getLogger(__name__)
 
 
 def distill_models(
@@ -45,8 +54,14 @@ def distill_models(
     is_regression: bool = False,
     group_by_length: bool = True,
     seed: int = 1,
+    resume: bool = False,
+    overwrite: bool = False,
+    checkpoint_minutes: float = 5,
 ) -> list[StageRecord]:
     """Run the stages; what `distill` does between loading and saving, and what a notebook uses.
+
+    The state is kept in `folder`/checkpoints. If the process is killed, a call with the same arguments, a student that
+    is as fresh, and `resume` goes on from there, and ends with the same bytes. SIGTERM and Ctrl-C write a checkpoint.
 
     Args:
         teacher: a classifier of a supported family, or its targets; None if no loss reads it.
@@ -54,7 +69,7 @@ def distill_models(
         stages: from `make_stages`, or made by hand.
         train: a tokenised split: input_ids, attention_mask, (token_type_ids), labels, length.
         collate: examples -> padded batch.
-        folder: for TensorBoard files and, with `best`, checkpoints.
+        folder: for TensorBoard files and checkpoints.
         selection: tokenised split that is scored after every epoch.
         score: (student, selection) -> scores by name; needed with `selection`.
         metric: the score shown in the progress bar, and the one `best` looks at.
@@ -66,28 +81,38 @@ def distill_models(
         is_regression: whether the head gives a score.
         group_by_length: whether batches hold examples of similar length.
         seed: of dropout and the order of the examples.
+        resume: go on from the checkpoints in `folder`, and leave the last one there; otherwise none is left.
+        overwrite: with `resume`, replace the checkpoints of another run instead of refusing.
+        checkpoint_minutes: between two checkpoints inside a stage; every stage begins with one.
 
     Returns:
         What happened in every stage.
 
     Raises:
-        ValueError: a family that is not supported, a loss that becomes NaN.
+        ValueError: a family that is not supported, a loss that becomes NaN, the checkpoints of another run.
+        Stopped: by SIGTERM or Ctrl-C, after a checkpoint.
     """
     for model in (teacher, student):
         if isinstance(model, PreTrainedModel):
             probe(model)
-    if isinstance(teacher, Targets) and teacher.store is not None:
-        lengths = train.with_format("numpy")["length"][:]
-        if not np.array_equal(teacher.store.lengths, lengths):
-            raise ValueError("the teacher's kept targets are of other rows than `train`, or of another order.")
-    train = train.remove_columns([name for name in ("index",) if name in train.column_names])
-    train = train.add_column("index", np.arange(len(train)))
-    records: list[StageRecord] = []
-    with _old_objects_left_alone():
-        for number, stage in enumerate(stages, start=1):
+    if isinstance(teacher, PreTrainedModel):
+        teacher = Targets(teacher)
+    train = _with_positions(train, teacher)
+    recipe = {"stages": [asdict(stage) for stage in stages], "trainer": dict(trainer or {}), "best": best, "seed": seed}
+    recipe |= {"internal_trainer": dict(internal_trainer or {}), "temperature": temperature, "grouped": group_by_length}
+    checkpoints = Checkpoints(Path(folder) / "checkpoints", _identity(teacher, student, train, recipe))
+    if not resume:
+        checkpoints.remove()
+    records = [StageRecord(stage) for stage in stages]
+    point = checkpoints.begin(student, records, overwrite=overwrite)
+    with _old_objects_left_alone(), stop_requests() as stop:
+        for number, record in enumerate(records, start=1):
+            if number < point.stage:
+                continue
+            stage, before = record.stage, records[: number - 1]
             options = {**(trainer or {}), **((internal_trainer or {}) if stage.is_internal else {})}
             arguments = training_arguments(
-                Path(folder) / "checkpoints",
+                checkpoints.stage_folder(number),
                 stage,
                 options,
                 seed=int(np.random.SeedSequence((seed, number)).generate_state(1)[0]),  # dropout differs between stages
@@ -95,11 +120,12 @@ def distill_models(
                 best_by=metric if best and selection is not None and not stage.is_internal else None,
             )
             set_seed(arguments.seed)
-            with SummaryWriter(str(Path(folder) / "tensorboard" / f"{number:02d} {stage.name}")) as writer:
+            logs = Path(folder) / "tensorboard" / f"{number:02d} {stage.name}"
+            with SummaryWriter(str(logs), purge_step=record.steps or None) as writer:
                 stage_trainer = DistillationTrainer(
                     student,
                     arguments,
-                    stage=stage,
+                    record=record,
                     train=train,
                     data_collator=collate,
                     teacher=teacher,
@@ -109,18 +135,47 @@ def distill_models(
                     selection=selection,
                     score=score,
                     data_seed=seed,
-                    first_step=sum(record.steps for record in records),
+                    first_step=sum(record.steps for record in before),
                     group_by_length=group_by_length,
+                    saver=Saver(checkpoints, before, minutes=checkpoint_minutes, stop=stop),
                     callbacks=[
                         TensorBoardCallback(writer),
                         StageProgress(f"{stage.name} ({number}/{len(stages)})", metric=metric),
                     ],
                 )
                 stage_trainer.remove_callback(PrinterCallback)
-                stage_trainer.train()
-            records.append(stage_trainer.record)
-    shutil.rmtree(Path(folder) / "checkpoints", ignore_errors=True)
+                is_inside = number == point.stage and not point.is_start
+                stage_trainer.train(resume_from_checkpoint=str(point.folder) if is_inside else None)
+            checkpoints.start_stage(number + 1, student, records[:number])
+            stop.obey()
+    if not resume:
+        checkpoints.remove()
     return records
+
+
+def _with_positions(train: Dataset, teacher: Targets | None) -> Dataset:
+    """The rows with their positions in the teacher's store."""
+    if teacher is not None and teacher.store is not None:
+        lengths = train.with_format("numpy")["length"][:]
+        if not np.array_equal(teacher.store.lengths, lengths):
+            raise ValueError("the teacher's kept targets are of other rows than `train`, or of another order.")
+    train = train.remove_columns([name for name in ("index",) if name in train.column_names])
+    return train.add_column("index", np.arange(len(train)))
+
+
+def _identity(
+    teacher: Targets | None, student: PreTrainedModel, train: Dataset, recipe: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that the trained student depends on, by name."""
+    labels = train.with_format("numpy")["labels"][:]
+    return {
+        **recipe,
+        "student": weights_fingerprint(student),
+        "teacher": teacher and weights_fingerprint(teacher.teacher),
+        "targets": teacher and teacher.describe(),
+        "data": tokens_fingerprint(train) + hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest(),
+        **{package: version(package) for package in ("innerdistill", "torch", "transformers")},
+    }
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
@@ -18,7 +17,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from innerdistill.data.batches import INPUT_NAMES, Collator, batches_by_length
+from innerdistill.data.batches import Collator, batches_by_length
+from innerdistill.data.tokens import tokens_fingerprint
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.needs import Needs, needs_of
 from innerdistill.distillation.schedules import Stage
@@ -148,18 +148,11 @@ def make_store(teacher: PreTrainedModel, dataset: Dataset, architecture: Archite
     config = teacher.config.to_dict()
     for key in ("_name_or_path", "transformers_version"):
         config.pop(key, None)
-    digest = hashlib.sha256(f"{FORMAT} {weights_fingerprint(teacher)} {json.dumps(config, sort_keys=True)}".encode())
-    for name in INPUT_NAMES:
-        if name in dataset.column_names:
-            for batch in dataset.select_columns([name]).with_format("arrow").iter(10_000):
-                column = batch[name].combine_chunks()
-                digest.update(column.flatten().to_numpy(zero_copy_only=False).tobytes())
-    lengths = dataset.with_format("numpy")["length"][:]
-    digest.update(np.asarray(lengths, dtype=np.int64).tobytes())
+    content = FORMAT, weights_fingerprint(teacher), json.dumps(config, sort_keys=True), tokens_fingerprint(dataset)
     return TargetStore(
         folder,
-        key=digest.hexdigest()[:16],
-        lengths=lengths,
+        key=hashlib.sha256(repr(content).encode()).hexdigest()[:16],
+        lengths=dataset.with_format("numpy")["length"][:],
         num_heads=architecture.num_heads,
         hidden_size=architecture.hidden_size,
         num_labels=teacher.config.num_labels,

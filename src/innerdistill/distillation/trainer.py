@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,10 +13,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
 from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler, positions_apart
+from innerdistill.distillation.callbacks import EpochEnd, Saver
 from innerdistill.distillation.embedding_gradient import EmbeddingGradient
+from innerdistill.distillation.loss_sums import LossSums
 from innerdistill.distillation.losses import LOSSES, Loss, LossInputs
 from innerdistill.distillation.needs import needs_of
-from innerdistill.distillation.schedules import Stage, StageRecord
+from innerdistill.distillation.schedules import StageRecord
 from innerdistill.distillation.targets import Targets
 from innerdistill.models.internals import Internals, capture, train_first_layers
 
@@ -35,7 +38,7 @@ class DistillationTrainer(Trainer):
         student: PreTrainedModel,
         args: TrainingArguments,
         *,
-        stage: Stage,
+        record: StageRecord,
         train: Dataset,
         data_collator: Collator,
         teacher: Targets | PreTrainedModel | None = None,
@@ -47,6 +50,7 @@ class DistillationTrainer(Trainer):
         data_seed: int = 1,
         first_step: int = 0,
         group_by_length: bool = True,
+        saver: Saver | None = None,
         callbacks: Iterable[TrainerCallback] = (),
     ) -> None:
         """Set up one stage.
@@ -54,7 +58,7 @@ class DistillationTrainer(Trainer):
         Args:
             student: prepared by `prepare`; trained in place.
             args: arguments of the Trainer; the length in epochs or steps is the stage's.
-            stage: losses, layer pairs and end.
+            record: of the stage, with its losses, layer pairs and end; gets what happens.
             train: columns input_ids, attention_mask, (token_type_ids), labels, length; and, if the teacher's targets
                 are kept, index: the position in the store.
             data_collator: examples -> padded batch.
@@ -67,12 +71,14 @@ class DistillationTrainer(Trainer):
             data_seed: seed of the order of the examples.
             first_step: steps of the run before this stage, for the order of the examples.
             group_by_length: whether batches hold examples of similar length.
+            saver: writes checkpoints; None leaves that to the arguments.
             callbacks: further callbacks.
 
         Raises:
             ValueError: a loss needs a teacher and there is none.
         """
-        self.stage, self.losses = stage, {name: losses[name] for name in stage.losses}
+        self.record, self.stage = record, (stage := record.stage)
+        self.losses = {name: losses[name] for name in stage.losses}
         self.pairs = dict(stage.pairs)
         self.needs = needs_of(stage, losses)
         self.targets = Targets(teacher) if isinstance(teacher, PreTrainedModel) else teacher
@@ -80,9 +86,8 @@ class DistillationTrainer(Trainer):
             raise ValueError(f"stage {stage.name!r} needs a teacher.")
         self.temperature, self.is_regression = temperature, is_regression
         self.score, self.data_seed, self.first_step = score, data_seed, first_step
-        self.group_by_length = group_by_length
-        self.record = StageRecord(stage)
-        self._sums: dict[str, Tensor] = {}
+        self.group_by_length, self.saver = group_by_length, saver
+        self.sums = LossSums(stage.name)
         train_first_layers(student, None if self.needs.student_logits else max(self.pairs))
         super().__init__(
             model=student,
@@ -90,34 +95,35 @@ class DistillationTrainer(Trainer):
             train_dataset=train,
             eval_dataset=selection,
             data_collator=positions_apart(data_collator),  # reading them back from a GPU would wait for it
-            callbacks=[*callbacks, _EpochEnd(self)],
+            callbacks=[*callbacks, EpochEnd(self), *([] if saver is None else [saver])],
         )
         if self.targets is not None:
             self.targets.teacher.to(args.device)
         self.embedding_gradient = EmbeddingGradient(student)
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """Run the stage; `record` then says what happened.
 
         Args:
-            *args: as Trainer.train.
+            resume_from_checkpoint: one of this stage; `record` says what happened until then.
             **kwargs: as Trainer.train.
 
         Returns:
             As Trainer.train.
         """
-        start, cpu_start = time.perf_counter(), time.process_time()
+        record = self.record  # which may have begun before
+        self._began = time.perf_counter() - record.seconds, time.process_time() - record.cpu_seconds
         try:
-            result = super().train(*args, **kwargs)
+            if isinstance(resume_from_checkpoint, str):
+                self.sums.load(Path(resume_from_checkpoint), self.args.device)
+            result = super().train(resume_from_checkpoint, **kwargs)
         finally:
             train_first_layers(self.model, None)
             self.embedding_gradient.release()
             # 16-bit training wraps the model's forward; the next stage and evaluation want the model as it was.
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             self.model.__dict__.pop("_is_accelerate_prepared", None)  # or the next stage would not be wrapped again
-        self.record.seconds = time.perf_counter() - start
-        self.record.cpu_seconds = time.process_time() - cpu_start
-        self.record.steps = self.state.global_step
+        self._count()
         self.record.ended = self.record.ended or ("steps done" if self.stage.steps else "epochs done")
         return result
 
@@ -163,7 +169,7 @@ class DistillationTrainer(Trainer):
         parts = self._parts(teacher, student, shared)
         total = sum(self.stage.losses[name.partition("/")[0]] * part for name, part in parts.items())
         assert isinstance(total, Tensor)
-        self._add_up({**parts, "loss": total})
+        self.sums.add({**parts, "loss": total}, step=self.state.global_step + 1)
         # The mean over the global step: DDP averages gradients over processes, hence the factor.
         count = len(total) if num_items_in_batch is None else num_items_in_batch
         loss = total.sum() * (1 if num_items_in_batch is None else self.args.world_size) / count
@@ -215,8 +221,28 @@ class DistillationTrainer(Trainer):
         Raises:
             ValueError: a loss became NaN or infinite; names the stage and the step.
         """
-        self._stop_if_broken()
+        self.sums.check()
         super().log(logs, start_time)
+
+    def _init_training_state(self, *args: Any) -> tuple[int, int]:
+        trained: tuple[int, int] = super()._init_training_state(*args)
+        if (best := self.state.best_model_checkpoint) is not None:  # the run's folder may have been moved
+            self.state.best_model_checkpoint = str(Path(self.args.output_dir, Path(best).name))
+        return trained
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.saver is not None and self.args.should_save:
+            self._count()
+            folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+            self.sums.save(folder)
+            self.saver.seal(folder, self.record)
+
+    def _count(self) -> None:
+        """Bring steps and time of the record up to date."""
+        self.record.seconds = time.perf_counter() - self._began[0]
+        self.record.cpu_seconds = time.process_time() - self._began[1]
+        self.record.steps = self.state.global_step
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
         return LengthGroupedSampler(
@@ -242,59 +268,3 @@ class DistillationTrainer(Trainer):
                     f"example, {tuple(inputs.labels.shape)}."
                 )
         return parts
-
-    def _add_up(self, parts: Mapping[str, Tensor]) -> None:
-        # Sums stay on the device: reading them here would make every step wait for the accelerator.
-        step = self.state.global_step + 1
-        for name, part in parts.items():
-            value = part.detach().sum()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-        finite = self._sums["loss"].isfinite()
-        known = self._sums.get("broken", torch.zeros_like(self._sums["loss"]))
-        self._sums["broken"] = torch.where(finite | (known > 0), known, torch.full_like(known, step))
-        self._sums["examples"] = self._sums.get("examples", torch.zeros_like(known)) + len(parts["loss"])
-
-    def finish_epoch(self) -> dict[str, float]:
-        """Mean of every loss over the examples since the last call, over all processes.
-
-        Returns:
-            Means by name.
-
-        Raises:
-            ValueError: a loss became NaN or infinite; names the stage and the step.
-        """
-        self._stop_if_broken()
-        sums = {name: self.accelerator.reduce(value, "sum").item() for name, value in self._sums.items()}
-        self._sums = {}
-        examples = sums.pop("examples")
-        sums.pop("broken")
-        return {name: value / examples for name, value in sums.items()}
-
-    def _stop_if_broken(self) -> None:
-        broken = int(self._sums["broken"]) if "broken" in self._sums else 0
-        if broken:
-            raise ValueError(
-                f"stage {self.stage.name!r}, step {broken}: the loss is no longer a finite number. Lower the learning "
-                "rate (trainer.learning_rate or internal_trainer.learning_rate) or check the data and the teacher."
-            )
-
-
-class _EpochEnd(TrainerCallback):
-    """Writes the epoch into the record and ends the stage below its threshold."""
-
-    def __init__(self, trainer: DistillationTrainer) -> None:
-        self.trainer = trainer
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        trainer = self.trainer
-        losses = trainer.finish_epoch()
-        trainer.record.epochs.append({"epoch": state.epoch, "steps": state.global_step, "losses": losses})
-        trainer.log({f"epoch/{name}": value for name, value in losses.items()})
-        threshold = trainer.stage.threshold
-        is_full_epoch = abs(state.epoch - round(state.epoch)) < 1e-6
-        if threshold is not None and is_full_epoch:
-            cosine = losses[f"cls_cosine/{max(trainer.pairs)}"]
-            if cosine < threshold:
-                trainer.record.ended = f"threshold: cosine {cosine:.4f} below {threshold:g}"
-                control.should_training_stop = True
-        return control

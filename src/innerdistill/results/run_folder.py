@@ -1,4 +1,4 @@
-"""The folder of a run: how it is opened, and how files get into it whole.
+"""The folder of a run, and how files get into it whole; `opening` says when.
 
 recipe.yaml          what was asked for
 model/               the result: config, model.safetensors, tokenizer, README.md (model card)
@@ -7,6 +7,7 @@ predictions.parquet  row, split, label, logits of teacher and student
 examples.json        attention of teacher and student on examples, and where they disagree most
 report.html          for people
 tensorboard/         one log per stage
+checkpoints/         of an unfinished run: from which it goes on
 baseline/            the run of the plainly fine-tuned student, if one was asked for
 """
 
@@ -26,94 +27,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-import yaml
-from filelock import FileLock
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from innerdistill.config import Recipe
-
 PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "scikit-learn")
-# Only a folder that holds nothing else is ever replaced.
-RUN_FILES = {
-    "recipe.yaml", "model", "run.json", "predictions.parquet", "examples.json", "report.html", "tensorboard",
-    "checkpoints", "baseline",
-}  # fmt: skip
-
-
-def open_run_folder(recipe: Recipe) -> Path:
-    """Create the folder of a run.
-
-    Args:
-        recipe: names the folder and says whether a former run may be replaced.
-
-    Returns:
-        The folder, holding only recipe.yaml.
-
-    Raises:
-        ValueError: it holds another run and `overwrite` is off, or holds something that is not a run.
-    """
-    folder = Path(recipe.output)
-    try:
-        present = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    except OSError as error:
-        raise ValueError(f"output: {folder} is not a folder that can be used ({error.strerror}).") from None
-    if present:
-        if foreign := sorted(present - RUN_FILES):
-            raise ValueError(f"output: {folder} holds {foreign[0]!r}, which is not part of a run; name another folder.")
-        if "recipe.yaml" not in present:
-            raise ValueError(f"output: {folder} is not a run (it has no recipe.yaml); name another folder.")
-        if not recipe.overwrite:
-            raise ValueError(f"output: {folder} holds another run; name another folder or set overwrite=true.")
-        for key, used in _inputs(recipe):
-            if folder.resolve() in Path(used).resolve().parents:
-                raise ValueError(f"{key}: {used} lies inside {folder}, which overwrite=true would delete.")
-        for path in folder.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(folder / "recipe.yaml") as path:
-            path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"output: {folder} cannot be written ({error.strerror}).") from None
-    return folder
-
-
-@contextmanager
-def lock_beside(folder: Path, *, key: str) -> Iterator[None]:
-    """Hold a lock that belongs to a folder, beside it.
-
-    Args:
-        folder: need not exist.
-        key: recipe key, for messages.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        ValueError: the place cannot be written.
-    """
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise ValueError(f"{key}: {folder.parent} cannot be written ({error.strerror}).") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _inputs(recipe: Recipe) -> list[tuple[str, str]]:
-    """Everything a recipe reads, by key."""
-    data = {f"data.{key}": getattr(recipe.data, key) for key in ("path", "train", "validation", "test", "unlabelled")}
-    models = {"teacher.path": recipe.teacher.path, "teacher.base": recipe.teacher.base}
-    found = {**data, **models, "teacher.folder": recipe.teacher.folder, "student.source": recipe.student.source}
-    return [(key, value) for key, value in found.items() if value is not None]
+RUN = "run.json"
 
 
 @contextmanager
@@ -159,7 +77,7 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     Raises:
         ValueError: missing or damaged.
     """
-    path = Path(folder) / "run.json"
+    path = Path(folder) / RUN
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -175,7 +93,7 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
     """Save a model folder whole: weights as safetensors, configuration, tokenizer.
 
     Args:
-        folder: final name; must not exist.
+        folder: final name; what an unfinished run left there is replaced.
         model: classifier.
         tokenizer: belongs to it.
     """
@@ -183,6 +101,7 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
     try:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
+        shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,134 @@
+"""What happens beside the steps of a stage: its progress bar, the end of its epochs, its checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm.auto import tqdm
+from transformers import TrainerCallback
+from transformers.trainer_callback import ProgressCallback
+
+from innerdistill.distillation.checkpoints import Checkpoints
+from innerdistill.distillation.schedules import StageRecord
+from innerdistill.distillation.stopping import StopRequest
+
+if TYPE_CHECKING:
+    from innerdistill.distillation.trainer import DistillationTrainer
+
+logger = logging.getLogger(__name__)
+
+
+class StageProgress(ProgressCallback):
+    """transformers' progress bar with a name, and with the last values behind it."""
+
+    def __init__(self, name: str, *, metric: str) -> None:
+        """Prepare the bar.
+
+        Args:
+            name: shown in front of it.
+            metric: score on the selection split that is shown behind it.
+        """
+        super().__init__()
+        self.name = name
+        self.shown = {"loss": "loss", f"eval_{metric}": metric}
+        self.values: dict[str, str] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Show the bar, in a terminal."""
+        if state.is_world_process_zero:
+            options: dict[str, Any] = {"initial": state.global_step, "dynamic_ncols": True, "disable": None}
+            self.training_bar = tqdm(total=state.max_steps, desc=self.name, **options)
+        self.current_step = state.global_step
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Put loss and score behind the bar."""
+        self.values |= {name: f"{(logs or {})[key]:.3f}" for key, name in self.shown.items() if key in (logs or {})}
+        if self.training_bar is not None:
+            self.training_bar.set_postfix(self.values)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """In a file of logs one line per epoch stands for the bar."""
+        super().on_evaluate(args, state, control, **kwargs)
+        if self.training_bar is not None and self.training_bar.disable:
+            values = ", ".join(f"{name} {value}" for name, value in self.values.items())
+            logger.info("%s: step %d of %d, %s", self.name, state.global_step, state.max_steps, values)
+
+
+class EpochEnd(TrainerCallback):
+    """Writes the epoch into the record and ends the stage below its threshold."""
+
+    def __init__(self, trainer: DistillationTrainer) -> None:
+        """Belong to a trainer.
+
+        Args:
+            trainer: of the stage.
+        """
+        self.trainer = trainer
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        """Take the means of the losses, and look at the threshold."""
+        trainer = self.trainer
+        losses = trainer.sums.means(lambda value: trainer.accelerator.reduce(value, "sum"))
+        trainer.record.epochs.append({"epoch": state.epoch, "steps": state.global_step, "losses": losses})
+        trainer.log({f"epoch/{name}": value for name, value in losses.items()})
+        threshold = trainer.stage.threshold
+        is_full_epoch = abs(state.epoch - round(state.epoch)) < 1e-6
+        if threshold is not None and is_full_epoch:
+            cosine = losses[f"cls_cosine/{max(trainer.pairs)}"]
+            if cosine < threshold:
+                trainer.record.ended = f"threshold: cosine {cosine:.4f} below {threshold:g}"
+                control.should_training_stop = True
+        return control
+
+
+class Saver(TrainerCallback):
+    """Writes a checkpoint every few minutes, and when somebody asks to stop."""
+
+    def __init__(
+        self, checkpoints: Checkpoints, before: Sequence[StageRecord], *, minutes: float, stop: StopRequest
+    ) -> None:
+        """Say when and where.
+
+        Args:
+            checkpoints: of the run.
+            before: records of the stages before.
+            minutes: between two checkpoints; 0 writes one after every step.
+            stop: looked at after every step.
+        """
+        self.checkpoints, self.before, self.seconds, self.stop = checkpoints, list(before), 60 * minutes, stop
+        self.last = time.monotonic()
+
+    def seal(self, folder: Path, record: StageRecord) -> None:
+        """Complete a checkpoint of the Trainer.
+
+        Args:
+            folder: of the checkpoint.
+            record: of the stage until now.
+        """
+        self.checkpoints.seal(folder, [*self.before, record])
+        self.last = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        """Ask for a checkpoint inside an epoch; after its last step the epoch's end does."""
+        if not float(state.epoch).is_integer():
+            self._ask(state, control)
+        return control
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        """Ask for a checkpoint between two epochs."""
+        self._ask(state, control)
+        return control
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        """Stop, if somebody has asked to, now that everything is on disk."""
+        self.stop.obey()
+        return control
+
+    def _ask(self, state: Any, control: Any) -> None:
+        is_over = control.should_training_stop or state.global_step >= state.max_steps
+        if not is_over and (self.stop or time.monotonic() - self.last >= self.seconds):
+            control.should_save = True

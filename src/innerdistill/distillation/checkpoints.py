@@ -1,0 +1,197 @@
+"""Checkpoints: the state of an unfinished run, from which the same command goes on to the very same student.
+
+identity.json           what the run depends on
+02/start/               the student before stage 2
+02/checkpoint-150/      everything after step 150 of stage 2, as transformers' Trainer writes it
+
+Both kinds hold progress.json, which says what happened until then, and checksums.json, which is written last: a folder
+without it, or with another file than it names, is passed over, and the one before is used.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_model, save_model
+from transformers import PreTrainedModel
+
+from innerdistill.distillation.schedules import StageRecord
+from innerdistill.distillation.store import checksum
+
+PROGRESS, CHECKSUMS, WEIGHTS = "progress.json", "checksums.json", "model.safetensors"
+START = "start"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a run can go on.
+
+    Attributes:
+        folder: of the checkpoint.
+        stage: 1-based; one more than there are stages if all of them are done.
+        records: what happened in every stage until then, the unfinished one included.
+    """
+
+    folder: Path
+    stage: int
+    records: list[dict[str, Any]]
+
+    @property
+    def is_start(self) -> bool:
+        """Whether it is the beginning of its stage."""
+        return self.folder.name == START
+
+
+class Checkpoints:
+    """The checkpoints of one run. Older ones go, but never the last one that is whole."""
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        """Describe them; nothing is read or written yet.
+
+        Args:
+            folder: holds nothing else.
+            identity: everything that the result depends on, by name; JSON.
+        """
+        self.folder = folder
+        self.identity: dict[str, Any] = json.loads(json.dumps(identity))
+
+    def begin(self, student: PreTrainedModel, records: Sequence[StageRecord], *, overwrite: bool = False) -> Point:
+        """Bring a run to where it can go on; if nowhere, to its beginning.
+
+        Args:
+            student: fresh; gets the weights that its stage started from. Those inside a stage the Trainer loads.
+            records: one per stage; get what happened until then.
+            overwrite: replace the checkpoints of another run instead of refusing.
+
+        Returns:
+            The latest point that is whole.
+
+        Raises:
+            ValueError: the checkpoints are of another run; names what differs.
+        """
+        others = self._differences()
+        if others:
+            began = f"{self.folder.parent} holds an unfinished run that began with {others[0]}"
+            if not overwrite:
+                raise ValueError(f"output: {began}; set overwrite=true to start again, or name another folder.")
+            logger.warning("%s; starting again.", began)
+        point = None if others else next(self._points(), None)
+        if point is None:
+            self.remove()
+            self.folder.mkdir(parents=True)
+            _write_whole(self.folder / "identity.json", self.identity)
+            return Point(self.stage_folder(1) / START, 1, [])
+        logger.info("going on from %s", point.folder)
+        for record, happened in zip(records, point.records, strict=False):
+            record.update(happened)
+        if point.is_start:
+            load_model(student, str(point.folder / WEIGHTS), device=str(student.device))
+        return point
+
+    def stage_folder(self, stage: int) -> Path:
+        """Where the checkpoints of a stage are.
+
+        Args:
+            stage: 1-based.
+
+        Returns:
+            Its folder; need not exist.
+        """
+        return self.folder / f"{stage:02d}"
+
+    def start_stage(self, stage: int, student: PreTrainedModel, records: Iterable[StageRecord]) -> None:
+        """Keep the student that a stage starts from. What is two stages old goes.
+
+        Args:
+            stage: 1-based; one more than there are stages when all of them are done.
+            student: as the stage before left it.
+            records: of the stages before.
+        """
+        folder = self.stage_folder(stage) / START
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(student, str(folder / WEIGHTS))
+        self.seal(folder, records)
+        for older in self.folder.glob("[0-9]*"):
+            if int(older.name) < stage - 1:
+                shutil.rmtree(older)
+
+    def seal(self, folder: Path, records: Iterable[StageRecord]) -> None:
+        """Complete a checkpoint whose other files are there.
+
+        Args:
+            folder: of the checkpoint.
+            records: of all stages until then.
+        """
+        (folder / CHECKSUMS).unlink(missing_ok=True)
+        (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody reads
+        content = {"records": [record.happened() for record in records]}
+        (folder / PROGRESS).write_text(json.dumps(content), encoding="utf-8")
+        found = {}
+        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            found[path.name] = checksum(path)
+        _write_whole(folder / CHECKSUMS, found)
+
+    def remove(self) -> None:
+        """Delete all checkpoints."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _differences(self) -> list[str]:
+        """What the run that is there began with and this one does not, in words."""
+        try:
+            found = json.loads((self.folder / "identity.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return []  # nothing that could be gone on with
+        if not isinstance(found, dict):
+            return []
+        names = [*found, *(name for name in self.identity if name not in found)]
+        return [_difference(name, found.get(name), self.identity.get(name)) for name in names
+                if found.get(name) != self.identity.get(name)]  # fmt: skip
+
+    def _points(self) -> Iterator[Point]:
+        """Points that are whole, the latest first."""
+        if not (self.folder / "identity.json").is_file():
+            return
+        for stage in sorted(self.folder.glob("[0-9]*"), reverse=True):
+            steps = sorted(stage.glob("checkpoint-[0-9]*"), key=lambda path: int(path.name[11:]), reverse=True)
+            for folder in (*steps, stage / START):
+                if not folder.is_dir():
+                    continue
+                if _is_whole(folder):
+                    content = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+                    yield Point(folder, int(stage.name), content["records"])
+                else:
+                    logger.warning("%s is incomplete or damaged; going on from the one before.", folder)
+
+
+def _difference(name: str, found: Any, wanted: Any) -> str:
+    if isinstance(found, str | int | float) and isinstance(wanted, str | int | float) and len(f"{found}{wanted}") < 100:
+        return f"{name} {found} and not {wanted}"
+    return f"another {name}"
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        wanted = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        return PROGRESS in wanted and all(checksum(folder / name) == value for name, value in wanted.items())
+    except (OSError, ValueError, TypeError, AttributeError):
+        return False
+
+
+def _write_whole(path: Path, content: Any) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

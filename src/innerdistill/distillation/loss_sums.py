@@ -1,0 +1,87 @@
+"""LossSums: what the losses of an epoch add up to, without a step that waits for the accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+FILE = "sums.safetensors"
+
+
+class LossSums:
+    """Sums over the examples since the last epoch ended. They stay on the device until somebody asks."""
+
+    def __init__(self, stage: str) -> None:
+        """Begin with nothing.
+
+        Args:
+            stage: its name, for messages.
+        """
+        self.stage, self.sums = stage, dict[str, Tensor]()
+
+    def add(self, losses: Mapping[str, Tensor], *, step: int) -> None:
+        """Add a batch.
+
+        Args:
+            losses: one value per example by name, `loss` among them. (B,)
+            step: of the stage, 1-based.
+        """
+        for name, values in losses.items():
+            value = values.detach().sum()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        total = self.sums["loss"]
+        known = self.sums.get("broken", torch.zeros_like(total))  # the first step whose loss was no number
+        self.sums["broken"] = torch.where(total.isfinite() | (known > 0), known, torch.full_like(known, step))
+        self.sums["examples"] = self.sums.get("examples", torch.zeros_like(known)) + len(losses["loss"])
+
+    def means(self, over_processes: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Mean of every loss over the examples, and begin again.
+
+        Args:
+            over_processes: adds up a value over all processes.
+
+        Returns:
+            Means by name.
+
+        Raises:
+            ValueError: as `check`.
+        """
+        self.check()
+        sums = {name: over_processes(value).item() for name, value in self.sums.items()}
+        self.sums = {}
+        examples, _ = sums.pop("examples"), sums.pop("broken")
+        return {name: value / examples for name, value in sums.items()}
+
+    def check(self) -> None:
+        """Stop if a loss is no number any more.
+
+        Raises:
+            ValueError: a loss became NaN or infinite; names the stage and the step.
+        """
+        broken = int(self.sums["broken"]) if "broken" in self.sums else 0
+        if broken:
+            raise ValueError(
+                f"stage {self.stage!r}, step {broken}: the loss is no longer a finite number. Lower the learning "
+                "rate (trainer.learning_rate or internal_trainer.learning_rate) or check the data and the teacher."
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write them into a checkpoint.
+
+        Args:
+            folder: of the checkpoint.
+        """
+        save_file({name: value.reshape(1) for name, value in self.sums.items()}, folder / FILE)
+
+    def load(self, folder: Path, device: torch.device) -> None:
+        """Go on with those of a checkpoint.
+
+        Args:
+            folder: of the checkpoint.
+            device: where they go.
+        """
+        self.sums = {name: value.reshape(()) for name, value in load_file(folder / FILE, device=str(device)).items()}

@@ -1,0 +1,104 @@
+"""A trained student -> a complete run folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from innerdistill.distillation.schedules import StageRecord
+from innerdistill.evaluation.evaluate import compare
+from innerdistill.evaluation.examples import attention_examples, disagreements
+from innerdistill.evaluation.fidelity import layer_distances
+from innerdistill.job import Job
+from innerdistill.models.loading import load_classifier
+from innerdistill.results.card import model_card
+from innerdistill.results.run_folder import (
+    environment,
+    save_model,
+    whole_file,
+    write_json,
+    write_predictions,
+)
+from innerdistill.results.speed import measure_speed
+
+DISTANCE_ROWS = 1_000  # of validation, enough for a mean per layer
+
+
+def finish(
+    job: Job,
+    student: PreTrainedModel,
+    folder: Path,
+    *,
+    teacher: PreTrainedModel | None,
+    stages: Sequence[StageRecord],
+) -> dict[str, Any]:
+    """Save the model, evaluate the saved files by transformers alone, and write predictions, examples and card.
+
+    Args:
+        job: the job.
+        student: trained; of a fine-tuning, the teacher itself.
+        folder: of the run.
+        teacher: what it learned from; None for a fine-tuning.
+        stages: what happened.
+
+    Returns:
+        The record of the run, to be completed.
+    """
+    save_model(folder / "model", student, job.tokenizer)
+    saved = load_classifier(str(folder / "model")).to(student.device)
+    found, predictions = compare(saved, teacher, job.splits, job.collate, metric=job.metric, names=job.names)
+    write_predictions(folder / "predictions.parquet", predictions)
+    if teacher is not None:
+        validation = job.data.splits["validation"]
+        shown = attention_examples(
+            teacher, student, job.splits["validation"], job.collate, job.tokenizer, pairs=job.pairs
+        )
+        furthest = disagreements(validation, predictions["validation"], names=job.names)
+        write_json(folder / "examples.json", {"attention": shown, "disagreements": furthest}, indent=None)
+    models = {"student": saved} if teacher is None else {"teacher": teacher, "student": saved}
+    record = {
+        "recipe": job.recipe.model_dump(mode="json"),
+        **environment(),
+        "data": job.describe_data(),
+        "teacher": None if teacher is None else job.describe_teacher(),
+        "student": {"layers": student.config.num_hidden_layers},
+        "layer_map": {} if teacher is None else {str(k): m for k, m in job.pairs.items()},
+        "stages": [asdict(stage) for stage in stages],
+        **found,
+        "speed": measure_speed(models, length=job.typical_length()),
+        "warnings": job.warnings(found),
+    }
+    with whole_file(folder / "model" / "README.md") as path:
+        path.write_text(model_card(record), encoding="utf-8")
+    return record
+
+
+def distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:
+    """How far a student is from its teacher, layer by layer, on rows of validation.
+
+    Args:
+        job: the job.
+        student: prepared.
+
+    Returns:
+        As `layer_distances`.
+    """
+    validation = job.splits["validation"]
+    rows = validation.select(range(min(DISTANCE_ROWS, len(validation))))
+    return layer_distances(job.teacher, student, rows, job.collate, pairs=job.pairs)
+
+
+def complete(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write the record, the last file of a run; from then on its checkpoints are of no use.
+
+    Args:
+        folder: of the run.
+        record: what happened and what came out.
+    """
+    write_json(folder / "run.json", record)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -1,0 +1,175 @@
+"""Opening the folder of a run: it is empty, or its unfinished run goes on, or what is there may be replaced."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from innerdistill.config import Recipe
+from innerdistill.results.run_folder import RUN, whole_file
+
+RECIPE, LOCK = "recipe.yaml", ".lock"
+PLACE = {"output", "overwrite", "checkpoint_minutes"}  # keys that change nothing in the result
+# Only a folder that holds nothing else is ever replaced.
+RUN_FILES = {
+    RECIPE, "model", RUN, "predictions.parquet", "examples.json", "report.html", "tensorboard",
+    "checkpoints", "baseline",
+}  # fmt: skip
+
+
+@contextmanager
+def run_folder(recipe: Recipe) -> Iterator[Path]:
+    """Open the folder of a run, for one process at a time.
+
+    Args:
+        recipe: names the folder and says whether a run may be replaced.
+
+    Yields:
+        The folder: with recipe.yaml alone, or with an unfinished run of this recipe, which is to go on.
+
+    Raises:
+        ValueError: it holds something else and `overwrite` is off, something that is not a run, or another process
+            works there.
+    """
+    folder = Path(recipe.output)
+    _may_be_replaced(folder, recipe)  # before anything is written
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"output: another process is at work in {folder}; wait for it, or name another folder."
+        ) from None
+    except OSError as error:
+        raise ValueError(f"output: {folder} cannot be written ({error.strerror}).") from None
+    try:
+        if _may_be_replaced(folder, recipe):
+            _empty(folder)
+        if not (folder / RECIPE).exists():
+            with whole_file(folder / RECIPE) as path:
+                path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        yield folder
+        (folder / LOCK).unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def is_finished(folder: Path, recipe: Recipe) -> bool:
+    """Whether a run left everything that its recipe asks for.
+
+    Args:
+        folder: of the run.
+        recipe: of the run.
+
+    Returns:
+        Whether its record is there, and that of its baseline if it has one.
+    """
+    return all((folder / part / RUN).is_file() for part in (".", *(["baseline"] if recipe.baseline else [])))
+
+
+def different_keys(found: Mapping[str, Any], recipe: Recipe) -> list[str]:
+    """In which keys a recipe differs from the one of another run, apart from where the run is.
+
+    Args:
+        found: recipe of the other run, from its run.json or recipe.yaml.
+        recipe: what is wanted now.
+
+    Returns:
+        Keys in dots, each with the other run's value and the one that is wanted.
+    """
+    ours, theirs = (dict(_flat(content)) for content in (recipe.model_dump(mode="json"), found))
+    names = [name for name in (*ours, *(name for name in theirs if name not in ours)) if name not in PLACE]
+    return [
+        f"{name} ({theirs.get(name)!r}, now {ours.get(name)!r})" for name in names if ours.get(name) != theirs.get(name)
+    ]
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value not in ({}, None):
+            yield f"{prefix}{key}", value
+
+
+def _may_be_replaced(folder: Path, recipe: Recipe) -> bool:
+    """Look at a folder: True if what it holds is to be replaced, False if nothing is there or the run is to go on."""
+    try:
+        present = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise ValueError(f"output: {folder} is not a folder that can be used ({error.strerror}).") from None
+    present = {name for name in present if name != LOCK and not _is_left_over(name)}
+    if not present:
+        return False
+    if foreign := sorted(present - RUN_FILES):
+        raise ValueError(f"output: {folder} holds {foreign[0]!r}, which is not part of a run; name another folder.")
+    if RECIPE not in present:
+        raise ValueError(f"output: {folder} is not a run (it has no recipe.yaml); name another folder.")
+    finished = is_finished(folder, recipe)
+    try:
+        others = different_keys(yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8")), recipe)
+    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        others = ["its recipe.yaml, which cannot be read"]
+    if not finished and not others:
+        return False
+    if not recipe.overwrite:
+        what = "a finished run" if finished else f"an unfinished run that differs in {', '.join(others[:3])}"
+        raise ValueError(f"output: {folder} holds {what}; name another folder or set overwrite=true.")
+    for key, used in _inputs(recipe):
+        if folder.resolve() in Path(used).resolve().parents:
+            raise ValueError(f"{key}: {used} lies inside {folder}, which overwrite=true would delete.")
+    return True
+
+
+def _is_left_over(name: str) -> bool:
+    """Whether a file was being written when a process was killed."""
+    return name.startswith(".") and ".partial-" in name
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+@contextmanager
+def lock_beside(folder: Path, *, key: str) -> Iterator[None]:
+    """Hold a lock that belongs to a folder, beside it.
+
+    Args:
+        folder: need not exist.
+        key: recipe key, for messages.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: the place cannot be written.
+    """
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise ValueError(f"{key}: {folder.parent} cannot be written ({error.strerror}).") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _inputs(recipe: Recipe) -> list[tuple[str, str]]:
+    """Everything a recipe reads, by key."""
+    data = {f"data.{key}": getattr(recipe.data, key) for key in ("path", "train", "validation", "test", "unlabelled")}
+    models = {"teacher.path": recipe.teacher.path, "teacher.base": recipe.teacher.base}
+    found = {**data, **models, "teacher.folder": recipe.teacher.folder, "student.source": recipe.student.source}
+    return [(key, value) for key, value in found.items() if value is not None]

@@ -1,0 +1,217 @@
+"""A run that is stopped, or killed, goes on to the very same student."""
+
+import os
+import shutil
+import signal
+
+import pytest
+import yaml
+
+from innerdistill import distill, finishing, load_recipe
+from innerdistill.cli import main
+from innerdistill.distillation.checkpoints import Checkpoints
+from innerdistill.distillation.trainer import DistillationTrainer
+from innerdistill.results.opening import run_folder
+from innerdistill.results.run_folder import read_run
+
+STEPS = (9, 9, 12)  # 6 per epoch: two stages of an epoch and a half, two epochs of classification
+
+
+class Killed(BaseException):
+    """Stands for a killed process: nothing catches it."""
+
+
+def at_call(monkeypatch, owner, name, calls, action):
+    """Let a function run so many times, then do something after it."""
+    whole, left = getattr(owner, name), [calls]
+
+    def counted(*args, **kwargs):
+        result = whole(*args, **kwargs)
+        left[0] -= 1
+        if left[0] == 0:
+            action()
+        return result
+
+    monkeypatch.setattr(owner, name, counted)
+
+
+def die():
+    raise Killed
+
+
+def weights(folder):
+    return (folder / "model" / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def content(recipe, teacher_folder, tmp_path_factory):
+    """SID from kept targets, with a checkpoint after every step."""
+    teachers = tmp_path_factory.mktemp("teachers")
+
+    def make(folder, **changes):
+        made = recipe(
+            folder,
+            checkpoint_minutes=0,
+            data={"train_rows": 96},
+            schedule={"name": "sid", "epochs_per_layer": 1.5, "classification_epochs": 2},
+        )
+        made["teacher"] = {"path": str(teacher_folder), "folder": str(teachers), "targets": "keep"}
+        return {**made, **changes}
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def whole(content, tmp_path_factory):
+    """The run that nobody stops."""
+    folder = distill(content(tmp_path_factory.mktemp("whole") / "run"))
+    assert tuple(stage["steps"] for stage in read_run(folder)["stages"]) == STEPS
+    return folder
+
+
+def files_of(folder):
+    return sorted(path for path in folder.rglob("*") if path.name != ".lock")
+
+
+def assert_same(folder, whole):
+    assert weights(folder) == weights(whole)
+    ours, theirs = read_run(folder), read_run(whole)
+    for name in ("scores", "agreement", "distances"):
+        assert ours[name] == theirs[name]
+    for first, second in zip(ours["stages"], theirs["stages"], strict=True):
+        assert {**first, "seconds": 0, "cpu_seconds": 0} == {**second, "seconds": 0, "cpu_seconds": 0}
+    assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "calls", "steps_left"),
+    [
+        (DistillationTrainer, "training_step", 1, sum(STEPS)),
+        (DistillationTrainer, "training_step", 5, sum(STEPS) - 4),
+        (DistillationTrainer, "training_step", 7, sum(STEPS) - 6),  # the first step of an epoch
+        (DistillationTrainer, "evaluate", 1, sum(STEPS) - 5),  # an epoch without its end is not over
+        (DistillationTrainer, "training_step", 10, sum(STEPS) - 9),
+        (DistillationTrainer, "training_step", 28, sum(STEPS) - 27),
+        (Checkpoints, "start_stage", 2, sum(STEPS) - 18),
+        (finishing, "save_model", 1, 0),
+        (finishing, "write_predictions", 1, 0),
+    ],
+)
+def test_a_killed_run_ends_with_the_same_student(content, whole, tmp_path, monkeypatch, owner, name, calls, steps_left):
+    with monkeypatch.context() as patch:
+        at_call(patch, owner, name, calls, die)
+        with pytest.raises(Killed):
+            distill(content(tmp_path / "run"))
+    steps = []
+    with monkeypatch.context() as patch:
+        step = DistillationTrainer.training_step
+        patch.setattr(DistillationTrainer, "training_step", lambda *args: (steps.append(1), step(*args))[1])
+        assert distill(content(tmp_path / "run")) == tmp_path / "run"
+    assert len(steps) == steps_left
+    assert_same(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_write_a_checkpoint_and_say_how_to_go_on(content, whole, tmp_path, monkeypatch, capsys, number, code):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(content(tmp_path / "run", checkpoint_minutes=60)))
+    with monkeypatch.context() as patch:
+        at_call(patch, DistillationTrainer, "training_step", 14, lambda: os.kill(os.getpid(), number))
+        assert main(["distill", str(file)]) == code
+    assert f"innerdistill distill {file}" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "run" / "checkpoints" / "02").glob("checkpoint-*")] == ["checkpoint-5"]
+    assert main(["distill", str(file)]) == 0
+    (tmp_path / "run" / "report.html").unlink()
+    assert_same(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "gone", "not sealed"])
+def test_a_damaged_checkpoint_is_passed_over(content, whole, tmp_path, monkeypatch, caplog, harm):
+    with monkeypatch.context() as patch:
+        at_call(patch, DistillationTrainer, "training_step", 15, die)
+        with pytest.raises(Killed):
+            distill(content(tmp_path / "run"))
+    latest = tmp_path / "run" / "checkpoints" / "02" / "checkpoint-5"
+    file = latest / "optimizer.pt"
+    held = bytearray(file.read_bytes())
+    if harm == "cut":
+        file.write_bytes(held[: len(held) // 2])
+    elif harm == "changed":
+        held[len(held) // 2] ^= 1
+        file.write_bytes(held)
+    else:
+        (file if harm == "gone" else latest / "checksums.json").unlink()
+    distill(content(tmp_path / "run"))
+    assert "checkpoint-5 is incomplete or damaged; going on from the one before" in caplog.text
+    assert "going on from" in caplog.text and "checkpoint-4" in caplog.text
+    assert_same(tmp_path / "run", whole)
+
+
+def test_the_best_checkpoint_and_accumulation_after_a_kill(content, tmp_path, monkeypatch):
+    trainer = {
+        "learning_rate": 2e-3,
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 4,
+        "use_cpu": True,
+    }
+    changes = {
+        "checkpoint": "best",
+        "trainer": trainer,
+        "schedule": {"name": "soft_labels", "classification_epochs": 5},
+    }
+    whole = distill(content(tmp_path / "whole", **changes))
+    with monkeypatch.context() as patch:
+        at_call(patch, DistillationTrainer, "evaluate", 4, die)
+        with pytest.raises(Killed):
+            distill(content(tmp_path / "run", **changes))
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert_same(distill(content(tmp_path / "moved", **changes)), whole)
+
+
+def test_a_killed_teacher_goes_on_for_another_student(content, base_folder, tmp_path, monkeypatch):
+    def make(folder, **changes):
+        teacher = {"base": str(base_folder), "epochs": 2, "folder": str(tmp_path / folder / "teachers")}
+        return content(tmp_path / folder / "run", teacher=teacher, baseline=True, **changes)
+
+    whole = distill(make("whole"))
+    with monkeypatch.context() as patch:
+        at_call(patch, DistillationTrainer, "training_step", 8, die)
+        with pytest.raises(Killed):
+            distill(make("run", seed=2))
+    steps = []
+    with monkeypatch.context() as patch:
+        step = DistillationTrainer.training_step
+        patch.setattr(DistillationTrainer, "training_step", lambda *args: (steps.append(1), step(*args))[1])
+        at_call(patch, DistillationTrainer, "training_step", 5 + sum(STEPS) + 11, die)  # in the baseline
+        with pytest.raises(Killed):
+            distill(make("run", overwrite=True))
+    assert read_run(tmp_path / "run" / "run") and not (tmp_path / "run" / "run" / "baseline" / "run.json").exists()
+    run = distill(make("run"))
+    for folder in (run, run / "baseline"):
+        assert weights(folder) == weights(whole if folder == run else whole / "baseline")
+    assert weights(next((tmp_path / "run" / "teachers").glob("custom-*"))) == weights(
+        next((tmp_path / "whole" / "teachers").glob("custom-*"))
+    )
+
+
+def test_what_does_not_fit_is_refused_and_nothing_is_lost(content, data_folder, tmp_path, monkeypatch, caplog):
+    data = {**content("x")["data"], "train": str(shutil.copy(data_folder / "train.csv", tmp_path))}
+    with monkeypatch.context() as patch:
+        at_call(patch, DistillationTrainer, "training_step", 4, die)
+        with pytest.raises(Killed):
+            distill(content(tmp_path / "run", data=data))
+    before = files_of(tmp_path / "run")
+    with pytest.raises(ValueError, match=r"unfinished run that differs in temperature \(1.0, now 2.0\); name another"):
+        distill(content(tmp_path / "run", data=data, temperature=2.0))
+    with run_folder(load_recipe(content(tmp_path / "run", data=data))):
+        with pytest.raises(ValueError, match="another process is at work in"):
+            distill(content(tmp_path / "run", data=data))
+    lines = (tmp_path / "train.csv").read_text().splitlines()
+    (tmp_path / "train.csv").write_text("\n".join([lines[0], *lines[:0:-1]]))
+    with pytest.raises(ValueError, match="an unfinished run that began with another data; set overwrite=true to start"):
+        distill(content(tmp_path / "run", data=data))
+    assert files_of(tmp_path / "run") == before
+    distill(content(tmp_path / "run", data=data, overwrite=True))
+    assert "began with another data; starting again" in caplog.text
+    with pytest.raises(ValueError, match="holds a finished run; name another folder or set overwrite=true"):
+        distill(content(tmp_path / "run", data=data))
