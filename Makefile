@@ -30,11 +30,11 @@ check: install  ## ruff, mypy, pydoclint, codespell
 	$(BIN)/pydoclint src
 	$(BIN)/codespell
 
-bench: install  ## time a step and a whole job beside other tools: more than an hour
+bench: install  ## time a step and a whole job beside other tools: about an hour
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@$(BIN)/python examples/prepare_demo.py
 	@$(BIN)/python benchmarks/speed.py steps cola mrpc rte
-	@$(BIN)/python benchmarks/speed.py steps 512 1024 --only ours fine
+	@$(BIN)/python benchmarks/speed.py steps 512 1024 --threads 2 --only ours fine
 	@$(BIN)/python benchmarks/speed.py memory 256 512 1024 2048 4096
 	@$(BIN)/python benchmarks/speed.py jobs cola mrpc rte --threads 2
 	@$(BIN)/python benchmarks/plot_speed.py

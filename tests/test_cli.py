@@ -171,7 +171,7 @@ def test_verbs_in_their_natural_order(recipe_file, data_folder, tmp_path, capsys
     shown = capsys.readouterr().out
     assert "teacher" in shown and "best constant answer" in shown and "report.html" in shown
     assert main(["distill", str(recipe_file)]) == 2
-    assert "holds another run" in capsys.readouterr().err
+    assert "holds a finished run" in capsys.readouterr().err
     assert main(["distill", str(recipe_file), "overwrite=true", "schedule.name=soft_labels"]) == 0
     assert json.loads((tmp_path / "out" / "run.json").read_text())["recipe"]["schedule"]["name"] == "soft_labels"
     assert main(["evaluate", str(recipe_file)]) == 0

@@ -203,9 +203,9 @@ def test_what_does_not_fit_is_refused_and_nothing_is_lost(content, data_folder, 
     before = files_of(tmp_path / "run")
     with pytest.raises(ValueError, match=r"unfinished run that differs in temperature \(1.0, now 2.0\); name another"):
         distill(content(tmp_path / "run", data=data, temperature=2.0))
-    with run_folder(load_recipe(content(tmp_path / "run", data=data))):
-        with pytest.raises(ValueError, match="another process is at work in"):
-            distill(content(tmp_path / "run", data=data))
+    same = content(tmp_path / "run", data=data)
+    with run_folder(load_recipe(same)), pytest.raises(ValueError, match="another process is at work in"):
+        distill(same)
     lines = (tmp_path / "train.csv").read_text().splitlines()
     (tmp_path / "train.csv").write_text("\n".join([lines[0], *lines[:0:-1]]))
     with pytest.raises(ValueError, match="an unfinished run that began with another data; set overwrite=true to start"):
