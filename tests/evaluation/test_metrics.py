@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from innerdistill.data.labels import UNLABELLED
-from innerdistill.evaluation.metrics import agreement, bootstrap_scores, calibration_error, task_scores
+from innerdistill.evaluation.metrics import (
+    METRICS,
+    agreement,
+    bootstrap_scores,
+    calibration_error,
+    sample_scores,
+    task_scores,
+)
 
 NAMES = ("no", "yes")
 
@@ -79,3 +86,18 @@ def test_agreement_by_hand():
 def test_three_classes():
     found = task_scores(np.array([0, 1, 2]), logits([0, 1, 2], 3), metric="f1", names=("a", "b", "c"))
     assert found["f1"] == found["macro_f1"] == 1 and list(found["per_class"]) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_many_samples_at_once_score_what_scikit_learn_scores(metric, classes):
+    """Small samples: classes that do not occur, one class only, nothing right."""
+    generator = np.random.default_rng(0)
+    names = NAMES if classes == 2 else ("a", "b", "c")
+    for rows in (1, 2, 3, 5, 40):
+        labels, predictions = generator.integers(0, classes, (2, rows))
+        given = logits(predictions, classes)
+        samples = generator.integers(0, rows, (60, rows))
+        draws = sample_scores(labels, given, samples, metric=metric, names=names)
+        wanted = [task_scores(labels[s], given[s], metric=metric, names=names)[metric] for s in samples]
+        assert draws == pytest.approx(wanted)

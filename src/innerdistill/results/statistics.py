@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from innerdistill.evaluation.metrics import has_label, score_of
+from innerdistill.evaluation.metrics import has_label, sample_scores
 
 Array = NDArray[Any]
 
@@ -176,18 +176,14 @@ def two_level_interval(
     known_rows = has_label(labels, names)
     labels, first, second = labels[known_rows], first[:, known_rows], second[:, known_rows]
     generator = np.random.default_rng(seed)
-    found = np.empty(draws)
-    for draw in range(draws):
-        examples = generator.integers(0, len(labels), len(labels))
-        seeds = generator.integers(0, len(first), len(first))
-        known: dict[int, float] = {}
-        for index in set(seeds.tolist()):
-            scores = (
-                score_of(labels[examples], logits[index, examples], metric=metric, names=names)
-                for logits in (first, second)
-            )
-            known[index] = next(scores) - next(scores)
-        found[draw] = np.mean([known[index] for index in seeds.tolist()])
+    sizes = (len(labels), len(first))
+    drawn = [[generator.integers(0, size, size) for size in sizes] for _ in range(draws)]
+    examples, seeds = (np.stack(of_all) for of_all in zip(*drawn, strict=True))
+    ours, theirs = (
+        np.stack([sample_scores(labels, of_seed, examples, metric=metric, names=names) for of_seed in method], axis=1)
+        for method in (first, second)
+    )
+    found = np.take_along_axis(ours - theirs, seeds, axis=1).mean(1)
     low, high = np.quantile(found, [0.025, 0.975])
     return float(low), float(high)
 
