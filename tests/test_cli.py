@@ -72,6 +72,7 @@ BAD = [
     (["teacher.path={files}"], "expected a model folder with a config.json"),
     (["teacher.path=no/such/model"], "no/such/model: no model found there"),
     (["teacher.path={base}"], "this is a base model, its classification head is missing"),
+    (["teacher.path={pickled}"], "pytorch_model.bin is a pickle, which may run code when it is read"),
     (["teacher.path=null", "teacher.base={foreign}"], "would start from random ones"),
     (["trainer.gradient_accumulation_steps=0"], "expected a number of at least 1, got 0"),
     (["trainer.learning_rate=abc"], "trainer.learning_rate: expected a number of at least 0, got 'abc'"),
@@ -129,8 +130,12 @@ def models(make_model, tokenizer, base_folder, tmp_path_factory):
     weights = {f"foreign.{name}": value for name, value in load_file(base_folder / "model.safetensors").items()}
     shutil.copytree(base_folder, folder / "foreign")
     save_file(weights, folder / "foreign" / "model.safetensors", metadata={"format": "pt"})
+    (folder / "pickled").mkdir()
+    shutil.copy(base_folder / "config.json", folder / "pickled")
+    (folder / "pickled" / "pytorch_model.bin").write_bytes(b"\x80\x04N.")
     return {
         "base": base_folder,
+        "pickled": folder / "pickled",
         "foreign": folder / "foreign",
         **{name: folder / name for name in ("wide", "heads", "deberta", "window")},
     }
@@ -150,10 +155,21 @@ def test_one_sentence_and_exit_code_2(recipe_file, files, models, capsys, overri
 def test_a_missing_or_damaged_recipe(tmp_path, capsys):
     (tmp_path / "bad.yaml").write_text("data: [unclosed\n")
     (tmp_path / "list.yaml").write_text("- 1\n")
+    (tmp_path / "twice.yaml").write_text("data:\n  train: a.csv\n  text: t\n  train: b.csv\n")
+    levels = [f"k{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(["k0: &a0 [x]", *levels]))
+    (tmp_path / "itself.yaml").write_text("data: &d {train: *d}")
+    (tmp_path / "deep.yaml").write_text("a: " + "[" * 3000)
+    (tmp_path / "large.yaml").write_text("# " + "x" * 10**6)
     for name, message in (
         ("none.yaml", "cannot be read"),
         ("bad.yaml", "not valid YAML"),
         ("list.yaml", "is a mapping"),
+        ("twice.yaml", "line 4 not valid YAML (the key 'train' occurs twice)"),
+        ("bomb.yaml", "its references unfold to more than 100,000 values"),
+        ("itself.yaml", "its references unfold to more than"),
+        ("deep.yaml", "too deeply nested"),
+        ("large.yaml", "larger than 1 MB"),
     ):
         assert main(["plan", str(tmp_path / name)]) == 2
         assert message in capsys.readouterr().err

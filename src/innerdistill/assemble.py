@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import datasets
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.config import Recipe, nearest
 from innerdistill.data.batches import collator
@@ -26,6 +26,7 @@ from innerdistill.models.loading import load_base, load_classifier, load_tokeniz
 
 logger = logging.getLogger(__name__)
 
+UNKNOWN = 0.1  # share of unknown tokens that a tokenizer of the right language does not reach
 TOKENS = Path(datasets.config.HF_DATASETS_CACHE) / "innerdistill"  # beside what `datasets` itself keeps
 
 
@@ -76,11 +77,36 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
         splits[split], truncated[split] = tokenise(
             table, data.task, tokenizer, names=names, max_length=max_length, where=split, folder=TOKENS
         )
+    _check_tokens(splits, tokenizer, teacher)
     collate = collator(tokenizer, pad_to=max_length if recipe.pad_to_max_length else None)
     return Job(
         recipe, data, splits, names, tokenizer, collate, teacher, architecture, num_layers, pairs, stages, known,
         max_length, truncated,
     )  # fmt: skip
+
+
+def _check_tokens(
+    splits: Mapping[str, datasets.Dataset], tokenizer: PreTrainedTokenizerBase, teacher: PreTrainedModel
+) -> None:
+    """Whether the tokenizer is the one that the teacher was trained with, as far as ids can show."""
+    for split, rows in splits.items():
+        highest, unknown, count = 0, 0, 0
+        for chunk in rows.data["input_ids"].chunks:
+            ids = chunk.flatten().to_numpy(zero_copy_only=False)
+            highest = max(highest, int(ids.max(initial=0)))
+            unknown, count = unknown + int((ids == tokenizer.unk_token_id).sum()), count + len(ids)
+        if highest >= teacher.config.vocab_size:
+            raise ValueError(
+                f"teacher: its tokenizer makes the token {highest} of a text of {split}, but the model knows only "
+                f"{teacher.config.vocab_size} tokens; the two do not belong together."
+            )
+        if unknown > UNKNOWN * count:
+            logger.warning(
+                "%.0f %% of the tokens of %s are unknown to the teacher's tokenizer: does it belong to this model, and "
+                "to this language?",
+                100 * unknown / count,
+                split,
+            )
 
 
 def check_student(job: Job, student: PreTrainedModel) -> None:

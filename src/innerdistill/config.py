@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+MAX_BYTES, MAX_NODES = 1_000_000, 100_000  # of a recipe
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Columns = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 # A label written `0` in YAML is the label "0" of a CSV file.
@@ -175,7 +176,25 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 5e-5 as the number it is (YAML 1.1 wants 5.0e-5)."""
+    """SafeLoader that reads 5e-5 as the number it is (YAML 1.1 wants 5.0e-5), refuses keys that occur twice, and weighs
+    what references would unfold to before it unfolds them.
+    """
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _weight(node, {}) > MAX_NODES:
+            raise ValueError(f"its references unfold to more than {MAX_NODES:,} values")
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} occurs twice", key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        return super().construct_mapping(node, deep=deep)
 
 
 _Loader.add_implicit_resolver(
@@ -183,8 +202,20 @@ _Loader.add_implicit_resolver(
 )
 
 
+def _weight(node: yaml.Node, known: dict[int, int]) -> int:
+    """Number of values under a node, those behind a reference counted wherever it stands."""
+    if id(node) not in known:
+        known[id(node)] = MAX_NODES + 1  # of a node that holds itself
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        flat = [part for item in parts for part in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = 1 + sum(_weight(part, known) for part in flat)
+    return known[id(node)]
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"{path}: larger than {MAX_BYTES // 10**6} MB, which no recipe is.")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"

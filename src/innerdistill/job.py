@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
+from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.config import Recipe
 from innerdistill.data.batches import Collator
-from innerdistill.data.loading import TaskData
+from innerdistill.data.loading import OVERLAP, TaskData
 from innerdistill.distillation.arguments import DEFAULTS
 from innerdistill.distillation.losses import LOSSES, Loss
-from innerdistill.distillation.schedules import Stage
+from innerdistill.distillation.schedules import Stage, StageRecord
+from innerdistill.evaluation.metrics import best_naming
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.internals import Architecture, probe
 from innerdistill.models.loading import load_base
 from innerdistill.models.students import build_student
+
+EXCHANGED = 0.2  # accuracy that another naming of the teacher's outputs has to win
 
 
 @dataclass
@@ -91,16 +95,17 @@ class Job:
             "fingerprint": weights_fingerprint(self.teacher),
         }
 
-    def warnings(self, found: Mapping[str, Any]) -> list[str]:
+    def warnings(self, found: Mapping[str, Any], stages: Sequence[StageRecord]) -> list[str]:
         """What a reader of the scores has to know first.
 
         Args:
             found: scores by split and model, as `compare` gives them.
+            stages: what happened in training.
 
         Returns:
             Sentences.
         """
-        sentences = []
+        sentences = [sentence for stage in stages if (sentence := stage.warning()) is not None]
         for name, scores in found["scores"].get("validation", {}).items():
             if scores.get("collapsed"):
                 sentences.append(f"The {name} predicts one class for every row (collapsed).")
@@ -111,6 +116,11 @@ class Job:
             for index, name in enumerate(self.names):
                 if index not in present:
                     sentences.append(f"No training row has the label {name!r}.")
+        if overlap := self.data.notes[OVERLAP]:
+            sentences.append(
+                f"{overlap} rows of validation are also in train, word for word; data.drop_overlap=true leaves them "
+                "out."
+            )
         for split, rows in self.truncated.items():
             if rows:
                 sentences.append(f"{rows} rows of {split} were longer than {self.max_length} tokens and truncated.")
@@ -151,6 +161,27 @@ def chance_warning(scores: Mapping[str, Any], *, metric: str) -> str | None:
         f"The teacher ({scores[metric]:.3f} {metric}) beats the best constant answer ({scores['constant']:.3f}) by "
         f"less than two standard errors ({scores['standard_error']:.3f}): nothing can be concluded from a student of "
         "it."
+    )
+
+
+def naming_warning(labels: NDArray[Any], logits: NDArray[Any], names: tuple[str, ...]) -> str | None:
+    """What has to be said of a teacher whose outputs seem to mean other classes than they are named after.
+
+    Args:
+        labels: class ids. (N,)
+        logits: of the teacher. (N, C)
+        names: class names by id.
+
+    Returns:
+        A sentence, or None if no other naming fits the labels better by 0.2 accuracy.
+    """
+    naming, as_named, at_best = best_naming(labels, logits)
+    if at_best - as_named < EXCHANGED:
+        return None
+    pairs = ", ".join(f"{names[i]!r} means {names[j]!r}" for i, j in enumerate(naming) if i != j)
+    return (
+        f"The teacher's outputs seem to be exchanged: its accuracy is {as_named:.3f}, and would be {at_best:.3f} if "
+        f"{pairs}. Check the order of the labels (id2label of its config.json, data.labels)."
     )
 
 

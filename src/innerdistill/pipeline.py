@@ -30,7 +30,7 @@ from innerdistill.evaluation.evaluate import compare, headline
 from innerdistill.evaluation.metrics import task_scores
 from innerdistill.evaluation.predicting import predict_logits
 from innerdistill.finishing import complete, distances, finish
-from innerdistill.job import Job, chance_warning
+from innerdistill.job import Job, chance_warning, naming_warning
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.internals import probe
 from innerdistill.models.loading import load_classifier
@@ -236,9 +236,12 @@ def _train(
 def _check_teacher(job: Job) -> None:
     # Before hours are spent on a student of it; on selection, since validation is for reporting.
     splits = {"selection": job.splits["selection"]}
-    found, _ = compare(job.teacher, None, splits, job.collate, metric=job.metric, names=job.names)
-    sentence = chance_warning(found["scores"]["selection"]["student"], metric=job.metric)
-    if sentence is not None:
+    found, predictions = compare(job.teacher, None, splits, job.collate, metric=job.metric, names=job.names)
+    sentences = [chance_warning(found["scores"]["selection"]["student"], metric=job.metric)]
+    if job.names is not None:
+        said = predictions["selection"]
+        sentences.append(naming_warning(said["label"], said["student"], job.names))
+    for sentence in filter(None, sentences):
         logger.warning("On the selection split: %s", sentence)
 
 

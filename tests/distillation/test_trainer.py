@@ -1,7 +1,9 @@
 """The training step: what must not change the loss, and what must stop it."""
 
+import json
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from innerdistill.distillation import targets as targets_module
 from innerdistill.distillation import trainer as trainer_module
 from innerdistill.distillation.arguments import training_arguments
 from innerdistill.distillation.embedding_gradient import EmbeddingGradient
-from innerdistill.distillation.losses import Loss
+from innerdistill.distillation.losses import LOSSES, Loss
 from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.trainer import DistillationTrainer
@@ -207,11 +209,18 @@ def test_epoch_losses_are_means_over_examples(make_trainer, dataset):
 
 
 def test_a_loss_that_is_no_number_stops_the_run(make_trainer):
-    trainer = make_trainer(ALL, options={"logging_steps": 3})
-    with torch.no_grad():
-        trainer.targets.teacher.classifier.bias.fill_(float("nan"))
-    with pytest.raises(ValueError, match="stage 'all', step 1: the loss is no longer a finite number"):
+    whole, seen = LOSSES["soft_labels"], []
+
+    def breaking(teacher, student, inputs):
+        seen.append(inputs.labels)
+        return whole.function(teacher, student, inputs) * (float("nan") if len(seen) == 8 else 1)
+
+    losses = {**LOSSES, "soft_labels": replace(whole, function=breaking)}
+    trainer = make_trainer(ALL, options={"logging_steps": 3}, losses=losses)
+    with pytest.raises(ValueError, match="stage 'all', step 8: the loss is no longer a finite number") as raised:
         trainer.train()
+    batch = json.loads(Path(str(raised.value).rpartition(" in ")[2].removesuffix(".")).read_text())
+    assert batch["step"] == 8 and batch["labels"] == seen[7].tolist()  # of the second pass, in the order of the step
 
 
 def test_a_stage_that_reads_the_teacher_needs_one(make_model, dataset, tokenizer, tmp_path):

@@ -12,9 +12,10 @@ import pyarrow as pa
 from innerdistill.config import DataRecipe
 from innerdistill.data.labels import class_ids, label_names, scores
 from innerdistill.data.reading import read_dataset, read_file, read_split
-from innerdistill.data.splits import shares_text, strata_of, stratified_part
+from innerdistill.data.splits import shares_text, strata_of, stratified_part, text_keys
 from innerdistill.data.tasks import Task, resolve_task
 
+OVERLAP = "validation_rows_that_are_also_in_train"
 HELD_OUT = 0.1  # share of train that is set apart for `selection`, and for `validation` where none is given
 
 
@@ -86,6 +87,8 @@ def load_task(recipe: DataRecipe) -> TaskData:
         overlap = shares_text(splits["validation"], train)
         notes["validation_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
         splits["validation"] = splits["validation"].filter(pa.array(~overlap))
+    in_train = set(text_keys(train))
+    notes[OVERLAP] = sum(text in in_train for text in text_keys(splits["validation"]))
     splits["train"], splits["selection"] = _set_apart(splits["train"], task, salt="selection")
     notes["selection"] = "a stratified tenth of train, chosen by a hash of the text"
     if task.drop_overlap:

@@ -10,17 +10,17 @@ import numpy as np
 import pyarrow as pa
 
 
-def text_key(table: pa.Table, index: int) -> str:
-    """The text of one row, pairs joined by a tab.
+def text_keys(table: pa.Table) -> list[str]:
+    """The text of every row, pairs joined by a tab.
 
     Args:
         table: as made by `reading`.
-        index: 0-based row.
 
     Returns:
-        The text.
+        One text per row.
     """
-    return "\t".join(table[name][index].as_py() for name in table.column_names if name.startswith("text"))
+    columns = [table[name].to_pylist() for name in table.column_names if name.startswith("text")]
+    return ["\t".join(texts) for texts in zip(*columns, strict=True)]
 
 
 def stratified_part(table: pa.Table, strata: Sequence[Hashable], *, size: float | int, salt: str) -> np.ndarray:
@@ -39,9 +39,7 @@ def stratified_part(table: pa.Table, strata: Sequence[Hashable], *, size: float 
         Boolean array, True for the rows that were chosen. (num_rows,)
     """
     share = size if isinstance(size, float) else min(1.0, size / max(1, table.num_rows))
-    digests = [
-        hashlib.sha256(f"{salt}\t{text_key(table, index)}".encode()).hexdigest() for index in range(table.num_rows)
-    ]
+    digests = [hashlib.sha256(f"{salt}\t{text}".encode()).hexdigest() for text in text_keys(table)]
     stratum_of = dict(zip(reversed(digests), reversed(strata), strict=True))
     members = defaultdict(list)
     for digest in digests:

@@ -12,6 +12,27 @@ from torch import Tensor
 FILE = "sums.safetensors"
 
 
+class BrokenLossError(ValueError):
+    """A loss became NaN or infinite.
+
+    Attributes:
+        step: of the stage, 1-based.
+    """
+
+    def __init__(self, stage: str, step: int) -> None:
+        """Say what happened.
+
+        Args:
+            stage: its name.
+            step: of the stage.
+        """
+        super().__init__(
+            f"stage {stage!r}, step {step}: the loss is no longer a finite number. Lower the learning rate "
+            "(trainer.learning_rate or internal_trainer.learning_rate) or check the data and the teacher."
+        )
+        self.step = step
+
+
 class LossSums:
     """Sums over the examples since the last epoch ended. They stay on the device until somebody asks."""
 
@@ -48,7 +69,7 @@ class LossSums:
             Means by name.
 
         Raises:
-            ValueError: as `check`.
+            BrokenLossError: as `check`.
         """
         self.check()
         sums = {name: over_processes(value).item() for name, value in self.sums.items()}
@@ -60,14 +81,11 @@ class LossSums:
         """Stop if a loss is no number any more.
 
         Raises:
-            ValueError: a loss became NaN or infinite; names the stage and the step.
+            BrokenLossError: a loss became NaN or infinite.
         """
         broken = int(self.sums["broken"]) if "broken" in self.sums else 0
         if broken:
-            raise ValueError(
-                f"stage {self.stage!r}, step {broken}: the loss is no longer a finite number. Lower the learning "
-                "rate (trainer.learning_rate or internal_trainer.learning_rate) or check the data and the teacher."
-            )
+            raise BrokenLossError(self.stage, broken)
 
     def save(self, folder: Path) -> None:
         """Write them into a checkpoint.

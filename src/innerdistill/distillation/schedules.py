@@ -45,6 +45,7 @@ class StageRecord:
         steps: optimiser steps taken.
         seconds: wall time.
         cpu_seconds: processor time of this process.
+        learned: whether any parameter of the student changed.
         epochs: per epoch: epoch, steps, losses by name (`attention_kl/2` is student layer 2), scores on selection.
     """
 
@@ -53,7 +54,25 @@ class StageRecord:
     steps: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    learned: bool = False
     epochs: list[dict[str, Any]] = field(default_factory=list)
+
+    def warning(self) -> str | None:
+        """A sentence if nothing was learned: no parameter changed, or the loss did not fall."""
+        if not self.learned:
+            return (
+                f"No parameter of the student changed in stage {self.stage.name!r}: is the learning rate 0 "
+                "(trainer.learning_rate, internal_trainer.learning_rate)?"
+            )
+        if len(self.epochs) < 2:
+            return None
+        first, last = (self.epochs[i]["losses"]["loss"] for i in (0, -1))
+        if last < first:
+            return None
+        return (
+            f"The loss of stage {self.stage.name!r} did not fall ({first:.4g} in its first epoch, {last:.4g} in its "
+            "last): the learning rate may be too high or too low, or the labels do not depend on the texts."
+        )
 
     def happened(self) -> dict[str, Any]:
         """Everything but the plan, by name."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -15,12 +17,14 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerContr
 from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler, positions_apart
 from innerdistill.distillation.callbacks import EpochEnd, Saver
 from innerdistill.distillation.embedding_gradient import EmbeddingGradient
-from innerdistill.distillation.loss_sums import LossSums
+from innerdistill.distillation.loss_sums import BrokenLossError, LossSums
 from innerdistill.distillation.losses import LOSSES, Loss, LossInputs
 from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import StageRecord
 from innerdistill.distillation.targets import Targets
 from innerdistill.models.internals import Internals, capture, train_first_layers
+
+logger = logging.getLogger(__name__)
 
 
 class DistillationTrainer(Trainer):
@@ -110,13 +114,20 @@ class DistillationTrainer(Trainer):
 
         Returns:
             As Trainer.train.
+
+        Raises:
+            ValueError: a loss became NaN or infinite; names stage and step, and a file with the step's examples.
         """
         record = self.record  # which may have begun before
         self._began = time.perf_counter() - record.seconds, time.process_time() - record.cpu_seconds
         try:
             if isinstance(resume_from_checkpoint, str):
                 self.sums.load(Path(resume_from_checkpoint), self.args.device)
+            before = self._weights()
             result = super().train(resume_from_checkpoint, **kwargs)
+            self.record.learned |= resume_from_checkpoint is not None or not torch.equal(before, self._weights())
+        except BrokenLossError as broken:
+            raise ValueError(f"{broken} The examples of that step are in {self._keep_batch(broken.step)}.") from None
         finally:
             train_first_layers(self.model, None)
             self.embedding_gradient.release()
@@ -124,6 +135,8 @@ class DistillationTrainer(Trainer):
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             self.model.__dict__.pop("_is_accelerate_prepared", None)  # or the next stage would not be wrapped again
         self._count()
+        if (sentence := self.record.warning()) is not None:
+            logger.warning("%s", sentence)
         self.record.ended = self.record.ended or ("steps done" if self.stage.steps else "epochs done")
         return result
 
@@ -231,12 +244,28 @@ class DistillationTrainer(Trainer):
         return trained
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self.sums.check()  # nobody could go on from there
         super()._save_checkpoint(model, trial)
         if self.saver is not None and self.args.should_save:
             self._count()
             folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
             self.sums.save(folder)
             self.saver.seal(folder, self.record)
+
+    def _keep_batch(self, step: int) -> Path:
+        """Write the examples of a step into a file, for people."""
+        sampler = self._get_train_sampler()
+        epoch, place = divmod(step - 1, sampler.steps)
+        sampler.set_epoch(epoch)
+        rows = list(sampler)[place * sampler.batch_size : (place + 1) * sampler.batch_size]
+        path = Path(self.args.output_dir, "broken_step.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"step": step, **self.train_dataset[rows]}), encoding="utf-8")
+        return path
+
+    def _weights(self) -> Tensor:
+        """A number for every trained tensor, to see whether it changes."""
+        return torch.stack([part.detach().double().sum() for part in self.model.parameters() if part.requires_grad])
 
     def _count(self) -> None:
         """Bring steps and time of the record up to date."""

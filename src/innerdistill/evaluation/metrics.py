@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from scipy.special import softmax
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_recall_fscore_support
@@ -149,6 +150,27 @@ def scores_of_counts(counts: Array, metric: str) -> Array:
     both = labelled + predicted
     f1 = np.divide(2 * right, both, out=np.zeros_like(both), where=both > 0)
     return np.asarray(f1[:, 1] if metric == "f1" else f1.sum(1) / (both > 0).sum(1))
+
+
+def best_naming(labels: Array, logits: Array) -> tuple[list[int], float, float]:
+    """Which class each output of a model would have to mean for its answers to fit the labels best.
+
+    Args:
+        labels: class ids. (N,)
+        logits: (N, C)
+
+    Returns:
+        Class by output; accuracy as the outputs are named, and as they would be. Rows without a label do not count.
+
+    >>> best_naming(np.array([0, 1, 1]), np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]))
+    ([1, 0], 0.0, 1.0)
+    """
+    known, classes = labels != UNLABELLED, logits.shape[1]
+    codes = logits[known].argmax(1) * classes + labels[known]
+    counts = np.bincount(codes, minlength=classes**2).reshape(classes, classes)
+    outputs, named = linear_sum_assignment(counts, maximize=True)
+    total = max(1, counts.sum())
+    return named.tolist(), float(np.trace(counts) / total), float(counts[outputs, named].sum() / total)
 
 
 def calibration_error(labels: Array, logits: Array, *, bins: int = 15) -> float:

@@ -134,6 +134,13 @@ def _load(name: str, **options: Any) -> tuple[PreTrainedModel, list[str]]:
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
         raise ValueError(f"{name}: no model found there ({_reason(error)}).") from None
     family_of(config)
+    pickled = [file.name for file in Path(name).glob("*.bin") if file.name.startswith("pytorch_model")]
+    if pickled and not any(Path(name).glob("*.safetensors")):
+        raise ValueError(
+            f"{name}: {pickled[0]} is a pickle, which may run code when it is read; only model.safetensors is read. If "
+            "you trust the file, convert it: AutoModelForSequenceClassification.from_pretrained(folder, "
+            "use_safetensors=False).save_pretrained(folder)."
+        )
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(
             name, output_loading_info=True, use_safetensors=True, trust_remote_code=False, dtype="float32", **options
