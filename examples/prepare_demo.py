@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def fetch(requirement: str, file_name: str, sha256: str, *, source: bool = False) -> io.BytesIO:
-    """Download one archive with pip and check its hash before it is opened; nothing is installed.
+    """Download one archive with pip, which checks its hash before it looks inside; nothing is installed.
 
     Args:
         requirement: name and version.
@@ -69,12 +69,13 @@ def fetch(requirement: str, file_name: str, sha256: str, *, source: bool = False
         The archive's bytes.
     """
     with tempfile.TemporaryDirectory() as folder:
+        wanted = Path(folder, "requirements.txt")
+        wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
-        subprocess.run([*command, *(["--no-binary", ":all:"] if source else []), requirement], check=True)
-        content = (Path(folder) / file_name).read_bytes()
-    if hashlib.sha256(content).hexdigest() != sha256:
-        sys.exit(f"{file_name}: the SHA-256 of the downloaded archive is not the expected one; it was not used.")
-    return io.BytesIO(content)
+        command += ["--require-hashes", "--requirement", str(wanted), *(["--no-binary", ":all:"] if source else [])]
+        if subprocess.run(command, check=False).returncode != 0:
+            sys.exit(f"{file_name}: not downloaded, or its SHA-256 is not the expected one; pip says above which.")
+        return io.BytesIO((Path(folder) / file_name).read_bytes())
 
 
 def rated_sentences(archive: io.BytesIO) -> list[tuple[str, str, str]]:
