@@ -16,6 +16,7 @@ from innerdistill.sweep import load_sweep, plan_cells
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "innerdistill"
 ROOMS = [
+    "files",
     "config",
     "data",
     "models",

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from innerdistill.cli import main
-from innerdistill.results.run_folder import read_run, write_json
+from innerdistill.files import write_json
+from innerdistill.results.run_folder import read_run
 from innerdistill.sweep import load_sweep, plan_cells
 
 METHODS = {"soft labels": {"schedule.name": "soft_labels"}, "sid": {"schedule.name": "sid"}}

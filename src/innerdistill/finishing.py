@@ -14,16 +14,11 @@ from innerdistill.distillation.schedules import StageRecord
 from innerdistill.evaluation.evaluate import compare
 from innerdistill.evaluation.examples import attention_examples, disagreements
 from innerdistill.evaluation.fidelity import layer_distances
+from innerdistill.files import whole_file, write_json
 from innerdistill.job import Job
 from innerdistill.models.loading import load_classifier
 from innerdistill.results.card import model_card
-from innerdistill.results.run_folder import (
-    environment,
-    save_model,
-    whole_file,
-    write_json,
-    write_predictions,
-)
+from innerdistill.results.run_folder import environment, save_model, write_predictions
 from innerdistill.results.speed import measure_speed
 
 DISTANCE_ROWS = 1_000  # of validation, enough for a mean per layer

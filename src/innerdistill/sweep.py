@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from innerdistill.config import Recipe, Section, load_recipe, read_content, sentence
+from innerdistill.files import whole_file
 from innerdistill.results.opening import different_keys, is_finished
-from innerdistill.results.run_folder import read_run, whole_file
+from innerdistill.results.run_folder import read_run
 from innerdistill.results.sweep_report import write_sweep_report
 from innerdistill.results.sweep_results import Cell, Group
 

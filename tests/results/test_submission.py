@@ -7,7 +7,7 @@ import pytest
 from innerdistill.cli import main
 from innerdistill.config import Recipe
 from innerdistill.data.tasks import TASKS
-from innerdistill.results.run_folder import write_json
+from innerdistill.files import write_json
 from innerdistill.results.submission import FILES, write_submission
 
 ALLOWED = {

@@ -8,8 +8,9 @@ import shutil
 import pytest
 
 from innerdistill import distill
+from innerdistill.files import write_json
 from innerdistill.results.report import write_report
-from innerdistill.results.run_folder import read_run, write_json
+from innerdistill.results.run_folder import read_run
 from innerdistill.results.sweep_report import write_sweep_report
 from innerdistill.results.sweep_results import Cell
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from safetensors.torch import load_model, save_model
 from transformers import PreTrainedModel
 
 from innerdistill.distillation.schedules import StageRecord
-from innerdistill.distillation.store import checksum
+from innerdistill.files import checksum, to_disk, write_json
 
 PROGRESS, CHECKSUMS, WEIGHTS = "progress.json", "checksums.json", "model.safetensors"
 START = "start"
@@ -62,7 +61,7 @@ class Checkpoints:
             identity: everything that the result depends on, by name; JSON.
         """
         self.folder = folder
-        self.identity: dict[str, Any] = json.loads(json.dumps(identity))
+        self.identity: dict[str, Any] = json.loads(json.dumps(identity, default=str))
 
     def begin(self, student: PreTrainedModel, records: Sequence[StageRecord], *, overwrite: bool = False) -> Point:
         """Bring a run to where it can go on; if nowhere, to its beginning.
@@ -88,7 +87,7 @@ class Checkpoints:
         if point is None:
             self.remove()
             self.folder.mkdir(parents=True)
-            _write_whole(self.folder / "identity.json", self.identity)
+            write_json(self.folder / "identity.json", self.identity)
             return Point(self.stage_folder(1) / START, 1, [])
         logger.info("going on from %s", point.folder)
         for record, happened in zip(records, point.records, strict=False):
@@ -137,10 +136,9 @@ class Checkpoints:
         (folder / PROGRESS).write_text(json.dumps(content), encoding="utf-8")
         found = {}
         for path in sorted(path for path in folder.iterdir() if path.is_file()):
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            to_disk(path)
             found[path.name] = checksum(path)
-        _write_whole(folder / CHECKSUMS, found)
+        write_json(folder / CHECKSUMS, found)
 
     def remove(self) -> None:
         """Delete all checkpoints."""
@@ -155,8 +153,8 @@ class Checkpoints:
         if not isinstance(found, dict):
             return []
         names = [*found, *(name for name in self.identity if name not in found)]
-        return [_difference(name, found.get(name), self.identity.get(name)) for name in names
-                if found.get(name) != self.identity.get(name)]  # fmt: skip
+        pairs = [(name, found.get(name), self.identity.get(name)) for name in names]
+        return [_difference(*pair) for pair in pairs if pair[1] != pair[2]]
 
     def _points(self) -> Iterator[Point]:
         """Points that are whole, the latest first."""
@@ -172,6 +170,7 @@ class Checkpoints:
                     yield Point(folder, int(stage.name), content["records"])
                 else:
                     logger.warning("%s is incomplete or damaged; going on from the one before.", folder)
+                    shutil.rmtree(folder)  # the Trainer would count it among those it keeps
 
 
 def _difference(name: str, found: Any, wanted: Any) -> str:
@@ -186,12 +185,3 @@ def _is_whole(folder: Path) -> bool:
         return PROGRESS in wanted and all(checksum(folder / name) == value for name, value in wanted.items())
     except (OSError, ValueError, TypeError, AttributeError):
         return False
-
-
-def _write_whole(path: Path, content: Any) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

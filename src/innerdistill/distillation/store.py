@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
+
+from innerdistill.files import checksum, to_disk
 
 Array = NDArray[Any]
 
@@ -172,8 +173,7 @@ class TargetStore:
         """Checksum, then names: the description comes last, so that it never stands beside half an array."""
         path, description = self._paths(part)
         partial = path.with_suffix(".npy.partial")
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        to_disk(partial)
         content = {"key": self.key, "checksum": checksum(partial)}
         text = description.with_suffix(".json.partial")
         text.write_text(json.dumps(content), encoding="utf-8")
@@ -195,19 +195,3 @@ class TargetStore:
             return False
         self.arrays[part] = array
         return True
-
-
-def checksum(path: Path) -> int:
-    """CRC-32 of a file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The checksum.
-    """
-    value = 0
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 24):
-            value = zlib.crc32(chunk, value)
-    return value

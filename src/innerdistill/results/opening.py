@@ -12,7 +12,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from innerdistill.config import Recipe
-from innerdistill.results.run_folder import RUN, whole_file
+from innerdistill.files import whole_file
+from innerdistill.results.run_folder import RUN
 
 RECIPE, LOCK = "recipe.yaml", ".lock"
 PLACE = {"output", "overwrite", "checkpoint_minutes"}  # keys that change nothing in the result

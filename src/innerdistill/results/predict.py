@@ -19,8 +19,9 @@ from innerdistill.data.reading import plain_columns, read_table
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.predicting import predict_logits
+from innerdistill.files import whole_file
 from innerdistill.models.loading import default_device, load_classifier, load_tokenizer, longest_input
-from innerdistill.results.run_folder import read_run, whole_file
+from innerdistill.results.run_folder import read_run
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,11 @@ from markupsafe import Markup
 
 from innerdistill.evaluation.evaluate import headline
 from innerdistill.evaluation.metrics import bootstrap_scores
+from innerdistill.files import whole_file
 from innerdistill.results.card import kept, metric_names, page_template
 from innerdistill.results.explorer import explorer_data, read_examples
 from innerdistill.results.figures import attention_maps, learning_curve
-from innerdistill.results.run_folder import read_predictions, read_run, whole_file
+from innerdistill.results.run_folder import read_predictions, read_run
 
 
 def write_report(folder: str | Path) -> Path:

@@ -18,8 +18,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,39 +29,10 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from innerdistill.files import to_disk, whole_file
+
 PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "scikit-learn")
 RUN = "run.json"
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Write a file under a temporary name and rename it when it is complete.
-
-    Args:
-        path: final name.
-
-    Yields:
-        The temporary path to write to, in the same folder.
-    """
-    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Mapping[str, Any], *, indent: int | None = 2) -> None:
-    """Write a JSON file whole.
-
-    Args:
-        path: final name.
-        content: numbers, texts, lists and mappings; no NaN.
-        indent: spaces per level; None writes everything into one line.
-    """
-    text = json.dumps(content, indent=indent, allow_nan=False, ensure_ascii=False)
-    with whole_file(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
@@ -101,6 +71,8 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
     try:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
+        for path in temporary.iterdir():
+            to_disk(path)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     finally:

@@ -13,11 +13,11 @@ import pyarrow.csv
 import yaml
 from markupsafe import Markup
 
+from innerdistill.files import whole_file
 from innerdistill.results.card import TEMPLATES, metric_names, page_template
 from innerdistill.results.card import cell as escaped
 from innerdistill.results.explorer import explorer_data, overall_kl, read_examples
 from innerdistill.results.figures import attention_maps
-from innerdistill.results.run_folder import whole_file
 from innerdistill.results.sweep_figures import axis_name, score_against, score_per_epoch, seeds_side_by_side
 from innerdistill.results.sweep_results import SPLIT, Cell, Group, gather
 
