@@ -22,7 +22,8 @@ from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.targets import Targets, choose_parts, keep_targets, make_store
 from innerdistill.distillation.trainer import DistillationTrainer
-from innerdistill.models.internals import capture, probe
+from innerdistill.models.internals import capture, capture_then
+from innerdistill.models.probing import probe
 
 
 def ideal(setting: Setting) -> Callable[[], None]:
@@ -112,8 +113,10 @@ class Ours:
     def switched(self) -> Iterator[None]:
         """With the techniques that are off."""
         with ExitStack() as context:
-            for module in (trainer_module, targets_module) if self.all_tokens else ():
-                context.enter_context(patch.object(module, "capture", partial(capture, all_tokens=True)))
+            for module, function in (
+                ((trainer_module, capture_then), (targets_module, capture)) if self.all_tokens else ()
+            ):
+                context.enter_context(patch.object(module, function.__name__, partial(function, all_tokens=True)))
             if self.new_gradient:
                 context.enter_context(patch.object(EmbeddingGradient, "prepare", lambda _: None))
             yield

@@ -9,9 +9,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from innerdistill.data.batches import LengthGroupedSampler, positions_apart
 from innerdistill.distillation.schedules import Stage
-from innerdistill.models.internals import probe
 from innerdistill.models.layer_map import uniform_layers
 from innerdistill.models.loading import load_base
+from innerdistill.models.probing import probe
 from innerdistill.models.students import build_student
 
 # Tokens per training example at the 0, 10, ... 100 % quantiles, measured on GLUE with the demo's tokenizer; cut at 128,

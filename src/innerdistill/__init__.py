@@ -29,7 +29,7 @@ _PUBLIC = {
     "measure_speed": "results.speed",
     "load_sweep": "sweep",
     "prepare": "models.families",
-    "probe": "models.internals",
+    "probe": "models.probing",
     "run_sweep": "sweep",
     "write_report": "results.report",
 }

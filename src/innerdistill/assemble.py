@@ -20,9 +20,9 @@ from innerdistill.distillation.schedules import SchedulePlan, make_stages
 from innerdistill.distillation.targets import has_fast_bfloat16
 from innerdistill.job import Job, student_source
 from innerdistill.models.families import encoder_layers
-from innerdistill.models.internals import Architecture, probe
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.loading import load_base, load_classifier, load_tokenizer, longest_input
+from innerdistill.models.probing import Architecture, probe
 
 logger = logging.getLogger(__name__)
 

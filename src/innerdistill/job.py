@@ -19,8 +19,8 @@ from innerdistill.distillation.losses import LOSSES, Loss
 from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.evaluation.metrics import best_naming
 from innerdistill.models.fingerprint import weights_fingerprint
-from innerdistill.models.internals import Architecture, probe
 from innerdistill.models.loading import load_base
+from innerdistill.models.probing import Architecture, probe
 from innerdistill.models.students import build_student
 
 EXCHANGED = 0.2  # accuracy that another naming of the teacher's outputs has to win

@@ -32,8 +32,8 @@ from innerdistill.evaluation.predicting import predict_logits
 from innerdistill.finishing import complete, distances, finish
 from innerdistill.job import Job, chance_warning, naming_warning
 from innerdistill.models.fingerprint import weights_fingerprint
-from innerdistill.models.internals import probe
 from innerdistill.models.loading import load_classifier
+from innerdistill.models.probing import probe
 from innerdistill.planning import targets_to_keep
 from innerdistill.results.opening import lock_beside, run_folder
 from innerdistill.results.run_folder import (

@@ -14,7 +14,8 @@ from innerdistill.distillation.rivals import attention_score_mse, hidden_mse, no
 from innerdistill.distillation.schedules import Stage
 from innerdistill.models.attention import Attention
 from innerdistill.models.families import FAMILIES
-from innerdistill.models.internals import capture, probe
+from innerdistill.models.internals import capture
+from innerdistill.models.probing import probe
 
 
 def slow_softmax(values):

@@ -15,7 +15,7 @@ from innerdistill.distillation.schedules import Stage
 from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.store import LOGITS, Part
 from innerdistill.distillation.targets import Targets, choose_parts, has_fast_bfloat16, keep_targets, make_store
-from innerdistill.models.internals import probe
+from innerdistill.models.probing import probe
 from innerdistill.planning import BYTES_TO_ACCELERATOR, most_bytes
 
 INTERNAL = {"attention_kl": 1.0, "cls_cosine": 1.0}

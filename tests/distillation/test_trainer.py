@@ -19,7 +19,8 @@ from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.trainer import DistillationTrainer
 from innerdistill.models.families import FAMILIES, encoder_layers
-from innerdistill.models.internals import capture, probe
+from innerdistill.models.internals import capture, capture_then
+from innerdistill.models.probing import probe
 from innerdistill.models.students import build_student
 
 INTERNAL = {"attention_kl": 1.0, "cls_cosine": 1.0}
@@ -111,8 +112,8 @@ def test_padding_to_a_fixed_length_gives_the_same_steps(make_trainer, make_model
 def test_early_exit_gives_the_same_steps_as_the_full_forward(make_trainer, monkeypatch, pairs):
     stage = Stage("internal", INTERNAL, pairs, steps=20)
     short = trajectory(make_trainer(stage, dropout=0.0))
-    for module in (trainer_module, targets_module):
-        monkeypatch.setattr(module, "capture", partial(capture, all_tokens=True))
+    for module, function in ((trainer_module, capture_then), (targets_module, capture)):
+        monkeypatch.setattr(module, function.__name__, partial(function, all_tokens=True))
     early = trajectory(make_trainer(stage, dropout=0.0))
     full = make_trainer(stage, dropout=0.0)
     monkeypatch.setattr(full, "needs", replace(full.needs, student_logits=True, teacher_logits=True))

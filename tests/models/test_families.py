@@ -7,7 +7,8 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from innerdistill.models.families import FAMILIES, encoder_layers, family_of, max_positions, prepare
-from innerdistill.models.internals import capture, first_layers, probe
+from innerdistill.models.internals import capture, first_layers
+from innerdistill.models.probing import probe
 
 
 def first(output):

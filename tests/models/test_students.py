@@ -3,9 +3,9 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from innerdistill.models.families import FAMILIES, encoder_layers
-from innerdistill.models.internals import probe
 from innerdistill.models.layer_map import choose_layers, uniform_layers
 from innerdistill.models.loading import load_base
+from innerdistill.models.probing import probe
 from innerdistill.models.students import build_student
 
 

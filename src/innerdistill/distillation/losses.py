@@ -92,6 +92,44 @@ class Loss:
         return self.is_internal or "teacher_logits" in self.needs
 
 
+def measure(
+    losses: Mapping[str, Loss],
+    pairs: Mapping[int, int],
+    teacher: Internals,
+    student: Internals,
+    inputs: LossInputs,
+) -> dict[str, Tensor]:
+    """Every loss of a stage on one batch, an internal one at every pair of layers.
+
+    Args:
+        losses: by name.
+        pairs: teacher layer by student layer.
+        teacher: what it showed.
+        student: what it showed.
+        inputs: what else the losses may know.
+
+    Returns:
+        Values per example by name; `attention_kl/2` is that of student layer 2. (B,)
+
+    Raises:
+        ValueError: a loss that does not give one value per example.
+    """
+    found = {}
+    for name, loss in losses.items():
+        if not loss.is_internal:
+            found[name] = loss.function(teacher, student, inputs)
+            continue
+        for k, m in loss.pairs(pairs).items():
+            found[f"{name}/{k}"] = loss.function(teacher.layers[m], student.layers[k], inputs)
+    for name, values in found.items():
+        if values.shape != inputs.labels.shape:
+            raise ValueError(
+                f"losses.{name.partition('/')[0]}: it returned shape {tuple(values.shape)}; expected one value per "
+                f"example, {tuple(inputs.labels.shape)}."
+            )
+    return found
+
+
 def attention_kl(teacher_log_probs: Tensor, student_log_probs: Tensor, token_mask: Tensor) -> Tensor:
     """Kullback-Leibler divergence of the student's self-attention from the teacher's, averaged over heads.
 

@@ -30,7 +30,7 @@ from innerdistill.distillation.stopping import stop_requests
 from innerdistill.distillation.targets import Targets
 from innerdistill.distillation.trainer import DistillationTrainer
 from innerdistill.models.fingerprint import weights_fingerprint
-from innerdistill.models.internals import probe
+from innerdistill.models.probing import probe
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,8 @@ from innerdistill.distillation.schedules import Stage
 from innerdistill.distillation.store import LOGITS, Part, TargetStore
 from innerdistill.models.attention import AttentionMaps
 from innerdistill.models.fingerprint import weights_fingerprint
-from innerdistill.models.internals import Architecture, Internals, LayerInternals, capture
+from innerdistill.models.internals import Internals, LayerInternals, capture
+from innerdistill.models.probing import Architecture
 
 logger = logging.getLogger(__name__)
 

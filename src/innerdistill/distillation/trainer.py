@@ -18,11 +18,11 @@ from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSample
 from innerdistill.distillation.callbacks import EpochEnd, Saver
 from innerdistill.distillation.embedding_gradient import EmbeddingGradient
 from innerdistill.distillation.loss_sums import BrokenLossError, LossSums
-from innerdistill.distillation.losses import LOSSES, Loss, LossInputs
+from innerdistill.distillation.losses import LOSSES, Loss, LossInputs, measure
 from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import StageRecord
 from innerdistill.distillation.targets import Targets
-from innerdistill.models.internals import Internals, capture, train_first_layers
+from innerdistill.models.internals import Internals, capture_then, train_first_layers
 
 logger = logging.getLogger(__name__)
 
@@ -171,22 +171,25 @@ class DistillationTrainer(Trainer):
             num_items_in_batch: examples in the step, over accumulation and processes; None means this batch.
 
         Returns:
-            The loss, or (loss, Internals of the student).
+            The loss, or (loss, every loss by name (B,)).
         """
         model_inputs = {name: inputs[name] for name in INPUT_NAMES if name in inputs}
-        student = capture(model, model_inputs, layers=self.needs.student_layers, logits=self.needs.student_logits)
-        teacher = Internals()
-        if self.targets is not None:
-            teacher = self.targets(model_inputs, inputs.get("index"), self.needs)
         shared = LossInputs(inputs["attention_mask"].bool(), inputs["labels"], self.temperature, self.is_regression)
-        parts = self._parts(teacher, student, shared)
+
+        def losses(student: Internals) -> dict[str, Tensor]:
+            targets = self.targets
+            teacher = Internals() if targets is None else targets(model_inputs, inputs.get("index"), self.needs)
+            return measure(self.losses, self.pairs, teacher, student, shared)
+
+        needs = self.needs
+        parts = capture_then(model, model_inputs, losses, layers=needs.student_layers, logits=needs.student_logits)
         total = sum(self.stage.losses[name.partition("/")[0]] * part for name, part in parts.items())
         assert isinstance(total, Tensor)
         self.sums.add({**parts, "loss": total}, step=self.state.global_step + 1)
         # The mean over the global step: DDP averages gradients over processes, hence the factor.
         count = len(total) if num_items_in_batch is None else num_items_in_batch
         loss = total.sum() * (1 if num_items_in_batch is None else self.args.world_size) / count
-        return (loss, student) if return_outputs else loss
+        return (loss, parts) if return_outputs else loss
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
@@ -281,19 +284,3 @@ class DistillationTrainer(Trainer):
             first_step=self.first_step,
             group=self.group_by_length,
         )
-
-    def _parts(self, teacher: Internals, student: Internals, inputs: LossInputs) -> dict[str, Tensor]:
-        parts = {}
-        for name, loss in self.losses.items():
-            if not loss.is_internal:
-                parts[name] = loss.function(teacher, student, inputs)
-                continue
-            for k, m in loss.pairs(self.pairs).items():
-                parts[f"{name}/{k}"] = loss.function(teacher.layers[m], student.layers[k], inputs)
-        for name, part in parts.items():
-            if part.shape != inputs.labels.shape:
-                raise ValueError(
-                    f"losses.{name.partition('/')[0]}: it returned shape {tuple(part.shape)}; expected one value per "
-                    f"example, {tuple(inputs.labels.shape)}."
-                )
-        return parts

@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
 from innerdistill.models.attention import Attention, AttentionMaps, first_token_only, record_attention
-from innerdistill.models.families import encoder_layers, family_of, prepare
+from innerdistill.models.families import encoder_layers, family_of
 
+T = TypeVar("T")
 KINDS = ("attention", "cls", "hidden", "qkv")
-_reads_first_token: WeakSet[PreTrainedModel] = WeakSet()  # models whose head was seen to read no other token
+reads_first_token: WeakSet[PreTrainedModel] = WeakSet()  # models whose head was seen to read no other token
 
 
 @dataclass
@@ -53,21 +53,6 @@ class Internals:
     layers: dict[int, LayerInternals] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """The measures that teacher and student must agree on.
-
-    Attributes:
-        num_layers: number of encoder layers.
-        hidden_size: width of the activations after a layer.
-        num_heads: attention heads per layer.
-    """
-
-    num_layers: int
-    hidden_size: int
-    num_heads: int
-
-
 def capture(
     model: nn.Module,
     inputs: Mapping[str, Any],
@@ -95,6 +80,37 @@ def capture(
     Raises:
         ValueError: a layer that the model does not have, or a layer that showed nothing.
     """
+    return capture_then(model, inputs, lambda found: found, layers=layers, logits=logits, all_tokens=all_tokens)
+
+
+def capture_then(
+    model: nn.Module,
+    inputs: Mapping[str, Any],
+    then: Callable[[Internals], T],
+    *,
+    layers: Mapping[int, Collection[str]],
+    logits: bool = True,
+    all_tokens: bool = False,
+) -> T:
+    """As `capture`, and do something with the internals before the forward pass returns.
+
+    What a wrapper for distributed training gets back is then what came of them, the losses, and not the logits: from
+    that it finds out which parameters get a gradient.
+
+    Args:
+        model: as in `capture`.
+        inputs: as in `capture`.
+        then: called with the internals; gives tensors, alone or in containers.
+        layers: as in `capture`.
+        logits: as in `capture`.
+        all_tokens: as in `capture`.
+
+    Returns:
+        What `then` returned.
+
+    Raises:
+        ValueError: as `capture`.
+    """
     core = model.module if isinstance(model, DistributedDataParallel) else model
     assert isinstance(core, PreTrainedModel)
     stack, found = encoder_layers(core), Internals()
@@ -118,13 +134,18 @@ def capture(
         top = len(stack) if logits else max([1, *layers]) if layers else 0  # what enters layer 1 is seen there
         if not logits:
             context.enter_context(first_layers(core, top))
-        one_token_is_enough = "hidden" not in layers.get(top, ()) and (not logits or core in _reads_first_token)
+        one_token_is_enough = "hidden" not in layers.get(top, ()) and (not logits or core in reads_first_token)
         if top and one_token_is_enough and not all_tokens:
             context.enter_context(first_token_only(stack[top - 1]))
-        output = model(**inputs)
-    found.logits = output.logits if logits else None
-    _check(found, layers)
-    return found
+
+        def finish(_module: nn.Module, _inputs: Any, output: Any) -> T:
+            found.logits = output.logits if logits else None
+            _check(found, layers)
+            return then(found)
+
+        context.callback(core.register_forward_hook(finish).remove)
+        made: T = model(**inputs)
+    return made
 
 
 @contextmanager
@@ -165,74 +186,6 @@ def train_first_layers(model: PreTrainedModel, num_layers: int | None) -> None:
     if (pooler := getattr(model.base_model, "pooler", None)) is not None:
         pooler.requires_grad_(False)
     encoder_layers(model)[num_layers:].requires_grad_(False)
-
-
-def probe(model: PreTrainedModel) -> Architecture:
-    """Prepare a model and check on a small input that every layer shows clean internals.
-
-    Args:
-        model: of a supported family; `prepare` is applied.
-
-    Returns:
-        Number of layers, width and heads, as measured.
-
-    Raises:
-        ValueError: the family is not supported, or its layers do not show what they should.
-    """
-    prepare(model)
-    num_layers, training = len(encoder_layers(model)), model.training
-    device, vocabulary = model.device, model.config.vocab_size
-    ids = (torch.arange(12, device=device).view(2, 6) + (model.config.pad_token_id or 0) + 1) % vocabulary
-    mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2], device=device)
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    everything = dict.fromkeys(range(1, num_layers + 1), ("attention", "cls"))
-    model.eval()
-    with torch.no_grad():
-        found = capture(model, inputs, layers=everything)
-        _try_first_token(model, inputs)
-    model.train(training)
-    heads, widths = set(), set()
-    for number, layer in found.layers.items():
-        assert layer.attention is not None and layer.cls is not None
-        rows = layer.attention.probabilities()
-        real = rows[1, :, :4, :4].sum(-1)
-        if rows.shape[-2:] != (6, 6) or not torch.allclose(real, torch.ones_like(real), atol=1e-3):
-            raise ValueError(
-                f"layer {number} of {type(model).__name__}: attention rows over real tokens do not sum to 1."
-            )
-        heads.add(rows.shape[1])
-        widths.add(layer.cls.shape[-1])
-    if len(heads) != 1 or len(widths) != 1:
-        raise ValueError(f"{type(model).__name__} has layers of different widths {widths} or heads {heads}.")
-    return Architecture(num_layers, widths.pop(), heads.pop())
-
-
-def _try_first_token(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> None:
-    """Find out whether the head needs more of the top layer than the first token, as one that averages does."""
-
-    def spoil(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        hidden = (output[0] if isinstance(output, tuple) else output).clone()
-        hidden[:, 1:] = torch.nan  # goes through whatever reads it, weights of 0 included
-        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-
-    _reads_first_token.discard(model)
-    wanted = capture(model, inputs, layers={}).logits
-    assert wanted is not None
-    hook = encoder_layers(model)[-1].register_forward_hook(spoil)
-    try:
-        spoilt = capture(model, inputs, layers={}).logits
-    finally:
-        hook.remove()
-    if spoilt is None or spoilt.isnan().any():
-        return
-    _reads_first_token.add(model)
-    try:
-        found = capture(model, inputs, layers={}).logits
-        same = found is not None and torch.allclose(found, wanted, rtol=1e-4, atol=1e-5)
-    except (RuntimeError, IndexError):  # it counts on the other tokens being there
-        same = False
-    if not same:
-        _reads_first_token.discard(model)
 
 
 def _keep_attention(kept: LayerInternals, kinds: Collection[str]) -> Callable[[Attention], None]:
