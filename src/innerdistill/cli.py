@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -107,7 +108,8 @@ def _use_torch() -> None:
     datasets.disable_progress_bars()
     handler = RichHandler(console=errors, show_time=False, show_path=False, show_level=False)
     logging.getLogger("innerdistill").handlers = [handler]
-    logging.getLogger("innerdistill").setLevel(logging.INFO)
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts
+    logging.getLogger("innerdistill").setLevel(logging.INFO if first else logging.ERROR)
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
@@ -164,7 +166,7 @@ def _finetune(options: argparse.Namespace) -> None:
     _use_torch()
     from innerdistill.pipeline import finetune  # noqa: PLC0415
 
-    print_summary(finetune(recipe))
+    _summarise(finetune(recipe))
 
 
 def _distill(options: argparse.Namespace) -> None:
@@ -172,7 +174,15 @@ def _distill(options: argparse.Namespace) -> None:
     _use_torch()
     from innerdistill.pipeline import distill  # noqa: PLC0415
 
-    print_summary(distill(recipe))
+    _summarise(distill(recipe))
+
+
+def _summarise(folder: Path) -> None:
+    from innerdistill.processes import is_first, leave  # noqa: PLC0415
+
+    if is_first():
+        print_summary(folder)
+    leave()
 
 
 def _evaluate(options: argparse.Namespace) -> None:

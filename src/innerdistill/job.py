@@ -22,6 +22,7 @@ from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.loading import load_base
 from innerdistill.models.probing import Architecture, probe
 from innerdistill.models.students import build_student
+from innerdistill.processes import number_of_processes
 
 EXCHANGED = 0.2  # accuracy that another naming of the teacher's outputs has to win
 
@@ -70,7 +71,8 @@ class Job:
     def batch_size(self, stage: Stage) -> int:
         """Examples per optimiser step of a stage."""
         trainer = {**DEFAULTS, **self.recipe.trainer, **(self.recipe.internal_trainer if stage.is_internal else {})}
-        return int(trainer["per_device_train_batch_size"]) * int(trainer.get("gradient_accumulation_steps", 1))
+        together = int(trainer.get("gradient_accumulation_steps", 1)) * number_of_processes()
+        return int(trainer["per_device_train_batch_size"]) * together
 
     def typical_length(self) -> int:
         """Tokens that nine of ten validation examples stay within: the length at which speed is measured."""

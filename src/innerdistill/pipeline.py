@@ -35,6 +35,14 @@ from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.loading import load_classifier
 from innerdistill.models.probing import probe
 from innerdistill.planning import targets_to_keep
+from innerdistill.processes import (
+    entered_by_first,
+    first_process_first,
+    from_first,
+    is_first,
+    number_of_processes,
+    wait_for_all,
+)
 from innerdistill.results.opening import lock_beside, run_folder
 from innerdistill.results.run_folder import (
     read_run,
@@ -57,29 +65,32 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
         ValueError: anything in the recipe, data or models that does not fit; nothing has been written then.
     """
     job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), losses=losses)
-    with run_folder(job.recipe) as folder:
+    with entered_by_first(run_folder(job.recipe)) as folder:
         if job.recipe.teacher.base is not None:
             job = replace(job, teacher=fine_tuned_teacher(job))
-        _check_teacher(job)
+        if is_first():
+            _check_teacher(job)
         steps = _distill(job, folder)
         if job.recipe.baseline:
             baseline = _baseline(job, folder, steps=steps)
-            with run_folder(baseline.recipe) as inside:
+            with entered_by_first(run_folder(baseline.recipe)) as inside:
                 _distill(baseline, inside)
     return folder
 
 
 def _distill(job: Job, folder: Path) -> int:
     """From a fresh student to a complete run folder; returns the optimiser steps that it took."""
-    if not (folder / "run.json").is_file():
+    if from_first(not (folder / "run.json").is_file()):
         student = job.fresh_student()
-        before = distances(job, student)
+        before = distances(job, student) if is_first() else {}
         targets = kept_targets(job)
         records = _train(job, student, folder, teacher=targets, stages=job.stages)
-        record = finish(job, student, folder, teacher=job.teacher, stages=records)
-        record["teacher"]["targets"] = targets.describe()
-        record["distances"] = {"before": before, "after": distances(job, student)}
-        complete(folder, record)
+        if is_first():
+            record = finish(job, student, folder, teacher=job.teacher, stages=records)
+            record["teacher"]["targets"] = targets.describe()
+            record["distances"] = {"before": before, "after": distances(job, student)}
+            complete(folder, record)
+        wait_for_all()
     return sum(stage["steps"] for stage in read_run(folder)["stages"])
 
 
@@ -116,12 +127,15 @@ def fine_tuned_teacher(job: Job) -> PreTrainedModel:
     trainer = {**recipe.trainer, **recipe.teacher.trainer}
     own = (recipe.teacher.epochs, recipe.teacher.seed, trainer)
     options = (recipe.group_by_length, recipe.pad_to_max_length, recipe.checkpoint, job.max_length)
-    content = (weights_fingerprint(job.teacher), job.data.fingerprint(), own, options)
+    content: tuple[Any, ...] = (weights_fingerprint(job.teacher), job.data.fingerprint(), own, options)
+    if (processes := number_of_processes()) > 1:  # each with a batch of its own
+        content += (processes,)
     key = hashlib.sha256(repr(content).encode()).hexdigest()[:12]
     folder = Path(recipe.teacher.folder) / f"{recipe.data.task or 'custom'}-{key}"
-    if not (folder / "run.json").is_file():
-        with lock_beside(folder, key="teacher.folder"):  # runs that want the same teacher wait for the first
-            if not (folder / "run.json").is_file():
+    if from_first(not (folder / "run.json").is_file()):
+        # Runs that want the same teacher wait for the first.
+        with entered_by_first(lock_beside(folder, key="teacher.folder")):
+            if from_first(not (folder / "run.json").is_file()):
                 logger.info("fine-tuning the teacher into %s", folder)
                 # Students of other seeds and methods go on with a teacher that was begun for one of them.
                 shared = ("base", "epochs", "seed")
@@ -146,10 +160,12 @@ def kept_targets(job: Job) -> Targets:
         Targets.
     """
     options, rows = job.recipe.teacher, job.student_rows()
-    kept = targets_to_keep(job, rows)
+    with first_process_first():
+        kept = targets_to_keep(job, rows)
     if kept is not None:
         try:
-            keep_targets(job.teacher, *kept, rows, job.collate)
+            with first_process_first():
+                keep_targets(job.teacher, *kept, rows, job.collate)
         except OSError as error:
             where = f"teacher.targets: they cannot be kept in {kept[0].folder} ({error.strerror})"
             if options.targets == "keep":
@@ -193,9 +209,11 @@ def _finetune(job: Job) -> Path:
     options = {"trainer": {**recipe.trainer, **recipe.teacher.trainer}, "seed": recipe.teacher.seed}
     job = replace(job, recipe=recipe.model_copy(update=options))
     stage = Stage("fine-tuning", {"gold_labels": 1.0}, pairs={}, epochs=recipe.teacher.epochs)
-    with run_folder(job.recipe) as folder:
+    with entered_by_first(run_folder(job.recipe)) as folder:
         records = _train(job, job.teacher, folder, teacher=None, stages=[stage])
-        complete(folder, finish(job, job.teacher, folder, teacher=None, stages=records))
+        if is_first():
+            complete(folder, finish(job, job.teacher, folder, teacher=None, stages=records))
+        wait_for_all()
     return folder
 
 

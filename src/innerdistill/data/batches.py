@@ -66,6 +66,19 @@ class LengthGroupedSampler(Sampler[int]):
             batches = np.concatenate([batches, self._pass(number + 1)[:done]])
         return iter(batches.ravel().tolist())
 
+    def rows_of(self, step: int) -> list[int]:
+        """Indices of one step.
+
+        Args:
+            step: of this sampler, 1-based.
+
+        Returns:
+            Those of its global batch.
+        """
+        number, place = divmod(self.first_step + step - 1, self.steps)
+        found: list[int] = self._pass(number)[place].tolist()
+        return found
+
     def _pass(self, number: int) -> NDArray[np.intp]:
         generator = np.random.default_rng((self.seed, number))
         order = np.resize(generator.permutation(len(self.lengths)), len(self))

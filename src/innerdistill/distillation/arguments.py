@@ -104,7 +104,7 @@ def training_arguments(
         Arguments for a Trainer.
 
     Raises:
-        ValueError: a value that TrainingArguments refuses; several processes or GPUs.
+        ValueError: a value that TrainingArguments refuses; several GPUs for one process.
     """
     length = {"max_steps": stage.steps} if stage.steps else {"num_train_epochs": stage.epochs}
     checkpoints: dict[str, Any] = {"save_strategy": "no"}
@@ -129,9 +129,9 @@ def training_arguments(
         arguments = TrainingArguments(**{**DEFAULTS, **options, **owned, **length, **checkpoints})
     except (ValueError, TypeError, ImportError) as error:
         raise ValueError(f"trainer: {str(error).strip().splitlines()[0]}") from None
-    if arguments.world_size > 1 or arguments.n_gpu > 1:
+    if arguments.n_gpu > 1:
         raise ValueError(
-            f"{arguments.world_size} processes with {arguments.n_gpu} GPUs each: only one process and one device "
-            "work so far; start without torchrun, and show it one GPU with CUDA_VISIBLE_DEVICES=0."
+            f"this process sees {arguments.n_gpu} GPUs: start one process for each with torchrun "
+            f"--nproc_per_node {arguments.n_gpu} -m innerdistill ..., or show it one with CUDA_VISIBLE_DEVICES=0."
         )
     return arguments

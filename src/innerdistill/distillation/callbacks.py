@@ -13,11 +13,15 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 
 from innerdistill.distillation.checkpoints import Checkpoints
+from innerdistill.distillation.loss_sums import LossSums
 from innerdistill.distillation.schedules import StageRecord
 from innerdistill.distillation.stopping import StopRequest
+from innerdistill.processes import is_first, number_of_processes, of_all, wait_for_all
 
 if TYPE_CHECKING:
     from innerdistill.distillation.trainer import DistillationTrainer
+
+STEPS_TOGETHER = 10  # several processes ask each other after so many steps whether to write a checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +76,7 @@ class EpochEnd(TrainerCallback):
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Take the means of the losses, and look at the threshold."""
         trainer = self.trainer
-        losses = trainer.sums.means(lambda value: trainer.accelerator.reduce(value, "sum"))
+        losses = trainer.sums.means(trainer.over_processes)
         trainer.record.epochs.append({"epoch": state.epoch, "steps": state.global_step, "losses": losses})
         trainer.log({f"epoch/{name}": value for name, value in losses.items()})
         threshold = trainer.stage.threshold
@@ -102,19 +106,25 @@ class Saver(TrainerCallback):
         self.checkpoints, self.before, self.seconds, self.stop = checkpoints, list(before), 60 * minutes, stop
         self.last = time.monotonic()
 
-    def seal(self, folder: Path, record: StageRecord) -> None:
+    def seal(self, folder: Path, record: StageRecord, sums: LossSums) -> None:
         """Complete a checkpoint of the Trainer.
 
         Args:
             folder: of the checkpoint.
             record: of the stage until now.
+            sums: of the losses of an unfinished epoch, over all processes.
         """
-        self.checkpoints.seal(folder, [*self.before, record])
+        wait_for_all()  # each process writes the state of its random generators
+        if is_first():
+            sums.save(folder)
+            self.checkpoints.seal(folder, [*self.before, record])
+        wait_for_all()
         self.last = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Ask for a checkpoint inside an epoch; after its last step the epoch's end does."""
-        if not float(state.epoch).is_integer():
+        asks = number_of_processes() == 1 or state.global_step % STEPS_TOGETHER == 0
+        if asks and not float(state.epoch).is_integer():
             self._ask(state, control)
         return control
 
@@ -125,10 +135,12 @@ class Saver(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Stop, if somebody has asked to, now that everything is on disk."""
+        self.stop.agree()
         self.stop.obey()
         return control
 
     def _ask(self, state: Any, control: Any) -> None:
-        is_over = control.should_training_stop or state.global_step >= state.max_steps
-        if not is_over and (self.stop or time.monotonic() - self.last >= self.seconds):
+        if control.should_training_stop or state.global_step >= state.max_steps:
+            return
+        if any(of_all(bool(self.stop) or time.monotonic() - self.last >= self.seconds)):
             control.should_save = True

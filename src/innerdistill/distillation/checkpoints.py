@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from innerdistill.distillation.schedules import StageRecord
 from innerdistill.files import checksum, to_disk, write_json
+from innerdistill.processes import is_first, wait_for_all
 
 PROGRESS, CHECKSUMS, WEIGHTS = "progress.json", "checksums.json", "model.safetensors"
 START = "start"
@@ -86,8 +87,9 @@ class Checkpoints:
         point = None if others else next(self._points(), None)
         if point is None:
             self.remove()
-            self.folder.mkdir(parents=True)
-            write_json(self.folder / "identity.json", self.identity)
+            if is_first():
+                self.folder.mkdir(parents=True)
+                write_json(self.folder / "identity.json", self.identity)
             return Point(self.stage_folder(1) / START, 1, [])
         logger.info("going on from %s", point.folder)
         for record, happened in zip(records, point.records, strict=False):
@@ -115,13 +117,15 @@ class Checkpoints:
             student: as the stage before left it.
             records: of the stages before.
         """
-        folder = self.stage_folder(stage) / START
-        folder.mkdir(parents=True, exist_ok=True)
-        save_model(student, str(folder / WEIGHTS))
-        self.seal(folder, records)
-        for older in self.folder.glob("[0-9]*"):
-            if int(older.name) < stage - 1:
-                shutil.rmtree(older)
+        if is_first():
+            folder = self.stage_folder(stage) / START
+            folder.mkdir(parents=True, exist_ok=True)
+            save_model(student, str(folder / WEIGHTS))
+            self.seal(folder, records)
+            for older in self.folder.glob("[0-9]*"):
+                if int(older.name) < stage - 1:
+                    shutil.rmtree(older)
+        wait_for_all()
 
     def seal(self, folder: Path, records: Iterable[StageRecord]) -> None:
         """Complete a checkpoint whose other files are there.
@@ -142,7 +146,8 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Delete all checkpoints."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if is_first():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _differences(self) -> list[str]:
         """What the run that is there began with and this one does not, in words."""

@@ -72,10 +72,27 @@ class LossSums:
             BrokenLossError: as `check`.
         """
         self.check()
-        sums = {name: over_processes(value).item() for name, value in self.sums.items()}
+        sums = {name: value.item() for name, value in self.together(over_processes).sums.items()}
         self.sums = {}
         examples, _ = sums.pop("examples"), sums.pop("broken")
         return {name: value / examples for name, value in sums.items()}
+
+    def together(self, over_processes: Callable[[Tensor], Tensor]) -> LossSums:
+        """The sums of all processes.
+
+        Args:
+            over_processes: adds up a value over all processes.
+
+        Returns:
+            New sums.
+        """
+        found = LossSums(self.stage)
+        found.sums = {name: over_processes(value) for name, value in self.sums.items()}
+        return found
+
+    def clear(self) -> None:
+        """Set everything to 0."""
+        self.sums = {name: torch.zeros_like(value) for name, value in self.sums.items()}
 
     def check(self) -> None:
         """Stop if a loss is no number any more.

@@ -6,7 +6,7 @@ import gc
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +31,7 @@ from innerdistill.distillation.targets import Targets
 from innerdistill.distillation.trainer import DistillationTrainer
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probing import probe
+from innerdistill.processes import first_process_first, is_first, number_of_processes
 
 logger = logging.getLogger(__name__)
 
@@ -101,10 +102,11 @@ def distill_models(
     recipe = {"stages": [asdict(stage) for stage in stages], "trainer": dict(trainer or {}), "best": best, "seed": seed}
     recipe |= {"internal_trainer": dict(internal_trainer or {}), "temperature": temperature, "grouped": group_by_length}
     checkpoints = Checkpoints(Path(folder) / "checkpoints", _identity(teacher, student, train, recipe))
-    if not resume:
-        checkpoints.remove()
     records = [StageRecord(stage) for stage in stages]
-    point = checkpoints.begin(student, records, overwrite=overwrite)
+    with first_process_first():
+        if not resume:
+            checkpoints.remove()
+        point = checkpoints.begin(student, records, overwrite=overwrite)
     with _old_objects_left_alone(), stop_requests() as stop:
         for number, record in enumerate(records, start=1):
             if number < point.stage:
@@ -120,8 +122,7 @@ def distill_models(
                 best_by=metric if best and selection is not None and not stage.is_internal else None,
             )
             set_seed(arguments.seed)
-            logs = Path(folder) / "tensorboard" / f"{number:02d} {stage.name}"
-            with SummaryWriter(str(logs), purge_step=record.steps or None) as writer:
+            with _logs(Path(folder) / "tensorboard" / f"{number:02d} {stage.name}", record) as writer:
                 stage_trainer = DistillationTrainer(
                     student,
                     arguments,
@@ -139,7 +140,7 @@ def distill_models(
                     group_by_length=group_by_length,
                     saver=Saver(checkpoints, before, minutes=checkpoint_minutes, stop=stop),
                     callbacks=[
-                        TensorBoardCallback(writer),
+                        *([] if writer is None else [TensorBoardCallback(writer)]),
                         StageProgress(f"{stage.name} ({number}/{len(stages)})", metric=metric),
                     ],
                 )
@@ -147,10 +148,16 @@ def distill_models(
                 is_inside = number == point.stage and not point.is_start
                 stage_trainer.train(resume_from_checkpoint=str(point.folder) if is_inside else None)
             checkpoints.start_stage(number + 1, student, records[:number])
+            stop.agree()
             stop.obey()
     if not resume:
         checkpoints.remove()
     return records
+
+
+def _logs(folder: Path, record: StageRecord) -> AbstractContextManager[SummaryWriter | None]:
+    """TensorBoard's files of a stage, which the first process writes."""
+    return SummaryWriter(str(folder), purge_step=record.steps or None) if is_first() else nullcontext()
 
 
 def _with_positions(train: Dataset, teacher: Targets | None) -> Dataset:
@@ -174,6 +181,7 @@ def _identity(
         "teacher": teacher and weights_fingerprint(teacher.teacher),
         "targets": teacher and teacher.describe(),
         "data": tokens_fingerprint(train) + hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest(),
+        "processes": number_of_processes(),
         **{package: version(package) for package in ("innerdistill", "torch", "transformers")},
     }
 

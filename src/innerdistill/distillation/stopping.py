@@ -40,6 +40,12 @@ class StopRequest:
         """Whether somebody has."""
         return self.number is not None
 
+    def agree(self) -> None:
+        """Whoever was asked to, all processes were."""
+        from innerdistill.processes import of_all  # noqa: PLC0415 - it needs torch, and the command line only Stopped
+
+        self.number = next((number for number in of_all(self.number) if number is not None), None)
+
     def obey(self) -> None:
         """Stop, if somebody has asked to.
 

@@ -23,6 +23,7 @@ from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import StageRecord
 from innerdistill.distillation.targets import Targets
 from innerdistill.models.internals import Internals, capture_then, train_first_layers
+from innerdistill.processes import is_first
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +124,8 @@ class DistillationTrainer(Trainer):
         try:
             if isinstance(resume_from_checkpoint, str):
                 self.sums.load(Path(resume_from_checkpoint), self.args.device)
+                if not is_first():  # whose are those of all
+                    self.sums.clear()
             before = self._weights()
             result = super().train(resume_from_checkpoint, **kwargs)
             self.record.learned |= resume_from_checkpoint is not None or not torch.equal(before, self._weights())
@@ -249,22 +252,30 @@ class DistillationTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.sums.check()  # nobody could go on from there
         super()._save_checkpoint(model, trial)
-        if self.saver is not None and self.args.should_save:
+        if self.saver is not None:
             self._count()
             folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
-            self.sums.save(folder)
-            self.saver.seal(folder, self.record)
+            self.saver.seal(folder, self.record, self.sums.together(self.over_processes))
 
     def _keep_batch(self, step: int) -> Path:
         """Write the examples of a step into a file, for people."""
         sampler = self._get_train_sampler()
-        epoch, place = divmod(step - 1, sampler.steps)
-        sampler.set_epoch(epoch)
-        rows = list(sampler)[place * sampler.batch_size : (place + 1) * sampler.batch_size]
         path = Path(self.args.output_dir, "broken_step.json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"step": step, **self.train_dataset[rows]}), encoding="utf-8")
+        path.write_text(json.dumps({"step": step, **self.train_dataset[sampler.rows_of(step)]}), encoding="utf-8")
         return path
+
+    def over_processes(self, value: Tensor) -> Tensor:
+        """The sum of a value over all processes.
+
+        Args:
+            value: of this process.
+
+        Returns:
+            The sum.
+        """
+        found: Tensor = self.accelerator.reduce(value, "sum")
+        return found
 
     def _weights(self) -> Tensor:
         """A number for every trained tensor, to see whether it changes."""

@@ -1,0 +1,102 @@
+"""Several processes, one per device, as `torchrun` or `accelerate launch` start them: who writes, and who waits.
+
+With one process everything here does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
+
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+
+T = TypeVar("T")
+
+
+def is_first() -> bool:
+    """Whether this process writes files and speaks."""
+    return bool(PartialState().is_main_process)
+
+
+def wait_for_all() -> None:
+    """Go on when every process is here."""
+    PartialState().wait_for_everyone()
+
+
+def first_process_first() -> AbstractContextManager[None]:
+    """A block that the first process runs before the others, which then find what it made."""
+    context: AbstractContextManager[None] = PartialState().main_process_first()
+    return context
+
+
+def from_first(value: T) -> T:
+    """What the first process has.
+
+    Args:
+        value: of this process; plain data.
+
+    Returns:
+        The value of the first process.
+    """
+    found: T = broadcast_object_list([value])[0]
+    return found
+
+
+def of_all(value: T) -> list[T]:
+    """What every process has.
+
+    Args:
+        value: of this process; plain data.
+
+    Returns:
+        The values, in the order of the processes.
+    """
+    return [value] if number_of_processes() == 1 else list(gather_object([value]))
+
+
+@contextmanager
+def entered_by_first(context: AbstractContextManager[T]) -> Iterator[T]:
+    """Let the first process enter a context for all; what goes wrong there goes wrong for all.
+
+    Args:
+        context: gives plain data.
+
+    Yields:
+        What it gave in the first process.
+
+    Raises:
+        ValueError: as the context.
+    """
+    if not is_first():
+        given, problem = from_first((None, None))
+        if problem is not None:
+            raise ValueError(problem)
+        yield given  # type: ignore[misc]
+        wait_for_all()
+        return
+    try:
+        given = context.__enter__()
+    except ValueError as error:
+        from_first((None, str(error)))
+        raise
+    from_first((given, None))
+    try:
+        yield given
+        wait_for_all()
+    except BaseException as error:
+        if not context.__exit__(type(error), error, error.__traceback__):
+            raise
+    else:
+        context.__exit__(None, None, None)
+
+
+def number_of_processes() -> int:
+    """How many processes share a run."""
+    return int(PartialState().num_processes)
+
+
+def leave() -> None:
+    """At the end of the command: part from the others."""
+    PartialState().destroy_process_group()

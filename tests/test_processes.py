@@ -1,0 +1,121 @@
+"""Two processes train the student that one process trains with the same global batch."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from conftest import tiny_model
+from innerdistill import distill
+from innerdistill.results.run_folder import read_run
+
+TOGETHER = [
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--standalone",
+    "--nproc_per_node",
+    "2",
+    "-m",
+    "innerdistill",
+]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("processes")
+
+
+@pytest.fixture(scope="module")
+def content(recipe, tokenizer, place):
+    """SID without dropout from kept targets, with clipping, length groups and a threshold that the first stage crosses."""
+    teacher = tiny_model(dropout=0.0, id2label={0: "neg", 1: "pos"})
+    teacher.save_pretrained(place / "teacher")
+    tokenizer.save_pretrained(place / "teacher")
+
+    def make(name, *, processes, **changes):
+        trainer = {"learning_rate": 2e-3, "max_grad_norm": 0.5, "logging_steps": 1, "use_cpu": True}
+        made = recipe(
+            place / name,
+            data={"train_rows": 160},
+            schedule={"name": "sid", "epochs_per_layer": 3, "classification_epochs": 2, "threshold": 0.4},
+            checkpoint_minutes=0,
+        )
+        made["trainer"] = {**trainer, "per_device_train_batch_size": 16 // processes}
+        made["teacher"] = {"path": str(place / "teacher"), "folder": str(place / "teachers"), "targets": "keep"}
+        return {**made, **changes}
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def both(content, place):
+    """A run of two processes that nobody stops."""
+    process = run_together(content("both", processes=2), place / "both")
+    assert process.wait(timeout=300) == 0, process.stderr.read()
+    return place / "both"
+
+
+def run_together(content, folder):
+    file = folder.with_suffix(".yaml")
+    file.write_text(yaml.safe_dump(content))
+    return subprocess.Popen([*TOGETHER, "distill", str(file)], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+
+
+def curves(folder):
+    """Loss and norm of the gradient per step, stage after stage."""
+    found = {"train/loss": [], "train/grad_norm": []}
+    for stage in sorted((folder / "tensorboard").iterdir()):
+        events = EventAccumulator(str(stage)).Reload()
+        for name, values in found.items():
+            values += [event.value for event in events.Scalars(name)]
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def test_the_same_steps_and_the_same_student(content, place):
+    one = distill(content("one", processes=1))
+    both = run_together(content("both", processes=2), place / "both")
+    assert both.wait(timeout=300) == 0, both.stderr.read()
+    ours, theirs = curves(one), curves(place / "both")
+    for name, values in ours.items():
+        assert len(values) >= 50 and values == pytest.approx(theirs[name], rel=1e-5), name
+    records = [read_run(folder) for folder in (one, both)]
+    ended = [[stage["ended"] for stage in record["stages"]] for record in records]
+    assert ended[0] == ended[1] and ended[0][0].startswith("threshold")
+    first, second = (load_file(folder / "model" / "model.safetensors") for folder in (one, both))
+    for name in first:
+        # A key's bias moves no distribution, so its gradient is rounding alone, which Adam makes steps of.
+        assert name.endswith("key.bias") or first[name] == pytest.approx(second[name], abs=1e-5), name
+
+
+def test_two_processes_that_are_stopped_go_on(content, place):
+    whole = run_together(content("whole", processes=2), place / "whole")
+    assert whole.wait(timeout=300) == 0, whole.stderr.read()
+    stopped = run_together(content("stopped", processes=2), place / "stopped")
+    deadline = time.monotonic() + 120
+    while not (place / "stopped" / "checkpoints" / "02").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    stopped.send_signal(signal.SIGTERM)
+    assert stopped.wait(timeout=120) != 0
+    assert "the same command goes on from there" in stopped.stderr.read()
+    assert not (place / "stopped" / "run.json").exists()
+    again = run_together(content("stopped", processes=2), place / "stopped")
+    assert again.wait(timeout=300) == 0, again.stderr.read()
+    weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (both, place / "stopped")]
+    assert weights[0] == weights[1]
+
+
+def test_what_is_wrong_is_said_once_and_nobody_waits(content, place):
+    (place / "bad").mkdir()
+    (place / "bad" / "thesis.txt").write_text("mine")
+    bad = run_together(content("bad", processes=2), place / "bad")
+    assert bad.wait(timeout=120) != 0
+    assert "holds 'thesis.txt', which is not part of a run" in bad.stderr.read()
