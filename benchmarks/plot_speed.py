@@ -1,4 +1,4 @@
-"""benchmarks/results.csv -> docs/speed.svg: the last run of every step and job, relative to its reference."""
+"""benchmarks/results.csv -> docs/speed.svg: the last run of every step and job on the hardware of the last row."""
 
 import csv
 from pathlib import Path
@@ -13,7 +13,8 @@ def main() -> None:
     """Draw both panels."""
     with (Path(__file__).parent / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    last = {(row["what"], row["workload"], row["threads"], row["contestant"]): row for row in rows if row["ratio"]}
+    rows = [row for row in rows if row["hardware"] == rows[-1]["hardware"] and row["ratio"]]
+    last = {(row["what"], row["workload"], row["threads"], row["contestant"]): row for row in rows}
     panels = [("step", "one step of all layers; 1 is a teacher forward and a step of plain fine-tuning"),
               ("job", "whole SID job; 1 is the padded loop of the paper's time")]  # fmt: skip
     figure, axes = plt.subplots(len(panels), 1, figsize=(9, 9), height_ratios=(12, 6), layout="constrained")
@@ -31,7 +32,7 @@ def draw(axis: plt.Axes, rows: list[dict], title: str) -> None:
         title: above it.
     """
     names = list(dict.fromkeys(row["contestant"] for row in rows))
-    marks = dict(zip(dict.fromkeys(row["workload"] for row in rows), "osD^v", strict=False))
+    marks = dict(zip(dict.fromkeys(row["workload"] for row in rows), "osD^vPX*", strict=False))
     seen = set()
     for row in sorted(rows, key=lambda row: row["threads"]):
         name, workload = row["contestant"], row["workload"]

@@ -234,7 +234,8 @@ def facts_of(setting: Setting, what: str, threads: int) -> dict:
         Columns of the file of results.
     """
     workload = setting.workload
-    return {"what": what, "workload": workload.name, "threads": threads, "batch_size": workload.batch_size}
+    facts = {"what": what, "workload": workload.name, "threads": threads, "batch_size": workload.batch_size}
+    return facts | ({"rows": workload.rows} if what == "job" else {})
 
 
 def report(title: str, times: dict[str, list[float]], *, reference: str, facts: dict) -> list[dict]:
@@ -270,7 +271,7 @@ def append(rows: list[dict], options: argparse.Namespace) -> None:
     """
     names = (
         "date", "hardware", "torch", "transformers", "what", "model", "workload", "batch_size", "dropout", "threads",
-        "contestant", "seconds", "spread", "ratio", "peak_megabytes", "error", "gradient_error",
+        "contestant", "seconds", "spread", "ratio", "peak_megabytes", "error", "gradient_error", "rows",
     )  # fmt: skip
     hardware = f"{processor()}, {os.cpu_count()} cores"
     if options.device == "cuda":

@@ -9,10 +9,10 @@ import time
 import numpy as np
 import pytest
 import yaml
+from conftest import tiny_model
 from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from conftest import tiny_model
 from innerdistill import distill
 from innerdistill.results.run_folder import read_run
 
