@@ -119,4 +119,4 @@ class LossSums:
             folder: of the checkpoint.
             device: where they go.
         """
-        self.sums = {name: value.reshape(()) for name, value in load_file(folder / FILE, device=str(device)).items()}
+        self.sums = {name: value.reshape(()).to(device) for name, value in load_file(folder / FILE).items()}
