@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench bench-gpu format
+.PHONY: help install demo test check soak bench bench-gpu format
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,11 @@ check: install  ## ruff, mypy, pydoclint, codespell
 	$(BIN)/mypy
 	$(BIN)/pydoclint src
 	$(BIN)/codespell
+
+soak: install  ## kill a run of the demo in every phase, again and again: about half an hour
+	@$(BIN)/python examples/prepare_demo.py
+	@rm -rf runs/kills
+	@$(BIN)/python benchmarks/kills.py runs/kills
 
 bench: install  ## time a step and a whole job beside other tools: about an hour
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

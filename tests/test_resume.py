@@ -114,6 +114,7 @@ def test_a_killed_run_ends_with_the_same_student(content, whole, tmp_path, monke
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_write_a_checkpoint_and_say_how_to_go_on(content, whole, tmp_path, monkeypatch, capsys, number, code):
     file = tmp_path / "recipe.yaml"
+    (tmp_path / "run" / ".model.partial-7").mkdir(parents=True)  # left by a process that was killed
     file.write_text(yaml.safe_dump(content(tmp_path / "run", checkpoint_minutes=60)))
     with monkeypatch.context() as patch:
         at_call(patch, DistillationTrainer, "training_step", 14, lambda: os.kill(os.getpid(), number))
@@ -166,6 +167,24 @@ def test_the_best_checkpoint_and_accumulation_after_a_kill(content, tmp_path, mo
             distill(content(tmp_path / "run", **changes))
     (tmp_path / "run").rename(tmp_path / "moved")
     assert_same(distill(content(tmp_path / "moved", **changes)), whole)
+
+
+def test_nothing_is_trained_after_the_last_step_inside_a_pass(content, tmp_path, monkeypatch):
+    changes = {"checkpoint": "best", "checkpoint_minutes": 60, "schedule": {"name": "soft_labels", "total_steps": 9}}
+    whole = distill(content(tmp_path / "whole", **changes))
+    with monkeypatch.context() as patch:
+        at_call(patch, DistillationTrainer, "_save_checkpoint", 2, die)
+        with pytest.raises(Killed):
+            distill(content(tmp_path / "run", **changes))
+    assert_same(distill(content(tmp_path / "run", **changes)), whole)
+
+
+def test_folders_that_are_not_ours_are_left_alone(make_model, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds files that are not checkpoints of a run"):
+        Checkpoints(tmp_path / "checkpoints", {}).begin(make_model(), [])
+    assert (tmp_path / "checkpoints" / "mine.txt").read_text() == "mine"
 
 
 def test_a_killed_teacher_goes_on_for_another_student(content, base_folder, tmp_path, monkeypatch):

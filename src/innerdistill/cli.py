@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print("innerdistill: stopped.", style="red")
         if options.verb in ("distill", "finetune", "sweep"):
             command = shlex.join(["innerdistill", *(sys.argv[1:] if arguments is None else arguments)])
-            errors.print(f"What is done is kept; the same command goes on from there:\n  {command}", soft_wrap=True)
+            shown = "." if "RANK" in os.environ else f":\n  {command}"  # torchrun's own words are not known here
+            errors.print(f"What is done is kept; the same command goes on from there{shown}", soft_wrap=True)
         return 128 + getattr(interrupt, "signal", signal.SIGINT)
 
 

@@ -182,19 +182,9 @@ class _Loader(yaml.SafeLoader):
 
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
-        if node is not None and _weight(node, {}) > MAX_NODES:
+        if node is not None and _weigh(node, {}) > MAX_NODES:
             raise ValueError(f"its references unfold to more than {MAX_NODES:,} values")
         return node
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} occurs twice", key.start_mark
-                )
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
-        return super().construct_mapping(node, deep=deep)
 
 
 _Loader.add_implicit_resolver(
@@ -202,13 +192,20 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _weight(node: yaml.Node, known: dict[int, int]) -> int:
-    """Number of values under a node, those behind a reference counted wherever it stands."""
+def _weigh(node: yaml.Node, known: dict[int, int]) -> int:
+    """Number of values under a node, those behind a reference counted wherever it stands; no key may occur twice."""
     if id(node) not in known:
         known[id(node)] = MAX_NODES + 1  # of a node that holds itself
-        parts = node.value if isinstance(node, yaml.CollectionNode) else []
-        flat = [part for item in parts for part in (item if isinstance(item, tuple) else (item,))]
-        known[id(node)] = 1 + sum(_weight(part, known) for part in flat)
+        parts = list(node.value) if isinstance(node, yaml.SequenceNode) else []
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                parts += [key, value]
+                if isinstance(key, yaml.ScalarNode) and key.value in seen and not key.tag.endswith(":merge"):
+                    problem = f"the key {key.value!r} occurs twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        known[id(node)] = 1 + sum(_weigh(part, known) for part in parts)
     return known[id(node)]
 
 

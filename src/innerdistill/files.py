@@ -49,7 +49,7 @@ def to_disk(path: Path) -> None:
     Args:
         path: the file.
     """
-    with path.open("rb") as file:
+    with path.open("r+b") as file:  # Windows wants to be able to write
         os.fsync(file.fileno())
 
 

@@ -41,6 +41,7 @@ from innerdistill.processes import (
     from_first,
     is_first,
     number_of_processes,
+    of_all,
     wait_for_all,
 )
 from innerdistill.results.opening import lock_beside, run_folder
@@ -163,14 +164,18 @@ def kept_targets(job: Job) -> Targets:
     with first_process_first():
         kept = targets_to_keep(job, rows)
     if kept is not None:
-        try:
-            with first_process_first():
+        problem = None
+        with first_process_first():
+            try:
                 keep_targets(job.teacher, *kept, rows, job.collate)
-        except OSError as error:
-            where = f"teacher.targets: they cannot be kept in {kept[0].folder} ({error.strerror})"
+            except OSError as error:
+                problem = error.strerror
+        if any(problems := of_all(problem)):
+            where = f"teacher.targets: they cannot be kept in {kept[0].folder} ({next(filter(None, problems))})"
             if options.targets == "keep":
-                raise ValueError(f"{where}; free space or choose another teacher.folder.") from None
+                raise ValueError(f"{where}; free space or choose another teacher.folder.")
             logger.warning("%s; the teacher runs in every step instead", where)
+            kept = None
     fast = has_fast_bfloat16(job.teacher.device)
     bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and fast)
     return Targets(job.teacher, store=kept and kept[0], bfloat16=bfloat16)

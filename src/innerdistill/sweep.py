@@ -9,6 +9,7 @@ import itertools
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -147,7 +148,8 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress, ThreadPoolExecutor(workers) as pool:
         bar = progress.add_task("cells", total=len(planned), completed=len(planned) - len(missing))
-        waiting = {pool.submit(_run, cell, workers): cell for cell in missing}
+        running: set[subprocess.Popen[bytes]] = set()
+        waiting = {pool.submit(_run, cell, workers, running): cell for cell in missing}
         try:
             for done in as_completed(waiting):
                 folder = waiting[done].cell.folder
@@ -155,8 +157,11 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
                     failed[folder] = cause
                     logger.warning("%s: %s", folder, cause)
                 progress.update(bar, advance=1, description=str(folder.relative_to(sweep.output)))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # interrupted: what has not begun does not begin
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)  # interrupted: what has not begun does not begin
+            if getattr(error, "signal", None) == signal.SIGTERM:  # Ctrl-C reaches them by itself
+                for process in list(running):
+                    process.terminate()  # after a checkpoint
             raise
     return write_report_of(sweep, failed=failed), failed
 
@@ -187,7 +192,7 @@ def write_report_of(sweep: Sweep, *, failed: Mapping[Path, str] | None = None) -
     )
 
 
-def _run(planned: Planned, workers: int) -> str | None:
+def _run(planned: Planned, workers: int, running: set[subprocess.Popen[bytes]]) -> str | None:
     """One cell in a process of its own: what it leaves in memory, or how it dies, is not the sweep's business."""
     folder = planned.cell.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -201,7 +206,9 @@ def _run(planned: Planned, workers: int) -> str | None:
         folder.with_suffix(".log").open("w", encoding="utf-8") as log,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment) as process,  # noqa: S603
     ):
+        running.add(process)
         code = process.wait()  # standard input stays open until then
+        running.discard(process)
     if code == 0:
         return None
     said = folder.with_suffix(".log").read_text(encoding="utf-8").splitlines()

@@ -114,12 +114,13 @@ def training_arguments(
             "load_best_model_at_end": True,
             "metric_for_best_model": best_by,
             "greater_is_better": True,
+            "save_total_limit": 3,  # the best one, and the last two
         }
     owned = {
         "output_dir": str(folder),
         "seed": seed,
         "eval_strategy": "epoch" if evaluate else "no",
-        "save_total_limit": 2,  # the last two, or the last and the best
+        "save_total_limit": 2,  # while one is written the one before is whole
         "remove_unused_columns": False,
         "report_to": "none",
         "logging_nan_inf_filter": False,

@@ -26,7 +26,7 @@ from innerdistill.files import checksum, to_disk, write_json
 from innerdistill.processes import is_first, wait_for_all
 
 PROGRESS, CHECKSUMS, WEIGHTS = "progress.json", "checksums.json", "model.safetensors"
-START = "start"
+START, IDENTITY = "start", "identity.json"
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +88,8 @@ class Checkpoints:
         if point is None:
             self.remove()
             if is_first():
-                self.folder.mkdir(parents=True)
-                write_json(self.folder / "identity.json", self.identity)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_json(self.folder / IDENTITY, self.identity)
             return Point(self.stage_folder(1) / START, 1, [])
         logger.info("going on from %s", point.folder)
         for record, happened in zip(records, point.records, strict=False):
@@ -145,14 +145,25 @@ class Checkpoints:
         write_json(folder / CHECKSUMS, found)
 
     def remove(self) -> None:
-        """Delete all checkpoints."""
-        if is_first():
-            shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete all checkpoints.
+
+        Raises:
+            ValueError: the folder holds something else.
+        """
+        if not is_first() or not self.folder.exists():
+            return
+        if not (self.folder / IDENTITY).exists() and any(self.folder.iterdir()):
+            raise ValueError(f"{self.folder} holds files that are not checkpoints of a run; name another folder.")
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+        (self.folder / IDENTITY).unlink(missing_ok=True)  # last: what lies beside it is known to be ours
+        shutil.rmtree(self.folder)
 
     def _differences(self) -> list[str]:
         """What the run that is there began with and this one does not, in words."""
         try:
-            found = json.loads((self.folder / "identity.json").read_text(encoding="utf-8"))
+            found = json.loads((self.folder / IDENTITY).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return []  # nothing that could be gone on with
         if not isinstance(found, dict):
@@ -163,7 +174,7 @@ class Checkpoints:
 
     def _points(self) -> Iterator[Point]:
         """Points that are whole, the latest first."""
-        if not (self.folder / "identity.json").is_file():
+        if not (self.folder / IDENTITY).is_file():
             return
         for stage in sorted(self.folder.glob("[0-9]*"), reverse=True):
             steps = sorted(stage.glob("checkpoint-[0-9]*"), key=lambda path: int(path.name[11:]), reverse=True)

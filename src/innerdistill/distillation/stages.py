@@ -157,7 +157,8 @@ def distill_models(
 
 def _logs(folder: Path, record: StageRecord) -> AbstractContextManager[SummaryWriter | None]:
     """TensorBoard's files of a stage, which the first process writes."""
-    return SummaryWriter(str(folder), purge_step=record.steps or None) if is_first() else nullcontext()
+    purge = record.steps + 1 if record.steps else None  # what was logged after the checkpoint comes again
+    return SummaryWriter(str(folder), purge_step=purge) if is_first() else nullcontext()
 
 
 def _with_positions(train: Dataset, teacher: Targets | None) -> Dataset:

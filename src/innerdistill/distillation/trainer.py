@@ -243,11 +243,13 @@ class DistillationTrainer(Trainer):
         self.sums.check()
         super().log(logs, start_time)
 
-    def _init_training_state(self, *args: Any) -> tuple[int, int]:
-        trained: tuple[int, int] = super()._init_training_state(*args)
-        if (best := self.state.best_model_checkpoint) is not None:  # the run's folder may have been moved
-            self.state.best_model_checkpoint = str(Path(self.args.output_dir, Path(best).name))
-        return trained
+    def _init_training_state(self, max_steps: int, steps_per_epoch: int, epochs: int, *args: Any) -> tuple[int, int]:
+        trained: tuple[int, int] = super()._init_training_state(max_steps, steps_per_epoch, epochs, *args)
+        best = Path(self.args.output_dir, f"checkpoint-{self.state.best_global_step}")
+        if best.is_dir():  # the run's folder may have been moved
+            self.state.best_model_checkpoint = str(best)
+        # After the last step inside a pass nothing is left; the Trainer's loop would take one more.
+        return (epochs, 0) if self.state.global_step >= max_steps else trained
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.sums.check()  # nobody could go on from there
@@ -279,7 +281,7 @@ class DistillationTrainer(Trainer):
 
     def _weights(self) -> Tensor:
         """A number for every trained tensor, to see whether it changes."""
-        return torch.stack([part.detach().double().sum() for part in self.model.parameters() if part.requires_grad])
+        return torch.stack([part.detach().float().sum() for part in self.model.parameters() if part.requires_grad])
 
     def _count(self) -> None:
         """Bring steps and time of the record up to date."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,15 @@ def run_folder(recipe: Recipe) -> Iterator[Path]:
         raise ValueError(f"output: {folder} cannot be written ({error.strerror}).") from None
     try:
         if _may_be_replaced(folder, recipe):
-            _empty(folder)
+            # The recipe last, by which a folder is known to be a run's.
+            _delete(sorted(folder.iterdir(), key=lambda path: path.name == RECIPE))
+        _delete(path for path in folder.iterdir() if _is_left_over(path.name))
         if not (folder / RECIPE).exists():
             with whole_file(folder / RECIPE) as path:
                 path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
         yield folder
-        (folder / LOCK).unlink(missing_ok=True)
+        with suppress(PermissionError):  # of Windows, where an open file stays
+            (folder / LOCK).unlink(missing_ok=True)
     finally:
         lock.release()
 
@@ -134,8 +137,8 @@ def _is_left_over(name: str) -> bool:
     return name.startswith(".") and ".partial-" in name
 
 
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
+def _delete(paths: Iterable[Path]) -> None:
+    for path in paths:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif path.name != LOCK:
