@@ -62,7 +62,7 @@ def test_a_tokenizer_of_another_model(content, teacher_folder, data_folder, tmp_
     ):
         distill(content(teacher={"path": str(other)}))
     lines = (data_folder / "train.csv").read_text().splitlines()
-    (tmp_path / "foreign.csv").write_text("\n".join([lines[0], *(line.replace("word", "mot") for line in lines[1:])]))
+    (tmp_path / "foreign.csv").write_text("\n".join([lines[0], *(line.replace("word", "wort") for line in lines[1:])]))
     distill(content(data={"train": str(tmp_path / "foreign.csv"), "text": "text"}))
     assert "of the tokens of train are unknown to the teacher's tokenizer" in caplog.text
 

@@ -12,6 +12,7 @@ from innerdistill.cli import main
 from innerdistill.distillation.checkpoints import Checkpoints
 from innerdistill.distillation.trainer import DistillationTrainer
 from innerdistill.results.opening import run_folder
+from innerdistill.results.report import write_report
 from innerdistill.results.run_folder import read_run
 
 STEPS = (9, 9, 12)  # 6 per epoch: two stages of an epoch and a half, two epochs of classification
@@ -230,7 +231,11 @@ def test_what_does_not_fit_is_refused_and_nothing_is_lost(content, data_folder, 
     with pytest.raises(ValueError, match="an unfinished run that began with another data; set overwrite=true to start"):
         distill(content(tmp_path / "run", data=data))
     assert files_of(tmp_path / "run") == before
-    distill(content(tmp_path / "run", data=data, overwrite=True))
+    folder = distill(content(tmp_path / "run", data=data, overwrite=True))
     assert "began with another data; starting again" in caplog.text
+    before = (folder / "run.json").stat().st_mtime_ns
+    assert distill(content(tmp_path / "run", data=data)) == folder  # killed before its report: only that is missing
+    assert (folder / "run.json").stat().st_mtime_ns == before
+    write_report(folder)
     with pytest.raises(ValueError, match="holds a finished run; name another folder or set overwrite=true"):
         distill(content(tmp_path / "run", data=data))

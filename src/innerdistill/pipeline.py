@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,8 @@ def _distill(job: Job, folder: Path) -> int:
             record["distances"] = {"before": before, "after": distances(job, student)}
             complete(folder, record)
         wait_for_all()
+    elif is_first():  # killed between its last file and this
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return sum(stage["steps"] for stage in read_run(folder)["stages"])
 
 

@@ -32,7 +32,8 @@ def run_folder(recipe: Recipe) -> Iterator[Path]:
         recipe: names the folder and says whether a run may be replaced.
 
     Yields:
-        The folder: with recipe.yaml alone, or with an unfinished run of this recipe, which is to go on.
+        The folder: with recipe.yaml alone, or with a run of this recipe that is to go on: an unfinished one, or one of
+            which only the report is missing.
 
     Raises:
         ValueError: it holds something else and `overwrite` is off, something that is not a run, or another process
@@ -121,7 +122,8 @@ def _may_be_replaced(folder: Path, recipe: Recipe) -> bool:
         others = different_keys(yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8")), recipe)
     except (OSError, ValueError, AttributeError, yaml.YAMLError):
         others = ["its recipe.yaml, which cannot be read"]
-    if not finished and not others:
+    without_report = finished and not recipe.overwrite and not (folder / "report.html").exists()
+    if not others and (not finished or without_report):
         return False
     if not recipe.overwrite:
         what = "a finished run" if finished else f"an unfinished run that differs in {', '.join(others[:3])}"
