@@ -46,9 +46,7 @@ from innerdistill.processes import (
     wait_for_all,
 )
 from innerdistill.results.opening import lock_beside, run_folder
-from innerdistill.results.run_folder import (
-    read_run,
-)
+from innerdistill.results.run_folder import read_run
 
 logger = logging.getLogger(__name__)
 

@@ -40,7 +40,7 @@ def run_folder(recipe: Recipe) -> Iterator[Path]:
             works there.
     """
     folder = Path(recipe.output)
-    _may_be_replaced(folder, recipe)  # before anything is written
+    _is_to_be_replaced(folder, recipe)  # before anything is written
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
@@ -52,7 +52,7 @@ def run_folder(recipe: Recipe) -> Iterator[Path]:
     except OSError as error:
         raise ValueError(f"output: {folder} cannot be written ({error.strerror}).") from None
     try:
-        if _may_be_replaced(folder, recipe):
+        if _is_to_be_replaced(folder, recipe):
             # The recipe last, by which a folder is known to be a run's.
             _delete(sorted(folder.iterdir(), key=lambda path: path.name == RECIPE))
         _delete(path for path in folder.iterdir() if _is_left_over(path.name))
@@ -104,7 +104,7 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def _may_be_replaced(folder: Path, recipe: Recipe) -> bool:
+def _is_to_be_replaced(folder: Path, recipe: Recipe) -> bool:
     """Look at a folder: True if what it holds is to be replaced, False if nothing is there or the run is to go on."""
     try:
         present = {path.name for path in folder.iterdir()} if folder.exists() else set()
