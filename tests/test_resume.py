@@ -129,6 +129,7 @@ def test_signals_write_a_checkpoint_and_say_how_to_go_on(content, whole, tmp_pat
 
 @pytest.mark.parametrize("harm", ["cut", "changed", "gone", "not sealed"])
 def test_a_damaged_checkpoint_is_passed_over(content, whole, tmp_path, monkeypatch, caplog, harm):
+    caplog.set_level("INFO", logger="innerdistill")
     with monkeypatch.context() as patch:
         at_call(patch, DistillationTrainer, "training_step", 15, die)
         with pytest.raises(Killed):
