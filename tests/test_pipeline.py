@@ -11,7 +11,7 @@ from innerdistill import distill, evaluate, finetune, load_recipe
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import SCHEDULES
 from innerdistill.evaluation.metrics import agreement, bootstrap_scores, task_scores
-from innerdistill.results.predict import predict_file, write_table
+from innerdistill.results.predict import predict_file, write_tables
 from innerdistill.results.report import write_report
 from innerdistill.results.run_folder import read_predictions, read_run
 
@@ -131,7 +131,7 @@ def test_predict_file(run, data_folder, tmp_path):
     assert table["predicted_label"].to_pylist() == labels
     assert np.allclose(np.add(table["probability_neg"], table["probability_pos"]), 1)
     for ending in ("csv", "jsonl", "parquet"):
-        write_table(table, tmp_path / f"out.{ending}")
+        write_tables([table], tmp_path / f"out.{ending}")
         assert (tmp_path / f"out.{ending}").stat().st_size > 1000
 
 

@@ -13,6 +13,7 @@ from innerdistill.config import Recipe, nearest
 from innerdistill.data.batches import collator
 from innerdistill.data.labels import match_labels
 from innerdistill.data.loading import TaskData, load_task
+from innerdistill.data.mapped import CACHE
 from innerdistill.data.tokens import tokenise
 from innerdistill.distillation.arguments import check_arguments, training_arguments
 from innerdistill.distillation.losses import LOSSES, Loss
@@ -27,7 +28,6 @@ from innerdistill.models.probing import Architecture, probe
 logger = logging.getLogger(__name__)
 
 UNKNOWN = 0.1  # share of unknown tokens that a tokenizer of the right language does not reach
-TOKENS = Path(datasets.config.HF_DATASETS_CACHE) / "innerdistill"  # beside what `datasets` itself keeps
 
 
 def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job:
@@ -75,7 +75,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     splits, truncated = {}, {}
     for split, table in data.splits.items():
         splits[split], truncated[split] = tokenise(
-            table, data.task, tokenizer, names=names, max_length=max_length, where=split, folder=TOKENS
+            table, data.task, tokenizer, names=names, max_length=max_length, where=split, folder=CACHE
         )
     _check_tokens(splits, tokenizer, teacher)
     collate = collator(tokenizer, pad_to=max_length if recipe.pad_to_max_length else None)

@@ -198,12 +198,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     _use_torch()
-    from innerdistill.results.predict import check_format, predict_file, write_table  # noqa: PLC0415
+    from innerdistill.results.predict import check_format, predict_blocks, write_tables  # noqa: PLC0415
 
     check_format(options.output)
-    table = predict_file(options.model, options.file, text=options.text)
-    write_table(table, options.output)
-    console.print(f"{table.num_rows} rows -> {options.output}")
+    rows = write_tables(predict_blocks(options.model, options.file, text=options.text), options.output)
+    console.print(f"{rows} rows -> {options.output}")
 
 
 def _speed(options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 MAX_BYTES, MAX_NODES = 1_000_000, 100_000  # of a recipe
+MANY = 30  # names that a sentence lists
+SHORT = reprlib.Repr()
+SHORT.maxstring, SHORT.maxother = 80, 80
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Columns = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 # A label written `0` in YAML is the label "0" of a CSV file.
@@ -161,7 +165,7 @@ def read_content(source: str | Path | Mapping[str, Any], *, overrides: Iterable[
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error sentence: the closest known name if there is one, and all of them.
+    """The end of an error sentence: the closest known name if there is one, and all of them, or the first of many.
 
     Args:
         name: what was given.
@@ -171,8 +175,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
         A hint such as `did you mean 'sid'? Known: finetune, pid, sid.`
     """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(known)}."
+    first = [word for word in known if len(word) <= SHORT.maxstring][:1_000]
+    close = difflib.get_close_matches(name[: SHORT.maxstring], first, n=1, cutoff=0.5)
+    words = [shown(word)[1:-1] for word in known[:MANY]] + ([f"{len(known) - MANY} more"] if len(known) > MANY else [])
+    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(words)}."
+
+
+def shown(value: object) -> str:
+    """A value of the user's as it stands in a sentence.
+
+    Args:
+        value: of any kind and length.
+
+    Returns:
+        How Python writes it, without the middle of what is long.
+    """
+    return SHORT.repr(value)
 
 
 class _Loader(yaml.SafeLoader):
@@ -265,7 +283,7 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
     path = [str(part) for part in first["loc"]]
     if path[0] == "layer_map" or path[:2] == ["student", "layers"]:
         key = "layer_map" if path[0] == "layer_map" else "student.layers"
-        return f"{key}: expected uniform, first, last or a list of layer numbers, got {first['input']!r}."
+        return f"{key}: expected uniform, first, last or a list of layer numbers, got {shown(first['input'])}."
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
         section: type[BaseModel] = model
@@ -273,4 +291,4 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
             section = type(section.model_fields[part].get_default(call_default_factory=True))
         return f"unknown key {key!r}: {nearest(path[-1], section.model_fields)}"
     given = first["input"]
-    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {given!r}."
+    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {shown(given)}."

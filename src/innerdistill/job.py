@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from innerdistill.config import Recipe
 from innerdistill.data.batches import Collator
 from innerdistill.data.loading import OVERLAP, TaskData
+from innerdistill.data.mapped import numbers
 from innerdistill.distillation.arguments import DEFAULTS
 from innerdistill.distillation.losses import LOSSES, Loss
 from innerdistill.distillation.schedules import Stage, StageRecord
@@ -76,7 +77,7 @@ class Job:
 
     def typical_length(self) -> int:
         """Tokens that nine of ten validation examples stay within: the length at which speed is measured."""
-        return int(np.percentile(self.splits["validation"].with_format("numpy")["length"][:], 90))
+        return int(np.percentile(numbers(self.splits["validation"], "length"), 90))
 
     def describe_data(self) -> dict[str, Any]:
         """What run.json says about the data."""
@@ -114,7 +115,7 @@ class Job:
             if name == "teacher" and (sentence := chance_warning(scores, metric=self.metric)) is not None:
                 sentences.append(sentence)
         if self.names is not None:
-            present = set(self.splits["train"].with_format("numpy")["labels"][:].tolist())
+            present = np.unique(numbers(self.splits["train"], "labels"))
             for index, name in enumerate(self.names):
                 if index not in present:
                     sentences.append(f"No training row has the label {name!r}.")

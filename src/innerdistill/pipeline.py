@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from innerdistill.assemble import assemble, check_student
 from innerdistill.config import Recipe, TeacherRecipe, load_recipe
+from innerdistill.data.mapped import numbers
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
@@ -229,7 +230,7 @@ def _train(
     recipe = job.recipe
 
     def score(model: PreTrainedModel, selection: Dataset) -> dict[str, float]:
-        labels = selection.with_format("numpy")["labels"][:]
+        labels = numbers(selection, "labels")
         logits = predict_logits(model, selection, job.collate)
         return headline(task_scores(labels, logits, metric=job.metric, names=job.names))
 

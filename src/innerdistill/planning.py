@@ -12,6 +12,7 @@ import torch
 from datasets import Dataset
 
 from innerdistill.data.batches import INPUT_NAMES
+from innerdistill.data.mapped import numbers
 from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import Stage
 from innerdistill.distillation.store import Part, TargetStore
@@ -82,7 +83,7 @@ def seconds_per_full_step(job: Job, *, repeats: int = 3) -> float:
     """
     student = job.fresh_student().train()
     train = job.student_rows()
-    lengths = train.with_format("numpy")["length"][:]
+    lengths = numbers(train, "length")
     # A batch of examples around the mean length costs what the mean batch costs.
     nearest = np.argsort(np.abs(lengths - lengths.mean()))[: job.batch_size(job.stages[-1])]
     batch = job.collate([train[int(index)] for index in nearest])

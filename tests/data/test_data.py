@@ -136,9 +136,9 @@ def test_selection_is_stratified_fixed_and_apart_from_train(tmp_path):
 
 def test_rows_of_equal_text_stay_together():
     table = pa.table({"row": list(range(40)), "text1": [f"t{n // 2}" for n in range(40)], "label": ["a"] * 40})
-    chosen = stratified_part(table, ["a"] * 40, size=0.25, salt="s")
+    chosen = stratified_part(table, np.zeros(40, dtype=int), size=0.25, salt="s")
     assert (chosen[::2] == chosen[1::2]).all() and 10 <= chosen.sum() <= 12
-    disagreeing = stratified_part(table, ["a", "b"] * 20, size=0.25, salt="s")
+    disagreeing = stratified_part(table, np.array([0, 1] * 20), size=0.25, salt="s")
     assert (disagreeing[::2] == disagreeing[1::2]).all() and 10 <= disagreeing.sum() <= 12
 
 
@@ -168,7 +168,9 @@ def test_labels_that_cannot_be_matched():
 
 def test_numbers_in_a_glue_file_follow_names_not_positions():
     task = Task(("t",), labels=("unacceptable", "acceptable"))
-    assert class_ids(["0", "1", None], task, ("acceptable", "unacceptable"), where="x") == [1, 0, UNLABELLED]
+    labels, rows = pa.chunked_array([["0", "1"], [None]], pa.string()), pa.chunked_array([[1, 2, 3]])
+    found = class_ids(labels, task, ("acceptable", "unacceptable"), where="x", rows=rows)
+    assert found.tolist() == [1, 0, UNLABELLED]
 
 
 @settings(max_examples=50, deadline=None)

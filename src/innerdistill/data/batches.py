@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
+from innerdistill.data.mapped import numbers
+
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")  # what a model reads of a batch
 POOL = 50  # batches that are sorted by length together: little padding, still well shuffled
 
@@ -30,7 +32,13 @@ class LengthGroupedSampler(Sampler[int]):
     """
 
     def __init__(
-        self, lengths: Sequence[int], *, batch_size: int, seed: int, first_step: int = 0, group: bool = True
+        self,
+        lengths: Sequence[int] | NDArray[Any],
+        *,
+        batch_size: int,
+        seed: int,
+        first_step: int = 0,
+        group: bool = True,
     ) -> None:
         """Prepare the sampler.
 
@@ -64,7 +72,8 @@ class LengthGroupedSampler(Sampler[int]):
         batches = self._pass(number)[done:]
         if done:
             batches = np.concatenate([batches, self._pass(number + 1)[:done]])
-        return iter(batches.ravel().tolist())
+        for batch in batches:
+            yield from batch.tolist()
 
     def rows_of(self, step: int) -> list[int]:
         """Indices of one step.
@@ -137,7 +146,7 @@ def batches_by_length(
     Yields:
         Positions in the dataset (B,), inputs of the model by name (B, L), labels (B,).
     """
-    order = np.argsort(np.asarray(dataset["length"]), kind="stable")
+    order = np.argsort(numbers(dataset, "length"), kind="stable")
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
         columns = dataset[indices]

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from innerdistill.config import nearest, shown
 from innerdistill.data.tasks import Task
 
 LARGEST_SCORE = 1e6  # its square must still be a number that float32 can add up
 UNLABELLED = -100  # class id of a row without a label (a score is NaN there): gold losses skip it
 
 
-def label_names(labels: Sequence[str | None], task: Task) -> tuple[str, ...]:
+def numbered(labels: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str | None]]:
+    """Labels as numbers.
+
+    Args:
+        labels: labels as strings, null where missing.
+
+    Returns:
+        The position of each in the list of all that occur (num_rows,), and that list.
+    """
+    found = pc.unique(labels)
+    return pc.index_in(labels, found).to_numpy().astype(np.int64), found.to_pylist()
+
+
+def label_names(labels: Iterable[str | None], task: Task) -> tuple[str, ...]:
     """Class names in the order of their ids, from the task or, sorted, from the training labels.
 
     Args:
-        labels: labels of the training rows.
+        labels: labels that occur in the training rows.
         task: names them if it knows them.
 
     Returns:
@@ -74,69 +93,69 @@ def match_labels(names: Sequence[str], id2label: Mapping[int, str], *, declared:
 
 
 def class_ids(
-    labels: Sequence[str | None],
-    task: Task,
-    names: Sequence[str],
-    *,
-    where: str,
-    rows: Sequence[int] | None = None,
-) -> list[int]:
+    labels: pa.ChunkedArray, task: Task, names: Sequence[str], *, where: str, rows: pa.ChunkedArray
+) -> NDArray[np.int64]:
     """Labels of one split as class ids.
 
     Where a task's labels have names but a file holds nothing but numbers, a number is the position in the task's own
     list (GLUE's files hold 0 and 1); everything else is looked up in `names`.
 
     Args:
-        labels: labels as strings, None where missing.
+        labels: labels as strings, null where missing.
         task: the task.
         names: label names in the order of the model's ids, as the data writes them.
         where: source of the labels, for messages.
-        rows: number of each row in its file, for messages; None counts from 1.
+        rows: number of each row in its file, for messages.
 
     Returns:
-        Class ids; UNLABELLED where there is no label.
+        Class ids; UNLABELLED where there is no label. (num_rows,)
 
     Raises:
         ValueError: a label that is not known, with its row.
     """
+    codes, found = numbered(labels)
     ids = {name: index for index, name in enumerate(names)}
     by_position = {}
-    if task.labels is not None and all(label is None or label.isdecimal() for label in labels):
+    if task.labels is not None and all(label is None or label.isdecimal() for label in found):
         by_position = {str(position): name for position, name in enumerate(task.labels)}
-    found = []
-    for index, label in enumerate(labels):
+    id_of = np.full(len(found), UNLABELLED, dtype=np.int64)
+    for code, label in enumerate(found):
         name = label if label in ids else by_position.get(str(label), label)
         if name is not None and name not in ids:
-            row = rows[index] if rows is not None else index + 1
-            raise ValueError(f"{where}: row {row}: unknown label {label!r}; expected one of {', '.join(names)}.")
-        found.append(UNLABELLED if name is None else ids[name])
-    return found
+            row = rows[int(np.argmax(codes == code))]
+            raise ValueError(f"{where}: row {row}: unknown label {shown(label)}: {nearest(name, names)}")
+        if name is not None:
+            id_of[code] = ids[name]
+    return id_of[codes]
 
 
-def scores(labels: Sequence[str | None], *, where: str, rows: Sequence[int] | None = None) -> list[float]:
+def scores(labels: pa.ChunkedArray, *, where: str, rows: pa.ChunkedArray) -> NDArray[np.float64]:
     """Labels of one split as real numbers, for regression.
 
     Args:
-        labels: labels as strings, None where missing.
+        labels: labels as strings, null where missing.
         where: source of the labels, for messages.
-        rows: number of each row in its file, for messages; None counts from 1.
+        rows: number of each row in its file, for messages.
 
     Returns:
-        Scores; NaN where there is no label.
+        Scores; NaN where there is no label. (num_rows,)
 
     Raises:
         ValueError: text, NaN, an infinity or a number beyond a million where a score should be, with its row.
     """
-    found = []
-    for index, label in enumerate(labels):
-        row = rows[index] if rows is not None else index + 1
+    codes, found = numbered(labels)
+    score_of = np.full(len(found), math.nan)
+    for code, label in enumerate(found):
+        if label is None:
+            continue
         try:
-            score = math.nan if label is None else float(label)
+            score = float(label)
         except ValueError:
-            raise ValueError(f"{where}: row {row}: expected a number as score, got {label!r}.") from None
-        if label is not None and not math.isfinite(score):
-            raise ValueError(f"{where}: row {row}: expected a finite number as score, got {label!r}.")
-        if abs(score) > LARGEST_SCORE:
-            raise ValueError(f"{where}: row {row}: expected a score between -1e6 and 1e6, got {label!r}; rescale it.")
-        found.append(score)
-    return found
+            score = math.nan
+        if not abs(score) <= LARGEST_SCORE:
+            row = rows[int(np.argmax(codes == code))]
+            raise ValueError(
+                f"{where}: row {row}: expected a number between -1e6 and 1e6 as score, got {shown(label)}."
+            )
+        score_of[code] = score
+    return score_of[codes]

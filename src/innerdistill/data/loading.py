@@ -7,21 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from innerdistill.config import DataRecipe
-from innerdistill.data.labels import class_ids, label_names, scores
+from innerdistill.data.labels import class_ids, label_names, numbered, scores
+from innerdistill.data.mapped import blocks, part
 from innerdistill.data.reading import read_dataset, read_file, read_split
-from innerdistill.data.splits import shares_text, strata_of, stratified_part, text_keys
+from innerdistill.data.splits import shares_text, strata_of, stratified_part, text_hashes
 from innerdistill.data.tasks import Task, resolve_task
 
+PART_OF_TRAIN = "a stratified tenth of train, at most 10,000 rows, chosen by a hash of the text"
 OVERLAP = "validation_rows_that_are_also_in_train"
-HELD_OUT = 0.1  # share of train that is set apart for `selection`, and for `validation` where none is given
+# Set apart of train for `selection`, and for `validation` where none is given: a tenth, and no more rows than tell two
+# scores apart that differ by half a point.
+HELD_OUT, MOST_HELD_OUT = 0.1, 10_000
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """The splits of a task, as text.
+    """The splits of a task, as text; tables on disk, which may be larger than memory.
 
     Attributes:
         task: columns, labels, metric.
@@ -45,18 +50,18 @@ class TaskData:
 
 
 def add_table(digest: hashlib._Hash, table: pa.Table) -> None:
-    """Add the content of a table to a hash, a part at a time.
+    """Add the content of a table to a hash, a block at a time.
 
     Args:
         digest: of hashlib.
-        table: any.
+        table: from `reading`.
     """
-    for batch in table.to_batches(max_chunksize=10_000):
-        digest.update(repr(batch.to_pydict()).encode("utf-8", "surrogatepass"))
+    for block in blocks(table):
+        digest.update(repr(block.to_pydict()).encode())
 
 
 def load_task(recipe: DataRecipe) -> TaskData:
-    """Read all splits that a data recipe names, and set a tenth of train apart as `selection`.
+    """Read all splits that a data recipe names, and set a tenth of train, at most 10,000 rows, apart as `selection`.
 
     The selection split is where checkpoints, thresholds and learning rates may be chosen; validation is for reporting
     only. Both splits, and `train_rows`, depend on the hash of the texts, not on a seed.
@@ -72,33 +77,32 @@ def load_task(recipe: DataRecipe) -> TaskData:
     """
     task = resolve_task(recipe)
     splits = _read_splits(recipe, task)
-    train = splits["train"]
+    labels, rows = splits["train"]["label"], splits["train"]["row"]
     names = None
     if task.is_regression:
-        scores(train["label"].to_pylist(), where="train")
+        scores(labels, where="train", rows=rows)
     else:
-        names = label_names(train["label"].to_pylist(), task)
-        class_ids(train["label"].to_pylist(), task, names, where="train")
+        names = label_names(numbered(labels)[1], task)
+        class_ids(labels, task, names, where="train", rows=rows)
     notes: dict[str, Any] = {"rows_read": {name: table.num_rows for name, table in splits.items()}}
     if "validation" not in splits:
         splits["train"], splits["validation"] = _set_apart(splits["train"], task, salt="validation")
-        notes["validation"] = "a stratified tenth of train, chosen by a hash of the text"
+        notes["validation"] = PART_OF_TRAIN
     if task.drop_overlap:
-        overlap = shares_text(splits["validation"], train)
+        overlap = shares_text(splits["validation"], splits["train"])
         notes["validation_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
-        splits["validation"] = splits["validation"].filter(pa.array(~overlap))
-    in_train = set(text_keys(train))
-    notes[OVERLAP] = sum(text in in_train for text in text_keys(splits["validation"]))
+        splits["validation"] = part(splits["validation"], ~overlap)
+    notes[OVERLAP] = int(np.isin(text_hashes(splits["validation"]), text_hashes(splits["train"])).sum())
     splits["train"], splits["selection"] = _set_apart(splits["train"], task, salt="selection")
-    notes["selection"] = "a stratified tenth of train, chosen by a hash of the text"
+    notes["selection"] = PART_OF_TRAIN
     if task.drop_overlap:
         overlap = shares_text(splits["selection"], splits["train"])
         notes["selection_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
-        splits["selection"] = splits["selection"].filter(pa.array(~overlap))
+        splits["selection"] = part(splits["selection"], ~overlap)
     if recipe.train_rows is not None and recipe.train_rows < splits["train"].num_rows:
-        strata = strata_of(splits["train"]["label"].to_pylist(), regression=task.is_regression)
-        part = stratified_part(splits["train"], strata, size=recipe.train_rows, salt="train_rows")
-        splits["train"] = splits["train"].filter(pa.array(part))
+        strata = strata_of(splits["train"]["label"], regression=task.is_regression)
+        chosen = stratified_part(splits["train"], strata, size=recipe.train_rows, salt="train_rows")
+        splits["train"] = part(splits["train"], chosen)
     for name, table in splits.items():
         if table.num_rows == 0:
             raise ValueError(
@@ -141,6 +145,7 @@ def _read_splits(recipe: DataRecipe, task: Task) -> dict[str, pa.Table]:
 
 
 def _set_apart(table: pa.Table, task: Task, *, salt: str) -> tuple[pa.Table, pa.Table]:
-    strata = strata_of(table["label"].to_pylist(), regression=task.is_regression)
-    part = stratified_part(table, strata, size=HELD_OUT, salt=salt)
-    return table.filter(pa.array(~part)), table.filter(pa.array(part))
+    strata = strata_of(table["label"], regression=task.is_regression)
+    size = HELD_OUT if HELD_OUT * table.num_rows <= MOST_HELD_OUT else MOST_HELD_OUT
+    apart = stratified_part(table, strata, size=size, salt=salt)
+    return part(table, ~apart), part(table, apart)

@@ -3,27 +3,52 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+
+from innerdistill.data.labels import numbered
+from innerdistill.data.mapped import blocks
 
 
-def text_keys(table: pa.Table) -> list[str]:
-    """The text of every row, pairs joined by a tab.
+def text_hashes(table: pa.Table, *, salt: str = "", column: str | None = None) -> NDArray[np.uint64]:
+    """The first 8 bytes of SHA-256(salt, tab, text) of every row.
+
+    Two different texts of a million have the same with a probability of 3e-8.
+
+    Args:
+        table: as made by `reading`.
+        salt: makes the hashes of different purposes independent.
+        column: of the text; None takes all texts of a row, joined by a tab.
+
+    Returns:
+        One number per row, in the order of the whole hash. (num_rows,)
+    """
+    found = np.empty(table.num_rows, dtype=np.uint64)
+    start = 0
+    for block in blocks(table):
+        names = [column] if column else text_columns(table)
+        texts = zip(*(block[name].to_pylist() for name in names), strict=True)
+        digests = b"".join(hashlib.sha256("\t".join((salt, *text)).encode()).digest()[:8] for text in texts)
+        found[start : start + block.num_rows] = np.frombuffer(digests, dtype=">u8")
+        start += block.num_rows
+    return found
+
+
+def text_columns(table: pa.Table) -> list[str]:
+    """Names of the columns that hold text.
 
     Args:
         table: as made by `reading`.
 
     Returns:
-        One text per row.
+        text1, and text2 for pairs.
     """
-    columns = [table[name].to_pylist() for name in table.column_names if name.startswith("text")]
-    return ["\t".join(texts) for texts in zip(*columns, strict=True)]
+    return [name for name in table.column_names if name.startswith("text")]
 
 
-def stratified_part(table: pa.Table, strata: Sequence[Hashable], *, size: float | int, salt: str) -> np.ndarray:
+def stratified_part(table: pa.Table, strata: NDArray[np.int64], *, size: float | int, salt: str) -> NDArray[np.bool_]:
     """Choose the same share of every stratum by the hash of the text.
 
     Within a stratum texts are ordered by SHA-256(salt, text) and the first ones taken. Rows of equal text stay
@@ -31,47 +56,45 @@ def stratified_part(table: pa.Table, strata: Sequence[Hashable], *, size: float 
 
     Args:
         table: the rows.
-        strata: one value per row, for example its label.
+        strata: one number per row, for example that of its label. (num_rows,)
         size: share between 0 and 1, or a number of rows.
         salt: makes different splits of the same texts independent.
 
     Returns:
-        Boolean array, True for the rows that were chosen. (num_rows,)
+        True for the rows that were chosen. (num_rows,)
     """
     share = size if isinstance(size, float) else min(1.0, size / max(1, table.num_rows))
-    digests = [hashlib.sha256(f"{salt}\t{text}".encode()).hexdigest() for text in text_keys(table)]
-    stratum_of = dict(zip(reversed(digests), reversed(strata), strict=True))
-    members = defaultdict(list)
-    for digest in digests:
-        members[stratum_of[digest]].append(digest)
-    taken: set[str] = set()
-    for group in members.values():
+    hashes = text_hashes(table, salt=salt)
+    texts, first, text_of = np.unique(hashes, return_index=True, return_inverse=True)
+    strata = strata[first][text_of]
+    chosen = np.zeros(table.num_rows, dtype=bool)
+    for stratum in np.unique(strata):
+        members = strata == stratum
         # A class too rare to share stays where it is.
-        taken.update(sorted(group)[: round(share * len(group))])
-    if not taken and len(stratum_of) > 1:
-        taken = {min(digests)}
-    return np.array([digest in taken for digest in digests], dtype=bool)
+        if count := round(share * int(members.sum())):
+            chosen |= members & (hashes <= np.sort(hashes[members])[count - 1])
+    if len(texts) > 1 and not chosen.any():
+        chosen = hashes == texts[0]
+    return chosen
 
 
-def strata_of(labels: Sequence[str | None], *, regression: bool) -> list[Hashable]:
+def strata_of(labels: pa.ChunkedArray, *, regression: bool) -> NDArray[np.int64]:
     """Strata for `stratified_part`: the label, or the fifth of the score's range by rank.
 
     Args:
-        labels: labels as strings.
+        labels: labels as strings, of rows that all have one.
         regression: whether they are scores.
 
     Returns:
-        One stratum per row.
+        One number per row. (num_rows,)
     """
     if not regression:
-        return list(labels)
-    if not labels:
-        return []
-    values = np.array([float(label) if label is not None else np.nan for label in labels])
-    return list(np.searchsorted(np.nanquantile(values, [0.2, 0.4, 0.6, 0.8]), values))
+        return numbered(labels)[0]
+    values = labels.cast(pa.float64()).to_numpy()
+    return np.searchsorted(np.quantile(values, [0.2, 0.4, 0.6, 0.8]), values)
 
 
-def shares_text(table: pa.Table, other: pa.Table) -> np.ndarray:
+def shares_text(table: pa.Table, other: pa.Table) -> NDArray[np.bool_]:
     """Which rows have a text (either one of a pair) that also occurs in another table.
 
     Args:
@@ -79,8 +102,7 @@ def shares_text(table: pa.Table, other: pa.Table) -> np.ndarray:
         other: rows to compare with.
 
     Returns:
-        Boolean array. (num_rows,)
+        True for those that do. (num_rows,)
     """
-    columns = [name for name in table.column_names if name.startswith("text")]
-    seen = {text for name in columns for text in other[name].to_pylist()}
-    return np.any([[text in seen for text in table[name].to_pylist()] for name in columns], axis=0)
+    seen = np.concatenate([text_hashes(other, column=name) for name in text_columns(other)])
+    return np.any([np.isin(text_hashes(table, column=name), seen) for name in text_columns(table)], axis=0)

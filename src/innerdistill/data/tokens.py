@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from innerdistill.data.batches import INPUT_NAMES
 from innerdistill.data.labels import class_ids, scores
 from innerdistill.data.loading import add_table
+from innerdistill.data.mapped import numbers
+from innerdistill.data.splits import text_columns
 from innerdistill.data.tasks import Task
 
 FORMAT = 1  # of what is kept; another number makes old files useless
@@ -50,13 +53,11 @@ def tokenise(
     Raises:
         ValueError: an unknown label or a score that is no number.
     """
-    labels = table["label"].to_pylist()
-    rows = table["row"].to_pylist()
     if names is None:
-        targets: list[Any] = scores(labels, where=where, rows=rows)
+        targets: NDArray[Any] = scores(table["label"], where=where, rows=table["row"])
     else:
-        targets = class_ids(labels, task, names, where=where, rows=rows)
-    texts = [name for name in table.column_names if name.startswith("text")]
+        targets = class_ids(table["label"], task, names, where=where, rows=table["row"])
+    texts = text_columns(table)
 
     def encode(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         encoded = tokenizer(*(batch[name] for name in texts), truncation=False, padding=False, verbose=False)
@@ -73,14 +74,15 @@ def tokenise(
         columns["truncated"] = [index in long for index in range(len(columns["length"]))]
         return columns
 
-    source = Dataset(pa.table({**{name: table[name] for name in texts}, "labels": targets, "row": rows}))
+    labelled = pa.table({**{name: table[name] for name in texts}, "labels": targets, "row": table["row"]})
+    source = Dataset(labelled, fingerprint="not-looked-for")
     options: dict[str, Any] = {"batched": True, "remove_columns": texts}
     dataset = None
     if folder is not None and (key := _key(table, tokenizer, targets, max_length)) is not None:
         dataset = _kept(source, encode, options, folder / f"{key}.arrow")
     if dataset is None:
         dataset = source.map(encode, new_fingerprint="in-memory", **options)
-    truncated = int(np.sum(dataset.with_format("numpy")["truncated"][:]))
+    truncated = int(numbers(dataset, "truncated").sum())
     return dataset.remove_columns("truncated"), truncated
 
 
@@ -99,7 +101,7 @@ def tokens_fingerprint(dataset: Dataset) -> str:
             for batch in dataset.select_columns([name]).with_format("arrow").iter(10_000):
                 column = batch[name].combine_chunks()
                 digest.update(column.flatten().to_numpy(zero_copy_only=False).tobytes())
-    digest.update(np.asarray(dataset.with_format("numpy")["length"][:], dtype=np.int64).tobytes())
+    digest.update(numbers(dataset, "length").astype(np.int64).tobytes())
     return digest.hexdigest()
 
 
@@ -117,7 +119,7 @@ def _kept(source: Dataset, encode: Any, options: dict[str, Any], file: Path) -> 
         return None
 
 
-def _key(table: pa.Table, tokenizer: PreTrainedTokenizerBase, targets: list[Any], max_length: int) -> str | None:
+def _key(table: pa.Table, tokenizer: PreTrainedTokenizerBase, targets: NDArray[Any], max_length: int) -> str | None:
     """What the content of the file depends on; None for a tokenizer that cannot be written down."""
     core = getattr(tokenizer, "backend_tokenizer", None)
     if core is None:
@@ -127,6 +129,6 @@ def _key(table: pa.Table, tokenizer: PreTrainedTokenizerBase, targets: list[Any]
         rules.pop(state, None)
     inputs = (tokenizer.model_input_names, tokenizer.truncation_side)
     digest = hashlib.sha256(repr((FORMAT, rules, inputs, max_length)).encode("utf-8", "surrogatepass"))
-    digest.update(repr(np.asarray(targets).dtype).encode() + np.asarray(targets).tobytes())
+    digest.update(repr(targets.dtype).encode() + targets.tobytes())
     add_table(digest, table)
     return digest.hexdigest()[:32]

@@ -20,6 +20,7 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
 from innerdistill.data.batches import Collator
+from innerdistill.data.mapped import numbers
 from innerdistill.data.tokens import tokens_fingerprint
 from innerdistill.distillation.arguments import training_arguments
 from innerdistill.distillation.callbacks import Saver, StageProgress
@@ -164,7 +165,7 @@ def _logs(folder: Path, record: StageRecord) -> AbstractContextManager[SummaryWr
 def _with_positions(train: Dataset, teacher: Targets | None) -> Dataset:
     """The rows with their positions in the teacher's store."""
     if teacher is not None and teacher.store is not None:
-        lengths = train.with_format("numpy")["length"][:]
+        lengths = numbers(train, "length")
         if not np.array_equal(teacher.store.lengths, lengths):
             raise ValueError("the teacher's kept targets are of other rows than `train`, or of another order.")
     train = train.remove_columns([name for name in ("index",) if name in train.column_names])
@@ -175,7 +176,7 @@ def _identity(
     teacher: Targets | None, student: PreTrainedModel, train: Dataset, recipe: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Everything that the trained student depends on, by name."""
-    labels = train.with_format("numpy")["labels"][:]
+    labels = numbers(train, "labels")
     return {
         **recipe,
         "student": weights_fingerprint(student),

@@ -58,7 +58,14 @@ class TargetStore:
     """Targets of one teacher for one set of examples."""
 
     def __init__(
-        self, folder: Path, *, key: str, lengths: Sequence[int], num_heads: int, hidden_size: int, num_labels: int
+        self,
+        folder: Path,
+        *,
+        key: str,
+        lengths: Sequence[int] | Array,
+        num_heads: int,
+        hidden_size: int,
+        num_labels: int,
     ) -> None:
         """Describe the store; nothing is read or written yet.
 

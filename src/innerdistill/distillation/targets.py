@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from innerdistill.data.batches import Collator, batches_by_length
+from innerdistill.data.mapped import numbers
 from innerdistill.data.tokens import tokens_fingerprint
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.needs import Needs, needs_of
@@ -153,7 +154,7 @@ def make_store(teacher: PreTrainedModel, dataset: Dataset, architecture: Archite
     return TargetStore(
         folder,
         key=hashlib.sha256(repr(content).encode()).hexdigest()[:16],
-        lengths=dataset.with_format("numpy")["length"][:],
+        lengths=numbers(dataset, "length"),
         num_heads=architecture.num_heads,
         hidden_size=architecture.hidden_size,
         num_labels=teacher.config.num_labels,

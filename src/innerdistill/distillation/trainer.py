@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
 from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler, positions_apart
+from innerdistill.data.mapped import numbers
 from innerdistill.distillation.callbacks import EpochEnd, Saver
 from innerdistill.distillation.embedding_gradient import EmbeddingGradient
 from innerdistill.distillation.loss_sums import BrokenLossError, LossSums
@@ -291,7 +292,7 @@ class DistillationTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
         return LengthGroupedSampler(
-            (train_dataset or self.train_dataset)["length"],
+            numbers(train_dataset or self.train_dataset, "length"),
             batch_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
             seed=self.data_seed,
             first_step=self.first_step,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from innerdistill.data.batches import Collator
+from innerdistill.data.mapped import numbers
 from innerdistill.evaluation.metrics import agreement, bootstrap_scores, has_label, task_scores
 from innerdistill.evaluation.predicting import predict_logits
 
@@ -48,9 +49,8 @@ def compare(
     for split in SPLITS:
         if split not in splits:
             continue
-        rows = splits[split].with_format("numpy")
-        labels = rows["labels"][:]
-        columns = {"row": rows["row"][:], "label": labels}
+        labels = numbers(splits[split], "labels")
+        columns = {"row": numbers(splits[split], "row"), "label": labels}
         columns |= {
             name: predict_logits(model, splits[split], collate, batch_size=batch_size) for name, model in models.items()
         }

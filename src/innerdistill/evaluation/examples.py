@@ -14,6 +14,7 @@ from scipy.special import log_softmax
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.data.batches import INPUT_NAMES, Collator
+from innerdistill.data.mapped import numbers
 from innerdistill.evaluation.metrics import has_label
 from innerdistill.models.internals import capture
 
@@ -48,7 +49,7 @@ def attention_examples(
         For each row, tokens, and per student layer teacher_layer, kl (nats per row, by head, of the whole example),
         teacher and student: nested lists (heads, tokens, tokens).
     """
-    lengths = np.asarray(dataset["length"])
+    lengths = numbers(dataset, "length")
     # Readable ones first, the longest of them; where there is none, the shortest.
     order = np.lexsort((np.where(lengths <= READABLE, -lengths, lengths), lengths > READABLE))
     teacher.eval()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
+from numpy.typing import NDArray
 from scipy.special import softmax
 
-from innerdistill.config import Recipe
+from innerdistill.config import Recipe, shown
 from innerdistill.data.batches import collator
-from innerdistill.data.reading import plain_columns, read_table
+from innerdistill.data.parsing import first_line, read_tables
+from innerdistill.data.reading import read_file
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.predicting import predict_logits
@@ -42,6 +45,27 @@ def predict_file(model: str | Path, file: str | Path, *, text: Sequence[str] | N
     Raises:
         ValueError: missing model, file or column.
     """
+    tables = list(predict_blocks(model, file, text=text))
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise ValueError(f"{file}: {first_line(error)}.") from None
+
+
+def predict_blocks(model: str | Path, file: str | Path, *, text: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Predict every row of a file that may be larger than memory. The whole file is checked first.
+
+    Args:
+        model: as in `predict_file`.
+        file: as in `predict_file`.
+        text: as in `predict_file`.
+
+    Yields:
+        As `predict_file` returns, a few thousand rows at a time.
+
+    Raises:
+        ValueError: missing model, file or column.
+    """
     folder = Path(model) / "model" if (Path(model) / "run.json").is_file() else Path(model)
     record = read_run(folder.parent) if (folder.parent / "run.json").is_file() else None
     if record is None and not text:
@@ -49,52 +73,73 @@ def predict_file(model: str | Path, file: str | Path, *, text: Sequence[str] | N
     if text and len(text) > 2:
         raise ValueError(f"--text: expected one column, or two for pairs, got {len(text)}.")
     task = Task(tuple(text)) if text else resolve_task(Recipe.model_validate((record or {})["recipe"]).data)
-    table = read_table(Path(file), task, split="prediction")
-    rows = plain_columns(table, task, where=str(file), labelled=False)
+    rows = read_file(file, task, split="prediction", labelled=False)
     classifier, tokenizer = load_classifier(str(folder)).to(default_device()), load_tokenizer(str(folder))
     # As long as in training, so that the same text gets the same answer.
     longest = longest_input(tokenizer, classifier, record["data"]["max_length"] if record else None)
-    dataset, truncated = tokenise(rows, task, tokenizer, names=("", ""), max_length=longest)
-    if truncated:
-        logger.warning("%d of %d rows are longer than %d tokens and were truncated", truncated, len(dataset), longest)
-    logits = predict_logits(classifier, dataset, collator(tokenizer))
     names = [classifier.config.id2label[index] for index in range(classifier.config.num_labels)]
+    start = cut = 0
+    for table in read_tables(Path(file)):
+        block = rows.slice(start, table.num_rows)
+        dataset, truncated = tokenise(block, task, tokenizer, names=("", ""), max_length=longest)
+        added = _answers(predict_logits(classifier, dataset, collator(tokenizer)), names)
+        if taken := [name for name in table.column_names if name in added]:
+            raise ValueError(f"{file}: column {shown(taken[0])} would be lost beside the predictions; rename it.")
+        yield pa.table({**dict(zip(table.column_names, table.columns, strict=True)), **added})
+        start, cut = start + table.num_rows, cut + truncated
+    if cut:
+        logger.warning("%d of %d rows are longer than %d tokens and were truncated", cut, start, longest)
+
+
+def _answers(logits: NDArray[Any], names: Sequence[str]) -> dict[str, Any]:
     if len(names) == 1:
-        added: dict[str, Any] = {"predicted_score": logits[:, 0]}
-    else:
-        probabilities = softmax(logits, axis=1)
-        added = {"predicted_label": [names[index] for index in logits.argmax(1)]}
-        added |= {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
-    if taken := [name for name in table.column_names if name in added or table.column_names.count(name) > 1]:
-        raise ValueError(f"{file}: column {taken[0]!r} would be lost beside the predictions; rename it.")
-    return pa.table({**{name: table[name] for name in table.column_names}, **added})
+        return {"predicted_score": logits[:, 0]}
+    probabilities = softmax(logits, axis=1)
+    answers = {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
+    return {"predicted_label": [names[index] for index in logits.argmax(1)], **answers}
 
 
-def write_table(table: pa.Table, path: str | Path) -> None:
-    """Write a table in the format that the file's ending names.
+def write_tables(tables: Iterable[pa.Table], path: str | Path) -> int:
+    """Write tables, one after the other, in the format that the file's ending names.
 
     Args:
-        table: any table.
+        tables: of the same columns.
         path: CSV, JSON lines or Parquet.
+
+    Returns:
+        Number of rows.
 
     Raises:
         ValueError: another ending, a column that the format cannot hold, or a place that cannot be written.
     """
     path = Path(path)
     check_format(path)
+    rows = 0
     try:
-        with whole_file(path) as temporary:
-            if path.suffix == ".parquet":
-                pa.parquet.write_table(table, temporary)
-            elif path.suffix == ".jsonl":
-                lines = (json.dumps(row, ensure_ascii=False, default=str) for row in table.to_pylist())
-                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-            else:
-                pa.csv.write_csv(table, temporary)
+        with whole_file(path) as temporary, ExitStack() as stack:
+            write: Callable[[pa.Table], Any] | None = None
+            for table in tables:
+                write = write or stack.enter_context(_writer(temporary, path.suffix, table.schema))
+                write(table)
+                rows += table.num_rows
     except OSError as error:
         raise ValueError(f"{path}: cannot be written ({error.strerror}).") from None
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ValueError(f"{path}: {str(error).splitlines()[0]}; write Parquet instead.") from None
+    except pa.ArrowException as error:
+        raise ValueError(f"{path}: {first_line(error)}; write JSON lines instead.") from None
+    return rows
+
+
+@contextmanager
+def _writer(path: Path, suffix: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], Any]]:
+    """A function that adds a table to a file."""
+    if suffix == ".jsonl":
+        with path.open("w", encoding="utf-8") as file:
+            yield lambda table: file.writelines(
+                json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in table.to_pylist()
+            )
+        return
+    with (pa.parquet.ParquetWriter if suffix == ".parquet" else pa.csv.CSVWriter)(path, schema) as writer:
+        yield lambda table: writer.write_table(table.cast(schema))
 
 
 def check_format(path: str | Path) -> None:

@@ -1,0 +1,136 @@
+"""Does memory grow with the rows? The whole command on files of 10,000 and 1,000,000 rows, and what it held at most.
+
+python benchmarks/large_data.py FOLDER [ROWS ...]
+
+Sentences of the demo with a number behind, so that every row is a text of its own; a random teacher of two narrow
+layers, so that reading, splitting and tokenising are what takes the time. Memory is that of the process without pages
+of files, which the system takes back when it needs them (RssAnon in /proc, looked at 50 times a second: Linux only).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import yaml
+from rich.console import Console
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+from innerdistill.printing import table_of
+
+FORMATS = ("csv", "jsonl", "parquet")
+VALIDATION = 1_000
+
+
+def main() -> None:
+    """Make the files, run the command on each, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("rows", type=int, nargs="*", default=[10_000, 1_000_000])
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    make_teacher(options.folder / "teacher")
+    write(options.folder / "validation.csv", VALIDATION, first=10**7)
+    table = table_of("format", "rows", "file", "seconds", "memory at most")
+    for kind in options.formats:
+        for rows in options.rows:
+            file = options.folder / f"train-{rows}.{kind}"
+            write(file, rows)
+            seconds, most = run(options.folder, file)
+            table.add_row(kind, f"{rows:,}", f"{file.stat().st_size / 1e6:.1f} MB", f"{seconds:.0f}", f"{most:.0f} MB")
+            file.unlink()
+    Console().print(table)
+
+
+def make_teacher(folder: Path) -> None:
+    """A random classifier with the demo's tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained("demo-data/minilm")
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        id2label={0: "negative", 1: "positive"},
+    )  # fmt: skip
+    BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def sentences(rows: int, first: int) -> Iterator[dict[str, str]]:
+    """Rows that are all different, numbered from `first`."""
+    with Path("demo-data/train.csv").open(encoding="utf-8", newline="") as file:
+        known = list(csv.DictReader(file))
+    for number in range(first, first + rows):
+        row = known[number % len(known)]
+        yield {"sentence": f"{row['sentence']} ({number})", "sentiment": row["sentiment"]}
+
+
+def write(path: Path, rows: int, *, first: int = 0) -> None:
+    """Write a file in the format of its ending."""
+    if path.suffix == ".parquet":
+        with pa.parquet.ParquetWriter(path, pa.schema({"sentence": pa.string(), "sentiment": pa.string()})) as parquet:
+            waiting: list[dict[str, str]] = []
+            for row in sentences(rows, first):
+                waiting.append(row)
+                if len(waiting) == 100_000:
+                    parquet.write_table(pa.Table.from_pylist(waiting))
+                    waiting = []
+            if waiting:
+                parquet.write_table(pa.Table.from_pylist(waiting))
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if path.suffix == ".jsonl":
+            file.writelines(json.dumps(row) + "\n" for row in sentences(rows, first))
+        else:
+            writer = csv.DictWriter(file, ["sentence", "sentiment"])
+            writer.writeheader()
+            writer.writerows(sentences(rows, first))
+
+
+def run(folder: Path, file: Path) -> tuple[float, float]:
+    """Distil on a file.
+
+    Returns:
+        Seconds, and the most memory in MB.
+    """
+    recipe = {
+        "data": {
+            "train": str(file), "validation": str(folder / "validation.csv"), "text": "sentence", "label": "sentiment",
+        },
+        "teacher": {"path": str(folder / "teacher")},
+        "schedule": {"name": "all_layers", "total_steps": 20},
+        "output": str(folder / "run"),
+        "overwrite": True,
+    }  # fmt: skip
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    began, most = time.perf_counter(), 0.0
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "innerdistill", "distill", str(folder / "recipe.yaml")], stdout=log, stderr=log
+        )
+        while process.poll() is None:
+            most = max(most, memory(process.pid))
+            time.sleep(0.02)
+    if process.returncode:
+        sys.exit((folder / "log").read_text())
+    return time.perf_counter() - began, most
+
+
+def memory(process: int) -> float:
+    """MB that a process holds now, without pages of files."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:  # it has just ended
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1e3
+
+
+if __name__ == "__main__":
+    main()
