@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "innerdistill"
 ROOMS = [
     "files",
+    "sentences",
     "processes",
     "config",
     "data",

@@ -9,7 +9,7 @@ from pathlib import Path
 import datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from innerdistill.config import Recipe, nearest
+from innerdistill.config import Recipe
 from innerdistill.data.batches import collator
 from innerdistill.data.labels import match_labels
 from innerdistill.data.loading import TaskData, load_task
@@ -24,6 +24,7 @@ from innerdistill.models.families import encoder_layers
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.loading import load_base, load_classifier, load_tokenizer, longest_input
 from innerdistill.models.probing import Architecture, probe
+from innerdistill.sentences import about, listed, nearest
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
         raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
     data = load_task(recipe.data)
     teacher, names = _load_teacher(recipe, data)
-    tokenizer = load_tokenizer(recipe.teacher.path or str(recipe.teacher.base))
+    with about("teacher"):
+        tokenizer = load_tokenizer(recipe.teacher.path or str(recipe.teacher.base))
     architecture = probe(teacher)
     num_layers = recipe.student.num_layers or max(1, architecture.num_layers // 2)
     pairs = choose_layers(recipe.layer_map, num_layers, architecture.num_layers, key="layer_map")
@@ -122,8 +124,8 @@ def check_student(job: Job, student: PreTrainedModel) -> None:
     ours, theirs = student.config, job.teacher.config
     if ours.num_labels != theirs.num_labels or (job.names is not None and ours.id2label != theirs.id2label):
         raise ValueError(
-            f"{student.name_or_path}: its outputs are {', '.join(ours.id2label.values())}, the teacher's are "
-            f"{', '.join(theirs.id2label.values())}; both must be the same, in the same order."
+            f"{student.name_or_path}: its outputs are {listed(list(ours.id2label.values()))}, the teacher's are "
+            f"{listed(list(theirs.id2label.values()))}; both must be the same, in the same order."
         )
     _check_tables(student, job.teacher, what=student.name_or_path)
 
@@ -140,9 +142,11 @@ def _check_tables(student: PreTrainedModel, teacher: PreTrainedModel, *, what: s
 
 def _load_teacher(recipe: Recipe, data: TaskData) -> tuple[PreTrainedModel, tuple[str, ...] | None]:
     if recipe.teacher.base is not None:
-        return load_base(recipe.teacher.base, names=data.names, seed=recipe.teacher.seed), data.names
+        with about("teacher.base"):
+            return load_base(recipe.teacher.base, names=data.names, seed=recipe.teacher.seed), data.names
     assert recipe.teacher.path is not None
-    teacher = load_classifier(recipe.teacher.path)
+    with about("teacher.path"):
+        teacher = load_classifier(recipe.teacher.path)
     if data.names is None:
         if teacher.config.num_labels != 1:
             raise ValueError(

@@ -6,25 +6,44 @@ what comes out as an error is one sentence that names the key.
 
 from __future__ import annotations
 
-import difflib
 import re
-import reprlib
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from innerdistill.sentences import nearest, shown
 
 MAX_BYTES, MAX_NODES = 1_000_000, 100_000  # of a recipe
-MANY = 30  # names that a sentence lists
-SHORT = reprlib.Repr()
-SHORT.maxstring, SHORT.maxother = 80, 80
+MAX_TEXT = 4_096  # characters of a name or a path
+MAX_PART = 255  # bytes of what stands between two slashes: more than that, no file system knows
+
+
+def _one_line(text: str) -> str:
+    """A name or a path must be able to stand in a sentence, and in a file."""
+    if not 0 < len(text) <= MAX_TEXT or any(
+        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text
+    ):
+        raise ValueError(f"expected a line of 1 to {MAX_TEXT:,} characters")
+    return text
+
+
+def _of_parts(path: str) -> str:
+    if any(len(part.encode()) > MAX_PART for part in path.split("/")):
+        raise ValueError(f"expected a path whose parts are at most {MAX_PART} bytes long")
+    return path
+
+
+Text = Annotated[str, AfterValidator(_one_line)]
+Place = Annotated[Text, AfterValidator(_of_parts)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Columns = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+Columns = Annotated[tuple[Text, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 # A label written `0` in YAML is the label "0" of a CSV file.
 Labels = Annotated[
-    tuple[str, ...],
+    tuple[Text, ...],
     BeforeValidator(lambda value: [str(label) for label in value] if isinstance(value, list | tuple) else value),
 ]
 DEFAULT_LOSSES = {"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0, "gold_labels": 0.0}
@@ -44,17 +63,17 @@ class Section(BaseModel):
 class DataRecipe(Section):
     """Where the examples are and what their columns mean."""
 
-    task: str | None = Field(None, description="a name of TASKS: its file names, columns, labels and metric")
-    path: str | None = Field(None, description="folder of the task's files; or a `datasets` name or saved folder")
-    subset: str | None = Field(None, description="configuration name of a `datasets` data set")
-    train: str | None = Field(None, description="CSV, TSV, JSON lines or Parquet file; or a split name")
-    validation: str | None = Field(None, description="as train; without it a tenth of train is set apart")
-    test: str | None = Field(None, description="as train; its labels may be missing")
-    unlabelled: str | None = Field(None, description="as train, without labels: the teacher labels these rows")
+    task: Text | None = Field(None, description="a name of TASKS: its file names, columns, labels and metric")
+    path: Place | None = Field(None, description="folder of the task's files; or a `datasets` name or saved folder")
+    subset: Text | None = Field(None, description="configuration name of a `datasets` data set")
+    train: Place | None = Field(None, description="CSV, TSV, JSON lines or Parquet file; or a split name")
+    validation: Place | None = Field(None, description="as train; without it a tenth of train is set apart")
+    test: Place | None = Field(None, description="as train; its labels may be missing")
+    unlabelled: Place | None = Field(None, description="as train, without labels: the teacher labels these rows")
     text: Columns = Field((), max_length=2, description="one text column, or two for sentence pairs")
-    label: str | None = Field(None, description="label column (default: `label`)")
+    label: Text | None = Field(None, description="label column (default: `label`)")
     labels: Labels | None = Field(None, min_length=2, description="label names in the order of their ids")
-    metric: str | None = Field(None, description="primary metric; pearson and spearman mean regression")
+    metric: Text | None = Field(None, description="primary metric; pearson and spearman mean regression")
     max_length: int | None = Field(None, ge=8, description="tokens per example; longer texts are truncated")
     train_rows: int | None = Field(None, ge=2, description="use this many training rows (stratified, fixed)")
     drop_overlap: bool | None = Field(None, description="leave validation rows out that share a text with train")
@@ -63,12 +82,12 @@ class DataRecipe(Section):
 class TeacherRecipe(Section):
     """The fine-tuned teacher, or the pre-trained model to make it from."""
 
-    path: str | None = Field(None, description="a fine-tuned classifier: folder or name")
-    base: str | None = Field(None, description="a pre-trained model, fine-tuned once and kept by fingerprint")
+    path: Place | None = Field(None, description="a fine-tuned classifier: folder or name")
+    base: Place | None = Field(None, description="a pre-trained model, fine-tuned once and kept by fingerprint")
     epochs: float = Field(3, gt=0, allow_inf_nan=False, description="fine-tuning epochs when `base` is given")
     seed: int = Field(1, ge=0, lt=2**31)
     trainer: dict[str, Any] = Field(default_factory=dict, description="overrides of `trainer` for the teacher")
-    folder: str = Field("runs/teachers", description="where fine-tuned teachers and their kept targets are")
+    folder: Place = Field("runs/teachers", description="where fine-tuned teachers and their kept targets are")
     targets: Literal["auto", "keep", "live"] = Field(
         "auto", description="keep its answers on disk, or run it in every step; auto keeps what fits and pays"
     )
@@ -82,7 +101,7 @@ class StudentRecipe(Section):
     """What the student is made from."""
 
     num_layers: int | None = Field(None, ge=1, description="default: half of the teacher's")
-    source: str = Field("teacher", description="teacher, base, random, or another checkpoint (folder or name)")
+    source: Place = Field("teacher", description="teacher, base, random, or another checkpoint (folder or name)")
     layers: LayerChoice = Field("uniform", description="which layers of the source are copied (1-based)")
     head: Literal["seed", "teacher"] = Field("seed", description="head and pooler: random, or the teacher's")
 
@@ -90,7 +109,7 @@ class StudentRecipe(Section):
 class ScheduleRecipe(Section):
     """In which order the losses are optimised, and for how long."""
 
-    name: str = "sid"
+    name: Text = "sid"
     epochs_per_layer: float = Field(3, gt=0, allow_inf_nan=False)
     classification_epochs: float = Field(3, gt=0, allow_inf_nan=False)
     total_steps: int | None = Field(None, ge=2, description="a fixed budget instead of epochs (protocol A)")
@@ -118,7 +137,7 @@ class Recipe(Section):
     )
     baseline: bool = Field(False, description="also fine-tune the same student plainly, for the report")
     seed: int = Field(1, ge=0, lt=2**31)
-    output: str = "runs/run"
+    output: Place = "runs/run"
     overwrite: bool = Field(False, description="replace the run in `output`; an unfinished one of this recipe goes on")
 
 
@@ -162,35 +181,6 @@ def read_content(source: str | Path | Mapping[str, Any], *, overrides: Iterable[
             raise ValueError(f"override {override!r}: expected key=value, for example schedule.name=pid.")
         _set(content, key, _parse_yaml(value, where=f"override {override!r}"))
     return content
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error sentence: the closest known name if there is one, and all of them, or the first of many.
-
-    Args:
-        name: what was given.
-        known: what would have been right.
-
-    Returns:
-        A hint such as `did you mean 'sid'? Known: finetune, pid, sid.`
-    """
-    known = sorted(known)
-    first = [word for word in known if len(word) <= SHORT.maxstring][:1_000]
-    close = difflib.get_close_matches(name[: SHORT.maxstring], first, n=1, cutoff=0.5)
-    words = [shown(word)[1:-1] for word in known[:MANY]] + ([f"{len(known) - MANY} more"] if len(known) > MANY else [])
-    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(words)}."
-
-
-def shown(value: object) -> str:
-    """A value of the user's as it stands in a sentence.
-
-    Args:
-        value: of any kind and length.
-
-    Returns:
-        How Python writes it, without the middle of what is long.
-    """
-    return SHORT.repr(value)
 
 
 class _Loader(yaml.SafeLoader):

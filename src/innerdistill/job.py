@@ -24,6 +24,7 @@ from innerdistill.models.loading import load_base
 from innerdistill.models.probing import Architecture, probe
 from innerdistill.models.students import build_student
 from innerdistill.processes import number_of_processes
+from innerdistill.sentences import about
 
 EXCHANGED = 0.2  # accuracy that another naming of the teacher's outputs has to win
 
@@ -208,7 +209,8 @@ def student_source(recipe: Recipe, teacher: PreTrainedModel, names: tuple[str, .
     if source == "base" and recipe.teacher.base is None:
         raise ValueError("student.source: 'base' means the layers of teacher.base, which is not given.")
     name = str(recipe.teacher.base) if source == "base" else source
-    model = load_base(name, names=names, seed=recipe.seed).to(teacher.device)
+    with about("student.source"):
+        model = load_base(name, names=names, seed=recipe.seed).to(teacher.device)
     if recipe.student.source != "base":
         # Another checkpoint may name its labels otherwise; the student speaks as its teacher does.
         model.config.id2label, model.config.label2id = teacher.config.id2label, teacher.config.label2id

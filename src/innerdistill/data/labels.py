@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from innerdistill.config import nearest, shown
 from innerdistill.data.tasks import Task
+from innerdistill.sentences import listed, nearest, shown
 
 LARGEST_SCORE = 1e6  # its square must still be a number that float32 can add up
 UNLABELLED = -100  # class id of a row without a label (a score is NaN there): gold losses skip it
@@ -47,7 +47,9 @@ def label_names(labels: Iterable[str | None], task: Task) -> tuple[str, ...]:
         return task.labels
     found = {label for label in labels if label is not None}
     if len(found) < 2:
-        raise ValueError(f"the training labels hold {len(found)} class ({', '.join(found)}); at least 2 are needed.")
+        raise ValueError(
+            f"the training labels hold {len(found)} class ({listed(sorted(found))}); at least 2 are needed."
+        )
     return tuple(
         sorted(found, key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0, label))
     )
@@ -76,7 +78,7 @@ def match_labels(names: Sequence[str], id2label: Mapping[int, str], *, declared:
     if len(by_case) == len(names) and set(by_case) <= {name.casefold() for name in known}:
         return tuple(by_case.get(name.casefold(), name) for name in known)
     if len(names) > len(known):
-        raise ValueError(f"the data has {len(names)} labels ({', '.join(names)}), the teacher {len(known)}.")
+        raise ValueError(f"the data has {len(names)} labels ({listed(names)}), the teacher {len(known)}.")
     numbers = all(name.isdecimal() and int(name) < len(known) for name in names) and ("0" in names or declared)
     if numbers and not any(name.isdecimal() for name in known):
         return tuple(str(index) for index in range(len(known)))
@@ -85,11 +87,11 @@ def match_labels(names: Sequence[str], id2label: Mapping[int, str], *, declared:
         return tuple(names)
     if stock:
         raise ValueError(
-            f"the teacher names its {len(known)} labels only {', '.join(known)}, the data {', '.join(names)}: "
+            f"the teacher names its {len(known)} labels only {listed(known)}, the data {listed(names)}: "
             f"name all {len(known)} with data.labels, in the order of the teacher's ids."
         )
     unknown = sorted(name for name in names if name.casefold() not in {label.casefold() for label in known})
-    raise ValueError(f"label {(unknown or names)[0]!r} is not one of the teacher's labels ({', '.join(known)}).")
+    raise ValueError(f"label {shown((unknown or names)[0])} is not one of the teacher's labels ({listed(known)}).")
 
 
 def class_ids(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from innerdistill.data.mapped import blocks, part
 from innerdistill.data.reading import read_dataset, read_file, read_split
 from innerdistill.data.splits import shares_text, strata_of, stratified_part, text_hashes
 from innerdistill.data.tasks import Task, resolve_task
+from innerdistill.sentences import about
 
 PART_OF_TRAIN = "a stratified tenth of train, at most 10,000 rows, chosen by a hash of the text"
 OVERLAP = "validation_rows_that_are_also_in_train"
@@ -114,34 +116,36 @@ def load_task(recipe: DataRecipe) -> TaskData:
 
 
 def _read_splits(recipe: DataRecipe, task: Task) -> dict[str, pa.Table]:
-    given = {"train": recipe.train, "validation": recipe.validation, "test": recipe.test}
-    given["unlabelled"] = recipe.unlabelled
     labelled = {"train": True, "validation": True, "test": None, "unlabelled": False}
+    given = {split: getattr(recipe, split) for split in labelled}
     own_files = any(name and Path(name).suffix for name in given.values())
+    read: Callable[[str, str], pa.Table]
     if recipe.task is None and recipe.path is not None and not own_files:
         found = read_dataset(recipe.path, recipe.subset)
-        chosen = {split: name or (split if split in found else None) for split, name in given.items()}
-        chosen["train"] = chosen["train"] or "train"
-        return {
-            split: read_split(found, name, task, labelled=labelled[split]) for split, name in chosen.items() if name
-        }
-    folder = Path(recipe.path) if recipe.path is not None else Path()
-    if recipe.path is not None and not folder.is_dir():
-        raise ValueError(f"data.path: {folder} is not a folder.")
-    if recipe.task is not None and recipe.path is not None:
-        layout = dict(task.files)
-        given = {
-            split: name
-            or (layout.get(split) if (folder / layout.get(split, "/")).is_file() or split == "train" else None)
-            for split, name in given.items()
-        }
-    if given["train"] is None:
-        raise ValueError("data.train: name the training file (or give data.path, the folder of a task's files).")
-    return {
-        split: read_file(folder / name, task, split=split, labelled=labelled[split])
-        for split, name in given.items()
-        if name is not None
-    }
+        given |= {split: split for split, name in given.items() if name is None and split in (*found, "train")}
+
+        def read(split: str, name: str) -> pa.Table:
+            return read_split(found, name, task, labelled=labelled[split])
+    else:
+        folder = Path(recipe.path or "")
+        if not folder.is_dir():
+            raise ValueError(f"data.path: {folder} is not a folder.")
+        if recipe.task is not None and recipe.path is not None:
+            layout = {split: name for split, name in task.files if (folder / name).is_file()}
+            given = {split: name or layout.get(split) for split, name in given.items()}
+            given["train"] = given["train"] or dict(task.files)["train"]
+        if given["train"] is None:
+            raise ValueError("data.train: name the training file (or give data.path, the folder of a task's files).")
+
+        def read(split: str, name: str) -> pa.Table:
+            return read_file(folder / name, task, split=split, labelled=labelled[split])
+
+    tables = {}
+    for split, name in given.items():
+        if name is not None:
+            with about(f"data.{split}"):
+                tables[split] = read(split, name)
+    return tables
 
 
 def _set_apart(table: pa.Table, task: Task, *, salt: str) -> tuple[pa.Table, pa.Table]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,8 @@ from typing import Any, TextIO, TypeVar
 import pyarrow as pa
 import pyarrow.parquet
 
-from innerdistill.config import nearest, shown
 from innerdistill.data.mapped import BLOCK, BLOCK_BYTES
+from innerdistill.sentences import first_line, nearest, shown
 
 T = TypeVar("T")
 Block = dict[str, list[Any]]
@@ -29,6 +30,7 @@ LONGEST = 1 << 26  # characters of a line, and of a cell
 CSV_ERRORS = {
     "unexpected end of data": "a quote is opened and never closed",
     "larger than field limit": f"a cell holds more than {LONGEST:,} characters; is a quote never closed?",
+    "new-line character seen": "a carriage return inside a cell without quotes",
     "expected after": "text follows a closing quote; inside quotes, a quote is written twice",
 }
 
@@ -59,16 +61,20 @@ def read_blocks(
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: unknown format {shown(path.suffix)}; expected one of {', '.join(SUFFIXES)}.")
-    if not path.is_file():
-        raise ValueError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")
     try:
+        if not path.is_file():
+            raise ValueError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")
         if suffix == ".parquet":
             yield from _parquet(path, columns, optional)
             return
         with path.open("rb") as file:
-            if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-                raise ValueError(f"{path}: this is UTF-16; save it as UTF-8.")
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+            beginning = file.read(1 << 16)
+        if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ValueError(f"{path}: this is UTF-16; save it as UTF-8.")
+        # As the first line ends: where it is not by a carriage return, one of those alone does not end a line.
+        ends = re.search(rb"\r\n?|\n", beginning)
+        newline = "" if ends and ends[0] == b"\r" else "\n"
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as text:
             if suffix in (".csv", ".tsv"):
                 yield from _delimited(path, text, columns, optional, header)
             else:
@@ -105,19 +111,6 @@ def read_tables(path: Path) -> Iterator[pa.Table]:
             except (pa.ArrowException, UnicodeEncodeError, OverflowError, TypeError) as error:
                 raise ValueError(f"{path}: column {shown(name)} cannot be read ({first_line(error)}).") from None
         yield pa.table(columns)
-
-
-def first_line(error: Exception) -> str:
-    """What a library says, as part of a sentence.
-
-    Args:
-        error: from the library.
-
-    Returns:
-        Its first line, without the full stop.
-    """
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")[:200].encode("utf-8", "backslashreplace").decode()
 
 
 def _delimited(

@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetDict, load_dataset, load_from_disk
 
-from innerdistill.config import nearest, shown
 from innerdistill.data.mapped import BLOCK, on_disk
-from innerdistill.data.parsing import Block, first_line, read_blocks
+from innerdistill.data.parsing import Block, read_blocks
 from innerdistill.data.tasks import Task
+from innerdistill.sentences import first_line, nearest, shown
 
 
 def read_file(path: str | Path, task: Task, *, split: str, labelled: bool | None = True) -> pa.Table:

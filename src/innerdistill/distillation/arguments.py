@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from innerdistill.config import nearest
 from innerdistill.distillation.schedules import Stage
+from innerdistill.sentences import nearest
 
 DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 32,

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from innerdistill.config import ScheduleRecipe, nearest
+from innerdistill.config import ScheduleRecipe
+from innerdistill.sentences import nearest
 
 
 @dataclass(frozen=True)

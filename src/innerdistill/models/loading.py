@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from innerdistill.models.families import family_of, max_positions
+from innerdistill.sentences import first_line
 
 
 def load_classifier(name: str) -> PreTrainedModel:
@@ -100,7 +101,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, padding_side="right", trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
-        raise ValueError(f"{name}: no tokenizer could be loaded ({_reason(error)}).") from None
+        raise ValueError(f"{name}: no tokenizer could be loaded ({first_line(error)}).") from None
     if tokenizer.pad_token_id is None:
         raise ValueError(f"{name}: the tokenizer has no padding token.")
     return tokenizer
@@ -132,7 +133,7 @@ def _load(name: str, **options: Any) -> tuple[PreTrainedModel, list[str]]:
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
-        raise ValueError(f"{name}: no model found there ({_reason(error)}).") from None
+        raise ValueError(f"{name}: no model found there ({first_line(error)}).") from None
     family_of(config)
     pickled = [file.name for file in Path(name).glob("*.bin") if file.name.startswith("pytorch_model")]
     if pickled and not any(Path(name).glob("*.safetensors")):
@@ -146,11 +147,7 @@ def _load(name: str, **options: Any) -> tuple[PreTrainedModel, list[str]]:
             name, output_loading_info=True, use_safetensors=True, trust_remote_code=False, dtype="float32", **options
         )
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
-        raise ValueError(f"{name}: the model cannot be loaded ({_reason(error)}).") from None
+        raise ValueError(f"{name}: the model cannot be loaded ({first_line(error)}).") from None
     if model.config.problem_type == "multi_label_classification":
         raise ValueError(f"{name}: multi-label classifiers are not supported, only single-label and regression.")
     return model.eval(), sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")

@@ -15,9 +15,9 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from innerdistill.config import Recipe, shown
+from innerdistill.config import Recipe
 from innerdistill.data.batches import collator
-from innerdistill.data.parsing import first_line, read_tables
+from innerdistill.data.parsing import read_tables
 from innerdistill.data.reading import read_file
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.data.tokens import tokenise
@@ -25,6 +25,7 @@ from innerdistill.evaluation.predicting import predict_logits
 from innerdistill.files import whole_file
 from innerdistill.models.loading import default_device, load_classifier, load_tokenizer, longest_input
 from innerdistill.results.run_folder import read_run
+from innerdistill.sentences import first_line, shown
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from innerdistill.config import nearest
 from innerdistill.data.tasks import TASKS
 from innerdistill.files import whole_file
 from innerdistill.results.predict import predict_file
 from innerdistill.results.run_folder import read_run
+from innerdistill.sentences import nearest
 
 # Name in the archive -> test file, by task.
 FILES: dict[str, dict[str, str]] = {

@@ -1,0 +1,82 @@
+"""What the sentences about mistakes are made of: values and names of the user's, short and in one line."""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+MANY = 30  # names that a sentence lists
+SHORT = reprlib.Repr()
+SHORT.maxstring, SHORT.maxother = 80, 80
+
+
+@contextmanager
+def about(key: str) -> Iterator[None]:
+    """Put the name of a key before whatever is wrong with its value.
+
+    Args:
+        key: of a recipe.
+
+    Raises:
+        ValueError: as what runs inside, with the key.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error sentence: the closest known name if there is one, and all of them, or the first of many.
+
+    Args:
+        name: what was given.
+        known: what would have been right.
+
+    Returns:
+        A hint such as `did you mean 'sid'? Known: finetune, pid, sid.`
+    """
+    known = list(known)
+    first = [word for word in known if len(word) <= SHORT.maxstring][:1_000]
+    close = difflib.get_close_matches(name[: SHORT.maxstring], first, n=1, cutoff=0.5)
+    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {listed(sorted(known))}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    Args:
+        names: of the user's.
+
+    Returns:
+        The names, or the first of many.
+    """
+    more = [f"{len(names) - MANY} more"] if len(names) > MANY else []
+    return ", ".join([shown(name)[1:-1] for name in names[:MANY]] + more)
+
+
+def shown(value: object) -> str:
+    """A value of the user's as it stands in a sentence.
+
+    Args:
+        value: of any kind and length.
+
+    Returns:
+        How Python writes it, without the middle of what is long.
+    """
+    return SHORT.repr(value)
+
+
+def first_line(error: Exception) -> str:
+    """What a library says, as part of a sentence.
+
+    Args:
+        error: from the library.
+
+    Returns:
+        Its first line, without the full stop.
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return shown(lines[0].rstrip("."))[1:-1]
