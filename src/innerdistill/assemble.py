@@ -24,7 +24,7 @@ from innerdistill.models.families import encoder_layers
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.loading import load_base, load_classifier, load_tokenizer, longest_input
 from innerdistill.models.probing import Architecture, probe
-from innerdistill.sentences import about, listed, nearest
+from innerdistill.sentences import about, listed, nearest, shown
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     known = {**LOSSES, **(losses or {})}
     for name in recipe.losses:
         if name not in known:
-            raise ValueError(f"losses.{name}: unknown loss; {nearest(name, known)}")
+            raise ValueError(f"losses: unknown loss {shown(name)}; {nearest(name, known)}")
     for section in ("trainer", "internal_trainer"):
         check_arguments(section, getattr(recipe, section))
     check_arguments("teacher.trainer", recipe.teacher.trainer)

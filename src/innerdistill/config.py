@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from innerdistill.sentences import nearest, shown
+from innerdistill.sentences import first_line, nearest, shown
 
 MAX_BYTES, MAX_NODES = 1_000_000, 100_000  # of a recipe
 MAX_TEXT = 4_096  # characters of a name or a path
@@ -243,7 +243,8 @@ def _parse_yaml(text: str, *, where: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
-        raise ValueError(f"{where}:{line} not valid YAML ({getattr(error, 'problem', error)}).") from None
+        reason = getattr(error, "problem", None) or first_line(error)
+        raise ValueError(f"{where}:{line} not valid YAML ({reason}).") from None
 
 
 def _copy(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -279,6 +280,6 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
         section: type[BaseModel] = model
         for part in path[:-1]:
             section = type(section.model_fields[part].get_default(call_default_factory=True))
-        return f"unknown key {key!r}: {nearest(path[-1], section.model_fields)}"
+        return f"unknown key {shown(key)}: {nearest(path[-1], section.model_fields)}"
     given = first["input"]
     return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {shown(given)}."

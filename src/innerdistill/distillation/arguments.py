@@ -11,7 +11,7 @@ import torch
 from transformers import TrainingArguments
 
 from innerdistill.distillation.schedules import Stage
-from innerdistill.sentences import nearest
+from innerdistill.sentences import first_line, nearest, shown
 
 DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 32,
@@ -72,13 +72,15 @@ def check_arguments(section: str, options: Mapping[str, Any]) -> None:
             raise ValueError(f"{section}.{key}: this is set by {OWNED[key]}.")
         if key not in known:
             hint = nearest(key, known).partition("Known:")[0].strip()
-            raise ValueError(f"{section}.{key}: TrainingArguments has no such key; {hint or 'see its documentation.'}")
+            raise ValueError(
+                f"{section}: TrainingArguments has no key {shown(key)}; {hint or 'see its documentation.'}"
+            )
         if key in AT_LEAST and not (type(value) in (int, float) and value >= AT_LEAST[key]):
-            raise ValueError(f"{section}.{key}: expected a number of at least {AT_LEAST[key]}, got {value!r}.")
+            raise ValueError(f"{section}.{key}: expected a number of at least {AT_LEAST[key]}, got {shown(value)}.")
         if key in WHOLE and type(value) is not int:
-            raise ValueError(f"{section}.{key}: expected a whole number, got {value!r}.")
+            raise ValueError(f"{section}.{key}: expected a whole number, got {shown(value)}.")
         if key in SWITCHES and type(value) is not bool:
-            raise ValueError(f"{section}.{key}: expected true or false, got {value!r}.")
+            raise ValueError(f"{section}.{key}: expected true or false, got {shown(value)}.")
 
 
 def training_arguments(
@@ -129,7 +131,7 @@ def training_arguments(
     try:
         arguments = TrainingArguments(**{**DEFAULTS, **options, **owned, **length, **checkpoints})
     except (ValueError, TypeError, ImportError) as error:
-        raise ValueError(f"trainer: {str(error).strip().splitlines()[0]}") from None
+        raise ValueError(f"trainer: {first_line(error)}.") from None
     if arguments.n_gpu > 1:
         raise ValueError(
             f"this process sees {arguments.n_gpu} GPUs: start one process for each with torchrun "
