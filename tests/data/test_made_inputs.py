@@ -89,7 +89,8 @@ def damaged(draw, contents):
 @st.composite
 def delimited(draw, delimiter):
     """A CSV or TSV file, often with rows that are too long or too short, in some encoding."""
-    quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL] * 2 + [csv.QUOTE_NONE]))
+    common = [csv.QUOTE_NONE] if delimiter == "\t" else [csv.QUOTE_MINIMAL, csv.QUOTE_ALL]
+    quoting = draw(st.sampled_from([*common, *common, csv.QUOTE_MINIMAL, csv.QUOTE_NONE]))
     buffer = io.StringIO()
     layout = {"delimiter": delimiter, "quoting": quoting, "lineterminator": draw(st.sampled_from(LINE_ENDS))}
     writer = csv.writer(buffer, escapechar="\\", **layout)
