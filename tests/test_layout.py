@@ -16,8 +16,8 @@ from innerdistill.sweep import load_sweep, plan_cells
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "innerdistill"
 ROOMS = [
-    "files",
     "sentences",
+    "files",
     "processes",
     "config",
     "data",

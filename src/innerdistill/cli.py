@@ -17,6 +17,7 @@ from rich.logging import RichHandler
 
 from innerdistill.config import Recipe, load_recipe
 from innerdistill.distillation.stopping import stop_now
+from innerdistill.files import disk_problem
 from innerdistill.printing import console, errors, print_scores, print_speed, print_summary, print_sweep, table_of
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # Everything that needs torch is imported inside the verbs, so that --help and a wrong recipe answer at once.
 
+GO_ON = ("distill", "finetune", "sweep")  # verbs that go on where they were stopped
 DESCRIPTION = "Turn a fine-tuned encoder into a student with half the layers that behaves like it."
 
 
@@ -34,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words of the command line; None takes the process's.
 
     Returns:
-        Exit code: 0, 1 if cells of a sweep failed, 2 for a mistake of the user's, said in one sentence; 130 when
-        stopped by Ctrl-C, 143 by SIGTERM.
+        Exit code: 0, 1 if cells of a sweep failed, 2 for a mistake of the user's or of the disk, said in one sentence;
+        130 when stopped by Ctrl-C, 143 by SIGTERM.
     """
     options = _parser().parse_args(arguments)
     if threading.current_thread() is threading.main_thread():
@@ -47,9 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         errors.print(f"innerdistill: {error}", style="red")
         return 2
+    except Exception as error:
+        problem = disk_problem(error)
+        if problem is None or options.traceback:
+            raise
+        errors.print(f"innerdistill: {problem}", style="red", soft_wrap=True)
+        if options.verb in GO_ON:
+            errors.print("What is done is kept; once that is mended, the same command goes on from there.")
+        return 2
     except KeyboardInterrupt as interrupt:
         errors.print("innerdistill: stopped.", style="red")
-        if options.verb in ("distill", "finetune", "sweep"):
+        if options.verb in GO_ON:
             command = shlex.join(["innerdistill", *(sys.argv[1:] if arguments is None else arguments)])
             shown = "." if "RANK" in os.environ else f":\n  {command}"  # torchrun's own words are not known here
             errors.print(f"What is done is kept; the same command goes on from there{shown}", soft_wrap=True)

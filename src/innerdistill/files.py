@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from innerdistill.sentences import first_line
+
+ROOM = 1 << 20  # bytes; what did not fit has left less
+OF_THE_DISK = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR,
+    errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG,
+}  # fmt: skip
 
 
 @contextmanager
@@ -43,6 +54,27 @@ def write_json(path: Path, content: Mapping[str, Any], *, indent: int | None = 2
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file of ours.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        ValueError: it is damaged or cannot be read.
+        FileNotFoundError: it is not there.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged, or cannot be read ({first_line(error)}).") from None
+
+
 def to_disk(path: Path) -> None:
     """Wait until a file is on the disk and not only in the machine's memory.
 
@@ -67,3 +99,39 @@ def checksum(path: Path) -> int:
         while chunk := file.read(1 << 24):
             value = zlib.crc32(chunk, value)
     return value
+
+
+@contextmanager
+def saying_when_full(folder: Path) -> Iterator[None]:
+    """Writing by torch, which says many things about a full disk but that it is full.
+
+    Args:
+        folder: on that disk.
+
+    Raises:
+        OSError: there is no room.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if shutil.disk_usage(folder).free > ROOM:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+
+
+def disk_problem(error: BaseException | None) -> str | None:
+    """What a disk that is full, read-only or broken made some library say, in a sentence.
+
+    Args:
+        error: any exception; those that led to it are looked at too.
+
+    Returns:
+        The sentence; None if it is about something else.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+            return f"{error.filename or 'a file of the run'}: {error.strerror}."
+        if (number := re.search(r"os error (\d+)", str(error))) and int(number[1]) in OF_THE_DISK:  # safetensors
+            return f"a file of the run: {os.strerror(int(number[1]))}."
+        error = error.__cause__ or error.__context__
+    return None

@@ -38,18 +38,18 @@ def on_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
         file = tempfile.TemporaryFile(dir=CACHE)  # noqa: SIM115 - closed below; the mapping keeps it
     except OSError:
         return pa.concat_tables([schema.empty_table(), *_together(batches)])
-    with file:
-        try:
-            with pa.ipc.new_stream(file, schema) as writer:
-                for block in _together(batches):
-                    writer.write_table(block)
+    try:
+        with file, pa.ipc.new_stream(file, schema) as writer:
+            for block in _together(batches):
+                writer.write_table(block)
+            writer.close()
             file.flush()
-        except OSError as error:
-            raise ValueError(
-                f"{CACHE}: the data cannot be written there ({error.strerror}); make room, or name another folder with "
-                "the environment variable HF_DATASETS_CACHE."
-            ) from None
-        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise ValueError(
+            f"{CACHE}: the data cannot be written there ({error.strerror}); make room, or name another folder with the "
+            "environment variable HF_DATASETS_CACHE."
+        ) from None
     return pa.ipc.open_stream(pa.py_buffer(mapping)).read_all()
 
 

@@ -23,6 +23,7 @@ from innerdistill.distillation.losses import LOSSES, Loss, LossInputs, measure
 from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import StageRecord
 from innerdistill.distillation.targets import Targets
+from innerdistill.files import saying_when_full
 from innerdistill.models.internals import Internals, capture_then, train_first_layers
 from innerdistill.processes import is_first
 
@@ -85,15 +86,13 @@ class DistillationTrainer(Trainer):
         """
         self.record, self.stage = record, (stage := record.stage)
         self.losses = {name: losses[name] for name in stage.losses}
-        self.pairs = dict(stage.pairs)
-        self.needs = needs_of(stage, losses)
+        self.pairs, self.needs = dict(stage.pairs), needs_of(stage, losses)
         self.targets = Targets(teacher) if isinstance(teacher, PreTrainedModel) else teacher
         if self.targets is None and self.needs.teacher:
             raise ValueError(f"stage {stage.name!r} needs a teacher.")
         self.temperature, self.is_regression = temperature, is_regression
         self.score, self.data_seed, self.first_step = score, data_seed, first_step
-        self.group_by_length, self.saver = group_by_length, saver
-        self.sums = LossSums(stage.name)
+        self.group_by_length, self.saver, self.sums = group_by_length, saver, LossSums(stage.name)
         train_first_layers(student, None if self.needs.student_logits else max(self.pairs))
         super().__init__(
             model=student,
@@ -209,8 +208,8 @@ class DistillationTrainer(Trainer):
             The micro-batches and the number of examples.
         """
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        count = torch.tensor(sum(len(batch["input_ids"]) for batch in batches), device=device)
-        return batches, self.accelerator.gather(count).sum()
+        count = sum(len(batch["input_ids"]) for batch in batches)
+        return batches, self.accelerator.gather(torch.tensor(count, device=device)).sum()
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Scores on the selection split; they also go into the record of the epoch.
@@ -226,8 +225,7 @@ class DistillationTrainer(Trainer):
         scores = dict(self.score(self.model, self.eval_dataset))
         if self.record.epochs:
             self.record.epochs[-1]["scores"] = scores
-        metrics = {f"eval_{name}": value for name, value in scores.items()}
-        self.log(metrics)
+        self.log(metrics := {f"eval_{name}": value for name, value in scores.items()})
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
@@ -245,7 +243,7 @@ class DistillationTrainer(Trainer):
         super().log(logs, start_time)
 
     def _init_training_state(self, max_steps: int, steps_per_epoch: int, epochs: int, *args: Any) -> tuple[int, int]:
-        trained: tuple[int, int] = super()._init_training_state(max_steps, steps_per_epoch, epochs, *args)
+        trained = super()._init_training_state(max_steps, steps_per_epoch, epochs, *args)
         best = Path(self.args.output_dir, f"checkpoint-{self.state.best_global_step}")
         if best.is_dir():  # the run's folder may have been moved
             self.state.best_model_checkpoint = str(best)
@@ -254,11 +252,13 @@ class DistillationTrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.sums.check()  # nobody could go on from there
-        super()._save_checkpoint(model, trial)
+        folder = Path(self.args.output_dir)
+        with saying_when_full(folder):
+            super()._save_checkpoint(model, trial)
         if self.saver is not None:
             self._count()
-            folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
-            self.saver.seal(folder, self.record, self.sums.together(self.over_processes))
+            sums = self.sums.together(self.over_processes)
+            self.saver.seal(folder / f"checkpoint-{self.state.global_step}", self.record, sums)
 
     def _keep_batch(self, step: int) -> Path:
         """Write the examples of a step into a file, for people."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from innerdistill.files import read_json
 
 
 def read_examples(folder: Path) -> dict[str, Any] | None:
@@ -18,9 +19,17 @@ def read_examples(folder: Path) -> dict[str, Any] | None:
 
     Returns:
         `attention` and `disagreements`; None if they were not kept.
+
+    Raises:
+        ValueError: the file is damaged.
     """
     path = folder / "examples.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = read_json(path)
+    if not isinstance(found, dict) or not {"attention", "disagreements"} <= set(found):
+        raise ValueError(f"{path}: these are not the examples of a run.")
+    return found
 
 
 def explorer_data(students: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:

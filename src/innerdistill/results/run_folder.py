@@ -13,7 +13,6 @@ baseline/            the run of the plainly fine-tuned student, if one was asked
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -29,7 +28,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from innerdistill.files import to_disk, whole_file
+from innerdistill.files import read_json, to_disk, whole_file
 
 PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "scikit-learn")
 RUN = "run.json"
@@ -49,11 +48,9 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / RUN
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_json(path)
     except FileNotFoundError:
         raise ValueError(f"{folder}: no finished run there (run.json is missing).") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}).") from None
     if not isinstance(found, dict) or "recipe" not in found or "scores" not in found:
         raise ValueError(f"{path}: this is not the record of a run.")
     return found
