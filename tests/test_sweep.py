@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -58,10 +59,14 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
     numbers = read_run(runs[0].parent)["scores"]
     runs[0].unlink()  # as if it had been killed before its last file
     broken = {"trainer.learning_rate": 1e30, "trainer.max_grad_norm": 0, "schedule.name": "finetune"}
+    methods = {**METHODS, "broken": broken, "dies": {"schedule.total_steps": 1_000_000}}
+    threading.Thread(target=kill_when_it_runs, args=[f"{tmp_path}/sweep/dies"], daemon=True).start()
     # As many workers, so that a run has as many threads: sums of other parts round otherwise.
-    assert main(["sweep", str(write(methods={**METHODS, "broken": broken})), "--workers", "2"]) == 1
-    assert "the loss is no longer a finite number" in " ".join(capsys.readouterr().err.split())
-    assert "## Failed" in (tmp_path / "sweep" / "report.md").read_text()
+    assert main(["sweep", str(write(methods=methods)), "--workers", "2"]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the loss is no longer a finite number" in said and "killed by SIGKILL" in said
+    report = (tmp_path / "sweep" / "report.md").read_text()
+    assert "## Failed" in report and "killed by SIGKILL" in report
     assert [run.stat().st_mtime_ns == time for run, time in zip(runs, before, strict=True)] == [False, True]
     assert read_run(runs[0].parent)["scores"] == numbers
 
@@ -128,10 +133,18 @@ def kill_in_a_cell(path, tmp_path):
     assert not running(str(tmp_path))
 
 
+def kill_when_it_runs(word):
+    """Kill the cell whose command line holds a word, once it is there."""
+    deadline = time.monotonic() + 120
+    while not (found := running(word)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(next(iter(found)), signal.SIGKILL)
+
+
 def running(word):
-    """Command lines of processes that hold a word."""
-    found = []
+    """Cells whose command line holds a word: command lines by process."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
-            found.append(process.read_bytes().decode(errors="replace"))
-    return [line for line in found if "innerdistill.cell" in line and word in line]
+            found[int(process.parent.name)] = process.read_bytes().decode(errors="replace")
+    return {number: line for number, line in found.items() if "innerdistill.cell" in line and word in line}
