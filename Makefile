@@ -30,8 +30,10 @@ check: install  ## ruff, mypy, pydoclint, codespell
 	$(BIN)/pydoclint src
 	$(BIN)/codespell
 
-soak: install  ## kill a run of the demo in every phase, again and again: about half an hour
+soak: install  ## 50,000 made files and recipes of each kind, a run killed in every phase, a million rows: three hours
+	@MADE_INPUTS=50000 $(BIN)/python -m pytest -n 0 tests/data/test_made_inputs.py
 	@$(BIN)/python examples/prepare_demo.py
+	@$(BIN)/python benchmarks/large_data.py runs/large
 	@rm -rf runs/kills
 	@$(BIN)/python benchmarks/kills.py runs/kills
 
