@@ -11,6 +11,7 @@ import os
 import unicodedata
 from collections import Counter
 from contextlib import suppress
+from copy import deepcopy
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -253,7 +254,7 @@ def recipes(draw, base):
             section = section.setdefault(parent, {})
             if not isinstance(section, dict):
                 section = {}
-        section[last] = draw(settings_of_a_recipe)
+        section[last] = deepcopy(draw(settings_of_a_recipe))  # it may be changed here
     try:
         text_of_recipe = yaml.safe_dump(content, allow_unicode=draw(st.booleans()))
     except yaml.YAMLError:
