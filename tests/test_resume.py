@@ -215,6 +215,21 @@ def test_a_killed_teacher_goes_on_for_another_student(content, base_folder, tmp_
     )
 
 
+def test_a_run_goes_on_without_kept_answers_if_it_began_without(content, tmp_path, monkeypatch):
+    def make(folder):
+        made = content(tmp_path / folder)
+        return {**made, "teacher": {**made["teacher"], "folder": str(tmp_path / "teachers"), "targets": "auto"}}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 0))
+        whole = distill(make("whole"))
+        at_call(patch, DistillationTrainer, "training_step", 8, die)
+        with pytest.raises(Killed):
+            distill(make("run"))
+    assert read_run(whole)["teacher"]["targets"]["kept"] == {}
+    assert_same(distill(make("run")), whole)  # there is room again
+
+
 def test_what_does_not_fit_is_refused_and_nothing_is_lost(content, data_folder, tmp_path, monkeypatch, caplog):
     data = {**content("x")["data"], "train": str(shutil.copy(data_folder / "train.csv", tmp_path))}
     with monkeypatch.context() as patch:

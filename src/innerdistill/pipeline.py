@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 from innerdistill.assemble import assemble, check_student
 from innerdistill.config import Recipe, TeacherRecipe, load_recipe
 from innerdistill.data.mapped import numbers
+from innerdistill.distillation.checkpoints import begun_by
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
@@ -84,7 +85,7 @@ def _distill(job: Job, folder: Path) -> int:
     if from_first(not (folder / "run.json").is_file()):
         student = job.fresh_student()
         before = distances(job, student) if is_first() else {}
-        targets = kept_targets(job)
+        targets = kept_targets(job, folder)
         records = _train(job, student, folder, teacher=targets, stages=job.stages)
         if is_first():
             record = finish(job, student, folder, teacher=job.teacher, stages=records)
@@ -153,18 +154,23 @@ def fine_tuned_teacher(job: Job) -> PreTrainedModel:
     return teacher
 
 
-def kept_targets(job: Job) -> Targets:
+def kept_targets(job: Job, folder: Path) -> Targets:
     """The teacher's targets for the student's training rows: what is worth it is kept on disk, the rest made live.
 
     Args:
         job: with a fine-tuned teacher.
+        folder: of the run; an unfinished one goes on with what it was begun with, however full the disk is by now.
 
     Returns:
         Targets.
+
+    Raises:
+        ValueError: there is no room for what has to be kept.
     """
     options, rows = job.recipe.teacher, job.student_rows()
+    begun_with = (begun_by(folder / "checkpoints").get("targets") or {}).get("kept")
     with first_process_first():
-        kept = targets_to_keep(job, rows)
+        kept = targets_to_keep(job, rows, begun_with=begun_with)
     if kept is not None:
         problem = None
         with first_process_first():
@@ -174,7 +180,7 @@ def kept_targets(job: Job) -> Targets:
                 problem = error.strerror
         if any(problems := of_all(problem)):
             where = f"teacher.targets: they cannot be kept in {kept[0].folder} ({next(filter(None, problems))})"
-            if options.targets == "keep":
+            if options.targets == "keep" or begun_with:
                 raise ValueError(f"{where}; free space or choose another teacher.folder.")
             logger.warning("%s; the teacher runs in every step instead", where)
             kept = None

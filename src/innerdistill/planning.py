@@ -101,12 +101,15 @@ def seconds_per_full_step(job: Job, *, repeats: int = 3) -> float:
     return float(np.median(times[1:]))
 
 
-def targets_to_keep(job: Job, rows: Dataset) -> tuple[TargetStore, list[Part]] | None:
+def targets_to_keep(
+    job: Job, rows: Dataset, *, begun_with: Collection[str] | None = None
+) -> tuple[TargetStore, list[Part]] | None:
     """Which of the teacher's answers are kept on disk, and where.
 
     Args:
         job: an assembled job.
         rows: what the student is trained on.
+        begun_with: names of the parts that an unfinished run was begun with.
 
     Returns:
         The store and its parts; None if the teacher runs in every step.
@@ -123,7 +126,8 @@ def targets_to_keep(job: Job, rows: Dataset) -> tuple[TargetStore, list[Part]] |
         return None  # building the store would cost as much as it saves
     store = make_store(job.teacher, rows, job.architecture, folder=Path(options.folder) / "targets")
     max_bytes = most_bytes(options.targets_gigabytes, rows=len(rows), device=job.teacher.device)
-    parts = choose_parts(store, job.stages, job.losses, keep_all=options.targets == "keep", max_bytes=max_bytes)
+    keep_all = options.targets == "keep"
+    parts = choose_parts(store, job.stages, job.losses, keep_all=keep_all, max_bytes=max_bytes, begun_with=begun_with)
     return (store, parts) if parts else None
 
 

@@ -162,12 +162,9 @@ class Checkpoints:
 
     def _differences(self) -> list[str]:
         """What the run that is there began with and this one does not, in words."""
-        try:
-            found = json.loads((self.folder / IDENTITY).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        found = begun_by(self.folder)
+        if not found:
             return []  # nothing that could be gone on with
-        if not isinstance(found, dict):
-            return []
         names = [*found, *(name for name in self.identity if name not in found)]
         pairs = [(name, found.get(name), self.identity.get(name)) for name in names]
         return [_difference(*pair) for pair in pairs if pair[1] != pair[2]]
@@ -187,6 +184,22 @@ class Checkpoints:
                 else:
                     logger.warning("%s is incomplete or damaged; going on from the one before.", folder)
                     shutil.rmtree(folder)  # the Trainer would count it among those it keeps
+
+
+def begun_by(folder: Path) -> dict[str, Any]:
+    """What the unfinished run of a folder depends on.
+
+    Args:
+        folder: of its checkpoints.
+
+    Returns:
+        By name; nothing if there is no such run, or no trace of what it was.
+    """
+    try:
+        found = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _difference(name: str, found: Any, wanted: Any) -> str:

@@ -168,6 +168,7 @@ def choose_parts(
     *,
     keep_all: bool,
     max_bytes: int,
+    begun_with: Collection[str] | None = None,
 ) -> list[Part]:
     """Which parts to keep.
 
@@ -180,6 +181,7 @@ def choose_parts(
         losses: the losses by name.
         keep_all: keep everything the stages read, whatever it costs.
         max_bytes: budget.
+        begun_with: names of the parts that a run was begun with; it goes on with these, whatever fits by now.
 
     Returns:
         The parts, logits first.
@@ -193,7 +195,8 @@ def choose_parts(
     for bundle in bundles:
         together = chosen | set(bundle)
         on_disk = sum(store.bytes_of(part) for part in together if not store.exists(part))
-        if keep_all or (sum(map(store.bytes_of, together)) <= max_bytes and on_disk <= free):
+        fits = keep_all or (sum(map(store.bytes_of, together)) <= max_bytes and on_disk <= free)
+        if fits if begun_with is None else all(part.name in begun_with for part in bundle):
             chosen = together
     return sorted(chosen, key=lambda part: part.order)
 
