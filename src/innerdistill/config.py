@@ -201,10 +201,16 @@ _Loader.add_implicit_resolver(
 
 
 def _weigh(node: yaml.Node, known: dict[int, int]) -> int:
-    """Number of values under a node, those behind a reference counted wherever it stands; no key may occur twice."""
+    """Number of values under a node, those behind a reference counted wherever it stands.
+
+    No key may occur twice, and no text hold what UTF-8 cannot write.
+    """
     if id(node) not in known:
         known[id(node)] = MAX_NODES + 1  # of a node that holds itself
         parts = list(node.value) if isinstance(node, yaml.SequenceNode) else []
+        if isinstance(node, yaml.ScalarNode) and any("\ud800" <= character <= "\udfff" for character in node.value):
+            problem = f"half a character, {shown(node.value)}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
@@ -271,7 +277,7 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
         One sentence that names the key.
     """
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
+    path = [str(part) for part in first["loc"]] or ["a key"]  # one that is not even text has no place
     if path[0] == "layer_map" or path[:2] == ["student", "layers"]:
         key = "layer_map" if path[0] == "layer_map" else "student.layers"
         return f"{key}: expected uniform, first, last or a list of layer numbers, got {shown(first['input'])}."
