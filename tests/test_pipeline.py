@@ -186,6 +186,7 @@ def test_a_loss_from_outside_the_package(recipe, tmp_path):
 def test_layer_map_and_student_options(recipe, tmp_path):
     content = recipe(
         tmp_path / "run",
+        teacher={"epochs": 2},
         student={"num_layers": 3, "source": "base", "layers": [1, 2, 4], "head": "teacher"},
         layer_map={3: 4},
         schedule={"name": "sid", "classification_always": True, "threshold": 1.9},

@@ -90,7 +90,7 @@ def test_the_same_student_as_one_process_also_after_a_stop(content, place):
 
     stopped = run_together(content("stopped", processes=2), place / "stopped")
     deadline = time.monotonic() + 120
-    while not list(place.glob("stopped/checkpoints/02/checkpoint-*")) and time.monotonic() < deadline:
+    while not list(place.glob("stopped/checkpoints/01/checkpoint-*")) and time.monotonic() < deadline:
         time.sleep(0.02)
     stopped.send_signal(signal.SIGTERM)
     assert stopped.wait(timeout=120) != 0
