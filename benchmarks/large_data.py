@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,10 +113,13 @@ def run(folder: Path, file: Path) -> tuple[float, float]:
     }  # fmt: skip
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     began, most = time.perf_counter(), 0.0
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "innerdistill", "distill", str(folder / "recipe.yaml")], stdout=log, stderr=log
-        )
+    command = [sys.executable, "-m", "innerdistill", "distill", str(folder / "recipe.yaml")]
+    with (
+        (folder / "log").open("w") as log,
+        tempfile.TemporaryDirectory(dir=folder) as cache,
+    ):  # nothing is tokenised yet
+        environment = {**os.environ, "HF_DATASETS_CACHE": cache}
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         while process.poll() is None:
             most = max(most, memory(process.pid))
             time.sleep(0.02)

@@ -116,6 +116,8 @@ BAD = [
     (["trainer.num_train_epochs=1"], "trainer.num_train_epochs: this is set by schedule"),
     (["trainer.optim=sgdd"], "trainer: "),
     (["seed"], "expected key=value"),
+    (["seed=!!bool maybe"], "override 'seed=!!bool maybe': not valid YAML"),
+    (["seed=0x" + "f" * 5_000], "seed: "),
     (['data.text="\\ud800"'], "line 1 not valid YAML (half a character, '\\ud800')"),
     (["data.text=[a, b, c]"], "data.text"),
     (["output={files}"], "which is not part of a run"),

@@ -6,6 +6,7 @@ what comes out as an error is one sentence that names the key.
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -32,7 +33,7 @@ def _one_line(text: str) -> str:
 
 
 def _of_parts(path: str) -> str:
-    if any(len(part.encode()) > MAX_PART for part in path.split("/")):
+    if any(len(part.encode()) > MAX_PART for part in re.split(f"[/{re.escape(os.sep)}]", path)):
         raise ValueError(f"expected a path whose parts are at most {MAX_PART} bytes long")
     return path
 
@@ -244,8 +245,13 @@ def _parse_yaml(text: str, *, where: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
     except RecursionError:
         raise ValueError(f"{where}: too deeply nested.") from None
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}.") from None
+    except (
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+    ) as error:  # the last three of a tag such as !!bool maybe
+        raise ValueError(f"{where}: not valid YAML ({first_line(error)}).") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""

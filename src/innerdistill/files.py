@@ -16,6 +16,7 @@ from typing import Any
 from innerdistill.sentences import first_line
 
 ROOM = 1 << 20  # bytes; what did not fit has left less
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 OF_THE_DISK = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR,
     errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG,
@@ -128,10 +129,12 @@ def disk_problem(error: BaseException | None) -> str | None:
     Returns:
         The sentence; None if it is about something else.
     """
+    known = OF_THE_DISK
     while error is not None:
-        if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        if isinstance(error, OSError) and error.errno in known:
             return f"{error.filename or 'a file of the run'}: {error.strerror}."
         if (number := re.search(r"os error (\d+)", str(error))) and int(number[1]) in OF_THE_DISK:  # safetensors
             return f"a file of the run: {os.strerror(int(number[1]))}."
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        known = FULL  # what went before may have been dealt with, but for these
     return None

@@ -66,7 +66,10 @@ def shown(value: object) -> str:
     Returns:
         How Python writes it, without the middle of what is long.
     """
-    return SHORT.repr(value)
+    try:
+        return SHORT.repr(value)
+    except ValueError:  # Python does not write whole numbers of more than 4,300 digits
+        return "a number of very many digits"
 
 
 def first_line(error: Exception) -> str:

@@ -213,7 +213,7 @@ def _run(planned: Planned, workers: int, running: set[subprocess.Popen[bytes]]) 
         return None
     said = folder.with_suffix(".log").read_text(encoding="utf-8").splitlines()
     cause = next((line for line in reversed(said) if line.startswith("innerdistill: ")), "")
-    ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    ended = f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"exit code {code}"
     return cause.removeprefix("innerdistill: ") or f"{ended}; see {folder.with_suffix('.log')}"
 
 

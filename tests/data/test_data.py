@@ -1,5 +1,8 @@
 """Reading, labels, splits and batches."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -9,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innerdistill.config import DataRecipe
+from innerdistill.data import mapped, parsing
 from innerdistill.data.batches import LengthGroupedSampler
 from innerdistill.data.labels import UNLABELLED, class_ids, match_labels
 from innerdistill.data.loading import load_task
+from innerdistill.data.mapped import on_disk
+from innerdistill.data.reading import read_tables
 from innerdistill.data.splits import stratified_part
 from innerdistill.data.tasks import TASKS, Task
 
@@ -84,6 +90,39 @@ def test_csv_with_quotes_line_breaks_bom_and_crlf(tmp_path):
     data = load_task(DataRecipe(train=f"{tmp_path}/train.csv", text="text"))
     assert sum(data.notes["rows"].values()) == 30
     assert all(text.startswith('one, "two"\nand ') for text in data.splits["train"]["text1"].to_pylist())
+
+
+def test_columns_of_json_lines_have_one_type_in_all_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(parsing, "BLOCK", 2)
+
+    def tables(*rows):
+        (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        found = list(read_tables(tmp_path / "rows.jsonl"))
+        assert len(found) == 2
+        return [row for table in found for row in table.to_pylist()]
+
+    rows = [{"n": 1, "m": {"a": 1}}, {"n": 2, "m": {"a": 1}}, {"m": {"a": 1, "b": "kept"}, "n": 1.5, "late": "x"}]
+    assert tables(*rows)[-1] == {"n": 1.5, "m": {"a": 1, "b": "kept"}, "late": "x"}
+    for other in ("007", True):
+        with pytest.raises(ValueError, match="rows.jsonl: a column holds values without a common type"):
+            tables({"n": 1}, {"n": 2}, {"n": other})
+
+
+def test_blocks_do_not_depend_on_how_rows_come_in(monkeypatch):
+    monkeypatch.setattr(mapped, "BLOCK_BYTES", 400)
+    table = pa.table({"row": range(60), "text1": ["x" * (7 * n % 50) for n in range(60)], "label": ["a"] * 60})
+    found = [on_disk(table.to_batches(max_chunksize=size), table.schema).to_batches() for size in (1, 7, 60)]
+    assert found[0] == found[1] == found[2] and len(found[0]) > 3
+    monkeypatch.setattr(mapped, "CACHE", Path("/dev/null/nowhere"))  # then they stay in memory
+    assert on_disk(table.to_batches(), table.schema).to_batches() == found[0]
+
+
+def test_scores_with_spaces_and_a_label_for_every_row(tmp_path):
+    (tmp_path / "scores.csv").write_text("text,label\n" + "".join(f"text {n}, {n / 4}\n" for n in range(60)))
+    data = load_task(DataRecipe(train=f"{tmp_path}/scores.csv", text="text", metric="pearson"))
+    assert data.splits["selection"].num_rows == 5  # one of each fifth
+    table = pa.table({"text1": [f"text {n}" for n in range(20_000)]})
+    assert stratified_part(table, np.arange(20_000), size=0.1, salt="s").sum() == 1  # none can be shared
 
 
 def test_a_saved_data_set_with_class_labels(tmp_path):

@@ -11,7 +11,10 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from innerdistill.files import OF_THE_DISK
 
 CACHE = Path(datasets.config.HF_DATASETS_CACHE) / "innerdistill"  # beside what `datasets` itself keeps
 BLOCK, BLOCK_BYTES = 10_000, 1 << 26  # in memory at a time: so many rows, or fewer if they are long
@@ -37,15 +40,17 @@ def on_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
         CACHE.mkdir(parents=True, exist_ok=True)
         file = tempfile.TemporaryFile(dir=CACHE)  # noqa: SIM115 - closed below; the mapping keeps it
     except OSError:
-        return pa.concat_tables([schema.empty_table(), *_together(batches)])
+        return pa.Table.from_batches([batch for block in together(batches) for batch in block.to_batches()], schema)
     try:
         with file, pa.ipc.new_stream(file, schema) as writer:
-            for block in _together(batches):
+            for block in together(batches):
                 writer.write_table(block)
             writer.close()
             file.flush()
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            raise
         raise ValueError(
             f"{CACHE}: the data cannot be written there ({error.strerror}); make room, or name another folder with the "
             "environment variable HF_DATASETS_CACHE."
@@ -100,16 +105,28 @@ def numbers(dataset: datasets.Dataset, name: str) -> NDArray[Any]:
     return values
 
 
-def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The same rows in blocks of BLOCK rows, or of BLOCK_BYTES."""
+def together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The same rows in blocks of BLOCK rows, or of as many as hold BLOCK_BYTES of text, however they come in.
+
+    Args:
+        batches: of any number of rows.
+
+    Yields:
+        The blocks.
+    """
     waiting: list[pa.RecordBatch] = []
     rows = size = 0
     for batch in batches:
-        rest = batch
-        while rest.num_rows:
-            waiting.append(rest.slice(0, BLOCK - rows))
-            rest = rest.slice(BLOCK - rows)
-            rows, size = rows + waiting[-1].num_rows, size + waiting[-1].nbytes
+        texts = [column for column in batch.columns if pa.types.is_string(column.type)]
+        lengths = np.zeros(batch.num_rows, dtype=np.int64)
+        for column in texts:
+            lengths += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+        start = 0
+        while start < batch.num_rows:
+            filled = size + np.cumsum(lengths[start : start + BLOCK - rows])
+            count = min(len(filled), int(np.searchsorted(filled, BLOCK_BYTES, side="right")) + 1)
+            waiting.append(batch.slice(start, count))
+            start, rows, size = start + count, rows + count, int(filled[count - 1])
             if rows == BLOCK or size > BLOCK_BYTES:
                 yield pa.Table.from_batches(waiting).combine_chunks()
                 waiting, rows, size = [], 0, 0

@@ -18,7 +18,7 @@ from typing import Any, TextIO, TypeVar
 import pyarrow as pa
 import pyarrow.parquet
 
-from innerdistill.data.mapped import BLOCK, BLOCK_BYTES
+from innerdistill.data.mapped import BLOCK, BLOCK_BYTES, together
 from innerdistill.sentences import first_line, nearest, shown
 
 T = TypeVar("T")
@@ -26,11 +26,13 @@ Block = dict[str, list[Any]]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 LONGEST = 1 << 26  # characters of a line, and of a cell
+BYTES_PER_CELL = 50  # that Python needs beside the characters
+FEW = 256  # rows of a Parquet file at a time: what is repeated there may be a thousand times larger in memory
 # What the csv module says, and what it means.
 CSV_ERRORS = {
     "unexpected end of data": "a quote is opened and never closed",
     "larger than field limit": f"a cell holds more than {LONGEST:,} characters; is a quote never closed?",
-    "new-line character seen": "a carriage return inside a cell without quotes",
+    "new-line character seen": "a carriage return inside a cell, which only the quoted cells of a CSV file may hold",
     "expected after": "text follows a closing quote; inside quotes, a quote is written twice",
 }
 
@@ -83,34 +85,39 @@ def read_blocks(
         raise ValueError(f"{path}: cannot be read ({error.strerror or first_line(error)}).") from None
 
 
-def read_tables(path: Path) -> Iterator[pa.Table]:
-    """Read all columns of a file as they are, a few thousand rows at a time.
+def parquet_tables(path: Path) -> Iterator[pa.Table]:
+    """Read all columns of a Parquet file in their own types.
 
     Args:
-        path: as in `read_blocks`.
+        path: the file.
 
     Yields:
-        Tables. The columns of a Parquet file have the types of the file, those of CSV and TSV are text, those of JSON
-        lines get the type of the values in the table.
+        Tables of a few thousand rows.
 
     Raises:
-        ValueError: as `read_blocks`, and a column of JSON lines whose values have no common type.
+        ValueError: missing or damaged file, a column that is there twice.
     """
-    if path.suffix.lower() == ".parquet" and path.is_file():
-        with _parquet_errors(path):
-            file = pa.parquet.ParquetFile(path, memory_map=True)
-            _choose(path, file.schema_arrow.names, None, ())
-            for batch in _batches(file):
-                yield pa.Table.from_batches([batch])
-        return
-    for block in read_blocks(path):
-        columns = {}
-        for name, values in block.items():
-            try:
-                columns[name] = pa.array(values)
-            except (pa.ArrowException, UnicodeEncodeError, OverflowError, TypeError) as error:
-                raise ValueError(f"{path}: column {shown(name)} cannot be read ({first_line(error)}).") from None
-        yield pa.table(columns)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file.")
+    with _parquet_errors(path):
+        file = pa.parquet.ParquetFile(path, memory_map=True)
+        _choose(path, file.schema_arrow.names, None, ())
+        yield from together(file.iter_batches(FEW))
+
+
+def not_text(values: Iterable[Any]) -> int | None:
+    """Find what UTF-8 cannot write.
+
+    Args:
+        values: of any kind.
+
+    Returns:
+        Position of the first text that holds half a character; None if there is none.
+    """
+    for position, value in enumerate(values):
+        if isinstance(value, str) and not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            return position
+    return None
 
 
 def _delimited(
@@ -139,11 +146,11 @@ def _delimited(
                 raise ValueError(
                     f"{path}: row {number} (line {reader.line_num}): expected {len(names)} cells, got {len(cells)}."
                 )
-            yield cells or [""], sum(map(len, cells))
+            kept = [cells[position] for position in chosen.values()] if cells else [""] * len(chosen)
+            yield kept, sum(map(len, kept)) + BYTES_PER_CELL * len(kept)
 
     for block in _in_blocks(rows()):
-        by_column = list(zip(*block, strict=True))
-        yield {name: list(by_column[position]) for name, position in chosen.items()}
+        yield dict(zip(chosen, map(list, zip(*block, strict=True)), strict=True))
 
 
 def _cells(path: Path, reader: Any) -> Iterator[list[str]]:
@@ -163,8 +170,10 @@ def _json_lines(path: Path, text: TextIO, columns: Sequence[str] | None, optiona
     names: list[str] | None = None
     for block in _in_blocks(_objects(path, text)):
         there = dict.fromkeys(name for row in block for name in row)
-        if names is None or columns is None:
-            names = list(_choose(path, list(there), columns, ())) + [name for name in optional if columns is not None]
+        for name in columns or () if names is None else ():
+            if name not in there:
+                raise ValueError(f"{path}: row 1 has no {shown(name)}: {nearest(name, there)}")
+        names = list(_choose(path, list(there), None, ())) if columns is None else [*columns, *optional]
         yield {name: [row.get(name) for row in block] for name in names}
 
 
@@ -200,7 +209,7 @@ def _parquet(path: Path, columns: Sequence[str] | None, optional: Sequence[str])
     with _parquet_errors(path):
         file = pa.parquet.ParquetFile(path, memory_map=True)
         chosen = _choose(path, file.schema_arrow.names, columns, optional)
-        for batch in _batches(file, list(chosen)):
+        for batch in file.iter_batches(FEW, columns=list(chosen)):
             yield {name: _values(batch.column(name)) for name in chosen}
 
 
@@ -210,12 +219,6 @@ def _parquet_errors(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise ValueError(f"{path}: damaged, or no Parquet file ({first_line(error)}).") from None
-
-
-def _batches(file: pa.parquet.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
-    bytes_per_row = sum(group.total_byte_size for group in groups) // max(1, file.metadata.num_rows)
-    yield from file.iter_batches(max(1, min(BLOCK, BLOCK_BYTES // max(1, bytes_per_row))), columns=columns)
 
 
 def _values(column: pa.Array) -> list[Any]:
@@ -237,6 +240,8 @@ def _choose(path: Path, names: Sequence[str], columns: Sequence[str] | None, opt
     for name in wanted:
         if name not in names:
             raise ValueError(f"{path}: no column {shown(name)}: {nearest(name, names)}")
+        if not_text([name]) is not None:
+            raise ValueError(f"{path}: the name of column {shown(name)} is not UTF-8 text; save the file as UTF-8.")
         if names.count(name) > 1:
             raise ValueError(f"{path}: column {shown(name)} appears {names.count(name)} times.")
     return {name: names.index(name) for name in wanted}

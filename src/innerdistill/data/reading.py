@@ -7,7 +7,9 @@ strings here (or null where there is none): a CSV knows no other type, and class
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetDict, load_dataset, load_from_disk
 
 from innerdistill.data.mapped import BLOCK, on_disk
-from innerdistill.data.parsing import Block, read_blocks
+from innerdistill.data.parsing import Block, not_text, parquet_tables, read_blocks
 from innerdistill.data.tasks import Task
 from innerdistill.sentences import first_line, nearest, shown
 
@@ -40,6 +42,38 @@ def read_file(path: str | Path, task: Task, *, split: str, labelled: bool | None
     optional = [task.label] if labelled is None else []
     blocks = read_blocks(Path(path), columns=columns, optional=optional, header=dict(task.names).get(split))
     return _plain(blocks, task, where=str(path), labelled=labelled)
+
+
+def read_tables(path: Path) -> Iterator[pa.Table]:
+    """Read all columns of a file as they are, a few thousand rows at a time, after all of it has been looked at.
+
+    Args:
+        path: as in `read_file`.
+
+    Yields:
+        Tables of the same columns: of the types of a Parquet file, text of CSV and TSV, and of JSON lines the types
+        that hold all values.
+
+    Raises:
+        ValueError: missing or damaged file, text that is not UTF-8, a column of JSON lines without a common type.
+    """
+    if path.suffix.lower() == ".parquet":
+        deque(parquet_tables(path), maxlen=0)
+        yield from parquet_tables(path)
+        return
+    schema, row = pa.schema([]), 1
+    for block in read_blocks(path):
+        for name, values in block.items():
+            _check_text(values, str(path), name, row)
+        with _without_common_type(path):
+            found = pa.schema([(name, pa.infer_type(values)) for name, values in block.items()])
+            schema = pa.unify_schemas([schema, found], promote_options="permissive")
+        row += len(next(iter(block.values()), ()))
+    for block in read_blocks(path):
+        count = len(next(iter(block.values()), ()))
+        with _without_common_type(path):
+            columns = [pa.array(block.get(field.name, [None] * count), field.type) for field in schema]
+        yield pa.table(columns, schema=schema)
 
 
 def read_dataset(name: str, subset: str | None) -> DatasetDict:
@@ -162,9 +196,21 @@ def _strings(values: list[str | None], where: str, name: str, first: int) -> pa.
     try:
         return pa.array(values, pa.string())
     except UnicodeEncodeError:
-        for row, value in enumerate(values, start=first):
-            if value is not None and any("\ud800" <= character <= "\udfff" for character in value):
-                raise ValueError(
-                    f"{where}: row {row}: {shown(name)} is not UTF-8 text ({shown(value)}); save the file as UTF-8."
-                ) from None
+        _check_text(values, where, name, first)
         raise
+
+
+def _check_text(values: list[Any], where: str, name: str, first: int) -> None:
+    if (position := not_text(values)) is not None:
+        raise ValueError(
+            f"{where}: row {first + position}: {shown(name)} is not UTF-8 text ({shown(values[position])}); save the "
+            "file as UTF-8."
+        )
+
+
+@contextmanager
+def _without_common_type(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, UnicodeEncodeError, OverflowError, TypeError) as error:
+        raise ValueError(f"{path}: a column holds values without a common type ({first_line(error)}).") from None

@@ -67,12 +67,12 @@ def stratified_part(table: pa.Table, strata: NDArray[np.int64], *, size: float |
     hashes = text_hashes(table, salt=salt)
     texts, first, text_of = np.unique(hashes, return_index=True, return_inverse=True)
     strata = strata[first][text_of]
+    order = np.lexsort((hashes, strata))
+    _, start, group, members = np.unique(strata[order], return_index=True, return_inverse=True, return_counts=True)
+    count = np.rint(share * members).astype(int)  # a class too rare to share stays where it is
+    last = hashes[order][np.maximum(start + count - 1, 0)]
     chosen = np.zeros(table.num_rows, dtype=bool)
-    for stratum in np.unique(strata):
-        members = strata == stratum
-        # A class too rare to share stays where it is.
-        if count := round(share * int(members.sum())):
-            chosen |= members & (hashes <= np.sort(hashes[members])[count - 1])
+    chosen[order] = (count[group] > 0) & (hashes[order] <= last[group])
     if len(texts) > 1 and not chosen.any():
         chosen = hashes == texts[0]
     return chosen
@@ -88,9 +88,10 @@ def strata_of(labels: pa.ChunkedArray, *, regression: bool) -> NDArray[np.int64]
     Returns:
         One number per row. (num_rows,)
     """
+    codes, found = numbered(labels)
     if not regression:
-        return numbered(labels)[0]
-    values = labels.cast(pa.float64()).to_numpy()
+        return codes
+    values = np.array([float(label or "nan") for label in found])[codes]
     return np.searchsorted(np.quantile(values, [0.2, 0.4, 0.6, 0.8]), values)
 
 

@@ -17,8 +17,7 @@ from scipy.special import softmax
 
 from innerdistill.config import Recipe
 from innerdistill.data.batches import collator
-from innerdistill.data.parsing import read_tables
-from innerdistill.data.reading import read_file
+from innerdistill.data.reading import read_file, read_tables
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.predicting import predict_logits
