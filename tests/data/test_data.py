@@ -1,6 +1,7 @@
 """Reading, labels, splits and batches."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,29 @@ def test_scores_with_spaces_and_a_label_for_every_row(tmp_path):
     assert data.splits["selection"].num_rows == 5  # one of each fifth
     table = pa.table({"text1": [f"text {n}" for n in range(20_000)]})
     assert stratified_part(table, np.arange(20_000), size=0.1, salt="s").sum() == 1  # none can be shared
+
+
+def test_what_is_no_file_and_a_cell_of_a_megabyte(tmp_path):
+    rows = "".join(f"text {n} {'x' * 10**6 if n == 7 else ''},{'ab'[n % 2]}\n" for n in range(40))
+    (tmp_path / "whole.csv").write_text(f"text,label\n{rows}")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "whole.csv")
+    (tmp_path / "nowhere.csv").symlink_to(tmp_path / "gone.csv")
+    (tmp_path / "circle.csv").symlink_to(tmp_path / "circle.csv")
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name, reason in (
+        ("nowhere", "no such file"),
+        ("circle", "no such file"),
+        ("folder", "not a regular"),
+        ("pipe", "not a"),
+    ):
+        with pytest.raises(ValueError, match=f"data.train: .*{name}.csv: {reason}"):
+            load_task(DataRecipe(train=f"{tmp_path}/{name}.csv", text="text"))
+    data = load_task(DataRecipe(train=f"{tmp_path}/link.csv", text="text"))
+    assert sum(data.notes["rows"].values()) == 40
+    (tmp_path / "whole.csv").write_text(f'text,label\n"never closed,a\n{rows}')
+    with pytest.raises(ValueError, match="line 2: a quote is opened and never closed"):
+        load_task(DataRecipe(train=f"{tmp_path}/whole.csv", text="text"))
 
 
 def test_a_saved_data_set_with_class_labels(tmp_path):
