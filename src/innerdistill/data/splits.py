@@ -15,7 +15,7 @@ from innerdistill.data.mapped import blocks
 def text_hashes(table: pa.Table, *, salt: str = "", column: str | None = None) -> NDArray[np.uint64]:
     """The first 8 bytes of SHA-256(salt, tab, text) of every row.
 
-    Two different texts of a million have the same with a probability of 3e-8.
+    That two of a million different texts have the same hash has a probability of 3e-8.
 
     Args:
         table: as made by `reading`.
