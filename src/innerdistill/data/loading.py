@@ -21,8 +21,8 @@ from innerdistill.sentences import about
 
 PART_OF_TRAIN = "a stratified tenth of train, at most 10,000 rows, chosen by a hash of the text"
 OVERLAP = "validation_rows_that_are_also_in_train"
-# Set apart of train for `selection`, and for `validation` where none is given: a tenth, and at most as many rows as bring
-# the standard error of an accuracy down to half a point.
+# Set apart of train for `selection`, and for `validation` where none is given: a tenth, and at most as many rows as
+# bring the standard error of an accuracy down to half a point.
 HELD_OUT, MOST_HELD_OUT = 0.1, 10_000
 
 
