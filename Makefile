@@ -30,12 +30,12 @@ check: install  ## ruff, mypy, pydoclint, codespell
 	$(BIN)/pydoclint src
 	$(BIN)/codespell
 
-soak: install  ## 50,000 made files and recipes of each kind, a run killed in every phase, a million rows: three hours
-	@MADE_INPUTS=50000 $(BIN)/python -m pytest -n 0 tests/data/test_made_inputs.py
+soak: install  ## a run killed in every phase, 50,000 made files of every kind and recipes, a million rows: two hours
 	@$(BIN)/python examples/prepare_demo.py
-	@$(BIN)/python benchmarks/large_data.py runs/large
 	@rm -rf runs/kills
 	@$(BIN)/python benchmarks/kills.py runs/kills
+	@MADE_INPUTS=50000 $(BIN)/python -m pytest -n auto --dist worksteal tests/data/test_made_inputs.py
+	@$(BIN)/python benchmarks/large_data.py runs/large
 
 bench: install  ## time a step and a whole job beside other tools: about an hour
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import sys
 import unicodedata
 from collections import Counter
 from contextlib import suppress
@@ -153,7 +154,7 @@ def outcomes(request):
     yield counted
     if MADE >= 1_000:
         with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-            print(f"\n{dict(counted)}")  # noqa: T201
+            print(f"\n{dict(counted)}", file=sys.stderr)  # noqa: T201 (a worker of pytest-xdist shows no other)
 
 
 def refusal(error, *named):
