@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +63,20 @@ def run_together(content, folder):
     return subprocess.Popen([*TOGETHER, "distill", str(file)], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
 
 
+def run_until(content, folder, sign):
+    """Two processes that have come to where a file of this name is."""
+    run = run_together(content, folder)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob(sign)) and run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return run
+
+
+def processes_of(run):
+    """Process numbers of the ranks, the first rank first (Linux)."""
+    return [int(number) for number in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
+
+
 def curves(folder):
     """Loss and norm of the gradient per step, stage after stage."""
     found = {"train/loss": [], "train/grad_norm": []}
@@ -72,7 +87,7 @@ def curves(folder):
     return {name: np.array(values) for name, values in found.items()}
 
 
-def test_the_same_student_as_one_process_also_after_a_stop(content, place):
+def test_the_same_student_as_one_process_also_after_a_stop_and_two_kills(content, place):
     """One story, since every run imports everything again."""
     both = run_together(content("both", processes=2), place / "both")
     one = distill(content("one", processes=1))
@@ -88,17 +103,21 @@ def test_the_same_student_as_one_process_also_after_a_stop(content, place):
         # A key's bias moves no distribution, so its gradient is rounding alone, which Adam makes steps of.
         assert name.endswith("key.bias") or first[name] == pytest.approx(second[name], abs=1e-5), name
 
-    stopped = run_together(content("stopped", processes=2), place / "stopped")
-    deadline = time.monotonic() + 120
-    while not list(place.glob("stopped/checkpoints/01/checkpoint-*")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    stopped.send_signal(signal.SIGTERM)
-    assert stopped.wait(timeout=120) != 0
-    assert "the same command goes on from there" in stopped.stderr.read()
-    assert not (place / "stopped" / "run.json").exists()
+    stopped = place / "stopped"
+    run = run_until(content("stopped", processes=2), stopped, "checkpoints/01/checkpoint-*")
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(timeout=120) != 0
+    assert "the same command goes on from there" in run.stderr.read()
+    for rank, checkpoint in enumerate(("checkpoints/02/checkpoint-*", "checkpoints/03/checkpoint-*")):
+        run = run_until(content("stopped", processes=2), stopped, checkpoint)
+        os.kill(processes_of(run)[rank], signal.SIGKILL)
+        assert run.wait(timeout=120) != 0
+        said = run.stderr.read()
+        assert "another process of this run has ended" in said and f"[rank{1 - rank}]: Traceback" not in said
+        assert not (stopped / "run.json").exists()
     again = run_together(content("stopped", processes=2), place / "stopped")
     assert again.wait(timeout=300) == 0, again.stderr.read()
-    weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (both, place / "stopped")]
+    weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (both, stopped)]
     assert weights[0] == weights[1]
 
 

@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words of the command line; None takes the process's.
 
     Returns:
-        Exit code: 0, 1 if cells of a sweep failed, 2 for a mistake of the user's or of the disk, said in one sentence;
-        130 when stopped by Ctrl-C, 143 by SIGTERM.
+        Exit code: 0, 1 if cells of a sweep failed, 2 for a mistake of the user's, of the disk or another process of the
+        run that ended, said in one sentence; 130 when stopped by Ctrl-C, 143 by SIGTERM.
     """
     options = _parser().parse_args(arguments)
     if threading.current_thread() is threading.main_thread():
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print(f"innerdistill: {error}", style="red")
         return 2
     except Exception as error:
-        problem = disk_problem(error)
+        problem = disk_problem(error) or _lost_process(error)
         if problem is None or options.traceback:
             raise
         errors.print(f"innerdistill: {problem}", style="red", soft_wrap=True)
@@ -64,6 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             shown = "." if "RANK" in os.environ else f":\n  {command}"  # torchrun's own words are not known here
             errors.print(f"What is done is kept; the same command goes on from there{shown}", soft_wrap=True)
         return 128 + getattr(interrupt, "signal", signal.SIGINT)
+
+
+def _lost_process(error: Exception) -> str | None:
+    if "RANK" not in os.environ:
+        return None
+    from innerdistill.processes import lost_process  # noqa: PLC0415
+
+    return lost_process(error)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
+import torch.distributed as dist
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
@@ -95,6 +96,21 @@ def entered_by_first(context: AbstractContextManager[T]) -> Iterator[T]:
 def number_of_processes() -> int:
     """How many processes share a run."""
     return int(PartialState().num_processes)
+
+
+def lost_process(error: BaseException) -> str | None:
+    """What happened, if an error is that another process of the run is gone.
+
+    Args:
+        error: as it came out of a step, a barrier or a broadcast.
+
+    Returns:
+        One sentence, or None for any other error.
+    """
+    # Of the backends, gloo has no error of its own, but names its source file in every message.
+    if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo/" in str(error)):
+        return "another process of this run has ended, so this one cannot go on."
+    return None
 
 
 def leave() -> None:
