@@ -194,6 +194,24 @@ def test_plan_trains_nothing(recipe_file, files, capsys):
     assert "layer 1+2" in shown and "minutes on this machine" in shown and sorted(files.rglob("*")) == before
 
 
+def test_keys_are_explained(capsys, monkeypatch):
+    monkeypatch.setattr("innerdistill.printing.console.width", 200)
+    assert main(["keys"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("temperature"))
+    assert line.split() == ["temperature", "number", ">", "0", "≤", "100", "1.0", "of", "the", "soft", "labels"]
+    assert main(["keys", "sweep"]) == 0
+    assert "(needed)" in capsys.readouterr().out
+
+
+def test_overrides_may_stand_behind_an_option(recipe_file, capsys):
+    verb = ["evaluate", str(recipe_file), "seed=3", "--model", "nowhere"]
+    assert main([*verb, "temperature=hot"]) == 2
+    assert "temperature" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*verb, "--modle", "nowhere"])
+    assert "--modle" in capsys.readouterr().err
+
+
 def test_verbs_in_their_natural_order(recipe_file, data_folder, tmp_path, capsys):
     assert main(["distill", str(recipe_file), "schedule.name=pid"]) == 0
     shown = capsys.readouterr().out

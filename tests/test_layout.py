@@ -8,10 +8,11 @@ import pytest
 import yaml
 
 import innerdistill
-from innerdistill import load_recipe
+from innerdistill import Recipe, load_recipe
 from innerdistill.assemble import assemble
 from innerdistill.planning import stage_costs
-from innerdistill.sweep import load_sweep, plan_cells
+from innerdistill.reference import markdown
+from innerdistill.sweep import Sweep, load_sweep, plan_cells
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "innerdistill"
@@ -20,6 +21,7 @@ ROOMS = [
     "files",
     "processes",
     "config",
+    "reference",
     "data",
     "models",
     "distillation",
@@ -111,12 +113,12 @@ def test_documents_name_files_that_exist(path):
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
 def test_commands_in_documents_are_right(path):
     """Every `innerdistill VERB ...` line parses, and its recipe accepts its overrides."""
-    from innerdistill.cli import _parser
+    from innerdistill.cli import _parse
 
     for line in re.findall(
         r"^\s*(?:\.venv/bin/)?innerdistill (\w.*?)(?:\s+#.*)?$", path.read_text(), flags=re.MULTILINE
     ):
-        options = _parser().parse_args(line.replace("\\", "").split())
+        options = _parse(line.replace("\\", "").split())
         if getattr(options, "recipe", None) and (ROOT / options.recipe).is_file():
             load_recipe(ROOT / options.recipe, overrides=options.overrides)
 
@@ -146,3 +148,12 @@ def test_extensions_in_documents_run(path, monkeypatch):
 def test_every_sweep_is_a_grid_of_recipes(path):
     cells = plan_cells(load_sweep(path))
     assert len(cells) > 1 and len({cell.cell.folder for cell in cells}) == len(cells)
+
+
+@pytest.mark.parametrize("section", [Recipe, Sweep], ids=lambda section: section.__name__)
+def test_the_page_of_keys_is_complete(section):
+    """`docs/recipe.md` holds the table that the models give, and names all losses, schedules and tasks."""
+    page = (ROOT / "docs" / "recipe.md").read_text()
+    assert markdown(section) in page, f"docs/recipe.md is to hold\n\n{markdown(section)}"
+    for name in (*innerdistill.LOSSES, *innerdistill.SCHEDULES, *innerdistill.TASKS):
+        assert re.search(rf"\b{name}\b", page), name

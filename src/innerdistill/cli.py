@@ -18,7 +18,17 @@ from rich.logging import RichHandler
 from innerdistill.config import Recipe, load_recipe
 from innerdistill.distillation.stopping import stop_now
 from innerdistill.files import disk_problem
-from innerdistill.printing import console, errors, print_scores, print_speed, print_summary, print_sweep, table_of
+from innerdistill.printing import (
+    console,
+    errors,
+    print_keys,
+    print_plan,
+    print_scores,
+    print_speed,
+    print_summary,
+    print_sweep,
+)
+from innerdistill.reference import keys
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0, 1 if cells of a sweep failed, 2 for a mistake of the user's, of the disk or another process of the
         run that ended, said in one sentence; 130 when stopped by Ctrl-C, 143 by SIGTERM.
     """
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop_now)
     try:
@@ -72,6 +82,17 @@ def _lost_process(error: Exception) -> str | None:
     from innerdistill.processes import lost_process  # noqa: PLC0415
 
     return lost_process(error)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options, others = parser.parse_known_args(arguments)
+    # argparse takes a list of positional words in one piece: those behind an option are left over.
+    if hasattr(options, "overrides") and not any(word.startswith("-") for word in others):
+        options.overrides += others
+    elif others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,6 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--workers", type=int, default=1, help="runs at a time; they share the cores")
     added = verb("report", _report, "write report.html into the folder of a run or a sweep")
     added.add_argument("run", help="folder of a run or a sweep")
+    added = verb("keys", _keys, "every key of a recipe: what it takes, its default, what it is for")
+    added.add_argument("of", nargs="?", choices=["recipe", "sweep"], default="recipe")
     added = verb("submit", _submit, "predict GLUE's test files and zip them for its server")
     added.add_argument("runs", nargs="+", metavar="run", help="run folders, one per task")
     added.add_argument("--output", required=True, help="archive to write, for example submission.zip")
@@ -139,45 +162,8 @@ def _plan(options: argparse.Namespace) -> None:
     recipe = _recipe(options)
     _use_torch()
     from innerdistill.assemble import assemble  # noqa: PLC0415
-    from innerdistill.planning import seconds_per_full_step, stage_costs, targets_to_keep  # noqa: PLC0415
-    from innerdistill.results.speed import size  # noqa: PLC0415
 
-    job = assemble(recipe)
-    sizes = (f"{size(model)['parameters'] / 1e6:.1f} M" for model in (job.teacher, job.fresh_student()))
-    counts = ", ".join(f"{split} {len(rows)}" for split, rows in job.splits.items())
-    console.print(
-        f"Teacher {job.architecture.num_layers} layers ({next(sizes)} parameters), student {job.num_layers} "
-        f"({next(sizes)}); {job.architecture.hidden_size} wide, {job.architecture.num_heads} heads.\nRows: {counts}.",
-        highlight=False,
-        soft_wrap=True,
-    )
-    table = table_of("stage", "losses", "layers matched", "steps", "layers run", "cost of a step")
-    kept = targets_to_keep(job, job.student_rows())
-    costs = stage_costs(job, kept=kept[1] if kept is not None else ())
-    for cost in costs:
-        pairs = ", ".join(f"{k}←{m}" for k, m in cost.stage.pairs.items()) or "–"
-        layers = f"{cost.student_layers} + {cost.teacher_layers}"
-        losses = ", ".join(cost.stage.losses)
-        table.add_row(cost.stage.name, losses, pairs, str(cost.steps), layers, f"{cost.relative:.2f}")
-    console.print(table)
-    if kept is not None:
-        store, parts = kept
-        console.print(
-            f"The teacher's answers are kept: {', '.join(part.name for part in parts)} "
-            f"({sum(map(store.bytes_of, parts)) / 1e6:.0f} MB in {store.folder.parent}).",
-            highlight=False,
-            soft_wrap=True,
-        )
-    full_steps = sum(cost.steps * cost.relative for cost in costs)
-    minutes = full_steps * seconds_per_full_step(job) / 60
-    teacher = " The teacher's own fine-tuning comes on top." if recipe.teacher.base else ""
-    console.print(
-        f"Layers run: student + teacher. A step of cost 1 is the whole teacher forward, the whole student forward and "
-        f"backward.\nTogether as much as {full_steps:.0f} such steps, about {minutes:.1f} minutes on this machine now."
-        f"{teacher}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    print_plan(assemble(recipe))
 
 
 def _finetune(options: argparse.Namespace) -> None:
@@ -245,6 +231,12 @@ def _speed(options: argparse.Namespace) -> None:
             raise ValueError(f"--{option.replace('_', '-')}: expected a number of at least 1.")
     found = measure_speed(models, batch_size=options.batch_size, length=options.length, repeats=options.repeats)
     print_speed(found)
+
+
+def _keys(options: argparse.Namespace) -> None:
+    from innerdistill.sweep import Sweep  # noqa: PLC0415
+
+    print_keys(keys(Recipe if options.of == "recipe" else Sweep))
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -86,7 +86,7 @@ class TeacherRecipe(Section):
     path: Place | None = Field(None, description="a fine-tuned classifier: folder or name")
     base: Place | None = Field(None, description="a pre-trained model, fine-tuned once and kept by fingerprint")
     epochs: float = Field(3, gt=0, allow_inf_nan=False, description="fine-tuning epochs when `base` is given")
-    seed: int = Field(1, ge=0, lt=2**31)
+    seed: int = Field(1, ge=0, lt=2**31, description="of its fine-tuning")
     trainer: dict[str, Any] = Field(default_factory=dict, description="overrides of `trainer` for the teacher")
     folder: Place = Field("runs/teachers", description="where fine-tuned teachers and their kept targets are")
     targets: Literal["auto", "keep", "live"] = Field(
@@ -110,9 +110,9 @@ class StudentRecipe(Section):
 class ScheduleRecipe(Section):
     """In which order the losses are optimised, and for how long."""
 
-    name: Text = "sid"
-    epochs_per_layer: float = Field(3, gt=0, allow_inf_nan=False)
-    classification_epochs: float = Field(3, gt=0, allow_inf_nan=False)
+    name: Text = Field("sid", description="a name of SCHEDULES")
+    epochs_per_layer: float = Field(3, gt=0, allow_inf_nan=False, description="of the internal stages")
+    classification_epochs: float = Field(3, gt=0, allow_inf_nan=False, description="of the last stage")
     total_steps: int | None = Field(None, ge=2, description="a fixed budget instead of epochs (protocol A)")
     threshold: float | None = Field(None, gt=0, lt=2, description="move up below this mean CLS cosine loss")
     classification_always: bool = Field(False, description="classification losses in every stage")
@@ -124,21 +124,23 @@ class Recipe(Section):
     data: DataRecipe = DataRecipe()
     teacher: TeacherRecipe = TeacherRecipe()
     student: StudentRecipe = StudentRecipe()
-    layer_map: LayerChoice | dict[int, int] = Field("uniform", description="teacher layer of each student layer")
-    losses: Losses = Field(default_factory=lambda: dict(DEFAULT_LOSSES), description="weight of each loss; 0 is off")
-    temperature: float = Field(1.0, gt=0, le=100)
+    layer_map: LayerChoice | dict[int, int] = Field(
+        "uniform", description="teacher layer of each student layer: a list, or student: teacher"
+    )
+    losses: Losses = Field(default_factory=lambda: dict(DEFAULT_LOSSES), description="loss: weight; 0 is off")
+    temperature: float = Field(1.0, gt=0, le=100, description="of the soft labels")
     schedule: ScheduleRecipe = ScheduleRecipe()
-    trainer: dict[str, Any] = Field(default_factory=dict, description="TrainingArguments, by their own names")
+    trainer: dict[str, Any] = Field(default_factory=dict, description="keys of `transformers.TrainingArguments`")
     internal_trainer: dict[str, Any] = Field(default_factory=dict, description="the same, internal stages only")
-    group_by_length: bool = True
-    pad_to_max_length: bool = False
+    group_by_length: bool = Field(True, description="batches of similar lengths, in a random order")
+    pad_to_max_length: bool = Field(False, description="pad every batch to `data.max_length`, as the paper's era did")
     checkpoint: Literal["last", "best"] = Field("last", description="best: by the metric on the selection split")
     checkpoint_minutes: float = Field(
         5, ge=0, allow_inf_nan=False, description="between two checkpoints that a stopped run goes on from"
     )
     baseline: bool = Field(False, description="also fine-tune the same student plainly, for the report")
-    seed: int = Field(1, ge=0, lt=2**31)
-    output: Place = "runs/run"
+    seed: int = Field(1, ge=0, lt=2**31, description="of the student, the order of the rows and dropout")
+    output: Place = Field("runs/run", description="folder of the run")
     overwrite: bool = Field(False, description="replace the run in `output`; an unfinished one of this recipe goes on")
 
 

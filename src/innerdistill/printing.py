@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from innerdistill.job import Job
+    from innerdistill.reference import Key
     from innerdistill.results.sweep_results import Group
 
 # Everything that needs torch is imported inside the functions, so that --help and a wrong recipe answer at once.
@@ -17,6 +19,52 @@ if TYPE_CHECKING:
 # What is printed may come from files: no markup, no emoji.
 console = Console(markup=False, emoji=False)
 errors = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
+
+
+def print_plan(job: Job) -> None:
+    """Stages, sizes and cost of a job that has not run.
+
+    Args:
+        job: from `assemble`.
+    """
+    from innerdistill.planning import seconds_per_full_step, stage_costs, targets_to_keep  # noqa: PLC0415
+    from innerdistill.results.speed import size  # noqa: PLC0415
+
+    sizes = (f"{size(model)['parameters'] / 1e6:.1f} M" for model in (job.teacher, job.fresh_student()))
+    counts = ", ".join(f"{split} {len(rows)}" for split, rows in job.splits.items())
+    console.print(
+        f"Teacher {job.architecture.num_layers} layers ({next(sizes)} parameters), student {job.num_layers} "
+        f"({next(sizes)}); {job.architecture.hidden_size} wide, {job.architecture.num_heads} heads.\nRows: {counts}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = table_of("stage", "losses", "layers matched", "steps", "layers run", "cost of a step")
+    kept = targets_to_keep(job, job.student_rows())
+    costs = stage_costs(job, kept=kept[1] if kept is not None else ())
+    for cost in costs:
+        pairs = ", ".join(f"{k}←{m}" for k, m in cost.stage.pairs.items()) or "–"
+        layers = f"{cost.student_layers} + {cost.teacher_layers}"
+        losses = ", ".join(cost.stage.losses)
+        table.add_row(cost.stage.name, losses, pairs, str(cost.steps), layers, f"{cost.relative:.2f}")
+    console.print(table)
+    if kept is not None:
+        store, parts = kept
+        console.print(
+            f"The teacher's answers are kept: {', '.join(part.name for part in parts)} "
+            f"({sum(map(store.bytes_of, parts)) / 1e6:.0f} MB in {store.folder.parent}).",
+            highlight=False,
+            soft_wrap=True,
+        )
+    full_steps = sum(cost.steps * cost.relative for cost in costs)
+    minutes = full_steps * seconds_per_full_step(job) / 60
+    teacher = " The teacher's own fine-tuning comes on top." if job.recipe.teacher.base else ""
+    console.print(
+        f"Layers run: student + teacher. A step of cost 1 is the whole teacher forward, the whole student forward and "
+        f"backward.\nTogether as much as {full_steps:.0f} such steps, about {minutes:.1f} minutes on this machine now."
+        f"{teacher}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def print_summary(folder: Path) -> None:
@@ -99,6 +147,20 @@ def print_sweep(groups: Sequence[Group]) -> None:
         console.print(table)
         for sentence in group.sentences():
             console.print(sentence, highlight=False, soft_wrap=True)
+
+
+def print_keys(keys: Sequence[Key]) -> None:
+    """What can stand in a recipe.
+
+    Args:
+        keys: from `reference.keys`.
+    """
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("key", "values", "default", "meaning"):
+        table.add_column(name, no_wrap=name == "key")
+    for key in keys:
+        table.add_row(key.name, key.values, key.default, key.meaning)
+    console.print(table)
 
 
 def table_of(first: str, *others: str) -> Table:

@@ -38,14 +38,16 @@ logger = logging.getLogger(__name__)
 class Sweep(Section):
     """A grid of runs. Every key of a recipe can be swept."""
 
-    recipe: dict[str, Any] = Field(description="what all cells have in common: the content of a recipe")
-    methods: dict[str, dict[str, Any]] = Field(min_length=1, description="name -> changes, as dotted keys")
+    recipe: dict[str, Any] = Field(description="what all runs have in common: keys of a recipe")
+    methods: dict[str, dict[str, Any]] = Field(min_length=1, description="name: changes, as dotted keys of a recipe")
     tasks: dict[str, dict[str, Any]] = Field({"": {}}, min_length=1, description="the same for data sets")
-    grid: dict[str, list[Any]] = Field(default_factory=dict, description="dotted key -> values")
-    seeds: list[int] = Field(min_length=1)
-    compare: list[tuple[str, str]] = Field(default_factory=list, description="declared comparisons: method, against")
-    margin: float | None = Field(None, gt=0, description="differences below it do not matter")
-    output: str = "runs/sweep"
+    grid: dict[str, list[Any]] = Field(default_factory=dict, description="dotted key of a recipe: list of values")
+    seeds: list[int] = Field(min_length=1, description="every method runs with each of them")
+    compare: list[tuple[str, str]] = Field(
+        default_factory=list, description="declared comparisons: pairs of a method and what it is compared with"
+    )
+    margin: float | None = Field(None, gt=0, description="of the score; differences below it do not matter")
+    output: str = Field("runs/sweep", description="folder of the sweep; every cell has a folder in it")
 
 
 @dataclass(frozen=True)
