@@ -1,6 +1,6 @@
 r"""Kill a run of the demo again and again, and see whether it ends with the same student.
 
-    python benchmarks/kills.py runs/kills                      # about 15 minutes on 2 cores
+    python benchmarks/kills.py runs/kills                      # half an hour on 2 cores
     python benchmarks/kills.py runs/kills data.train_rows=600  # any key of the recipe
 
 One run is left alone. The other is killed with SIGKILL, at a random moment, a few times in every phase: reading, the
