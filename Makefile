@@ -37,11 +37,15 @@ soak: install  ## a run killed in every phase, 50,000 made files of every kind a
 	@MADE_INPUTS=50000 $(BIN)/python -m pytest -n auto --dist worksteal tests/data/test_made_inputs.py
 	@$(BIN)/python benchmarks/large_data.py runs/large
 
-bench: install  ## time a step and a whole job beside other tools: about an hour
+bench: install  ## time a step and a whole job beside other tools: about an hour and a half
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@$(BIN)/python examples/prepare_demo.py
-	@$(BIN)/python benchmarks/speed.py steps cola mrpc rte
+	@$(BIN)/python examples/prepare_mpnet.py
+	@$(BIN)/python benchmarks/speed.py steps cola mrpc rte --threads 1
+	@$(BIN)/python benchmarks/speed.py steps cola mrpc --threads 1 --no-dropout --only ours fine grouped
+	@$(BIN)/python benchmarks/speed.py steps cola mrpc rte --threads 2 --only ours fine grouped
 	@$(BIN)/python benchmarks/speed.py steps 512 1024 --threads 2 --only ours fine
+	@$(BIN)/python benchmarks/speed.py steps cola --model demo-data/mpnet --threads 1 --repeats 2 --only our fine
 	@$(BIN)/python benchmarks/speed.py memory 256 512 1024 2048 4096
 	@$(BIN)/python benchmarks/speed.py jobs cola mrpc rte --threads 2
 	@$(BIN)/python benchmarks/plot_speed.py
