@@ -234,9 +234,12 @@ def _speed(options: argparse.Namespace) -> None:
 
 
 def _keys(options: argparse.Namespace) -> None:
+    if options.of == "recipe":
+        print_keys(keys(Recipe))
+        return
     from innerdistill.sweep import Sweep  # noqa: PLC0415
 
-    print_keys(keys(Recipe if options.of == "recipe" else Sweep))
+    print_keys(keys(Sweep))
 
 
 def _report(options: argparse.Namespace) -> None:
