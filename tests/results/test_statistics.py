@@ -76,6 +76,33 @@ def test_methods_need_the_same_seeds():
         compare_methods({"sid": [1, 2], "soft": [1]}, PAIRS[:1])
 
 
+def test_an_interval_may_take_a_verdict_back():
+    """The test is over seeds alone, the interval over examples too."""
+    noise = np.linspace(-0.002, 0.002, 8)
+    scores = {"sid": 0.52 + noise, "pid": 0.5 + noise, "soft": np.full(8, 0.5)}
+    wide = dict.fromkeys(PAIRS[:2], (-0.03, 0.04))
+    above, equal = compare_methods(scores, PAIRS[:2], intervals=wide, margin=0.01)
+    assert above.p < 0.001
+    assert above.sentence("mcc").startswith("On these examples sid differs from soft by +0.020 mcc, which is not shown")
+    assert equal.margin_p < 0.001 and not equal.equivalent
+    assert equal.sentence("mcc").startswith("No difference shown between pid and soft")
+    narrow = compare_methods(scores, PAIRS[:2], intervals=dict.fromkeys(PAIRS, (-0.005, 0.005)), margin=0.01)[1]
+    assert "two one-sided tests" in narrow.sentence("mcc")
+
+
+@pytest.mark.parametrize("seeds", [5, 8])
+def test_the_interval_of_few_seeds_is_wide_enough(seeds):
+    """The spread over seeds is what counts here: a plain bootstrap would hold the truth in 84 and 88 %."""
+    generator, labels, inside = np.random.default_rng(seeds), np.zeros(400, dtype=int), []
+    for _ in range(100):
+        rates = generator.normal([[0.6], [0.5]], 0.1, (2, seeds))
+        wrong = np.arange(400) / 400 >= rates[..., None]
+        logits = np.stack([~wrong, wrong], axis=-1).astype(float)
+        low, high = two_level_interval(labels, *logits, metric="accuracy", names=("a", "b"), draws=100)
+        inside.append(low <= 0.1 <= high)
+    assert np.mean(inside) >= 0.91
+
+
 def test_the_two_level_interval_covers_the_true_difference():
     """Two methods that are right on 75 and 70 % of the examples, with a spread over seeds."""
     generator = np.random.default_rng(4)

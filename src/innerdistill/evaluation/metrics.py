@@ -6,7 +6,7 @@ Shapes: N examples, C classes (1 for a regression). Rows without a label do not 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,20 +95,39 @@ def bootstrap_scores(
         By model its score on every sample. (draws,)
     """
     known = has_label(labels, names)
-    samples = np.random.default_rng(0).integers(0, known.sum(), (draws, known.sum()))
     return {
-        model: sample_scores(labels[known], values[known], samples, metric=metric, names=names)
+        model: sample_scores(
+            labels[known], values[known], bootstrap_samples(int(known.sum()), draws), metric=metric, names=names
+        )
         for model, values in logits.items()
     }
 
 
-def sample_scores(labels: Array, logits: Array, samples: Array, *, metric: str, names: Sequence[str] | None) -> Array:
+def bootstrap_samples(rows: int, draws: int, *, seed: int = 0) -> Iterator[Array]:
+    """Samples of rows with replacement, one at a time: together they would be draws times the data.
+
+    Args:
+        rows: to draw from, N, and as many in a sample.
+        draws: number of samples.
+        seed: of the draws.
+
+    Yields:
+        Positions. (N,)
+    """
+    generator = np.random.default_rng(seed)
+    for _ in range(draws):
+        yield generator.integers(0, rows, rows)
+
+
+def sample_scores(
+    labels: Array, logits: Array, samples: Iterable[Array], *, metric: str, names: Sequence[str] | None
+) -> Array:
     """One metric of one model on samples of the examples.
 
     Args:
         labels: class ids or scores, all known. (N,)
         logits: output of the model. (N, C)
-        samples: positions of examples. (draws, any)
+        samples: positions of examples, sample by sample.
         metric: name of the metric.
         names: class names by id; None for a regression.
 

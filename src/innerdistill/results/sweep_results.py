@@ -12,7 +12,7 @@ import numpy as np
 
 from innerdistill.results.card import metric_names
 from innerdistill.results.run_folder import read_predictions, read_run
-from innerdistill.results.statistics import Comparison, compare_methods, two_level_interval
+from innerdistill.results.statistics import FEWEST_FOR_INTERVAL, Comparison, compare_methods, two_level_interval
 
 SPLIT = "validation"
 
@@ -271,12 +271,14 @@ def _compare(group: Group, compare: Sequence[tuple[str, str]], margin: float | N
         name: [method.runs[seed]["scores"][SPLIT]["student"][metric] for seed in seeds]
         for name, method in compared.items()
     }
-    logits: dict[str, Any] = {}
-    labels = None
-    for name, method in compared.items():
-        read = [read_predictions(method.folders[seed] / "predictions.parquet", SPLIT) for seed in seeds]
-        labels, logits[name] = read[0]["label"], np.stack([columns["student"] for columns in read])
-    assert labels is not None
+    if len(seeds) < FEWEST_FOR_INTERVAL:
+        return compare_methods(scores, pairs)
+    read = {
+        name: [read_predictions(method.folders[seed] / "predictions.parquet", SPLIT) for seed in seeds]
+        for name, method in compared.items()
+    }
+    labels = next(iter(read.values()))[0]["label"]
+    logits = {name: np.stack([columns["student"] for columns in of_seeds]) for name, of_seeds in read.items()}
     intervals = {
         (name, against): two_level_interval(labels, logits[name], logits[against], metric=metric, names=names)
         for name, against in pairs
