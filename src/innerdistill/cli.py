@@ -29,6 +29,7 @@ from innerdistill.printing import (
     print_sweep,
 )
 from innerdistill.reference import keys
+from innerdistill.sentences import memory_problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,20 +61,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print(f"innerdistill: {error}", style="red")
         return 2
     except Exception as error:
-        problem = disk_problem(error) or _lost_process(error)
+        full = memory_problem(error)
+        problem = full or disk_problem(error) or _lost_process(error)
         if problem is None or options.traceback:
             raise
         errors.print(f"innerdistill: {problem}", style="red", soft_wrap=True)
-        if options.verb in GO_ON:
-            errors.print("What is done is kept; once that is mended, the same command goes on from there.")
+        if not full:
+            _say_how_to_go_on(options, "once that is mended, the same command goes on from there.")
         return 2
     except KeyboardInterrupt as interrupt:
         errors.print("innerdistill: stopped.", style="red")
-        if options.verb in GO_ON:
-            command = shlex.join(["innerdistill", *(sys.argv[1:] if arguments is None else arguments)])
-            shown = "." if "RANK" in os.environ else f":\n  {command}"  # torchrun's own words are not known here
-            errors.print(f"What is done is kept; the same command goes on from there{shown}", soft_wrap=True)
+        command = shlex.join(["innerdistill", *(sys.argv[1:] if arguments is None else arguments)])
+        shown = "." if "RANK" in os.environ else f":\n  {command}"  # torchrun's own words are not known here
+        _say_how_to_go_on(options, f"the same command goes on from there{shown}")
         return 128 + getattr(interrupt, "signal", signal.SIGINT)
+
+
+def _say_how_to_go_on(options: argparse.Namespace, otherwise: str) -> None:
+    if "finished" in options:  # with overwrite=true the same command would begin anew
+        report = f"innerdistill report {options.finished}"
+        errors.print(f"The run is finished; its report is made by\n  {report}", soft_wrap=True)
+    elif options.verb in GO_ON:
+        errors.print(f"What is done is kept; {otherwise}", soft_wrap=True)
 
 
 def _lost_process(error: Exception) -> str | None:
@@ -171,7 +180,7 @@ def _finetune(options: argparse.Namespace) -> None:
     _use_torch()
     from innerdistill.pipeline import finetune  # noqa: PLC0415
 
-    _summarise(finetune(recipe))
+    _summarise(finetune(recipe), options)
 
 
 def _distill(options: argparse.Namespace) -> None:
@@ -179,12 +188,13 @@ def _distill(options: argparse.Namespace) -> None:
     _use_torch()
     from innerdistill.pipeline import distill  # noqa: PLC0415
 
-    _summarise(distill(recipe))
+    _summarise(distill(recipe), options)
 
 
-def _summarise(folder: Path) -> None:
+def _summarise(folder: Path, options: argparse.Namespace) -> None:
     from innerdistill.processes import is_first, leave  # noqa: PLC0415
 
+    options.finished = folder
     if is_first():
         print_summary(folder)
     leave()

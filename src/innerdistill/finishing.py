@@ -17,8 +17,9 @@ from innerdistill.evaluation.fidelity import layer_distances
 from innerdistill.files import whole_file, write_json
 from innerdistill.job import Job
 from innerdistill.models.loading import load_classifier
+from innerdistill.processes import from_first, is_first
 from innerdistill.results.card import model_card
-from innerdistill.results.run_folder import environment, save_model, write_predictions
+from innerdistill.results.run_folder import RUN, environment, read_run, save_model, write_predictions
 from innerdistill.results.speed import measure_speed
 
 DISTANCE_ROWS = 1_000  # of validation, enough for a mean per layer
@@ -86,6 +87,36 @@ def distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:
     validation = job.splits["validation"]
     rows = validation.select(range(min(DISTANCE_ROWS, len(validation))))
     return layer_distances(job.teacher, student, rows, job.collate, pairs=job.pairs)
+
+
+def is_complete(job: Job, folder: Path, *, teacher: bool) -> bool:
+    """Whether a run that was stopped had written its record. What comes after it has to be of the same data and models.
+
+    Args:
+        job: the job, as it is now.
+        folder: of the run.
+        teacher: whether the run has one.
+
+    Returns:
+        True if there is a record, for all processes alike.
+
+    Raises:
+        ValueError: it was made with other data, another teacher or other versions.
+    """
+    changed = None
+    if is_first() and (folder / RUN).is_file():
+        record = read_run(folder)
+        pairs = {
+            "other data": (record["data"]["fingerprint"], job.describe_data()["fingerprint"]),
+            "other versions of packages": (record["versions"], environment()["versions"]),
+        }
+        if teacher:
+            pairs["another teacher"] = (record["teacher"]["fingerprint"], job.describe_teacher()["fingerprint"])
+        changed = next((name for name, (then, now) in pairs.items() if then != now), "")
+    changed = from_first(changed)
+    if changed:
+        raise ValueError(f"output: {folder} holds a run of {changed}; name another folder or set overwrite=true.")
+    return changed is not None
 
 
 def complete(folder: Path, record: Mapping[str, Any]) -> None:

@@ -32,7 +32,7 @@ from innerdistill.distillation.targets import Targets, has_fast_bfloat16, keep_t
 from innerdistill.evaluation.evaluate import compare, headline
 from innerdistill.evaluation.metrics import task_scores
 from innerdistill.evaluation.predicting import predict_logits
-from innerdistill.finishing import complete, distances, finish
+from innerdistill.finishing import complete, distances, finish, is_complete
 from innerdistill.job import Job, chance_warning, naming_warning
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.loading import load_classifier
@@ -82,7 +82,7 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
 
 def _distill(job: Job, folder: Path) -> int:
     """From a fresh student to a complete run folder; returns the optimiser steps that it took."""
-    if from_first(not (folder / "run.json").is_file()):
+    if not is_complete(job, folder, teacher=True):
         student = job.fresh_student()
         before = distances(job, student) if is_first() else {}
         targets = kept_targets(job, folder)
@@ -223,9 +223,12 @@ def _finetune(job: Job) -> Path:
     job = replace(job, recipe=recipe.model_copy(update=options))
     stage = Stage("fine-tuning", {"gold_labels": 1.0}, pairs={}, epochs=recipe.teacher.epochs)
     with entered_by_first(run_folder(job.recipe)) as folder:
-        records = _train(job, job.teacher, folder, teacher=None, stages=[stage])
-        if is_first():
-            complete(folder, finish(job, job.teacher, folder, teacher=None, stages=records))
+        if not is_complete(job, folder, teacher=False):
+            records = _train(job, job.teacher, folder, teacher=None, stages=[stage])
+            if is_first():
+                complete(folder, finish(job, job.teacher, folder, teacher=None, stages=records))
+        elif is_first():
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         wait_for_all()
     return folder
 

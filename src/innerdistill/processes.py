@@ -108,9 +108,11 @@ def lost_process(error: BaseException) -> str | None:
         One sentence, or None for any other error.
     """
     # Of the backends, gloo has no error of its own, but names its source file in every message.
-    if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo/" in str(error)):
-        return "another process of this run has ended, so this one cannot go on."
-    return None
+    if not isinstance(error, dist.DistError) and not (isinstance(error, RuntimeError) and "gloo/" in str(error)):
+        return None
+    if "timed out" in str(error).lower():
+        return "this process waited for the others for longer than trainer.ddp_timeout, in seconds; set it higher."
+    return "another process of this run has ended, so this one cannot go on."
 
 
 def leave() -> None:

@@ -83,3 +83,21 @@ def first_line(error: Exception) -> str:
     """
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return shown(lines[0].rstrip("."))[1:-1]
+
+
+def memory_problem(error: BaseException) -> str | None:
+    """What to do, if an error is that memory ran out, the processor's or a GPU's.
+
+    Args:
+        error: any.
+
+    Returns:
+        One sentence, or None for any other error.
+    """
+    is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    if not isinstance(error, MemoryError) and not is_torchs:
+        return None
+    return (
+        "there is not enough memory; lower trainer.per_device_train_batch_size (and raise "
+        "trainer.gradient_accumulation_steps by as much) or data.max_length."
+    )

@@ -12,7 +12,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from innerdistill.config import Recipe, Section, load_recipe, read_content, sentence
 from innerdistill.files import whole_file
-from innerdistill.results.opening import different_keys, is_finished
+from innerdistill.results.opening import different_keys, is_finished, locked
 from innerdistill.results.run_folder import read_run
 from innerdistill.results.sweep_report import write_sweep_report
 from innerdistill.results.sweep_results import Cell, Group
@@ -112,19 +113,44 @@ def plan_cells(sweep: Sweep) -> list[Planned]:
     planned: dict[Path, Planned] = {}
     settings = [dict(zip(sweep.grid, values, strict=True)) for values in itertools.product(*sweep.grid.values())]
     for task, setting, seed, method in itertools.product(sweep.tasks, settings, sweep.seeds, sweep.methods):
-        changes = {**sweep.tasks[task], **sweep.methods[method], **setting, "seed": seed, "overwrite": True}
         parts = [task, *(f"{key}={value}" for key, value in setting.items()), method, f"seed-{seed}"]
         folder = Path(sweep.output, *(_file_name(part) for part in parts if part))
         if folder in planned:
             raise ValueError(f"two cells of the sweep would be in {folder}: give methods, tasks and seeds other names.")
-        changes["output"] = str(folder)
-        overrides = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in changes.items()]
+        own = {"seed": seed, "overwrite": True, "output": str(folder)}
+        changes = [*sweep.tasks[task].items(), *sweep.methods[method].items(), *setting.items(), *own.items()]
+        overrides = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in changes]
         try:
             recipe = load_recipe(sweep.recipe, overrides=overrides)
         except ValueError as error:
             raise ValueError(f"cell {'/'.join(filter(None, parts))}: {error}") from None
         planned[folder] = Planned(Cell(task, method, setting, seed, folder), recipe)
+    for _, group in itertools.groupby(planned.values(), key=lambda entry: entry.cell.group):
+        _check_shared(list(group))
     return list(planned.values())
+
+
+def _check_shared(planned: Sequence[Planned]) -> None:
+    """Methods that are compared have the same data and teacher; said before anything runs."""
+    first = planned[0]
+    for other in planned[1:]:
+        ours, theirs = (dict(_shared(entry.recipe)) for entry in (first, other))
+        if keys := [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]:
+            hint = keys[0].startswith("trainer.") and f"; to change the students' alone, set teacher.{keys[0]} for all"
+            raise ValueError(
+                f"methods {first.cell.method!r} and {other.cell.method!r} have other values of {keys[0]}, so not the "
+                f"same data and teacher, and cannot be compared{hint or '; make it one of tasks or grid'}."
+            )
+
+
+def _shared(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """What data and teacher of a run depend on, by key."""
+    yield from ((f"data.{key}", value) for key, value in recipe.data.model_dump().items())
+    yield from ((f"teacher.{key}", getattr(recipe.teacher, key)) for key in ("path", "base"))
+    if recipe.teacher.base is not None:  # fine-tuned with the students' settings where it has none of its own
+        yield from ((f"teacher.{key}", getattr(recipe.teacher, key)) for key in ("epochs", "seed"))
+        yield from ((key, getattr(recipe, key)) for key in ("group_by_length", "pad_to_max_length", "checkpoint"))
+        yield from ((f"trainer.{key}", value) for key, value in {**recipe.trainer, **recipe.teacher.trainer}.items())
 
 
 def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None) -> tuple[list[Group], dict[Path, str]]:
@@ -142,15 +168,24 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
         ValueError: as `plan_cells` and `write_sweep_report`.
     """
     planned = plan_cells(sweep)
+    for key in (key for key in sweep.grid if not key.startswith(("data.", "teacher."))):
+        if len({repr(dict(_shared(entry.recipe)).get(key)) for entry in planned}) > 1:
+            logger.warning("grid.%s is the teacher's too: for every value one is fine-tuned", key)
+    with locked(Path(sweep.output)):
+        with whole_file(Path(sweep.output, SWEEP_FILE)) as path:
+            path.write_text(yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        failed = _run_cells(planned, sweep, workers=workers, console=console)
+        return write_report_of(sweep, failed=failed), failed
+
+
+def _run_cells(planned: Sequence[Planned], sweep: Sweep, *, workers: int, console: Console | None) -> dict[Path, str]:
+    """Run what is missing; the cause by folder for cells that failed."""
     missing = [cell for cell in planned if not cell.is_finished()]
-    Path(sweep.output).mkdir(parents=True, exist_ok=True)
-    with whole_file(Path(sweep.output, SWEEP_FILE)) as path:
-        path.write_text(yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     failed: dict[Path, str] = {}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress, ThreadPoolExecutor(workers) as pool:
         bar = progress.add_task("cells", total=len(planned), completed=len(planned) - len(missing))
-        running: set[subprocess.Popen[bytes]] = set()
+        running = Running()
         waiting = {pool.submit(_run, cell, workers, running): cell for cell in missing}
         try:
             for done in as_completed(waiting):
@@ -159,13 +194,45 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
                     failed[folder] = cause
                     logger.warning("%s: %s", folder, cause)
                 progress.update(bar, advance=1, description=str(folder.relative_to(sweep.output)))
-        except BaseException as error:
-            pool.shutdown(wait=False, cancel_futures=True)  # interrupted: what has not begun does not begin
-            if getattr(error, "signal", None) == signal.SIGTERM:  # Ctrl-C reaches them by itself
-                for process in list(running):
-                    process.terminate()  # after a checkpoint
+        except BaseException:  # Ctrl-C, SIGTERM: what has not begun does not begin, what runs ends after a checkpoint
+            pool.shutdown(wait=False, cancel_futures=True)
+            running.stop()
             raise
-    return write_report_of(sweep, failed=failed), failed
+    return failed
+
+
+class Running:
+    """The cells that run, so that all of them can be stopped; none begins afterwards."""
+
+    def __init__(self) -> None:
+        """Nothing runs."""
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes] | None:
+        """Start a cell, out of reach of the terminal's Ctrl-C, which is for the sweep to pass on.
+
+        Args:
+            command: words.
+            **options: of Popen.
+
+        Returns:
+            The process; None if the sweep has been stopped.
+        """
+        with self._lock:
+            if self._stopped:
+                return None
+            process = subprocess.Popen(command, start_new_session=True, **options)  # noqa: S603
+            self._processes.add(process)
+            return process
+
+    def stop(self) -> None:
+        """Ask all cells to end after a checkpoint."""
+        with self._lock:
+            self._stopped = True
+            for process in self._processes:
+                process.terminate()  # does nothing to one that has ended
 
 
 def write_report_of(sweep: Sweep, *, failed: Mapping[Path, str] | None = None) -> list[Group]:
@@ -194,7 +261,7 @@ def write_report_of(sweep: Sweep, *, failed: Mapping[Path, str] | None = None) -
     )
 
 
-def _run(planned: Planned, workers: int, running: set[subprocess.Popen[bytes]]) -> str | None:
+def _run(planned: Planned, workers: int, running: Running) -> str | None:
     """One cell in a process of its own: what it leaves in memory, or how it dies, is not the sweep's business."""
     folder = planned.cell.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -204,16 +271,15 @@ def _run(planned: Planned, workers: int, running: set[subprocess.Popen[bytes]]) 
     threads = max(1, (os.cpu_count() or 1) // workers)
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
     command = [sys.executable, "-m", "innerdistill.cell", str(recipe)]
-    with (
-        folder.with_suffix(".log").open("w", encoding="utf-8") as log,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment) as process,  # noqa: S603
-    ):
-        running.add(process)
-        code = process.wait()  # standard input stays open until then
-        running.discard(process)
+    with folder.with_suffix(".log").open("w", encoding="utf-8") as log:
+        process = running.start(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
+        if process is None:
+            return "the sweep was stopped"
+        with process:
+            code = process.wait()  # standard input stays open until then
     if code == 0:
         return None
-    said = folder.with_suffix(".log").read_text(encoding="utf-8").splitlines()
+    said = folder.with_suffix(".log").read_text(encoding="utf-8", errors="replace").splitlines()
     cause = next((line for line in reversed(said) if line.startswith("innerdistill: ")), "")
     ended = f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"exit code {code}"
     return cause.removeprefix("innerdistill: ") or f"{ended}; see {folder.with_suffix('.log')}"

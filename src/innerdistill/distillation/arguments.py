@@ -19,6 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "warmup_steps": 0.1,  # below 1: a share of the stage
     "weight_decay": 0.01,
     "logging_steps": 20,
+    "ddp_timeout": 7 * 24 * 3600,  # the others wait while the first process keeps answers or scores; torchrun ends all
     "use_cpu": not torch.accelerator.is_available(),
     "dataloader_pin_memory": torch.accelerator.is_available(),
 }

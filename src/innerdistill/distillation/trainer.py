@@ -126,9 +126,7 @@ class DistillationTrainer(Trainer):
                 self.sums.load(Path(resume_from_checkpoint), self.args.device)
                 if not is_first():  # whose are those of all
                     self.sums.clear()
-            before = self._weights()
             result = super().train(resume_from_checkpoint, **kwargs)
-            self.record.learned |= resume_from_checkpoint is not None or not torch.equal(before, self._weights())
         except BrokenLossError as broken:
             raise ValueError(f"{broken} The examples of that step are in {self._keep_batch(broken.step)}.") from None
         finally:
@@ -244,6 +242,7 @@ class DistillationTrainer(Trainer):
 
     def _init_training_state(self, max_steps: int, steps_per_epoch: int, epochs: int, *args: Any) -> tuple[int, int]:
         trained = super()._init_training_state(max_steps, steps_per_epoch, epochs, *args)
+        self._before = self._weights()  # those of a checkpoint are there by now
         best = Path(self.args.output_dir, f"checkpoint-{self.state.best_global_step}")
         if best.is_dir():  # the run's folder may have been moved
             self.state.best_model_checkpoint = str(best)
@@ -285,7 +284,8 @@ class DistillationTrainer(Trainer):
         return torch.stack([part.detach().float().sum() for part in self.model.parameters() if part.requires_grad])
 
     def _count(self) -> None:
-        """Bring steps and time of the record up to date."""
+        """Bring the record up to date."""
+        self.record.learned |= not torch.equal(self._before, self._weights())
         self.record.seconds = time.perf_counter() - self._began[0]
         self.record.cpu_seconds = time.process_time() - self._began[1]
         self.record.steps = self.state.global_step

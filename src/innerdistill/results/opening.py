@@ -16,7 +16,7 @@ from innerdistill.files import whole_file
 from innerdistill.results.run_folder import RUN
 
 RECIPE, LOCK = "recipe.yaml", ".lock"
-PLACE = {"output", "overwrite", "checkpoint_minutes"}  # keys that change nothing in the result
+PLACE = {"output", "overwrite", "checkpoint_minutes", "teacher.folder"}  # keys that change nothing in the result
 # Only a folder that holds nothing else is ever replaced.
 RUN_FILES = {
     RECIPE, "model", RUN, "predictions.parquet", "examples.json", "report.html", "tensorboard",
@@ -41,6 +41,30 @@ def run_folder(recipe: Recipe) -> Iterator[Path]:
     """
     folder = Path(recipe.output)
     _is_to_be_replaced(folder, recipe)  # before anything is written
+    with locked(folder):
+        if _is_to_be_replaced(folder, recipe):
+            # The recipe last, by which a folder is known to be a run's.
+            _delete(sorted(folder.iterdir(), key=lambda path: path.name == RECIPE))
+        _delete(path for path in folder.iterdir() if _is_left_over(path.name))
+        if not (folder / RECIPE).exists():
+            with whole_file(folder / RECIPE) as path:
+                path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        yield folder
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Work in a folder alone.
+
+    Args:
+        folder: made if it is not there.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: another process works there, or it cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
@@ -52,14 +76,7 @@ def run_folder(recipe: Recipe) -> Iterator[Path]:
     except OSError as error:
         raise ValueError(f"output: {folder} cannot be written ({error.strerror}).") from None
     try:
-        if _is_to_be_replaced(folder, recipe):
-            # The recipe last, by which a folder is known to be a run's.
-            _delete(sorted(folder.iterdir(), key=lambda path: path.name == RECIPE))
-        _delete(path for path in folder.iterdir() if _is_left_over(path.name))
-        if not (folder / RECIPE).exists():
-            with whole_file(folder / RECIPE) as path:
-                path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-        yield folder
+        yield
         with suppress(PermissionError):  # of Windows, where an open file stays
             (folder / LOCK).unlink(missing_ok=True)
     finally:

@@ -104,9 +104,15 @@ def read_predictions(path: Path, split: str) -> dict[str, NDArray[Any]]:
 
     Returns:
         row, label (N,) and the logits of `teacher` and `student`, those that are there (N, C).
+
+    Raises:
+        ValueError: missing, damaged or another file.
     """
-    table = pa.parquet.read_table(path, filters=[("split", "=", split)])
-    found = {name: table[name].to_numpy() for name in ("row", "label")}
+    try:
+        table = pa.parquet.read_table(path, filters=[("split", "=", split)])
+        found = {name: table[name].to_numpy() for name in ("row", "label")}
+    except (OSError, KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise ValueError(f"{path}: missing, damaged or not the predictions of a run.") from None
     for model in ("teacher", "student"):
         names = [name for name in table.column_names if name.startswith(f"{model}_")]
         if names:
@@ -116,13 +122,17 @@ def read_predictions(path: Path, split: str) -> dict[str, NDArray[Any]]:
 
 def environment() -> dict[str, Any]:
     """Versions, machine and, in a checkout, git revision: what is needed to make a run again."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        git = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - fixed command
-    except OSError:  # no git on this machine
-        git = ""
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "git_revision": git or None,
+        "git_revision": _git("rev-parse", "HEAD") if _git("ls-files", Path(__file__).name) else None,
     }
+
+
+def _git(*words: str) -> str | None:
+    """What git says of the folder of this file. One that it does not know lies in somebody else's repository."""
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None  # noqa: S603
+    except OSError:  # no git on this machine
+        return None

@@ -71,8 +71,7 @@ def write_sweep_report(
             runs = {folder: run for group in groups for folder, run in group.runs()}
             rows = [_row(cell, runs[cell.folder]) for cell in cells]
             names = list(dict.fromkeys(name for row in rows for name in row))
-            columns = {name: [row.get(name) for row in rows] for name in names}
-            pa.csv.write_csv(pa.table(columns), path)
+            pa.csv.write_csv(pa.table({name: _column([row.get(name) for row in rows]) for name in names}), path)
     return groups
 
 
@@ -172,10 +171,18 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _column(values: list[Any]) -> list[Any]:
+    """Values of one kind, as a table wants them: what is mixed, or no number and no text, becomes text."""
+    kinds = {"number" if _is_number(value) else type(value).__name__ for value in values if value is not None}
+    if len(kinds) == 1 and kinds <= {"number", "bool", "str"}:
+        return values
+    return [None if value is None else str(value) for value in values]
+
+
 def _row(cell: Cell, run: Mapping[str, Any]) -> dict[str, Any]:
     scores, agreed = run["scores"][SPLIT]["student"], run["agreement"][SPLIT]
     row: dict[str, Any] = {"task": cell.task, "method": cell.method}
-    row |= {key: value if isinstance(value, str | float | int) else str(value) for key, value in cell.setting.items()}
+    row |= cell.setting
     row |= {"seed": cell.seed}
     row |= {name: scores[name] for name in metric_names(scores)}
     row |= {"as_teacher": agreed.get("equal_predictions", agreed.get("pearson")), "layers": run["student"]["layers"]}
