@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
@@ -250,6 +251,17 @@ def test_a_teacher_no_better_than_chance_is_said_aloud(recipe_file, make_model, 
     tokenizer.save_pretrained(tmp_path / "chance")
     assert main(["distill", str(recipe_file), f"teacher.path={tmp_path}/chance", "schedule.name=soft_labels"]) == 0
     assert "less than two standard errors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_memory_that_runs_out_is_said_in_a_sentence(recipe_file, capsys, monkeypatch, error):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr("innerdistill.pipeline.distill", full)
+    assert main(["distill", str(recipe_file)]) == 2
+    said = capsys.readouterr().err
+    assert "lower trainer.per_device_train_batch_size" in said and "goes on" not in said
 
 
 def test_a_loss_that_becomes_nan_stops_with_stage_and_step(recipe_file, capsys):

@@ -3,15 +3,16 @@
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 import yaml
 
-from innerdistill import distill, finishing, load_recipe
+from innerdistill import distill, finetune, finishing, load_recipe
 from innerdistill.cli import main
 from innerdistill.distillation.checkpoints import Checkpoints
 from innerdistill.distillation.trainer import DistillationTrainer
-from innerdistill.results.opening import run_folder
+from innerdistill.results.opening import different_keys, run_folder
 from innerdistill.results.report import write_report
 from innerdistill.results.run_folder import read_run
 
@@ -125,6 +126,58 @@ def test_signals_write_a_checkpoint_and_say_how_to_go_on(content, whole, tmp_pat
     assert main(["distill", str(file)]) == 0
     (tmp_path / "run" / "report.html").unlink()
     assert_same(tmp_path / "run", whole)
+
+
+def test_a_stop_while_the_report_is_made_says_that_the_run_is_finished(content, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(content(tmp_path / "run", overwrite=True)))
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("innerdistill.cli.print_summary", interrupted)
+    assert main(["distill", str(file)]) == 130
+    said = capsys.readouterr().err
+    assert f"innerdistill report {tmp_path}/run" in said and "the same command" not in said
+
+
+def test_a_run_goes_on_over_the_same_data_only(content, data_folder, tmp_path):
+    """Stopped between the student and its baseline, which a report would compare."""
+    train = shutil.copy(data_folder / "train.csv", tmp_path / "train.csv")
+    made = content(tmp_path / "run", baseline=True)
+    made["data"]["train"] = str(train)
+    distill(made)
+    shutil.rmtree(tmp_path / "run" / "baseline")
+    Path(train).write_text(Path(train).read_text() + "another word,pos\n")
+    with pytest.raises(ValueError, match="holds a run of other data"):
+        distill(made)
+    assert not (tmp_path / "run" / "baseline" / "run.json").exists()
+
+
+def test_the_place_of_the_teachers_may_change(content, tmp_path):
+    recipe = load_recipe(content(tmp_path / "run"))
+    moved = load_recipe(content(tmp_path / "run"), overrides=["teacher.folder=elsewhere"])
+    assert different_keys(recipe.model_dump(mode="json"), moved) == []
+
+
+def test_a_student_that_learns_nothing_is_noticed_after_a_kill_too(content, tmp_path, monkeypatch, caplog):
+    still = {"learning_rate": 0.0}
+    frozen = content(tmp_path / "run", trainer=still, internal_trainer=still)
+    with monkeypatch.context() as patch:
+        at_call(patch, DistillationTrainer, "training_step", 5, die)
+        with pytest.raises(Killed):
+            distill(frozen)
+    distill(frozen)
+    assert not any(stage["learned"] for stage in read_run(tmp_path / "run")["stages"])
+    assert "No parameter of the student changed" in caplog.text
+
+
+def test_a_finished_teacher_is_not_trained_again(content, base_folder, tmp_path, monkeypatch):
+    made = content(tmp_path / "run")
+    made["teacher"] = {"base": str(base_folder), "epochs": 1}
+    finetune(made)
+    monkeypatch.setattr(DistillationTrainer, "training_step", lambda *_: die())
+    assert finetune(made) == tmp_path / "run"
 
 
 @pytest.mark.parametrize("harm", ["cut", "changed", "gone", "not sealed"])

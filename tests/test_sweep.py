@@ -15,8 +15,9 @@ import yaml
 
 from innerdistill.cli import main
 from innerdistill.files import write_json
+from innerdistill.results.opening import locked
 from innerdistill.results.run_folder import read_run
-from innerdistill.sweep import load_sweep, plan_cells
+from innerdistill.sweep import Running, load_sweep, plan_cells
 
 METHODS = {"soft labels": {"schedule.name": "soft_labels"}, "sid": {"schedule.name": "sid"}}
 
@@ -93,6 +94,8 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
         ({"methods": {"a": {"schedule.nmae": "sid"}}, "compare": []}, "cell a/seed-1: recipe: unknown key 'schedule.nmae'"),
         ({"methods": {"a b": {}, "a/b": {}}, "compare": []}, "two cells of the sweep would be in"),
         ({"metods": {}}, "unknown key 'metods': did you mean 'methods'?"),
+        ({"methods": {"a": {}, "b": {"data.train_rows": 50}}, "compare": []},
+         "methods 'a' and 'b' have other values of data.train_rows"),
     ],
 )  # fmt: skip
 def test_bad_sweeps_in_one_sentence(write, tmp_path, capsys, changes, message):
@@ -113,6 +116,42 @@ def test_every_key_can_be_swept(write):
         (1, 100), (1, None), (2, 100), (2, None)
     }  # fmt: skip
     assert [cell.cell.seed for cell in cells[:4]] == [1, 1, 2, 2]  # seed by seed
+
+
+def test_methods_of_different_teachers_are_refused_before_anything_runs(write, base_folder, tmp_path, capsys):
+    base = [f"recipe.teacher.base={base_folder}", "recipe.teacher.path=null"]
+    faster = {"soft labels": {}, "sid": {"trainer.learning_rate": 3e-4}}
+    assert main(["sweep", str(write(methods=faster)), *base]) == 2
+    assert "set teacher.trainer.learning_rate for all" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "sweep").exists()
+    assert plan_cells(load_sweep(write(methods=faster), overrides=[*base, "recipe.teacher.trainer.learning_rate=1e-3"]))
+
+
+def test_later_parts_of_a_sweep_win(write):
+    """A method that gives a whole section does not take back what the grid says of a key in it."""
+    path = write(
+        tasks={"t": {"trainer.learning_rate": 5e-5}},
+        methods={"a": {"trainer": {"weight_decay": 0.1}}},
+        grid={"trainer.learning_rate": [1e-5, 1e-4]},
+        compare=[],
+    )
+    trainers = [entry.recipe.trainer for entry in plan_cells(load_sweep(path))]
+    assert trainers == [{"weight_decay": 0.1, "learning_rate": rate} for rate in (1e-5, 1e-4)]
+
+
+def test_one_sweep_at_a_time_in_a_folder(write, tmp_path, capsys):
+    with locked(tmp_path / "sweep"):
+        assert main(["sweep", str(write())]) == 2
+    assert "another process is at work in" in capsys.readouterr().err
+    assert not (tmp_path / "sweep" / "sweep.yaml").exists()
+
+
+def test_no_run_begins_once_a_sweep_is_stopped():
+    running = Running()
+    process = running.start([sys.executable, "-c", "import time; time.sleep(60)"])
+    running.stop()
+    assert process.wait(timeout=10) == -signal.SIGTERM
+    assert running.start([sys.executable, "-c", ""]) is None
 
 
 def kill_in_a_cell(path, tmp_path):

@@ -1,9 +1,11 @@
 """The files of a sweep, from runs that were made once and put into other places of the grid."""
 
 import copy
+import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -73,6 +75,28 @@ def test_equal_methods_are_said_to_show_no_difference(cells, tmp_path):
     table = (tmp_path / "table.tex").read_text()
     assert r"<script>alert(1)</script> \& \$x\_1" in table and table.count(r"\begin{tabular}") == 2
     assert (tmp_path / "cells.csv").read_text().count("\n") == 21
+
+
+def test_swept_values_of_several_kinds_are_written_as_texts(cells, tmp_path):
+    values = [[1, 2], "uniform", None, True, 7]
+    mixed = [replace(cell, setting={"layer_map": value}) for cell, value in zip(cells, values, strict=False)]
+    write_sweep_report(tmp_path, mixed)
+    with (tmp_path / "cells.csv").open() as file:
+        assert [row["layer_map"] for row in csv.DictReader(file)] == ["[1, 2]", "uniform", "", "True", "7"]
+    write_sweep_report(
+        tmp_path,
+        [replace(cell, setting={"data.train_rows": rows}) for cell, rows in zip(cells, (9, None), strict=False)],
+    )
+    with (tmp_path / "cells.csv").open() as file:
+        assert [row["data.train_rows"] for row in csv.DictReader(file)] == ["9", ""]
+
+
+def test_a_run_without_its_predictions_is_named(cells, tmp_path):
+    folder = shutil.copytree(cells[0].folder, tmp_path / "run")
+    (folder / "predictions.parquet").unlink()
+    without = [replace(cells[0], folder=folder), *cells[1:5], *cells[10:15]]
+    with pytest.raises(ValueError, match=r"predictions\.parquet: missing, damaged or not"):
+        write_sweep_report(tmp_path, without, compare=[(cells[0].method, cells[10].method)])
 
 
 def test_a_report_of_cells_that_have_not_all_run(cells, tmp_path):

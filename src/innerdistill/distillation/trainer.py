@@ -280,8 +280,8 @@ class DistillationTrainer(Trainer):
         return found
 
     def _weights(self) -> Tensor:
-        """A number for every trained tensor, to see whether it changes."""
-        return torch.stack([part.detach().float().sum() for part in self.model.parameters() if part.requires_grad])
+        """A number for every tensor, to see whether it changes."""
+        return torch.stack([part.detach().float().sum() for part in self.model.parameters()])
 
     def _count(self) -> None:
         """Bring the record up to date."""
