@@ -39,7 +39,7 @@ GLUE_ROWS = {
 }
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", GLUE_ROWS)
 def test_every_glue_layout_is_read_with_quoting_off(name, tmp_path):
     header, row = GLUE_ROWS[name]
     position = list(TASKS[name].text)
