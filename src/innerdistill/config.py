@@ -77,7 +77,7 @@ class DataRecipe(Section):
     metric: Text | None = Field(None, description="primary metric; pearson and spearman mean regression")
     max_length: int | None = Field(None, ge=8, description="tokens per example (default: what the model takes)")
     train_rows: int | None = Field(None, ge=2, description="use this many training rows (stratified, fixed)")
-    drop_overlap: bool | None = Field(None, description="leave out rows of validation and selection that share a text with train")
+    drop_overlap: bool | None = Field(None, description="leave out scored rows that share a text with train")
 
 
 class TeacherRecipe(Section):
@@ -111,9 +111,9 @@ class ScheduleRecipe(Section):
     """In which order the losses are optimised, and for how long."""
 
     name: Text = Field("sid", description="a name of SCHEDULES")
-    epochs_per_layer: float = Field(3, gt=0, allow_inf_nan=False, description="per mapped layer, of the internal stages")
+    epochs_per_layer: float = Field(3, gt=0, allow_inf_nan=False, description="for each mapped layer, internal")
     classification_epochs: float = Field(3, gt=0, allow_inf_nan=False, description="of the last stage")
-    total_steps: int | None = Field(None, ge=2, description="steps in all instead of epochs: half for the internal stages")
+    total_steps: int | None = Field(None, ge=2, description="instead of epochs; half of it internal")
     threshold: float | None = Field(None, gt=0, lt=2, description="move up below this mean CLS cosine loss")
     classification_always: bool = Field(False, description="classification losses in every stage")
 
@@ -134,7 +134,7 @@ class Recipe(Section):
     internal_trainer: dict[str, Any] = Field(default_factory=dict, description="the same, internal stages only")
     group_by_length: bool = Field(True, description="batches of similar lengths, in a random order")
     pad_to_max_length: bool = Field(False, description="pad every batch to `data.max_length`, as scripts of 2019 did")
-    checkpoint: Literal["last", "best"] = Field("last", description="best: by the metric on the selection split, in stages that classify")
+    checkpoint: Literal["last", "best"] = Field("last", description="best on the selection split, where a stage classifies")
     checkpoint_minutes: float = Field(
         5, ge=0, allow_inf_nan=False, description="between two checkpoints that a stopped run goes on from"
     )
