@@ -134,7 +134,7 @@ class Recipe(Section):
     internal_trainer: dict[str, Any] = Field(default_factory=dict, description="the same, internal stages only")
     group_by_length: bool = Field(True, description="batches of similar lengths, in a random order")
     pad_to_max_length: bool = Field(False, description="pad every batch to `data.max_length`, as scripts of 2019 did")
-    checkpoint: Literal["last", "best"] = Field("last", description="best on the selection split, where a stage classifies")
+    checkpoint: Literal["last", "best"] = Field("last", description="best on `selection`, where a stage classifies")
     checkpoint_minutes: float = Field(
         5, ge=0, allow_inf_nan=False, description="between two checkpoints that a stopped run goes on from"
     )
