@@ -16,6 +16,7 @@ _PUBLIC = {
     "Loss": "distillation.losses",
     "Recipe": "config",
     "SchedulePlan": "distillation.schedules",
+    "ScheduleRecipe": "config",
     "Stage": "distillation.schedules",
     "build_student": "models.students",
     "capture": "models.internals",

@@ -1,0 +1,60 @@
+"""Models and data that are in memory already: the same stages without a recipe, as in a notebook.
+
+python examples/in_memory.py TEACHER FILE    # a fine-tuned classifier; a CSV file with the columns text and label
+"""
+
+import sys
+
+from datasets import Dataset, load_dataset
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, PreTrainedModel
+
+import innerdistill
+
+
+def distil(name: str, file: str, *, folder: str = "runs/in-memory", epochs: float = 1) -> PreTrainedModel:
+    """SID from layers 2, 4, 6, ... of a teacher into a student of half its layers.
+
+    Args:
+        name: folder or name of the teacher.
+        file: CSV file with the columns text and label; the labels are the teacher's own.
+        folder: for TensorBoard's files, and checkpoints while it runs.
+        epochs: of every stage.
+
+    Returns:
+        The student.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(name)
+    teacher = AutoModelForSequenceClassification.from_pretrained(name).eval()
+    ids = {label: number for number, label in teacher.config.id2label.items()}
+
+    def tokenise(row: dict) -> dict:
+        found = tokenizer(row["text"], truncation=True, max_length=128)
+        return {**found, "labels": ids[row["label"]], "length": len(found["input_ids"])}
+
+    rows: Dataset = load_dataset("csv", data_files=file, split="train")
+    train = rows.map(tokenise, remove_columns=rows.column_names)
+
+    depth = teacher.config.num_hidden_layers // 2
+    student = innerdistill.build_student(teacher, depth)
+    plan = innerdistill.SchedulePlan(
+        pairs={layer: 2 * layer for layer in range(1, depth + 1)},
+        internal={"attention_kl": 1.0, "cls_cosine": 1.0},
+        classification={"soft_labels": 1.0, "gold_labels": 1.0},
+        recipe=innerdistill.ScheduleRecipe(name="sid", epochs_per_layer=epochs, classification_epochs=epochs),
+    )
+    records = innerdistill.distill_models(
+        teacher,
+        student,
+        stages=innerdistill.make_stages(plan),
+        train=train,
+        collate=DataCollatorWithPadding(tokenizer),
+        folder=folder,
+        trainer={"learning_rate": 1e-4, "per_device_train_batch_size": 32},
+    )
+    for record in records:
+        print(f"{record.stage.name}: {record.steps} steps, {record.epochs[-1]['losses']}")
+    return student
+
+
+if __name__ == "__main__":
+    distil(*sys.argv[1:3]).save_pretrained("runs/in-memory/model")
