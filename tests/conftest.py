@@ -26,6 +26,13 @@ torch.set_num_threads(1)  # tiny tensors: a second thread would only wait for th
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *PLAIN]
 
 
+LONG = ("test_processes.py", "test_sweep.py")  # begin with these, or one worker ends long after the others
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def session():
     gc.freeze()  # every stage of training collects garbage

@@ -137,6 +137,8 @@ def print_sweep(groups: Sequence[Group]) -> None:
     """
     for group in groups:
         table = table_of(group.name or f"{group.teacher['rows']} rows", "seeds", *group.metrics, "as teacher")
+        for column in table.columns[1:]:
+            column.no_wrap = True  # numbers and their deviations
         scores = group.teacher
         table.add_row("teacher", "", *(f"{scores[name]:.4f}" for name in group.metrics), "")
         for method in group.methods.values():
@@ -176,5 +178,5 @@ def table_of(first: str, *others: str) -> Table:
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(first)
     for name in others:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     return table
