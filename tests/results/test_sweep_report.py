@@ -1,19 +1,19 @@
 """The files of a sweep, from runs that were made once and put into other places of the grid."""
 
 import copy
-import csv
 import json
 import re
 import shutil
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from innerdistill import distill
 from innerdistill.files import write_json
 from innerdistill.results.report import write_report
 from innerdistill.results.run_folder import read_run
-from innerdistill.results.sweep_report import write_sweep_report
+from innerdistill.results.sweep_report import _column, write_sweep_report
 from innerdistill.results.sweep_results import Cell
 
 
@@ -77,18 +77,18 @@ def test_equal_methods_are_said_to_show_no_difference(cells, tmp_path):
     assert (tmp_path / "cells.csv").read_text().count("\n") == 21
 
 
-def test_swept_values_of_several_kinds_are_written_as_texts(cells, tmp_path):
-    values = [[1, 2], "uniform", None, True, 7]
-    mixed = [replace(cell, setting={"layer_map": value}) for cell, value in zip(cells, values, strict=False)]
-    write_sweep_report(tmp_path, mixed)
-    with (tmp_path / "cells.csv").open() as file:
-        assert [row["layer_map"] for row in csv.DictReader(file)] == ["[1, 2]", "uniform", "", "True", "7"]
-    write_sweep_report(
-        tmp_path,
-        [replace(cell, setting={"data.train_rows": rows}) for cell, rows in zip(cells, (9, None), strict=False)],
-    )
-    with (tmp_path / "cells.csv").open() as file:
-        assert [row["data.train_rows"] for row in csv.DictReader(file)] == ["9", ""]
+@pytest.mark.parametrize(
+    ("values", "written"),
+    [
+        ([[1, 2], "uniform", None, True, 7], ["[1, 2]", "uniform", None, "True", "7"]),
+        ([True, 2], ["True", "2"]),
+        ([9, None, 0.5], [9.0, None, 0.5]),
+        (["a", None], ["a", None]),
+        ([None, None], [None, None]),
+    ],
+)
+def test_swept_values_of_several_kinds_become_texts(values, written):
+    assert pa.array(_column(values)).to_pylist() == written
 
 
 def test_a_run_without_its_predictions_is_named(cells, tmp_path):
