@@ -1,6 +1,7 @@
 """Whole runs on tiny models: every schedule, classes and scores, and what a run leaves behind."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from innerdistill import distill, evaluate, finetune, load_recipe
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import SCHEDULES
 from innerdistill.evaluation.metrics import agreement, bootstrap_scores, task_scores
+from innerdistill.models.families import encoder_layers
 from innerdistill.results.predict import predict_file, write_tables
 from innerdistill.results.report import write_report
 from innerdistill.results.run_folder import read_predictions, read_run
@@ -240,3 +242,14 @@ def test_layers_that_cannot_be_compared_do_not_lose_the_run(recipe, tokenizer, m
     folder = distill(content)
     assert read_run(folder)["distances"]["after"]["1"]["attention_kl"] is None
     assert "∞" in write_report(folder).read_text()
+
+
+def test_the_example_without_a_recipe(teacher_folder, data_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "examples")
+    from in_memory import distil
+
+    student = distil(str(teacher_folder), str(data_folder / "train.csv"), folder=str(tmp_path))
+    assert len(encoder_layers(student)) == 2
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "layer 1", "layer 1+2", "classification"
+    ]  # fmt: skip

@@ -152,6 +152,8 @@ def test_a_run_goes_on_over_the_same_data_only(content, data_folder, tmp_path):
     with pytest.raises(ValueError, match="holds a run of other data"):
         distill(made)
     assert not (tmp_path / "run" / "baseline" / "run.json").exists()
+    folder = distill({**made, "overwrite": True})
+    assert read_run(folder)["data"]["fingerprint"] == read_run(folder / "baseline")["data"]["fingerprint"]
 
 
 def test_the_place_of_the_teachers_may_change(content, tmp_path):

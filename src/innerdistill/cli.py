@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words of the command line; None takes the process's.
 
     Returns:
-        Exit code: 0, 1 if cells of a sweep failed, 2 for a mistake of the user's, of the disk or another process of the
-        run that ended, said in one sentence; 130 when stopped by Ctrl-C, 143 by SIGTERM.
+        Exit code: 0, 1 if cells of a sweep failed, 2 for a mistake of the user's, a fault of the disk, full memory or a
+        process of the run that ended, said in one sentence; 130 when stopped by Ctrl-C, 143 by SIGTERM.
     """
     options = _parse(arguments)
     if threading.current_thread() is threading.main_thread():

@@ -90,7 +90,8 @@ def distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:
 
 
 def is_complete(job: Job, folder: Path, *, teacher: bool) -> bool:
-    """Whether a run that was stopped had written its record. What comes after it has to be of the same data and models.
+    """Whether a run that was stopped had written its record. What comes after it has to be of the same data and models;
+    a record of others is refused, or with `overwrite` removed.
 
     Args:
         job: the job, as it is now.
@@ -113,6 +114,9 @@ def is_complete(job: Job, folder: Path, *, teacher: bool) -> bool:
         if teacher:
             pairs["another teacher"] = (record["teacher"]["fingerprint"], job.describe_teacher()["fingerprint"])
         changed = next((name for name, (then, now) in pairs.items() if then != now), "")
+        if changed and job.recipe.overwrite:
+            (folder / RUN).unlink()
+            changed = None
     changed = from_first(changed)
     if changed:
         raise ValueError(f"output: {folder} holds a run of {changed}; name another folder or set overwrite=true.")

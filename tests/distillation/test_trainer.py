@@ -295,14 +295,3 @@ def test_every_stage_is_trained_in_16_bits(make_model, tokenizer, dataset, tmp_p
         trainer={"bf16": True},
     )  # fmt: skip
     assert set(kinds) == {torch.bfloat16} and len(kinds) > 4
-
-
-def test_the_example_without_a_recipe(teacher_folder, data_folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(Path(__file__).parent.parent.parent / "examples")
-    from in_memory import distil
-
-    student = distil(str(teacher_folder), str(data_folder / "train.csv"), folder=str(tmp_path))
-    assert len(encoder_layers(student)) == 2
-    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
-        "layer 1", "layer 1+2", "classification"
-    ]  # fmt: skip
