@@ -37,17 +37,20 @@ soak: install  ## a run killed in every phase, 50,000 made files of every kind a
 	@MADE_INPUTS=50000 $(BIN)/python -m pytest -n auto --dist worksteal tests/data/test_made_inputs.py
 	@$(BIN)/python benchmarks/large_data.py runs/large
 
-bench: install  ## time a step and a whole job beside other tools: about an hour and a half
+bench: install  ## time a step and a whole job beside other tools: an hour and a quarter on 2 cores
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@$(BIN)/python examples/prepare_demo.py
 	@$(BIN)/python examples/prepare_mpnet.py
 	@$(BIN)/python benchmarks/speed.py steps cola mrpc rte --threads 1
-	@$(BIN)/python benchmarks/speed.py steps cola mrpc --threads 1 --no-dropout --only ours fine grouped
-	@$(BIN)/python benchmarks/speed.py steps cola mrpc rte --threads 2 --only ours fine grouped
-	@$(BIN)/python benchmarks/speed.py steps 512 1024 --threads 2 --only ours fine
+	@$(BIN)/python benchmarks/speed.py steps cola mrpc --threads 1 --no-dropout --repeats 2 --only live kept fine
+	@$(BIN)/python benchmarks/speed.py steps cola mrpc rte --threads 2 --only live kept fine
+	@$(BIN)/python benchmarks/speed.py steps 512 1024 --threads 2 --repeats 2 --only ours fine
 	@$(BIN)/python benchmarks/speed.py steps cola --model demo-data/mpnet --threads 1 --repeats 2 --only our fine
-	@$(BIN)/python benchmarks/speed.py memory 256 512 1024 2048 4096
 	@$(BIN)/python benchmarks/speed.py jobs cola mrpc rte --threads 2
+	@$(BIN)/python benchmarks/speed.py jobs cola mrpc rte --threads 1 --repeats 1 --only grouped kept "time, padded"
+	@$(BIN)/python benchmarks/speed.py jobs 512 --rows 16 --threads 2 --repeats 1
+	@$(BIN)/python benchmarks/speed.py memory 256 512 1024 2048 4096
+	@$(BIN)/python benchmarks/speed.py memory 512 --only grouped bf16
 	@$(BIN)/python benchmarks/plot_speed.py
 
 bench-gpu:  ## the same on an NVIDIA GPU, in an environment of yours with torch for CUDA and the extra `bench`

@@ -165,7 +165,7 @@ def measure_memory(name: str, options: argparse.Namespace) -> list[dict]:
     """
     rows = []
     print(f"\n{name} tokens: peak memory of two steps over models and data")
-    for contestant in MEMORY:
+    for contestant in chosen(STEPS, options) if options.only else MEMORY:
         command = [sys.executable, __file__, "one-memory", name, "--only", contestant, "--device", options.device]
         command += ["--model", options.model] + (["--no-dropout"] if options.no_dropout else [])
         command += ["--larger-batches", str(options.larger_batches)]
