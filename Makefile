@@ -51,7 +51,7 @@ bench: install  ## time a step and a whole job beside other tools: an hour and a
 	@$(BIN)/python benchmarks/speed.py jobs 512 --rows 16 --threads 2 --repeats 1
 	@$(BIN)/python benchmarks/speed.py memory 256 512 1024 2048 4096
 	@$(BIN)/python benchmarks/speed.py memory 512 --only grouped bf16
-	@$(BIN)/python benchmarks/plot_speed.py
+	@$(BIN)/python benchmarks/show_speed.py
 
 bench-gpu:  ## the same on an NVIDIA GPU, in an environment of yours with torch for CUDA and the extra `bench`
 	python examples/prepare_demo.py

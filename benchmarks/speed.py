@@ -273,7 +273,7 @@ def append(rows: list[dict], options: argparse.Namespace) -> None:
         "date", "hardware", "torch", "transformers", "what", "model", "workload", "batch_size", "dropout", "threads",
         "contestant", "seconds", "spread", "ratio", "peak_megabytes", "error", "gradient_error", "rows",
     )  # fmt: skip
-    hardware = f"{processor()}, {os.cpu_count()} cores"
+    hardware = f"{processor()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
     if options.device == "cuda":
         hardware = torch.cuda.get_device_name()
     common = {
