@@ -57,4 +57,5 @@ def distil(name: str, file: str, *, folder: str = "runs/in-memory", epochs: floa
 
 
 if __name__ == "__main__":
-    distil(*sys.argv[1:3]).save_pretrained("runs/in-memory/model")
+    for part in (distil(*sys.argv[1:3]), AutoTokenizer.from_pretrained(sys.argv[1])):
+        part.save_pretrained("runs/in-memory/model")

@@ -80,8 +80,11 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
     record = read_run(runs[0].parent)
     record["versions"]["torch"] = "1.0"
     write_json(runs[0], record)
-    assert main(["sweep", str(write())]) == 2
-    assert "were made with different versions" in capsys.readouterr().err
+    runs[1].unlink()
+    for _ in ("after the run that is missing", "before any run"):
+        assert main(["sweep", str(write())]) == 2
+        assert "were made with different versions" in capsys.readouterr().err
+        assert runs[1].exists()
 
 
 @pytest.mark.parametrize(

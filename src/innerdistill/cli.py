@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # Everything that needs torch is imported inside the verbs, so that --help and a wrong recipe answer at once.
 
 GO_ON = ("distill", "finetune", "sweep")  # verbs that go on where they were stopped
-DESCRIPTION = "Turn a fine-tuned encoder into a student with half the layers that behaves like it."
+DESCRIPTION = "Turn a fine-tuned encoder into a student with half the layers that learns from its inside."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,7 +29,7 @@ from innerdistill.files import whole_file
 from innerdistill.results.opening import different_keys, is_finished, locked
 from innerdistill.results.run_folder import read_run
 from innerdistill.results.sweep_report import write_sweep_report
-from innerdistill.results.sweep_results import Cell, Group
+from innerdistill.results.sweep_results import Cell, Group, gather
 
 SWEEP_FILE = "sweep.yaml"  # in the folder of a sweep: what was asked for
 
@@ -180,21 +180,27 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
 
 def _run_cells(planned: Sequence[Planned], sweep: Sweep, *, workers: int, console: Console | None) -> dict[Path, str]:
     """Run what is missing; the cause by folder for cells that failed."""
-    missing = [cell for cell in planned if not cell.is_finished()]
+    there = {entry.cell.folder for entry in planned if entry.is_finished()}
+    missing = [entry for entry in planned if entry.cell.folder not in there]
+    finished = [entry.cell for entry in planned if entry.cell.folder in there]
+    gather(finished)  # refuses what cannot be compared, here and after every run: not when hours have passed
     failed: dict[Path, str] = {}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress, ThreadPoolExecutor(workers) as pool:
         bar = progress.add_task("cells", total=len(planned), completed=len(planned) - len(missing))
         running = Running()
-        waiting = {pool.submit(_run, cell, workers, running): cell for cell in missing}
+        waiting = {pool.submit(_run, entry, workers, running): entry for entry in missing}
         try:
             for done in as_completed(waiting):
-                folder = waiting[done].cell.folder
-                if (cause := done.result()) is not None:
-                    failed[folder] = cause
-                    logger.warning("%s: %s", folder, cause)
-                progress.update(bar, advance=1, description=str(folder.relative_to(sweep.output)))
-        except BaseException:  # Ctrl-C, SIGTERM: what has not begun does not begin, what runs ends after a checkpoint
+                cell = waiting[done].cell
+                if (cause := done.result()) is None:
+                    finished.append(cell)
+                    gather([other for other in finished if other.group == cell.group])
+                else:
+                    failed[cell.folder] = cause
+                    logger.warning("%s: %s", cell.folder, cause)
+                progress.update(bar, advance=1, description=str(cell.folder.relative_to(sweep.output)))
+        except BaseException:  # Ctrl-C, SIGTERM, a run that cannot be compared: what runs ends after a checkpoint
             pool.shutdown(wait=False, cancel_futures=True)
             running.stop()
             raise
