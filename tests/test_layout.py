@@ -10,15 +10,16 @@ import yaml
 import innerdistill
 from innerdistill import Recipe, load_recipe
 from innerdistill.assemble import assemble
+from innerdistill.grid import Sweep, load_sweep, plan_cells
 from innerdistill.planning import stage_costs
 from innerdistill.reference import markdown
-from innerdistill.sweep import Sweep, load_sweep, plan_cells
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "innerdistill"
 ROOMS = [
     "sentences",
     "files",
+    "safe_yaml",
     "processes",
     "config",
     "reference",
@@ -32,6 +33,8 @@ ROOMS = [
     "planning",
     "finishing",
     "pipeline",
+    "grid",
+    "workers",
     "sweep",
     "printing",
     "cli",

@@ -15,6 +15,7 @@ from innerdistill.distillation.trainer import DistillationTrainer
 from innerdistill.results.opening import different_keys, run_folder
 from innerdistill.results.report import write_report
 from innerdistill.results.run_folder import read_run
+from innerdistill.safe_yaml import write_yaml
 
 STEPS = (9, 9, 12)  # 6 per epoch: two stages of an epoch and a half, two epochs of classification
 
@@ -202,6 +203,18 @@ def test_a_damaged_checkpoint_is_passed_over(content, whole, tmp_path, monkeypat
     distill(content(tmp_path / "run"))
     assert "checkpoint-5 is incomplete or damaged; going on from the one before" in caplog.text
     assert "going on from" in caplog.text and "checkpoint-4" in caplog.text
+    assert_same(tmp_path / "run", whole)
+
+
+def test_checkpoints_of_which_nobody_knows_what_they_depend_on_are_not_used(content, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        at_call(patch, DistillationTrainer, "training_step", 15, die)
+        with pytest.raises(Killed):
+            distill(content(tmp_path / "run", losses={"cls_cosine": 0.5}))
+    (tmp_path / "run" / "checkpoints" / "identity.json").write_text("{")
+    recipe = load_recipe(content(tmp_path / "run")).model_dump(mode="json")
+    (tmp_path / "run" / "recipe.yaml").write_text(write_yaml(recipe))
+    distill(content(tmp_path / "run"))
     assert_same(tmp_path / "run", whole)
 
 

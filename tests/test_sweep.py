@@ -11,13 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from innerdistill.cli import main
 from innerdistill.files import write_json
+from innerdistill.grid import load_sweep, plan_cells
 from innerdistill.results.opening import locked
 from innerdistill.results.run_folder import read_run
-from innerdistill.sweep import Running, load_sweep, plan_cells
+from innerdistill.workers import Running, devices_of
 
 METHODS = {"soft labels": {"schedule.name": "soft_labels"}, "sid": {"schedule.name": "sid"}}
 
@@ -66,8 +68,12 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
     assert main(["sweep", str(write(methods=methods)), "--workers", "2"]) == 1
     said = " ".join(capsys.readouterr().err.split())
     assert "the loss is no longer a finite number" in said and "killed by SIGKILL" in said
-    report = (tmp_path / "sweep" / "report.md").read_text()
-    assert "## Failed" in report and "killed by SIGKILL" in report
+    report = tmp_path / "sweep" / "report.md"
+    written = report.read_text()
+    assert "## Failed" in written and "killed by SIGKILL" in written
+    report.unlink()
+    assert main(["report", str(tmp_path / "sweep")]) == 0
+    assert report.read_text() == written
     assert [run.stat().st_mtime_ns == time for run, time in zip(runs, before, strict=True)] == [False, True]
     assert read_run(runs[0].parent)["scores"] == numbers
 
@@ -97,6 +103,10 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
         ({"methods": {"a": {"schedule.nmae": "sid"}}, "compare": []}, "cell a/seed-1: recipe: unknown key 'schedule.nmae'"),
         ({"methods": {"a b": {}, "a/b": {}}, "compare": []}, "two cells of the sweep would be in"),
         ({"metods": {}}, "unknown key 'metods': did you mean 'methods'?"),
+        ({"grid": {"seed": [1, 2]}}, "grid.seed: a sweep has the list `seeds`."),
+        ({"tasks": {"a": {"output": "x"}}}, "tasks.a.output: a sweep has its own `output`"),
+        ({"grid": {"schedule": [{}, {"total_steps": 4}]}},
+         "grid.schedule would take back methods.soft labels.schedule.name; name the keys inside it."),
         ({"methods": {"a": {}, "b": {"data.train_rows": 50}}, "compare": []},
          "methods 'a' and 'b' have other values of data.train_rows"),
     ],
@@ -111,7 +121,7 @@ def test_every_key_can_be_swept(write):
     path = write(
         seeds=[1, 2],
         grid={"student.num_layers": [1, 2], "data.train_rows": [100, None]},
-        tasks={"a": {}, "b": {"seed": 9}},
+        tasks={"a": {}, "b": {"temperature": 2.0}},
     )
     cells = plan_cells(load_sweep(path))
     assert len(cells) == 2 * 2 * 2 * 2 * 2 == len({cell.cell.folder for cell in cells})
@@ -147,6 +157,18 @@ def test_one_sweep_at_a_time_in_a_folder(write, tmp_path, capsys):
         assert main(["sweep", str(write())]) == 2
     assert "another process is at work in" in capsys.readouterr().err
     assert not (tmp_path / "sweep" / "sweep.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "devices"), [("3,5", ["3", "5", "3"]), ("GPU-a", ["GPU-a"] * 3), ("", ["", "", ""]), (None, [None] * 3)]
+)
+def test_every_worker_has_a_gpu_of_its_own(monkeypatch, given, devices):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    elif torch.cuda.is_available():
+        pytest.skip("this machine has GPUs, so a worker has one")
+    assert devices_of(3) == devices
 
 
 def test_no_run_begins_once_a_sweep_is_stopped():

@@ -28,7 +28,7 @@ _PUBLIC = {
     "load_task": "data.loading",
     "make_stages": "distillation.schedules",
     "measure_speed": "results.speed",
-    "load_sweep": "sweep",
+    "load_sweep": "grid",
     "prepare": "models.families",
     "probe": "models.probing",
     "run_sweep": "sweep",

@@ -247,19 +247,20 @@ def _keys(options: argparse.Namespace) -> None:
     if options.of == "recipe":
         print_keys(keys(Recipe))
         return
-    from innerdistill.sweep import Sweep  # noqa: PLC0415
+    from innerdistill.grid import Sweep  # noqa: PLC0415
 
     print_keys(keys(Sweep))
 
 
 def _report(options: argparse.Namespace) -> None:
     _use_torch()
+    from innerdistill.grid import load_sweep  # noqa: PLC0415
     from innerdistill.results.report import write_report  # noqa: PLC0415
-    from innerdistill.sweep import SWEEP_FILE, load_sweep, write_report_of  # noqa: PLC0415
+    from innerdistill.sweep import SWEEP_FILE, report_on  # noqa: PLC0415
 
     sweep = Path(options.run) / SWEEP_FILE
     if sweep.is_file():
-        print_sweep(write_report_of(load_sweep(sweep).model_copy(update={"output": options.run})))
+        print_sweep(report_on(load_sweep(sweep).model_copy(update={"output": options.run})))
         report = sweep.with_name("report.html")
     else:
         report = write_report(options.run)
@@ -277,7 +278,8 @@ def _submit(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from innerdistill.sweep import load_sweep, run_sweep  # noqa: PLC0415
+    from innerdistill.grid import load_sweep  # noqa: PLC0415
+    from innerdistill.sweep import run_sweep  # noqa: PLC0415
 
     if options.workers < 1:
         raise ValueError("--workers: expected a number of at least 1.")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedModel
 
 from innerdistill.distillation.schedules import StageRecord
@@ -22,7 +23,7 @@ from innerdistill.results.card import model_card
 from innerdistill.results.run_folder import RUN, environment, read_run, save_model, write_predictions
 from innerdistill.results.speed import measure_speed
 
-DISTANCE_ROWS = 1_000  # of validation, enough for a mean per layer
+DISTANCE_ROWS = 1_000  # of validation, spread evenly over it: enough for a mean per layer
 
 
 def finish(
@@ -85,7 +86,8 @@ def distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:
         As `layer_distances`.
     """
     validation = job.splits["validation"]
-    rows = validation.select(range(min(DISTANCE_ROWS, len(validation))))
+    spread = np.linspace(0, len(validation) - 1, min(DISTANCE_ROWS, len(validation)))
+    rows = validation.select(spread.astype(int))
     return layer_distances(job.teacher, student, rows, job.collate, pairs=job.pairs)
 
 

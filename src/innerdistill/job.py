@@ -18,7 +18,7 @@ from innerdistill.data.mapped import numbers
 from innerdistill.distillation.arguments import DEFAULTS
 from innerdistill.distillation.losses import LOSSES, Loss
 from innerdistill.distillation.schedules import Stage, StageRecord
-from innerdistill.evaluation.metrics import best_naming
+from innerdistill.evaluation.metrics import beats_constant, best_naming
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.loading import load_base
 from innerdistill.models.probing import Architecture, probe
@@ -159,7 +159,7 @@ def chance_warning(scores: Mapping[str, Any], *, metric: str) -> str | None:
     Returns:
         A sentence, or None if it is better by two standard errors.
     """
-    if scores[metric] - scores["constant"] >= 2 * scores["standard_error"]:
+    if beats_constant(scores):
         return None
     return (
         f"The teacher ({scores[metric]:.3f} {metric}) beats the best constant answer ({scores['constant']:.3f}) by "

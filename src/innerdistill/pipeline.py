@@ -29,8 +29,8 @@ from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.targets import Targets, has_fast_bfloat16, keep_targets
-from innerdistill.evaluation.evaluate import compare, headline
-from innerdistill.evaluation.metrics import task_scores
+from innerdistill.evaluation.evaluate import compare
+from innerdistill.evaluation.metrics import headline, task_scores
 from innerdistill.evaluation.predicting import predict_logits
 from innerdistill.finishing import complete, distances, finish, is_complete
 from innerdistill.job import Job, chance_warning, naming_warning
@@ -64,7 +64,8 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
         The run folder; `model/` in it loads with transformers alone.
 
     Raises:
-        ValueError: anything in the recipe, data or models that does not fit; nothing has been written then.
+        ValueError: anything in the recipe, data or models that does not fit, before anything is written; or what only
+            comes to light on the way (no room for kept answers, a folder of another run), which loses nothing.
     """
     job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), losses=losses)
     with entered_by_first(run_folder(job.recipe)) as folder:
@@ -129,7 +130,7 @@ def fine_tuned_teacher(job: Job) -> PreTrainedModel:
     """
     recipe = job.recipe
     trainer = {**recipe.trainer, **recipe.teacher.trainer}
-    own = (recipe.teacher.epochs, recipe.teacher.seed, trainer)
+    own = (recipe.teacher.epochs, recipe.teacher.seed, sorted(trainer.items()))
     options = (recipe.group_by_length, recipe.pad_to_max_length, recipe.checkpoint, job.max_length)
     content: tuple[Any, ...] = (weights_fingerprint(job.teacher), job.data.fingerprint(), own, options)
     if (processes := number_of_processes()) > 1:  # each with a batch of its own
@@ -169,8 +170,10 @@ def kept_targets(job: Job, folder: Path) -> Targets:
     """
     options, rows = job.recipe.teacher, job.student_rows()
     begun_with = (begun_by(folder / "checkpoints").get("targets") or {}).get("kept")
-    with first_process_first():
-        kept = targets_to_keep(job, rows, begun_with=begun_with)
+    kept = targets_to_keep(job, rows, begun_with=begun_with) if is_first() else None
+    names = from_first([part.name for part in kept[1]] if kept is not None else [])
+    if not is_first():  # the free disk, which may count, is another one at every look
+        kept = targets_to_keep(job, rows, begun_with=names)
     if kept is not None:
         problem = None
         with first_process_first():

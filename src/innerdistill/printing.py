@@ -1,4 +1,4 @@
-"""What the verbs print: tables of scores and of speed."""
+"""What the verbs print: plans, scores, speed, sweeps, keys."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ class Checkpoints:
 
     def _points(self) -> Iterator[Point]:
         """Points that are whole, the latest first."""
-        if not (self.folder / IDENTITY).is_file():
+        if not begun_by(self.folder):
             return
         for stage in sorted(self.folder.glob("[0-9]*"), reverse=True):
             steps = sorted(stage.glob("checkpoint-[0-9]*"), key=lambda path: int(path.name[11:]), reverse=True)

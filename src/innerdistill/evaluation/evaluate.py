@@ -66,15 +66,3 @@ def compare(
         if teacher is not None:
             found["agreement"][split] = agreement(labels, columns["teacher"], columns["student"], names=names)
     return found, predictions
-
-
-def headline(scores: Mapping[str, Any]) -> dict[str, float]:
-    """The plain numbers among a model's scores, without counts and tables.
-
-    Args:
-        scores: from `task_scores`.
-
-    Returns:
-        Metrics by name.
-    """
-    return {name: value for name, value in scores.items() if type(value) is float and name != "constant"}

@@ -94,7 +94,7 @@ def disagreements(
     teacher, student = columns["teacher"], columns["student"]
     if names is None:
         apart = np.abs(teacher - student)[:, 0]
-        candidates = np.arange(len(apart))
+        candidates = np.where(apart > 0)[0]
     else:
         t, s = log_softmax(teacher, axis=1), log_softmax(student, axis=1)
         apart = (np.exp(t) * (t - s)).sum(1)

@@ -216,6 +216,33 @@ def calibration_error(labels: Array, logits: Array, *, bins: int = 15) -> float:
     return round(float(sum(gaps)), 12)
 
 
+def headline(scores: Mapping[str, Any]) -> dict[str, float]:
+    """The plain numbers among a model's scores, without counts and tables.
+
+    Args:
+        scores: from `task_scores`.
+
+    Returns:
+        Metrics by name.
+    """
+    return {name: value for name, value in scores.items() if type(value) is float and name != "constant"}
+
+
+def beats_constant(scores: Mapping[str, Any]) -> bool:
+    """Whether a model does more than give one answer: it beats the best constant answer by two standard errors.
+
+    Args:
+        scores: with `standard_error`, which is 0 for a model that does give one answer.
+
+    Returns:
+        True if it does.
+
+    >>> beats_constant({"metric": "mcc", "mcc": 0.0, "constant": 0.0, "standard_error": 0.0})
+    False
+    """
+    return bool(scores[scores["metric"]] - scores["constant"] > 2 * scores["standard_error"])
+
+
 def agreement(
     labels: Array, teacher_logits: Array, student_logits: Array, *, names: Sequence[str] | None
 ) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from innerdistill.evaluation.evaluate import headline
+from innerdistill.evaluation.metrics import headline
 
 TEMPLATES = Path(__file__).parent / "templates"
 ERRORS = ("standard_error", "calibration_error", "mse")  # less is better, so no share of them is "kept"
@@ -25,7 +25,7 @@ def model_card(record: Mapping[str, Any]) -> str:
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=False,  # noqa: S701 - Markdown; cells are escaped by `cell`
+        autoescape=False,  # noqa: S701 - Markdown; texts go through `escaped`
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
@@ -33,14 +33,14 @@ def model_card(record: Mapping[str, Any]) -> str:
     task = record["recipe"]["data"]["task"] or "text classification"
     return environment.get_template("card.md.j2").render(
         record=record,
-        title=cell(f"{Path(record['recipe']['output']).name}: {task}"),
+        title=escaped(f"{Path(record['recipe']['output']).name}: {task}"),
         split="the validation split",
         student=scores["student"],
         teacher=scores.get("teacher"),
         agreement=record["agreement"].get("validation"),
         metrics=metric_names(scores["student"]),
         kept=kept,
-        cell=cell,
+        escaped=escaped,
     )
 
 
@@ -83,7 +83,7 @@ def kept(student: float, teacher: float) -> str:
     return f"{100 * student / teacher:.1f} %" if teacher > 0 else "–"
 
 
-def cell(text: str) -> str:
+def escaped(text: str) -> str:
     """Text of a data set or file name, safe inside a Markdown table.
 
     Args:

@@ -131,15 +131,28 @@ def attention_maps(
         return svg(figure)
 
 
-def _scores(axes: Axes, stages: Sequence[Mapping[str, Any]], metric: str, **style: Any) -> None:
-    start, xs, ys = 0, [], []
+def scores_by_step(stages: Sequence[Mapping[str, Any]], metric: str) -> dict[int, float]:
+    """Score on selection by the steps of the run until then.
+
+    Args:
+        stages: `stages` of run.json.
+        metric: of the score.
+
+    Returns:
+        One entry per epoch that was scored.
+    """
+    found, start = {}, 0
     for stage in stages:
         for epoch in stage["epochs"]:
             if "scores" in epoch:
-                xs.append(start + epoch["steps"])
-                ys.append(epoch["scores"][metric])
+                found[start + epoch["steps"]] = epoch["scores"][metric]
         start += stage["steps"]
-    axes.plot(xs, ys, **style)
+    return found
+
+
+def _scores(axes: Axes, stages: Sequence[Mapping[str, Any]], metric: str, **style: Any) -> None:
+    found = scores_by_step(stages, metric)
+    axes.plot(list(found), list(found.values()), **style)
 
 
 def _map(

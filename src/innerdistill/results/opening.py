@@ -8,12 +8,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from innerdistill.config import Recipe
 from innerdistill.files import whole_file
 from innerdistill.results.run_folder import RUN
+from innerdistill.safe_yaml import read_yaml, write_yaml
 
 RECIPE, LOCK = "recipe.yaml", ".lock"
 PLACE = {"output", "overwrite", "checkpoint_minutes", "teacher.folder"}  # keys that change nothing in the result
@@ -48,7 +48,7 @@ def run_folder(recipe: Recipe) -> Iterator[Path]:
         _delete(path for path in folder.iterdir() if _is_left_over(path.name))
         if not (folder / RECIPE).exists():
             with whole_file(folder / RECIPE) as path:
-                path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+                path.write_text(write_yaml(recipe.model_dump(mode="json")), encoding="utf-8")
         yield folder
 
 
@@ -136,8 +136,8 @@ def _is_to_be_replaced(folder: Path, recipe: Recipe) -> bool:
         raise ValueError(f"output: {folder} is not a run (it has no recipe.yaml); name another folder.")
     finished = is_finished(folder, recipe)
     try:
-        others = different_keys(yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8")), recipe)
-    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        others = different_keys(read_yaml(folder / RECIPE), recipe)
+    except ValueError:
         others = ["its recipe.yaml, which cannot be read"]
     without_report = finished and not recipe.overwrite and not (folder / "report.html").exists()
     if not others and (not finished or without_report):

@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from markupsafe import Markup
 
-from innerdistill.evaluation.evaluate import headline
-from innerdistill.evaluation.metrics import bootstrap_scores
+from innerdistill.evaluation.metrics import bootstrap_scores, headline
 from innerdistill.files import whole_file
 from innerdistill.results.card import kept, metric_names, page_template
 from innerdistill.results.explorer import explorer_data, read_examples
 from innerdistill.results.figures import attention_maps, learning_curve
 from innerdistill.results.run_folder import read_predictions, read_run
+from innerdistill.safe_yaml import write_yaml
 
 
 def write_report(folder: str | Path) -> Path:
@@ -35,6 +34,7 @@ def write_report(folder: str | Path) -> Path:
     baseline = read_run(folder / "baseline") if has_baseline else None
     page = page_template("report.html.j2").render(
         record=record,
+        title=Path(record["recipe"]["output"]).name,
         baseline=baseline,
         models=_models(record, baseline),
         metrics=metric_names(record["scores"]["validation"]["student"]),
@@ -42,7 +42,7 @@ def write_report(folder: str | Path) -> Path:
         answer=_answer(folder, record, baseline),
         curve=Markup(_curve(record, baseline)),  # noqa: S704 - made by matplotlib, which escapes texts
         **_examples(folder, baseline is not None),
-        recipe=yaml.safe_dump(record["recipe"], sort_keys=False, allow_unicode=True),
+        recipe=write_yaml(record["recipe"]),
     )
     path = folder / "report.html"
     with whole_file(path) as temporary:
@@ -83,12 +83,14 @@ def _answer(folder: Path, record: dict[str, Any], baseline: dict[str, Any] | Non
     if baseline is not None:
         plain = baseline["scores"]["validation"]["student"][metric]
         error = _error_of_difference(folder, metric, record["data"]["names"])
-        verdict = "less" if abs(student - plain) < 2 * error else "more"
-        text += (
-            f" The same student fine-tuned plainly for as many steps scores {plain:.3f}: a difference of "
-            f"{student - plain:+.3f} in one run each, {verdict} than twice its standard error over the validation rows "
-            f"({error:.3f})."
+        verdict = "no more" if abs(student - plain) <= 2 * error else "more"
+        difference = (
+            f"a difference of {student - plain:+.3f} in one run each, {verdict} than twice its standard error over the "
+            f"validation rows ({error:.3f})"
         )
+        if student == plain and error == 0:
+            difference = "no difference, on whatever validation rows"
+        text += f" The same student fine-tuned plainly for as many steps scores {plain:.3f}: {difference}."
     return text
 
 

@@ -55,17 +55,15 @@ class Comparison:
             return False
         return self.interval is None or max(map(abs, self.interval)) < self.margin
 
-    def sentence(self, metric: str, *, teachers: int = 1) -> str:
+    def sentence(self, metric: str) -> str:
         """What was found, in words.
 
         Args:
             metric: name of the score.
-            teachers: how many teachers the seeds are of.
 
         Returns:
             One sentence.
         """
-        one = "this one teacher" if teachers == 1 else f"{teachers} teachers"
         if self.p is None:
             spread = "" if np.isnan(self.deviation) else f" ± {self.deviation:.3f}"
             return (
@@ -73,7 +71,7 @@ class Comparison:
                 f"intervals need at least {FEWEST_FOR_INTERVAL} seeds."
             )
         interval = f"95 % interval {self.interval[0]:+.3f} ... {self.interval[1]:+.3f}, " if self.interval else ""
-        seeds = f"{self.seeds} seeds, for {one}"
+        seeds = f"{self.seeds} seeds, for this one teacher"
         found = f"({interval}{_shown(self.p)} after Holm, {seeds})"
         few = "" if self.seeds >= FEWEST_FOR_CLAIM else f" A claim needs {FEWEST_FOR_CLAIM} seeds."
         if self.p < LEVEL:
@@ -96,6 +94,7 @@ def compare_methods(
     *,
     intervals: Mapping[tuple[str, str], tuple[float, float]] | None = None,
     margin: float | None = None,
+    untested: int = 0,
 ) -> list[Comparison]:
     """The comparisons that were declared together: paired t-tests over seeds, corrected by Holm.
 
@@ -104,6 +103,7 @@ def compare_methods(
         pairs: (method, against).
         intervals: by pair, from `two_level_interval`.
         margin: differences below it do not matter; tested by two one-sided t-tests.
+        untested: comparisons that were declared with them and cannot be made; they count as p = 1.
 
     Returns:
         One comparison per pair. Differences that are the same for every seed have p = 1 if they are 0, else 0.
@@ -119,10 +119,13 @@ def compare_methods(
             )
         differences[method, against] = np.asarray(scores[method], float) - np.asarray(scores[against], float)
     enough = [pair for pair in pairs if len(differences[pair]) >= FEWEST_FOR_INTERVAL]
-    corrected = dict(zip(enough, holm([_paired_p(differences[pair]) for pair in enough]), strict=True))
-    within = {}
-    if margin is not None:
-        within = dict(zip(enough, holm([_margin_p(differences[pair], margin) for pair in enough]), strict=True))
+    others = [1.0] * (untested + len(pairs) - len(enough))
+
+    def correct(p_values: list[float]) -> dict[tuple[str, str], float]:
+        return dict(zip(enough, holm(p_values + others), strict=False))
+
+    corrected = correct([_paired_p(differences[pair]) for pair in enough])
+    within = {} if margin is None else correct([_margin_p(differences[pair], margin) for pair in enough])
     found = []
     for pair in pairs:
         values = differences[pair]

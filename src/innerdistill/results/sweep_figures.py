@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from innerdistill.results.figures import INK, STYLE, TEACHER, svg
-from innerdistill.results.sweep_results import Group
+from innerdistill.results.figures import INK, STYLE, TEACHER, scores_by_step, svg
+from innerdistill.results.sweep_results import Group, Method
 
 COLOURS = ("#ca6702", "#7b8794", "#3a86ff", "#c1549c", "#0a9396", "#7a9e2f", "#b5523b", "#4f5d95", "#a98600")
 
@@ -57,14 +56,14 @@ def score_per_epoch(group: Group) -> str:
         figure = Figure(figsize=(8.4, 4.2), layout="constrained")
         axes = figure.subplots()
         for number, method in enumerate(group.methods.values()):
-            curves = [_scores_by_step(run, group.metric) for run in method.runs.values()]
-            shared = sorted(set.intersection(*(set(curve) for curve in curves)))
-            if not shared:
+            curve = mean_curve(method, group.metric)
+            if not curve:
                 continue
-            means = [float(np.mean([curve[step] for curve in curves])) for step in shared]
-            axes.plot(shared, means, color=_colour(number), label=method.name, marker=".", markersize=5)
+            axes.plot(
+                list(curve), list(curve.values()), color=_colour(number), label=method.name, marker=".", markersize=5
+            )
             ends = np.cumsum([stage["steps"] for stage in method.first["stages"]][:-1]).tolist()
-            rings = [(step, mean) for step, mean in zip(shared, means, strict=True) if step in ends]
+            rings = [(step, mean) for step, mean in curve.items() if step in ends]
             if rings:
                 axes.plot(*zip(*rings, strict=True), "o", color=_colour(number), markersize=9, fillstyle="none")
         selection = group.any_run["scores"].get("selection", {}).get("teacher")
@@ -74,6 +73,21 @@ def score_per_epoch(group: Group) -> str:
         axes.set_ylabel(f"{group.metric} on selection")
         axes.legend(frameon=False, fontsize=9)
         return svg(figure)
+
+
+def mean_curve(method: Method, metric: str) -> dict[int, float]:
+    """Score on selection by the steps of the run until then, the mean over seeds.
+
+    Args:
+        method: its runs.
+        metric: of the score.
+
+    Returns:
+        One entry per step at which every seed was scored.
+    """
+    curves = [scores_by_step(run["stages"], metric) for run in method.runs.values()]
+    shared = sorted(set.intersection(*(set(curve) for curve in curves)))
+    return {step: float(np.mean([curve[step] for curve in curves])) for step in shared}
 
 
 def score_against(groups: Sequence[Group], key: str) -> str:
@@ -132,16 +146,6 @@ def _position(group: Group, key: str, method: str) -> float:
         run = group.methods[method].first
         return round(float(run["speed"]["student"]["parameters_without_embeddings"]) / 1e6, 2)
     return float(group.setting[key])
-
-
-def _scores_by_step(run: Mapping[str, Any], metric: str) -> dict[int, float]:
-    found, start = {}, 0
-    for stage in run["stages"]:
-        for epoch in stage["epochs"]:
-            if "scores" in epoch:
-                found[start + epoch["steps"]] = epoch["scores"][metric]
-        start += stage["steps"]
-    return found
 
 
 def _colour(number: int) -> str:

@@ -10,16 +10,15 @@ from typing import Any
 import jinja2
 import pyarrow as pa
 import pyarrow.csv
-import yaml
 from markupsafe import Markup
 
 from innerdistill.files import whole_file
-from innerdistill.results.card import TEMPLATES, metric_names, page_template
-from innerdistill.results.card import cell as escaped
+from innerdistill.results.card import TEMPLATES, escaped, metric_names, page_template
 from innerdistill.results.explorer import explorer_data, overall_kl, read_examples
 from innerdistill.results.figures import attention_maps
-from innerdistill.results.sweep_figures import axis_name, score_against, score_per_epoch, seeds_side_by_side
+from innerdistill.results.sweep_figures import axis_name, mean_curve, score_against, score_per_epoch, seeds_side_by_side
 from innerdistill.results.sweep_results import SPLIT, Cell, Group, gather
+from innerdistill.safe_yaml import write_yaml
 
 
 def write_sweep_report(
@@ -51,12 +50,12 @@ def write_sweep_report(
     """
     groups = gather(cells, compare=compare, margin=margin)
     facts = {
-        "title": folder.name, "groups": groups, "split": SPLIT, "missing": missing, "compare": list(compare),
+        "title": folder.name, "groups": groups, "split": SPLIT, "missing": missing,
         "methods": list(dict.fromkeys(cell.method for cell in cells)),
         "failed": {str(path): cause for path, cause in (failed or {}).items()},
-        "run": groups[0].any_run if groups else None,
+        "run": groups[0].any_run if groups else None, "places": _places(groups),
     }  # fmt: skip
-    recipe = yaml.safe_dump(dict(content or {}), sort_keys=False, allow_unicode=True)
+    recipe = write_yaml(dict(content or {}))
     page = page_template("sweep.html.j2").render(facts, recipe=recipe, sweeps=_sweeps(groups), parts=_parts(groups))
     texts = {
         "report.md": _plain_template("sweep.md.j2").render(facts),
@@ -105,6 +104,13 @@ def latex(text: str) -> str:
     return " ".join(str(text).translate(str.maketrans(special | known)).split())
 
 
+def _places(groups: Sequence[Group]) -> list[str]:
+    """Revisions of the code and machines that the runs were made with, each once."""
+    runs = [run for group in groups for _, run in group.runs()]
+    found = (f"{(run['git_revision'] or 'revision not known')[:10]} on {run['machine']}" for run in runs)
+    return list(dict.fromkeys(found))
+
+
 def _parts(groups: Sequence[Group]) -> list[dict[str, Any]]:
     """The figures of every group, for the page."""
     return [
@@ -112,6 +118,7 @@ def _parts(groups: Sequence[Group]) -> list[dict[str, Any]]:
             "group": group,
             "seeds": Markup(seeds_side_by_side(group)),  # noqa: S704 - made by matplotlib, which escapes texts
             "epochs": Markup(score_per_epoch(group)),  # noqa: S704
+            "curves": {name: mean_curve(method, group.metric) for name, method in group.methods.items()},
             **_examples(group),
         }
         for group in groups
@@ -119,18 +126,20 @@ def _parts(groups: Sequence[Group]) -> list[dict[str, Any]]:
 
 
 def _examples(group: Group) -> dict[str, Any]:
-    """Attention of the methods' students of the first seed that all have, where their runs kept any."""
+    """What the methods' students of the first seed that all have show on examples, where their runs kept any."""
     seeds = sorted(set.intersection(*(set(method.folders) for method in group.methods.values())))
-    found = {
-        name: examples["attention"]
+    kept = {
+        name: examples
         for name, method in group.methods.items()
-        if seeds and (examples := read_examples(method.folders[seeds[0]])) is not None and examples["attention"]
+        if seeds and (examples := read_examples(method.folders[seeds[0]])) is not None
     }
-    if not found:
-        return {"maps": "", "explorer": None}
-    explorer = explorer_data(found)
-    if not explorer["examples"]:
-        return {"maps": "", "explorer": None}
+    facts = {
+        "seed": seeds[0] if seeds else None, "maps": "", "explorer": None,
+        "disagreements": {name: rows for name, of_one in kept.items() if (rows := of_one["disagreements"])},
+    }  # fmt: skip
+    found = {name: of_one["attention"] for name, of_one in kept.items() if of_one["attention"]}
+    if not found or not (explorer := explorer_data(found))["examples"]:
+        return facts
     row = explorer["examples"][0]["row"]
     examples = {name: next(e for e in attention if e["row"] == row) for name, attention in found.items()}
     layers = {name: example["layers"] for name, example in examples.items()}
@@ -138,12 +147,12 @@ def _examples(group: Group) -> dict[str, Any]:
     pairs = [{(k, layer["teacher_layer"]) for k, layer in of_one.items()} for of_one in layers.values()]
     shared = sorted(set.intersection(*pairs), key=lambda pair: int(pair[0]))[-1:]
     if not shared:
-        return {"maps": "", "explorer": explorer}
+        return {**facts, "explorer": explorer}
     highest = shared[0][0]
     chosen = {name: {highest: of_one[highest]} for name, of_one in layers.items()}
     example = {**next(iter(examples.values())), "layers": next(iter(chosen.values()))}
     maps = attention_maps(example, chosen, overall={name: overall_kl(of_one) for name, of_one in layers.items()})
-    return {"maps": Markup(maps), "explorer": explorer, "seed": seeds[0]}  # noqa: S704
+    return {**facts, "maps": Markup(maps), "explorer": explorer}  # noqa: S704
 
 
 def _sweeps(groups: Sequence[Group]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from innerdistill.evaluation.metrics import beats_constant
 from innerdistill.results.card import metric_names
 from innerdistill.results.run_folder import read_predictions, read_run
 from innerdistill.results.statistics import FEWEST_FOR_INTERVAL, Comparison, compare_methods, two_level_interval
@@ -162,6 +164,7 @@ class Group:
         setting: values of the swept keys.
         methods: by name.
         comparisons: what was declared, tested.
+        untested: what was declared and could not be tested, since a method has not run with the seeds of the other.
     """
 
     name: str
@@ -169,6 +172,7 @@ class Group:
     setting: Mapping[str, Any]
     methods: dict[str, Method] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
+    untested: list[tuple[str, str]] = field(default_factory=list)
 
     def runs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Folder and run.json of every run."""
@@ -204,14 +208,19 @@ class Group:
     @property
     def is_above_chance(self) -> bool:
         """Whether the teacher beats the best constant answer by two standard errors; else nothing can be concluded."""
-        scores = self.teacher
-        return bool(scores[self.metric] - scores["constant"] >= 2 * scores["standard_error"])
+        return beats_constant(self.teacher)
 
     def sentences(self) -> list[str]:
         """The declared comparisons in words."""
         if not self.is_above_chance:
             return ["The teacher is not clearly better than the best constant answer: nothing is concluded here."]
-        return [comparison.sentence(self.metric) for comparison in self.comparisons]
+        not_run = [f"{one} against {other}: declared, not run yet, so not tested." for one, other in self.untested]
+        return [comparison.sentence(self.metric) for comparison in self.comparisons] + not_run
+
+    @property
+    def warnings(self) -> dict[str, int]:
+        """What the runs say of their data and training, with the number of runs that say it."""
+        return dict(Counter(sentence for _, run in self.runs() for sentence in run["warnings"]))
 
 
 def gather(
@@ -238,6 +247,8 @@ def gather(
     for group in groups.values():
         _check_alike(group)
         group.comparisons = _compare(group, compare, margin)
+        tested = {(comparison.method, comparison.against) for comparison in group.comparisons}
+        group.untested = [pair for pair in compare if pair not in tested]
     return list(groups.values())
 
 
@@ -271,6 +282,7 @@ def _compare(group: Group, compare: Sequence[tuple[str, str]], margin: float | N
         name: [method.runs[seed]["scores"][SPLIT]["student"][metric] for seed in seeds]
         for name, method in compared.items()
     }
+    untested = len(compare) - len(pairs)
     if len(seeds) < FEWEST_FOR_INTERVAL:
         return compare_methods(scores, pairs)
     read = {
@@ -283,4 +295,4 @@ def _compare(group: Group, compare: Sequence[tuple[str, str]], margin: float | N
         (name, against): two_level_interval(labels, logits[name], logits[against], metric=metric, names=names)
         for name, against in pairs
     }
-    return compare_methods(scores, pairs, intervals=intervals, margin=margin)
+    return compare_methods(scores, pairs, intervals=intervals, margin=margin, untested=untested)

@@ -1,0 +1,172 @@
+"""The grid of a sweep: sweep.yaml -> methods x tasks x settings x seeds, every cell a recipe of its own."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from innerdistill.config import Recipe, Section, load_recipe, read_content, sentence
+from innerdistill.results.opening import different_keys, is_finished
+from innerdistill.results.run_folder import read_run
+from innerdistill.results.sweep_results import Cell
+from innerdistill.safe_yaml import write_yaml
+
+SET_BY_SWEEP = {
+    "seed": "a sweep has the list `seeds`.",
+    "output": "a sweep has its own `output`, in which every run has a folder.",
+    "overwrite": "in a sweep a run whose recipe has changed is always made again.",
+}
+
+
+class Sweep(Section):
+    """A grid of runs. Every key of a recipe can be swept."""
+
+    recipe: dict[str, Any] = Field(description="what all runs have in common: keys of a recipe")
+    methods: dict[str, dict[str, Any]] = Field(min_length=1, description="name: changes, as dotted keys of a recipe")
+    tasks: dict[str, dict[str, Any]] = Field({"": {}}, min_length=1, description="the same for data sets")
+    grid: dict[str, list[Any]] = Field(default_factory=dict, description="dotted key of a recipe: list of values")
+    seeds: list[int] = Field(min_length=1, description="every method runs with each of them")
+    compare: list[tuple[str, str]] = Field(
+        default_factory=list, description="declared comparisons: pairs of a method and what it is compared with"
+    )
+    margin: float | None = Field(None, gt=0, description="of the score; differences below it do not matter")
+    output: str = Field("runs/sweep", description="folder of the sweep; every cell has a folder in it")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell before it has run.
+
+    Attributes:
+        cell: its place in the grid and its folder.
+        recipe: of the run.
+    """
+
+    cell: Cell
+    recipe: Recipe
+
+    def is_finished(self) -> bool:
+        """Whether its folder holds a complete run of exactly this recipe."""
+        try:
+            found = read_run(self.cell.folder)["recipe"]
+        except ValueError:
+            return False
+        return is_finished(self.cell.folder, self.recipe) and not different_keys(found, self.recipe)
+
+
+def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
+    """Read a sweep and apply overrides.
+
+    Args:
+        path: YAML file.
+        overrides: strings `dotted.key=value`, for example `recipe.data.path=/data/CoLA` or `seeds=[1, 2]`.
+
+    Returns:
+        The checked sweep.
+
+    Raises:
+        ValueError: unreadable file, unknown key, an empty grid, a comparison of a method that is not there, a key that
+            the sweep itself sets, a grid that would take back what a method says.
+    """
+    try:
+        sweep = Sweep.model_validate(read_content(path, overrides=overrides))
+    except ValidationError as error:
+        raise ValueError(f"{path}: {sentence(error, Sweep)}") from None
+    for method in itertools.chain.from_iterable(sweep.compare):
+        if method not in sweep.methods:
+            raise ValueError(f"{path}: compare: no method {method!r}; the methods are {', '.join(sweep.methods)}.")
+    for key, values in sweep.grid.items():
+        if not values:
+            raise ValueError(f"{path}: grid.{key}: it has no values.")
+    _check_keys(sweep, where=str(path))
+    return sweep
+
+
+def _check_keys(sweep: Sweep, *, where: str) -> None:
+    """No key is given in a place from where it would not reach the runs."""
+    named = {**{f"tasks.{task}": keys for task, keys in sweep.tasks.items()},
+             **{f"methods.{method}": keys for method, keys in sweep.methods.items()}}  # fmt: skip
+    for place, keys in {"recipe": sweep.recipe, "grid": sweep.grid, **named}.items():
+        for key in (key for key in keys if key in SET_BY_SWEEP):
+            raise ValueError(f"{where}: {place}.{key}: {SET_BY_SWEEP[key]}")
+    for (place, keys), section in itertools.product(named.items(), sweep.grid):
+        if lost := next((key for key in keys if key.startswith(f"{section}.")), None):
+            raise ValueError(
+                f"{where}: grid.{section} would take back {place}.{lost}; name keys inside it in the grid."
+            )
+
+
+def plan_cells(sweep: Sweep) -> list[Planned]:
+    """All cells of a sweep: seed by seed, so that every method has as many when it is stopped.
+
+    Args:
+        sweep: the sweep.
+
+    Returns:
+        One entry per cell.
+
+    Raises:
+        ValueError: a cell's recipe does not pass, or two cells would have the same folder.
+    """
+    planned: dict[Path, Planned] = {}
+    settings = [dict(zip(sweep.grid, values, strict=True)) for values in itertools.product(*sweep.grid.values())]
+    for task, setting, seed, method in itertools.product(sweep.tasks, settings, sweep.seeds, sweep.methods):
+        parts = [task, *(f"{key}={value}" for key, value in setting.items()), method, f"seed-{seed}"]
+        folder = Path(sweep.output, *(_file_name(part) for part in parts if part))
+        if folder in planned:
+            raise ValueError(f"two cells of the sweep would be in {folder}: give methods, tasks and seeds other names.")
+        own = {"seed": seed, "overwrite": True, "output": str(folder)}
+        changes = [*sweep.tasks[task].items(), *sweep.methods[method].items(), *setting.items(), *own.items()]
+        overrides = [f"{key}={write_yaml(value, one_line=True)}" for key, value in changes]
+        try:
+            recipe = load_recipe(sweep.recipe, overrides=overrides)
+        except ValueError as error:
+            raise ValueError(f"cell {'/'.join(filter(None, parts))}: {error}") from None
+        planned[folder] = Planned(Cell(task, method, setting, seed, folder), recipe)
+    for _, group in itertools.groupby(planned.values(), key=lambda entry: entry.cell.group):
+        _check_shared(list(group))
+    return list(planned.values())
+
+
+def _check_shared(planned: Sequence[Planned]) -> None:
+    """Methods that are compared have the same data and teacher; said before anything runs."""
+    first = planned[0]
+    for other in planned[1:]:
+        ours, theirs = (shared_keys(entry.recipe) for entry in (first, other))
+        if keys := [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]:
+            hint = keys[0].startswith("trainer.") and f"; to change the students' alone, set teacher.{keys[0]} for all"
+            raise ValueError(
+                f"methods {first.cell.method!r} and {other.cell.method!r} have other values of {keys[0]}, so not the "
+                f"same data and teacher, and cannot be compared{hint or '; make it one of tasks or grid'}."
+            )
+
+
+def shared_keys(recipe: Recipe) -> dict[str, Any]:
+    """What data and teacher of a run depend on.
+
+    Args:
+        recipe: of the run.
+
+    Returns:
+        Values by key.
+    """
+    return dict(_shared(recipe))
+
+
+def _shared(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    yield from ((f"data.{key}", value) for key, value in recipe.data.model_dump().items())
+    yield from ((f"teacher.{key}", getattr(recipe.teacher, key)) for key in ("path", "base"))
+    if recipe.teacher.base is not None:  # fine-tuned with the students' settings where it has none of its own
+        yield from ((f"teacher.{key}", getattr(recipe.teacher, key)) for key in ("epochs", "seed"))
+        yield from ((key, getattr(recipe, key)) for key in ("group_by_length", "pad_to_max_length", "checkpoint"))
+        yield from ((f"trainer.{key}", value) for key, value in {**recipe.trainer, **recipe.teacher.trainer}.items())
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.=+-]+", "-", text).strip("-.") or "-"
