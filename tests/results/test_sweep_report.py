@@ -106,3 +106,16 @@ def test_a_report_of_cells_that_have_not_all_run(cells, tmp_path):
     assert "SID against other: declared, not run yet, so not tested." in page
     write_sweep_report(tmp_path, [], missing=20)
     assert "No cell has run yet" in (tmp_path / "report.html").read_text()
+
+
+def test_all_rows_are_a_point_of_the_figure_too(cells, tmp_path):
+    found = []
+    for rows in (100, None):
+        folder = shutil.copytree(cells[0].folder, tmp_path / f"{rows}")
+        run = read_run(folder)
+        run["data"]["rows"]["train"] = rows or 450
+        write_json(folder / "run.json", run)
+        found.append(Cell("", "SID", {"data.train_rows": rows}, 1, folder))
+    write_sweep_report(tmp_path, found)
+    page = (tmp_path / "report.html").read_text()
+    assert "Score against training rows" in page and ">100<" in page and ">450<" in page

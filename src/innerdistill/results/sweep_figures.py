@@ -95,7 +95,8 @@ def score_against(groups: Sequence[Group], key: str) -> str:
 
     Args:
         groups: of one task, which differ in that key.
-        key: dotted; for `student.num_layers` the axis shows the parameters outside the embeddings.
+        key: dotted; for `student.num_layers` the axis shows the parameters outside the embeddings, for
+            `data.train_rows` the rows that were trained on.
 
     Returns:
         SVG.
@@ -142,9 +143,11 @@ def axis_name(key: str) -> str:
 
 
 def _position(group: Group, key: str, method: str) -> float:
+    run = group.methods[method].first
     if key == "student.num_layers":
-        run = group.methods[method].first
         return round(float(run["speed"]["student"]["parameters_without_embeddings"]) / 1e6, 2)
+    if key == "data.train_rows":  # null means all of them; selection is not trained on
+        return float(run["data"]["rows"]["train"])
     return float(group.setting[key])
 
 

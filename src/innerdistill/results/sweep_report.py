@@ -159,8 +159,8 @@ def _sweeps(groups: Sequence[Group]) -> list[dict[str, Any]]:
     """A figure for every number that was swept, within one task and the other settings."""
     found = []
     for key in dict.fromkeys(key for group in groups for key in group.setting):
-        having = [group for group in groups if _is_number(group.setting.get(key))]
-        if len(having) < len([group for group in groups if key in group.setting]):
+        having = [group for group in groups if key in group.setting]
+        if key != "data.train_rows" and not all(_is_number(group.setting[key]) for group in having):
             continue
 
         def rest(group: Group, key: str = key) -> tuple[str, str]:
