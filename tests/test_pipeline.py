@@ -11,7 +11,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 from innerdistill import distill, evaluate, finetune, load_recipe
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import SCHEDULES
-from innerdistill.evaluation.metrics import agreement, bootstrap_scores, task_scores
+from innerdistill.evaluation.bootstrap import bootstrap_scores
+from innerdistill.evaluation.metrics import agreement, task_scores
 from innerdistill.models.families import encoder_layers
 from innerdistill.results.predict import predict_file, write_tables
 from innerdistill.results.report import write_report

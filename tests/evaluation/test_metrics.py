@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from innerdistill.data.labels import UNLABELLED
+from innerdistill.evaluation.bootstrap import bootstrap_scores, sample_scores
 from innerdistill.evaluation.metrics import (
     METRICS,
     agreement,
-    bootstrap_scores,
     calibration_error,
-    sample_scores,
     task_scores,
 )
 

@@ -125,9 +125,9 @@ def test_the_two_level_interval_covers_the_true_difference():
 def test_a_declared_comparison_that_cannot_be_made_still_counts():
     """Three were declared, one method has not run: the two others are corrected for three."""
     draw = np.random.default_rng(0)
-    scores = {"base": draw.normal(0, 1, 8), "one": draw.normal(1.2, 1, 8), "two": draw.normal(1.2, 1, 8)}
+    scores = {"base": draw.normal(0, 1, 8), "one": draw.normal(2, 1, 8), "two": draw.normal(2, 1, 8)}
     pairs = [("one", "base"), ("two", "base")]
     alone, of_three = (compare_methods(scores, pairs, untested=number) for number in (0, 1))
     for pair, few, more in zip(pairs, alone, of_three, strict=True):
         raw = stats.ttest_rel(scores[pair[0]], scores[pair[1]]).pvalue
-        assert raw * 2 >= few.p >= raw and few.p < more.p <= raw * 3 + 1e-12
+        assert raw - 1e-9 <= few.p < more.p <= 3 * raw + 1e-9

@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 
 from innerdistill.data.batches import Collator
 from innerdistill.data.mapped import numbers
-from innerdistill.evaluation.metrics import agreement, bootstrap_scores, has_label, task_scores
+from innerdistill.evaluation.bootstrap import bootstrap_scores
+from innerdistill.evaluation.metrics import agreement, has_label, task_scores
 from innerdistill.evaluation.predicting import predict_logits
 
 SPLITS = ("selection", "validation", "test")

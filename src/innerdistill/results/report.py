@@ -7,7 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from innerdistill.evaluation.metrics import bootstrap_scores, headline
+from innerdistill.evaluation.bootstrap import bootstrap_scores
+from innerdistill.evaluation.metrics import headline
 from innerdistill.files import whole_file
 from innerdistill.results.card import kept, metric_names, page_template
 from innerdistill.results.explorer import explorer_data, read_examples

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from innerdistill.evaluation.metrics import bootstrap_samples, has_label, sample_scores
+from innerdistill.evaluation.bootstrap import bootstrap_samples, sample_scores
+from innerdistill.evaluation.metrics import has_label
 
 Array = NDArray[Any]
 
