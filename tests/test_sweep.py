@@ -106,7 +106,7 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
         ({"grid": {"seed": [1, 2]}}, "grid.seed: a sweep has the list `seeds`."),
         ({"tasks": {"a": {"output": "x"}}}, "tasks.a.output: a sweep has its own `output`"),
         ({"grid": {"schedule": [{}, {"total_steps": 4}]}},
-         "grid.schedule would take back methods.soft labels.schedule.name; name the keys inside it."),
+         "grid.schedule would take back methods.sid.schedule.name; name keys inside it in the grid."),
         ({"methods": {"a": {}, "b": {"data.train_rows": 50}}, "compare": []},
          "methods 'a' and 'b' have other values of data.train_rows"),
     ],
