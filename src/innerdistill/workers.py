@@ -68,7 +68,7 @@ def run_cells(
                     logger.warning("%s: %s", cell.folder, cause)
                 seconds = (time.monotonic() - begun) / count * (len(missing) - count)
                 left = f"{timedelta(seconds=round(seconds))} left"
-                progress.update(bar, advance=1, description=cell.folder.name, left=left)
+                progress.update(bar, advance=1, description=f"{cell.method}, seed {cell.seed}", left=left)
         except BaseException:  # Ctrl-C, SIGTERM, a run that cannot be compared: what runs ends after a checkpoint
             pool.shutdown(wait=False, cancel_futures=True)
             running.stop()
