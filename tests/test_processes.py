@@ -77,6 +77,17 @@ def processes_of(run):
     return [int(number) for number in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
 
 
+def stop(run):
+    """SIGTERM to torchrun, which passes it on; the ranks are held meanwhile, or they could be done before it comes."""
+    ranks = processes_of(run)
+    for rank in ranks:
+        os.kill(rank, signal.SIGSTOP)
+    run.send_signal(signal.SIGTERM)
+    time.sleep(2)
+    for rank in ranks:
+        os.kill(rank, signal.SIGCONT)
+
+
 def curves(folder):
     """Loss and norm of the gradient per step, stage after stage."""
     found = {"train/loss": [], "train/grad_norm": []}
@@ -105,7 +116,7 @@ def test_the_same_student_as_one_process_also_after_a_stop_and_a_kill(content, p
 
     stopped = place / "stopped"
     run = run_until(content("stopped", processes=2), stopped, "checkpoints/01/checkpoint-*")
-    run.send_signal(signal.SIGTERM)
+    stop(run)
     assert run.wait(timeout=120) != 0
     assert "the same command goes on from there" in run.stderr.read()
     run = run_until(content("stopped", processes=2), stopped, "checkpoints/02/checkpoint-*")
