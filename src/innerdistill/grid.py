@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,16 +156,14 @@ def shared_keys(recipe: Recipe) -> dict[str, Any]:
     Returns:
         Values by key.
     """
-    return dict(_shared(recipe))
-
-
-def _shared(recipe: Recipe) -> Iterator[tuple[str, Any]]:
-    yield from ((f"data.{key}", value) for key, value in recipe.data.model_dump().items())
-    yield from ((f"teacher.{key}", getattr(recipe.teacher, key)) for key in ("path", "base"))
-    if recipe.teacher.base is not None:  # fine-tuned with the students' settings where it has none of its own
-        yield from ((f"teacher.{key}", getattr(recipe.teacher, key)) for key in ("epochs", "seed"))
-        yield from ((key, getattr(recipe, key)) for key in ("group_by_length", "pad_to_max_length", "checkpoint"))
-        yield from ((f"trainer.{key}", value) for key, value in {**recipe.trainer, **recipe.teacher.trainer}.items())
+    teacher = recipe.teacher
+    found = {f"data.{key}": value for key, value in recipe.data.model_dump().items()}
+    found |= {f"teacher.{key}": getattr(teacher, key) for key in ("path", "base")}
+    if teacher.base is not None:  # fine-tuned with the students' settings where it has none of its own
+        found |= {f"teacher.{key}": getattr(teacher, key) for key in ("epochs", "seed")}
+        found |= {key: getattr(recipe, key) for key in ("group_by_length", "pad_to_max_length", "checkpoint")}
+        found |= {f"trainer.{key}": value for key, value in {**recipe.trainer, **teacher.trainer}.items()}
+    return found
 
 
 def _file_name(text: str) -> str:

@@ -101,9 +101,9 @@ class Running:
         Args:
             devices: of the workers, from `devices_of`.
         """
-        self.free: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self.free_devices: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         for device in devices:
-            self.free.put(device)
+            self.free_devices.put(device)
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -142,7 +142,7 @@ def _run(planned: Planned, workers: int, running: Running) -> str | None:
         path.write_text(write_yaml(planned.recipe.model_dump(mode="json")), encoding="utf-8")
     threads = max(1, (os.cpu_count() or 1) // workers)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
-    device = running.free.get()  # never waits: there are as many as workers
+    device = running.free_devices.get()  # never waits: there are as many as workers
     if device is not None:
         environment[VISIBLE] = device
     command = [sys.executable, "-m", "innerdistill.cell", str(recipe)]
@@ -154,7 +154,7 @@ def _run(planned: Planned, workers: int, running: Running) -> str | None:
             with process:
                 code = process.wait()  # standard input stays open until then
     finally:
-        running.free.put(device)
+        running.free_devices.put(device)
     return None if code == 0 else _cause(code, folder.with_suffix(".log"))
 
 
