@@ -3,104 +3,212 @@ r"""Kill a run of the demo again and again, and see whether it ends with the sam
     python benchmarks/kills.py runs/kills                      # half an hour on 2 cores
     python benchmarks/kills.py runs/kills data.train_rows=600  # any key of the recipe
 
-One run is left alone. The other is killed with SIGKILL, at a random moment, a few times in every phase: reading, the
-teacher's training and evaluation, its kept answers, every stage, evaluation and results. Each time the same command is
-given again. At the end both models are compared byte by byte, and a table says how often each phase was hit.
+One run is left alone. The other is killed with SIGKILL, a few times in every phase and spread evenly over it: reading,
+the teacher's training and evaluation, its kept answers, every stage, evaluation and results. Each time the same command
+is given again. At the end the models are compared byte by byte, the logs are searched for tracebacks, and a table says
+where each phase was hit. The exit code is 1 if models differ, a traceback was seen, or a phase was hit less often.
 """
 
 import argparse
+import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "demo.yaml"
-LONGEST = 4.0  # seconds between the beginning of a phase, or of a process inside it, and its kill
+LOOK = 0.01  # seconds between two looks at a run
+STUDENT, TEACHER, BASELINE = "run", "teachers/custom-*", "run/baseline"
+
+# What a run is at, as its files show: the first of these that is there, the last file first.
+SIGNS = {
+    f"{BASELINE}/run.json": "report",
+    f"{BASELINE}/checkpoints/02": "baseline: evaluation and results",
+    f"{BASELINE}/checkpoints": "baseline: training",
+    f"{STUDENT}/run.json": "between student and baseline",
+    f"{STUDENT}/checkpoints/05": "student: evaluation and results",
+    **{f"{STUDENT}/checkpoints/0{number}": f"student: stage {number}" for number in (4, 3, 2)},
+    f"{STUDENT}/checkpoints": "student: stage 1",
+    "teachers/targets/*/*.partial": "teacher: answers to keep",
+    f"{TEACHER}/run.json": "between teacher and student",
+    f"{TEACHER}/checkpoints/02/start": "teacher: evaluation and results",
+    f"{TEACHER}/checkpoints": "teacher: training",
+}
+READING = "reading"
+# Stages of training, and where their checkpoints are: a process that goes on has done the steps before.
+TRAINING = {
+    "teacher: training": (TEACHER, 1),
+    **{f"student: stage {number}": (STUDENT, number) for number in (1, 2, 3, 4)},
+    "baseline: training": (BASELINE, 1),
+}
+EVALUATION = [phase for phase in SIGNS.values() if "evaluation" in phase]
+PHASES = [READING, *reversed(SIGNS.values())]
+
+
+@dataclass
+class Undisturbed:
+    """How long the phases of the run that was left alone took.
+
+    Attributes:
+        seconds: by phase.
+        steps: of the stages of training, by phase.
+    """
+
+    seconds: dict[str, float]
+    steps: dict[str, int]
+
+
+@dataclass
+class Process:
+    """One process, and what it has been at.
+
+    Attributes:
+        folder: of run, teachers and logs.
+        popen: the process.
+        log: what it says.
+        began: when it was started.
+        first: the phase the run was in then.
+        step: the last step that was kept then, by phase of training.
+        entered: when it came to a phase, by phase.
+    """
+
+    folder: Path
+    popen: subprocess.Popen
+    log: Path
+    began: float
+    first: str
+    step: dict[str, int]
+    entered: dict[str, float] = field(default_factory=dict)
+
+    def look(self) -> str:
+        """The phase it is in; keeps when it came there."""
+        phase = phase_of(self.folder)
+        if phase not in self.entered and not self._is_on_its_way(phase):
+            self.entered[phase] = time.monotonic()
+        return phase
+
+    def _is_on_its_way(self, phase: str) -> bool:
+        """Whether this process has to read everything again before it goes on with what another one began."""
+        return phase == self.first and phase in EVALUATION and "going on from" not in self.log.read_text()
+
+    def share_done(self, phase: str, alone: Undisturbed) -> float:
+        """How much of a phase lies behind it: a share of its steps, or of its time."""
+        if phase in TRAINING:
+            step = newest_step(self.folder, phase)
+            return step / alone.steps[phase] if step > self.step[phase] else 0.0
+        if phase not in self.entered:
+            return 0.0
+        if phase == self.first and phase not in EVALUATION and phase != READING:  # it began with reading
+            return (time.monotonic() - self.began) / (alone.seconds[READING] + alone.seconds[phase])
+        return (time.monotonic() - self.entered[phase]) / alone.seconds[phase]
 
 
 def main() -> int:
-    """Run both, print the table; exit code 1 if the students differ."""
+    """Run both, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where both runs go; must not exist")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.add_argument("--kills", type=int, default=4, help="in every phase")
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.folder.exists():
         parser.error(f"{options.folder} exists already.")
-    draw = random.Random(options.seed)
     whole, killed = options.folder / "whole", options.folder / "killed"
-    if start(whole, options.overrides).wait() != 0:
-        print(f"the run that was left alone failed: {whole}/log.txt")
-        return 1
-    print("One run was left alone and has ended.", flush=True)
-    kills: Counter[str] = Counter()
-    while not kill_once(killed, options, draw, kills):
-        print(f"killed: {', '.join(f'{phase} {count}' for phase, count in kills.items())}", flush=True)
-    same = [compare(whole / name, killed / name) for name in ("run", "run/baseline", *teachers(whole))]
-    print("\n| phase | kills |\n|---|---|")
-    for phase, count in kills.items():
-        print(f"| {phase} | {count} |")
-    print(f"\n{sum(kills.values())} kills; students and teacher {'the same' if all(same) else 'NOT the same'}.")
-    return 0 if all(same) else 1
+    alone = leave_alone(whole, options.overrides)
+    kills: dict[str, list[float]] = defaultdict(list)
+    while (hit := kill_once(killed, options, alone, kills)) is not None:
+        phase, share = hit
+        kills[phase].append(share)
+        print(f"killed: {phase}, {share:.0%} of it done", flush=True)
+    same = [compare(whole / name, killed / name) for name in (STUDENT, BASELINE, *teachers(whole))]
+    said = "".join(path.read_text() for path in sorted(killed.glob("*.log")))
+    tracebacks = said.count("Traceback (most recent call last)")
+    print("\n| phase | kills | at |\n|---|---|---|")
+    for phase in PHASES:
+        print(f"| {phase} | {len(kills[phase])} | {', '.join(f'{share:.0%}' for share in kills[phase])} |")
+    inside = sum(path.read_text().count("/checkpoint-") > 0 for path in killed.glob("*.log"))
+    total = sum(len(shares) for shares in kills.values())
+    print(f"\n{total} kills; {inside} processes went on from inside a stage; tracebacks: {tracebacks};", end=" ")
+    print(f"teacher, student and baseline {'the same bytes' if all(same) else 'NOT the same'}.")
+    missed = [phase for phase in PHASES if len(kills[phase]) < options.kills]
+    if missed:
+        print(f"Hit fewer than {options.kills} times: {', '.join(missed)}.")
+    return 0 if all(same) and not tracebacks and not missed else 1
 
 
-def start(folder: Path, overrides: list[str]) -> subprocess.Popen:
+def start(folder: Path, overrides: list[str]) -> Process:
     """Give the command once."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = [f"teacher.folder={folder}/teachers", f"output={folder}/run", "teacher.targets=keep", "overwrite=false"]
-    command = [sys.executable, "-m", "innerdistill", "distill", str(RECIPE), "checkpoint_minutes=0.03", *settings]
-    with (folder / "log.txt").open("a") as log:
-        return subprocess.Popen([*command, *overrides], stdout=log, stderr=log)
+    command = [sys.executable, "-m", "innerdistill", "distill", str(RECIPE), "checkpoint_minutes=0.005", *settings]
+    path = folder / f"{len(list(folder.glob('*.log'))):03d}.log"
+    first, step = phase_of(folder), {phase: newest_step(folder, phase) for phase in TRAINING}
+    with path.open("w") as log:
+        popen = subprocess.Popen([*command, *overrides], stdout=log, stderr=log)
+    return Process(folder, popen, path, time.monotonic(), first, step)
 
 
-def kill_once(folder: Path, options: argparse.Namespace, draw: random.Random, kills: Counter) -> bool:
-    """Give the command and kill it in a phase that has not been hit often enough; True if it ended by itself."""
+def leave_alone(folder: Path, overrides: list[str]) -> Undisturbed:
+    """The run that nobody kills."""
+    seconds: dict[str, float] = defaultdict(float)
+    process, before = start(folder, overrides), time.monotonic()
+    while process.popen.poll() is None:
+        time.sleep(LOOK)
+        now = time.monotonic()
+        seconds[process.look()] += now - before
+        before = now
+    if process.popen.returncode != 0:
+        sys.exit(f"the run that was left alone failed: {process.log}")
+    print("One run was left alone and has ended. Seconds:", flush=True)
+    print(", ".join(f"{phase} {seconds[phase]:.1f}" for phase in PHASES), flush=True)
+    steps = {}
+    for phase, (place, stage) in TRAINING.items():
+        record = json.loads(next(folder.glob(f"{place}/run.json")).read_text())
+        steps[phase] = record["stages"][stage - 1]["steps"]
+    return Undisturbed(seconds, steps)
+
+
+def kill_once(
+    folder: Path, options: argparse.Namespace, alone: Undisturbed, kills: dict[str, list[float]]
+) -> tuple[str, float] | None:
+    """Give the command and kill it where the next kill of a phase is due.
+
+    Returns:
+        The phase and how much of it was done; None if the run ended by itself.
+    """
     process = start(folder, options.overrides)
-    while process.poll() is None:
-        time.sleep(0.02)
-        if kills[phase_of(folder)] >= options.kills:
-            continue
-        moment = time.monotonic() + draw.uniform(0, LONGEST)
-        while process.poll() is None and time.monotonic() < moment:
-            time.sleep(0.02)
-        phase = phase_of(folder)
-        if process.poll() is None and kills[phase] < options.kills:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            kills[phase] += 1
-            return False
-    if process.returncode != 0:
-        sys.exit(f"the command failed after {sum(kills.values())} kills: {folder}/log.txt")
-    return True
+    while process.popen.poll() is None:
+        time.sleep(LOOK)
+        phase = process.look()
+        due = (len(kills[phase]) + 1) / (options.kills + 1)
+        share = process.share_done(phase, alone)
+        if len(kills[phase]) < options.kills and share >= due:
+            os.kill(process.popen.pid, signal.SIGKILL)
+            if process.popen.wait() == -signal.SIGKILL:
+                return phase, share
+    if process.popen.returncode != 0:
+        sys.exit(f"the command failed after {sum(map(len, kills.values()))} kills: {process.log}")
+    return None
 
 
 def phase_of(folder: Path) -> str:
-    """What a run is at, as its files show: the first of these that is there, the last file first."""
-    student, teacher = "run/checkpoints/", "teachers/custom-*/checkpoints/"
-    signs = {
-        "run/baseline/run.json": "report",
-        "run/baseline/checkpoints/02": "baseline: evaluation and results",
-        "run/baseline/checkpoints": "baseline: training",
-        "run/run.json": "between student and baseline",
-        f"{student}05": "student: evaluation and results",
-        **{f"{student}0{number}": f"student: stage {number}" for number in (4, 3, 2)},
-        "run/checkpoints": "student: stage 1",
-        "teachers/targets/*/*.partial": "teacher: answers to keep",
-        "teachers/custom-*/run.json": "between teacher and student",
-        f"{teacher}02/start": "teacher: evaluation and results",
-        f"{teacher}": "teacher: training",
-    }
-    return next((phase for sign, phase in signs.items() if any(folder.glob(sign))), "reading")
+    """What a run is at."""
+    return next((phase for sign, phase in SIGNS.items() if any(folder.glob(sign))), READING)
+
+
+def newest_step(folder: Path, phase: str) -> int:
+    """The last step of a stage that was kept whole; 0 if none."""
+    place, stage = TRAINING[phase]
+    sealed = folder.glob(f"{place}/checkpoints/{stage:02d}/checkpoint-*/checksums.json")
+    return max((int(path.parent.name.removeprefix("checkpoint-")) for path in sealed), default=0)
 
 
 def teachers(folder: Path) -> list[str]:
     """Names of the teachers' folders."""
-    return [str(path.relative_to(folder)) for path in folder.glob("teachers/custom-*")]
+    return [str(path.relative_to(folder)) for path in folder.glob(TEACHER)]
 
 
 def compare(one: Path, other: Path) -> bool:

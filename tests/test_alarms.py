@@ -44,8 +44,9 @@ def test_a_teacher_whose_labels_are_exchanged(content, teacher_folder, tmp_path,
     made = content(
         teacher={"path": str(exchanged), "targets": "live"}, schedule={"name": "soft_labels", "total_steps": 2}
     )
-    distill(made)
+    record = read_run(distill(made))
     assert "The teacher's outputs seem to be exchanged" in caplog.text
+    assert any("The teacher's outputs seem to be exchanged" in warning for warning in record["warnings"])
     assert "if 'pos' means 'neg', 'neg' means 'pos'. Check the order of the labels" in caplog.text
 
 
@@ -63,8 +64,11 @@ def test_a_tokenizer_of_another_model(content, teacher_folder, data_folder, tmp_
         distill(content(teacher={"path": str(other)}))
     lines = (data_folder / "train.csv").read_text().splitlines()
     (tmp_path / "foreign.csv").write_text("\n".join([lines[0], *(line.replace("word", "wort") for line in lines[1:])]))
-    distill(content(data={"train": str(tmp_path / "foreign.csv"), "text": "text"}))
+    made = content()
+    made["data"] = {**made["data"], "train": str(tmp_path / "foreign.csv")}
+    record = read_run(distill(made))
     assert "of the tokens of train are unknown to the teacher's tokenizer" in caplog.text
+    assert any("of the tokens of train are unknown" in warning for warning in record["warnings"])
 
 
 def test_validation_rows_that_are_in_train(content, data_folder, tmp_path):

@@ -1,6 +1,7 @@
 """Bad input: one sentence that names what is wrong, exit code 2, nothing written."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -116,6 +117,12 @@ BAD = [
     ),
     (["trainer.num_train_epochs=1"], "trainer.num_train_epochs: this is set by schedule"),
     (["trainer.optim=sgdd"], "trainer: "),
+    (["trainer.adam_beta1=abc"], "trainer: "),
+    (["trainer.adam_beta1=2"], "trainer: Invalid beta parameter"),
+    (["internal_trainer.lr_scheduler_kwargs={num_cycle: 2}"], "trainer: "),
+    (["trainer.lr_scheduler_type=reduce_lr_on_plateau"], "trainer.lr_scheduler_type: 'reduce_lr_on_plateau' looks at"),
+    (["trainer.torch_compile_backend=inductor"], "trainer.torch_compile_backend: this is set by nothing"),
+    (["trainer.ignore_data_skip=true"], "trainer.ignore_data_skip: this is set by nothing"),
     (["seed"], "expected key=value"),
     (["seed=!!bool maybe"], "override 'seed=!!bool maybe': not valid YAML"),
     (["seed=0x" + "f" * 5_000], "seed: "),
@@ -264,10 +271,29 @@ def test_memory_that_runs_out_is_said_in_a_sentence(recipe_file, capsys, monkeyp
     assert "lower trainer.per_device_train_batch_size" in said and "goes on" not in said
 
 
-def test_a_loss_that_becomes_nan_stops_with_stage_and_step(recipe_file, capsys):
-    words = ["schedule.name=finetune", "trainer.learning_rate=1e30", "trainer.max_grad_norm=0"]
-    assert main(["distill", str(recipe_file), *words]) == 2
-    assert "stage 'classification', step" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        (16, "the loss is no longer a finite number"),
+        (512, "step 1: the student's weights are no longer finite numbers"),  # one step, and no loss after it
+    ],
+)
+def test_a_loss_that_becomes_nan_stops_with_stage_and_step(recipe_file, capsys, length, said):
+    words = [
+        "schedule.name=finetune",
+        "trainer.learning_rate=1e38",
+        "trainer.max_grad_norm=0",
+        "trainer.warmup_steps=0",
+    ]
+    assert main(["distill", str(recipe_file), length, *words, "trainer.weight_decay=1e5"]) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "stage 'classification', step" in shown and said in shown
+
+
+def test_a_recipe_that_is_a_pipe_is_refused(tmp_path, capsys):
+    os.mkfifo(tmp_path / "recipe.yaml")
+    assert main(["plan", str(tmp_path / "recipe.yaml")]) == 2
+    assert "the recipe cannot be read (not a file)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("fast", [True, False])

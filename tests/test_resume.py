@@ -206,16 +206,44 @@ def test_a_damaged_checkpoint_is_passed_over(content, whole, tmp_path, monkeypat
     assert_same(tmp_path / "run", whole)
 
 
-def test_checkpoints_of_which_nobody_knows_what_they_depend_on_are_not_used(content, whole, tmp_path, monkeypatch):
+@pytest.mark.parametrize("identity", ["{", None])
+def test_checkpoints_of_which_nobody_knows_what_they_depend_on_are_not_used(
+    content, whole, tmp_path, monkeypatch, caplog, identity
+):
     with monkeypatch.context() as patch:
         at_call(patch, DistillationTrainer, "training_step", 15, die)
         with pytest.raises(Killed):
             distill(content(tmp_path / "run", losses={"cls_cosine": 0.5}))
-    (tmp_path / "run" / "checkpoints" / "identity.json").write_text("{")
+    file = tmp_path / "run" / "checkpoints" / "identity.json"
+    file.write_text(identity) if identity else file.unlink()
     recipe = load_recipe(content(tmp_path / "run")).model_dump(mode="json")
     (tmp_path / "run" / "recipe.yaml").write_text(write_yaml(recipe))
     distill(content(tmp_path / "run"))
+    assert "can be gone on from; the run starts again" in caplog.text
     assert_same(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone"])
+def test_a_damaged_best_checkpoint_is_passed_over(content, tmp_path, monkeypatch, caplog, harm):
+    """The one that scored best is read at the end of the stage, long after it was written."""
+    changes = {"checkpoint": "best", "schedule": {"name": "soft_labels", "classification_epochs": 4}}
+    scores = iter([0.9, 0.5, 0.5, 0.5] * 3)  # the first epoch is the best, whoever scores it
+    monkeypatch.setattr("innerdistill.pipeline.headline", lambda _: {"accuracy": next(scores)})
+    whole = distill(content(tmp_path / "whole", **changes))
+    with monkeypatch.context() as patch:
+        at_call(patch, DistillationTrainer, "training_step", 15, die)
+        with pytest.raises(Killed):
+            distill(content(tmp_path / "run", **changes))
+    best = tmp_path / "run" / "checkpoints" / "01" / "checkpoint-6"
+    assert sorted(path.name for path in best.parent.glob("checkpoint-*"))[-1] == best.name
+    if harm == "gone":
+        shutil.rmtree(best)
+    else:
+        (best / "model.safetensors").write_bytes((best / "model.safetensors").read_bytes()[:-1])
+    scores = iter([0.9, 0.5, 0.5, 0.5])
+    distill(content(tmp_path / "run", **changes))
+    assert "is incomplete or damaged; going on from the one before" in caplog.text
+    assert weights(tmp_path / "run") == weights(whole)
 
 
 def test_the_best_checkpoint_and_accumulation_after_a_kill(content, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from innerdistill.distillation.arguments import check_arguments, training_argume
 from innerdistill.distillation.losses import LOSSES, Loss
 from innerdistill.distillation.schedules import SchedulePlan, make_stages
 from innerdistill.distillation.targets import has_fast_bfloat16
-from innerdistill.job import Job, student_source
+from innerdistill.job import Job, student_source, unknown_warnings
 from innerdistill.models.families import encoder_layers
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.loading import load_base, load_classifier, load_tokenizer, longest_input
@@ -27,8 +27,6 @@ from innerdistill.models.probing import Architecture, probe
 from innerdistill.sentences import about, listed, nearest, shown
 
 logger = logging.getLogger(__name__)
-
-UNKNOWN = 0.1  # share of unknown tokens that a tokenizer of the right language does not reach
 
 
 def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job:
@@ -79,18 +77,21 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
         splits[split], truncated[split] = tokenise(
             table, data.task, tokenizer, names=names, max_length=max_length, where=split, folder=CACHE
         )
-    _check_tokens(splits, tokenizer, teacher)
+    unknown = _unknown_tokens(splits, tokenizer, teacher)
+    for sentence in unknown_warnings(unknown):
+        logger.warning("%s", sentence)
     collate = collator(tokenizer, pad_to=max_length if recipe.pad_to_max_length else None)
     return Job(
         recipe, data, splits, names, tokenizer, collate, teacher, architecture, num_layers, pairs, stages, known,
-        max_length, truncated,
+        max_length, truncated, unknown,
     )  # fmt: skip
 
 
-def _check_tokens(
+def _unknown_tokens(
     splits: Mapping[str, datasets.Dataset], tokenizer: PreTrainedTokenizerBase, teacher: PreTrainedModel
-) -> None:
-    """Whether the tokenizer is the one that the teacher was trained with, as far as ids can show."""
+) -> dict[str, float]:
+    """Share of unknown tokens by split; ids that the model does not have are refused."""
+    shares = {}
     for split, rows in splits.items():
         highest, unknown, count = 0, 0, 0
         for chunk in rows.data["input_ids"].chunks:
@@ -102,13 +103,8 @@ def _check_tokens(
                 f"teacher: its tokenizer makes the token {highest} of a text of {split}, but the model knows only "
                 f"{teacher.config.vocab_size} tokens; the two do not belong together."
             )
-        if unknown > UNKNOWN * count:
-            logger.warning(
-                "%.0f %% of the tokens of %s are unknown to the teacher's tokenizer: does it belong to this model, and "
-                "to this language?",
-                100 * unknown / count,
-                split,
-            )
+        shares[split] = unknown / max(count, 1)
+    return shares
 
 
 def check_student(job: Job, student: PreTrainedModel) -> None:

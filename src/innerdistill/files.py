@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import re
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from innerdistill.sentences import first_line
 
@@ -21,6 +24,8 @@ OF_THE_DISK = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR,
     errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG,
 }  # fmt: skip
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -53,6 +58,23 @@ def write_json(path: Path, content: Mapping[str, Any], *, indent: int | None = 2
     text = json.dumps(content, indent=indent, allow_nan=False, ensure_ascii=False)
     with whole_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def wait_for(lock: FileLock, *, what: Path) -> AbstractContextManager[Any]:
+    """Take a lock, and say so if another process has it: it may be at work for hours.
+
+    Args:
+        lock: to take.
+        what: that process makes.
+
+    Returns:
+        What releases the lock when it is left.
+    """
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("waiting for another process, which makes %s", what)
+        return lock.acquire()
 
 
 def read_json(path: Path) -> Any:

@@ -68,7 +68,7 @@ def finish(
         "stages": [asdict(stage) for stage in stages],
         **found,
         "speed": measure_speed(models, length=job.typical_length()),
-        "warnings": job.warnings(found, stages),
+        "warnings": job.warnings(found, predictions, stages),
     }
     with whole_file(folder / "model" / "README.md") as path:
         path.write_text(model_card(record), encoding="utf-8")

@@ -26,6 +26,7 @@ from innerdistill.models.students import build_student
 from innerdistill.processes import number_of_processes
 from innerdistill.sentences import about
 
+UNKNOWN = 0.1  # share of unknown tokens that a tokenizer of the right language does not reach
 EXCHANGED = 0.2  # accuracy that another naming of the teacher's outputs has to win
 
 
@@ -48,6 +49,7 @@ class Job:
         losses: the losses by name.
         max_length: tokens per example.
         truncated: number of truncated examples by split.
+        unknown: share of tokens that the tokenizer does not know, by split.
     """
 
     recipe: Recipe
@@ -64,6 +66,7 @@ class Job:
     losses: Mapping[str, Loss] = field(default_factory=lambda: LOSSES)
     max_length: int = 512
     truncated: dict[str, int] = field(default_factory=dict)
+    unknown: dict[str, float] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:
@@ -99,17 +102,23 @@ class Job:
             "fingerprint": weights_fingerprint(self.teacher),
         }
 
-    def warnings(self, found: Mapping[str, Any], stages: Sequence[StageRecord]) -> list[str]:
+    def warnings(
+        self, found: Mapping[str, Any], predictions: Mapping[str, Mapping[str, Any]], stages: Sequence[StageRecord]
+    ) -> list[str]:
         """What a reader of the scores has to know first.
 
         Args:
             found: scores by split and model, as `compare` gives them.
+            predictions: labels and logits by split, as `compare` gives them.
             stages: what happened in training.
 
         Returns:
             Sentences.
         """
         sentences = [sentence for stage in stages if (sentence := stage.warning()) is not None]
+        if self.names is not None and "teacher" in found["scores"].get("validation", {}):
+            said = predictions["validation"]
+            sentences += filter(None, [naming_warning(said["label"], said["teacher"], self.names)])
         for name, scores in found["scores"].get("validation", {}).items():
             if scores.get("collapsed"):
                 sentences.append(f"The {name} predicts one class for every row (collapsed).")
@@ -128,7 +137,7 @@ class Job:
         for split, rows in self.truncated.items():
             if rows:
                 sentences.append(f"{rows} rows of {split} were longer than {self.max_length} tokens and truncated.")
-        return sentences
+        return sentences + unknown_warnings(self.unknown)
 
     def student_rows(self) -> Dataset:
         """What the student is trained on: `train`, and `unlabelled` unless the schedule knows gold labels only."""
@@ -187,6 +196,23 @@ def naming_warning(labels: NDArray[Any], logits: NDArray[Any], names: tuple[str,
         f"The teacher's outputs seem to be exchanged: its accuracy is {as_named:.3f}, and would be {at_best:.3f} if "
         f"{pairs}. Check the order of the labels (id2label of its config.json, data.labels)."
     )
+
+
+def unknown_warnings(unknown: Mapping[str, float]) -> list[str]:
+    """What has to be said of a tokenizer that does not know the words of a split.
+
+    Args:
+        unknown: share of unknown tokens by split.
+
+    Returns:
+        Sentences.
+    """
+    return [
+        f"{share:.0%} of the tokens of {split} are unknown to the teacher's tokenizer: does it belong to this model, and "
+        "to this language?"
+        for split, share in unknown.items()
+        if share > UNKNOWN
+    ]
 
 
 def student_source(recipe: Recipe, teacher: PreTrainedModel, names: tuple[str, ...] | None) -> PreTrainedModel:

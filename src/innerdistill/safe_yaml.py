@@ -71,6 +71,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ValueError: it cannot be read, is no YAML, or no mapping.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path}: the recipe cannot be read (not a file).")
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"{path}: larger than {MAX_BYTES // 10**6} MB, which no recipe is.")
         text = path.read_text(encoding="utf-8")

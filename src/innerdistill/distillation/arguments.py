@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainingArguments
+from transformers import Trainer, TrainingArguments, get_scheduler
 
 from innerdistill.distillation.schedules import Stage
 from innerdistill.sentences import first_line, nearest, shown
@@ -46,6 +46,9 @@ OWNED = {
     "resume_from_checkpoint": "nothing (the same command goes on with a stopped run)",
     "label_smoothing_factor": "nothing (the losses are those under `losses`)",
     "torch_compile": "nothing (capturing internals does not go through a compiled model)",
+    "torch_compile_backend": "nothing (capturing internals does not go through a compiled model)",
+    "torch_compile_mode": "nothing (capturing internals does not go through a compiled model)",
+    "ignore_data_skip": "nothing (a run that goes on sees the batches it has not seen)",
     "use_liger_kernel": "nothing (its kernels hide the attention)",
     "push_to_hub": "nothing (nothing is uploaded)",
     "gradient_checkpointing": "nothing (recomputed layers would be captured twice)",
@@ -133,9 +136,31 @@ def training_arguments(
         arguments = TrainingArguments(**{**DEFAULTS, **options, **owned, **length, **checkpoints})
     except (ValueError, TypeError, ImportError) as error:
         raise ValueError(f"trainer: {first_line(error)}.") from None
+    _check_optimizer(arguments)
     if arguments.n_gpu > 1:
         raise ValueError(
             f"this process sees {arguments.n_gpu} GPUs: start one process for each with torchrun "
             f"--nproc_per_node {arguments.n_gpu} -m innerdistill ..., or show it one with CUDA_VISIBLE_DEVICES=0."
         )
     return arguments
+
+
+def _check_optimizer(arguments: TrainingArguments) -> None:
+    """Make the optimiser and its schedule once: their options are looked at only when a stage begins."""
+    if arguments.lr_scheduler_type == "reduce_lr_on_plateau":
+        raise ValueError(
+            "trainer.lr_scheduler_type: 'reduce_lr_on_plateau' looks at a loss on held-out rows, which is not measured; "
+            "choose another one, such as linear or cosine."
+        )
+    try:
+        kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
+        optimizer = kind([torch.nn.Parameter(torch.zeros(1))], **options)
+        get_scheduler(
+            arguments.lr_scheduler_type,
+            optimizer,
+            num_warmup_steps=0,
+            num_training_steps=1,
+            scheduler_specific_kwargs=arguments.lr_scheduler_kwargs or {},
+        )
+    except Exception as error:  # noqa: BLE001 - whatever an optimiser of any library says
+        raise ValueError(f"trainer: {first_line(error)}.") from None

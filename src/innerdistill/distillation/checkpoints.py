@@ -27,6 +27,7 @@ from innerdistill.processes import is_first, wait_for_all
 
 PROGRESS, CHECKSUMS, WEIGHTS = "progress.json", "checksums.json", "model.safetensors"
 START, IDENTITY = "start", "identity.json"
+TRAINER_STATE = "trainer_state.json"  # of transformers
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,8 @@ class Checkpoints:
             logger.warning("%s; starting again.", began)
         point = None if others else next(self._points(), None)
         if point is None:
+            if is_first() and not others and any(self.folder.glob("[0-9]*")):
+                logger.warning("no checkpoint in %s can be gone on from; the run starts again.", self.folder)
             self.remove()
             if is_first():
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -152,7 +155,7 @@ class Checkpoints:
         """
         if not is_first() or not self.folder.exists():
             return
-        if not (self.folder / IDENTITY).exists() and any(self.folder.iterdir()):
+        if any(path.name != IDENTITY and not path.name.isdecimal() for path in self.folder.iterdir()):
             raise ValueError(f"{self.folder} holds files that are not checkpoints of a run; name another folder.")
         for path in self.folder.iterdir():
             if path.is_dir():
@@ -178,7 +181,7 @@ class Checkpoints:
             for folder in (*steps, stage / START):
                 if not folder.is_dir():
                     continue
-                if _is_whole(folder):
+                if _is_whole(folder) and _best_is_whole(folder):
                     content = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
                     yield Point(folder, int(stage.name), content["records"])
                 else:
@@ -212,5 +215,18 @@ def _is_whole(folder: Path) -> bool:
     try:
         wanted = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
         return PROGRESS in wanted and all(checksum(folder / name) == value for name, value in wanted.items())
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError, TypeError, AttributeError):
         return False
+    except OSError as error:  # perhaps only for now, and what is damaged is deleted
+        problem = (
+            f"{folder} cannot be read ({error.strerror}); give the command again, or delete it to go on without it."
+        )
+        raise ValueError(problem) from None
+
+
+def _best_is_whole(folder: Path) -> bool:
+    """Whether the checkpoint that scored best until then is whole: the Trainer reads it at the end of the stage."""
+    if folder.name == START:
+        return True
+    best = json.loads((folder / TRAINER_STATE).read_text(encoding="utf-8")).get("best_global_step")
+    return best is None or folder.name == (name := f"checkpoint-{best}") or _is_whole(folder.with_name(name))

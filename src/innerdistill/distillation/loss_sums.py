@@ -13,21 +13,22 @@ FILE = "sums.safetensors"
 
 
 class BrokenLossError(ValueError):
-    """A loss became NaN or infinite.
+    """A loss, or what came of it, became NaN or infinite.
 
     Attributes:
         step: of the stage, 1-based.
     """
 
-    def __init__(self, stage: str, step: int) -> None:
+    def __init__(self, stage: str, step: int, *, what: str = "the loss is no longer a finite number") -> None:
         """Say what happened.
 
         Args:
             stage: its name.
             step: of the stage.
+            what: became no number.
         """
         super().__init__(
-            f"stage {stage!r}, step {step}: the loss is no longer a finite number. Lower the learning rate "
+            f"stage {stage!r}, step {step}: {what}. Lower the learning rate "
             "(trainer.learning_rate or internal_trainer.learning_rate) or check the data and the teacher."
         )
         self.step = step

@@ -21,7 +21,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from innerdistill.files import checksum, to_disk
+from innerdistill.files import checksum, to_disk, wait_for
 
 Array = NDArray[Any]
 
@@ -112,7 +112,7 @@ class TargetStore:
         if all(self._open(part) for part in parts):  # also from a place where nothing can be written
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / ".lock"):
+        with wait_for(FileLock(self.folder / ".lock"), what=self.folder):
             missing = [part for part in parts if not self._open(part)]
             if not missing:
                 return

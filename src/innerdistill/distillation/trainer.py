@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +22,7 @@ from innerdistill.distillation.losses import LOSSES, Loss, LossInputs, measure
 from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import StageRecord
 from innerdistill.distillation.targets import Targets
-from innerdistill.files import saying_when_full
+from innerdistill.files import saying_when_full, write_json
 from innerdistill.models.internals import Internals, capture_then, train_first_layers
 from innerdistill.processes import is_first
 
@@ -127,6 +126,9 @@ class DistillationTrainer(Trainer):
                 if not is_first():  # whose are those of all
                     self.sums.clear()
             result = super().train(resume_from_checkpoint, **kwargs)
+            if not self._weights().isfinite().all():  # the last update's, whose loss nobody computes any more
+                what = "the student's weights are no longer finite numbers"
+                raise BrokenLossError(self.stage.name, self.state.global_step, what=what)
         except BrokenLossError as broken:
             raise ValueError(f"{broken} The examples of that step are in {self._keep_batch(broken.step)}.") from None
         finally:
@@ -264,7 +266,7 @@ class DistillationTrainer(Trainer):
         sampler = self._get_train_sampler()
         path = Path(self.args.output_dir, "broken_step.json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"step": step, **self.train_dataset[sampler.rows_of(step)]}), encoding="utf-8")
+        write_json(path, {"step": step, **self.train_dataset[sampler.rows_of(step)]}, indent=None)
         return path
 
     def over_processes(self, value: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from innerdistill.config import Recipe
-from innerdistill.files import whole_file
+from innerdistill.files import wait_for, whole_file
 from innerdistill.results.run_folder import RUN
 from innerdistill.safe_yaml import read_yaml, write_yaml
 
@@ -181,7 +181,7 @@ def lock_beside(folder: Path, *, key: str) -> Iterator[None]:
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        wait_for(lock, what=folder)
     except OSError as error:
         raise ValueError(f"{key}: {folder.parent} cannot be written ({error.strerror}).") from None
     try:
