@@ -8,7 +8,7 @@ Scores of a method are drawn from a normal distribution with deviation 1 over se
 import numpy as np
 from scipy.stats import norm
 
-from innerdistill.results.statistics import compare_methods, two_level_interval
+from innerdistill.results.statistics import compare_pair, corrected, two_level_interval
 
 SIMULATIONS = 5_000
 INTERVALS = 200
@@ -33,7 +33,7 @@ def rejections(seeds: int, *, methods: int, difference: float = 0.0, simulations
         names = ["baseline", *(method for method, _ in pairs)]
         scores = {name: shared + generator.normal(size=seeds) / np.sqrt(2) for name in names}
         scores["method 0"] = scores["method 0"] + difference
-        comparisons = compare_methods(scores, pairs)
+        comparisons = corrected([compare_pair(*pair, *(scores[name] for name in pair)) for pair in pairs])
         significant = [comparison.p is not None and comparison.p < 0.05 for comparison in comparisons]
         found += significant[0] if difference else any(significant)
     return found / simulations

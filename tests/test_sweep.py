@@ -31,7 +31,7 @@ def write(recipe, teacher_folder, tmp_path):
         content.pop("output")
         content["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers")}
         sweep = {
-            "recipe": {**content, "schedule": {"total_steps": 8}},
+            "recipe": {**content, "schedule": {"total_steps": 8}, "checkpoint_minutes": 0},
             "methods": METHODS,
             "seeds": [1],
             "compare": [["sid", "soft labels"]],
@@ -46,7 +46,7 @@ def write(recipe, teacher_folder, tmp_path):
 
 def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsys):
     """One story, since every cell is a process of its own: a sweep killed, continued, changed, and tampered with."""
-    kill_in_a_cell(write(), tmp_path)
+    kill_in_a_cell(write(), tmp_path)  # what it had done is gone on with, and is compared below with a run left alone
     assert main(["sweep", str(write()), "--workers", "2"]) == 0
     shown = capsys.readouterr().out
     assert "sid against soft labels" in shown and "intervals need at least 5 seeds" in shown
@@ -102,6 +102,10 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
         ({"compare": [["sid", "pid"]]}, "compare: no method 'pid'; the methods are"),
         ({"methods": {"a": {"schedule.nmae": "sid"}}, "compare": []}, "cell a/seed-1: recipe: unknown key 'schedule.nmae'"),
         ({"methods": {"a b": {}, "a/b": {}}, "compare": []}, "two cells of the sweep would be in"),
+        ({"methods": {"a": {"trainer.learning_rte": 1}}, "compare": []},
+         "cell a/seed-1: trainer: TrainingArguments has no key 'learning_rte'; did you mean 'learning_rate'?"),
+        ({"methods": {"a": {"schedule.name": "sdi"}}, "compare": []}, "cell a/seed-1: schedule.name: unknown schedule 'sdi'"),
+        ({"methods": {"a": {"losses.gold_lable": 1}}, "compare": []}, "cell a/seed-1: losses: unknown loss 'gold_lable'"),
         ({"metods": {}}, "unknown key 'metods': did you mean 'methods'?"),
         ({"grid": {"seed": [1, 2]}}, "grid.seed: a sweep has the list `seeds`."),
         ({"tasks": {"a": {"output": "x"}}}, "tasks.a.output: a sweep has its own `output`"),
@@ -141,7 +145,7 @@ def test_methods_of_different_teachers_are_refused_before_anything_runs(write, b
 
 
 def test_later_parts_of_a_sweep_win(write):
-    """A method that gives a whole section does not take back what the grid says of a key in it."""
+    """A method that speaks of a section takes back neither what the grid says of a key in it nor what all have."""
     path = write(
         tasks={"t": {"trainer.learning_rate": 5e-5}},
         methods={"a": {"trainer": {"weight_decay": 0.1}}},
@@ -149,7 +153,18 @@ def test_later_parts_of_a_sweep_win(write):
         compare=[],
     )
     trainers = [entry.recipe.trainer for entry in plan_cells(load_sweep(path))]
-    assert trainers == [{"weight_decay": 0.1, "learning_rate": rate} for rate in (1e-5, 1e-4)]
+    common = {"per_device_train_batch_size": 16, "use_cpu": True, "weight_decay": 0.1}
+    assert trainers == [{**common, "learning_rate": rate} for rate in (1e-5, 1e-4)]
+
+
+def test_what_is_said_of_a_part_of_a_section_leaves_the_rest(write):
+    """On the command line and in the file alike."""
+    path = write(methods={"a": {"schedule.name": "sid"}, "b": {"schedule": {"name": "pid"}}}, compare=[])
+    cells = plan_cells(load_sweep(path, overrides=["methods.a.schedule.threshold=0.5"]))
+    found = [
+        (cell.recipe.schedule.name, cell.recipe.schedule.total_steps, cell.recipe.schedule.threshold) for cell in cells
+    ]
+    assert found == [("sid", 8, 0.5), ("pid", 8, None)]
 
 
 def test_one_sweep_at_a_time_in_a_folder(write, tmp_path, capsys):
@@ -181,13 +196,11 @@ def test_no_run_begins_once_a_sweep_is_stopped():
 
 def kill_in_a_cell(path, tmp_path):
     """Start a sweep, kill it once its cells run, and wait until they are gone too."""
-    long = "recipe.schedule.total_steps=1000000"
-    command = [sys.executable, "-m", "innerdistill.cli", "sweep", str(path), long, "--workers", "2"]
+    command = [sys.executable, "-m", "innerdistill.cli", "sweep", str(path), "--workers", "2"]
     sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not running(str(tmp_path)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(2)
+    while not list((tmp_path / "sweep").glob("*/*/checkpoints/0*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert running(str(tmp_path))
     os.kill(sweep.pid, signal.SIGKILL)
     sweep.wait()

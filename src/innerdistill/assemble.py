@@ -17,7 +17,7 @@ from innerdistill.data.mapped import CACHE
 from innerdistill.data.tokens import tokenise
 from innerdistill.distillation.arguments import check_arguments, training_arguments
 from innerdistill.distillation.losses import LOSSES, Loss
-from innerdistill.distillation.schedules import SchedulePlan, make_stages
+from innerdistill.distillation.schedules import SCHEDULES, SchedulePlan, make_stages
 from innerdistill.distillation.targets import has_fast_bfloat16
 from innerdistill.job import Job, student_source, unknown_warnings
 from innerdistill.models.families import encoder_layers
@@ -43,12 +43,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
         ValueError: anything that does not fit, in one sentence.
     """
     known = {**LOSSES, **(losses or {})}
-    for name in recipe.losses:
-        if name not in known:
-            raise ValueError(f"losses: unknown loss {shown(name)}; {nearest(name, known)}")
-    for section in ("trainer", "internal_trainer"):
-        check_arguments(section, getattr(recipe, section))
-    check_arguments("teacher.trainer", recipe.teacher.trainer)
+    check_names(recipe, known)
     if (recipe.teacher.path is None) == (recipe.teacher.base is None):
         raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
     data = load_task(recipe.data)
@@ -85,6 +80,26 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
         recipe, data, splits, names, tokenizer, collate, teacher, architecture, num_layers, pairs, stages, known,
         max_length, truncated, unknown,
     )  # fmt: skip
+
+
+def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
+    """Check what a recipe names: losses, its schedule, keys of TrainingArguments. Reads neither data nor models.
+
+    Args:
+        recipe: the recipe.
+        losses: the losses by name.
+
+    Raises:
+        ValueError: a name that nobody knows, with the nearest known one.
+    """
+    for name in recipe.losses:
+        if name not in losses:
+            raise ValueError(f"losses: unknown loss {shown(name)}; {nearest(name, losses)}")
+    if (schedule := recipe.schedule.name) not in SCHEDULES:
+        raise ValueError(f"schedule.name: unknown schedule {schedule!r}: {nearest(schedule, SCHEDULES)}")
+    for section in ("trainer", "internal_trainer"):
+        check_arguments(section, getattr(recipe, section))
+    check_arguments("teacher.trainer", recipe.teacher.trainer)
 
 
 def _unknown_tokens(

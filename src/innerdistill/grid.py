@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ SET_BY_SWEEP = {
     "output": "a sweep has its own `output`, in which every run has a folder.",
     "overwrite": "in a sweep a run whose recipe has changed is always made again.",
 }
+SECTIONS = ("data", "teacher", "student", "losses", "schedule", "trainer", "internal_trainer")
 
 
 class Sweep(Section):
@@ -53,11 +54,16 @@ class Planned:
 
     def is_finished(self) -> bool:
         """Whether its folder holds a complete run of exactly this recipe."""
+        changed = self.changed_keys()
+        return changed is not None and not changed
+
+    def changed_keys(self) -> list[str] | None:
+        """In what its recipe differs from that of the complete run in its folder; None if there is none."""
         try:
             found = read_run(self.cell.folder)["recipe"]
         except ValueError:
-            return False
-        return is_finished(self.cell.folder, self.recipe) and not different_keys(found, self.recipe)
+            return None
+        return different_keys(found, self.recipe) if is_finished(self.cell.folder, self.recipe) else None
 
 
 def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
@@ -122,7 +128,8 @@ def plan_cells(sweep: Sweep) -> list[Planned]:
         if folder in planned:
             raise ValueError(f"two cells of the sweep would be in {folder}: give methods, tasks and seeds other names.")
         own = {"seed": seed, "overwrite": True, "output": str(folder)}
-        changes = [*sweep.tasks[task].items(), *sweep.methods[method].items(), *setting.items(), *own.items()]
+        named = [*_dotted(sweep.tasks[task]), *_dotted(sweep.methods[method])]
+        changes = [*named, *setting.items(), *own.items()]
         overrides = [f"{key}={write_yaml(value, one_line=True)}" for key, value in changes]
         try:
             recipe = load_recipe(sweep.recipe, overrides=overrides)
@@ -163,6 +170,21 @@ def shared_keys(recipe: Recipe) -> dict[str, Any]:
         found |= {f"teacher.{key}": getattr(teacher, key) for key in ("epochs", "seed")}
         found |= {key: getattr(recipe, key) for key in ("group_by_length", "pad_to_max_length", "checkpoint")}
         found |= {f"trainer.{key}": value for key, value in {**recipe.trainer, **teacher.trainer}.items()}
+    return found
+
+
+def _dotted(changes: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Changes of a method or a task; what is said of a part of a section leaves the rest of it as it is.
+
+    >>> _dotted({"schedule.name": "sid", "schedule": {"threshold": 0.1}, "layer_map": {1: 2}})
+    [('schedule.name', 'sid'), ('schedule.threshold', 0.1), ('layer_map', {1: 2})]
+    """
+    found = []
+    for key, value in changes.items():
+        if isinstance(value, dict) and key in SECTIONS:
+            found += [(f"{key}.{name}", inside) for name, inside in value.items()]
+        else:
+            found.append((key, value))
     return found
 
 

@@ -208,8 +208,8 @@ def unknown_warnings(unknown: Mapping[str, float]) -> list[str]:
         Sentences.
     """
     return [
-        f"{share:.0%} of the tokens of {split} are unknown to the teacher's tokenizer: does it belong to this model, and "
-        "to this language?"
+        f"{share:.0%} of the tokens of {split} are unknown to the teacher's tokenizer: does it belong to this model, "
+        "and to this language?"
         for split, share in unknown.items()
         if share > UNKNOWN
     ]

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from innerdistill.assemble import check_names
 from innerdistill.files import read_json, whole_file, write_json
 from innerdistill.grid import Planned, Sweep, plan_cells, shared_keys
 from innerdistill.results.opening import locked
 from innerdistill.results.sweep_report import write_sweep_report
 from innerdistill.results.sweep_results import Cell, Group, gather
 from innerdistill.safe_yaml import write_yaml
+from innerdistill.sentences import about
 from innerdistill.workers import run_cells
 
 SWEEP_FILE = "sweep.yaml"  # in the folder of a sweep: what was asked for
@@ -40,6 +42,9 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
         ValueError: as `plan_cells` and `write_sweep_report`.
     """
     planned = plan_cells(sweep)
+    for entry in planned:  # a name that nobody knows would fail in one cell after the other
+        with about(f"cell {entry.cell.folder.relative_to(sweep.output)}"):
+            check_names(entry.recipe)
     for key in (key for key in sweep.grid if not key.startswith(("data.", "teacher."))):
         if len({repr(shared_keys(entry.recipe).get(key)) for entry in planned}) > 1:
             logger.warning("grid.%s is the teacher's too: for every value one is fine-tuned", key)
@@ -56,12 +61,22 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
             gather([other for other in finished if other.group == cell.group])
 
         missing = [entry for entry in planned if entry.cell.folder not in there]
-        failed = run_cells(missing, workers=workers, total=len(planned), check=check, console=console)
-        causes = {str(folder.relative_to(output)): cause for folder, cause in failed.items()}
-        (output / FAILED).unlink(missing_ok=True)
-        if causes:
-            write_json(output / FAILED, causes)
+        _say_what_changed(missing)
+        failed: dict[Path, str] = {}
+        try:
+            run_cells(missing, failed, workers=workers, total=len(planned), check=check, console=console)
+        finally:  # what has failed by now is known, however the sweep ends
+            causes = {str(folder.relative_to(output)): cause for folder, cause in failed.items()}
+            (output / FAILED).unlink(missing_ok=True)
+            if causes:
+                write_json(output / FAILED, causes)
         return report_on(sweep, planned), failed
+
+
+def _say_what_changed(missing: Sequence[Planned]) -> None:
+    changed = [keys for entry in missing if (keys := entry.changed_keys())]
+    if changed:
+        logger.warning("%d finished runs had another recipe and are made again: %s", len(changed), changed[0][0])
 
 
 def report_on(sweep: Sweep, planned: Sequence[Planned] | None = None) -> list[Group]:
@@ -90,5 +105,6 @@ def report_on(sweep: Sweep, planned: Sequence[Planned] | None = None) -> list[Gr
         margin=sweep.margin,
         failed=failed,
         missing=len(without) - len(failed),
+        settings=len({entry.cell.group for entry in planned}) // len({entry.cell.task for entry in planned}),
         content=sweep.model_dump(mode="json"),
     )

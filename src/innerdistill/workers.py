@@ -31,25 +31,23 @@ logger = logging.getLogger(__name__)
 
 def run_cells(
     missing: Sequence[Planned],
+    failed: dict[Path, str],
     *,
     workers: int,
     total: int,
     check: Callable[[Cell], None],
     console: Console | None = None,
-) -> dict[Path, str]:
+) -> None:
     """Run cells, with a bar over the whole grid and the time that is left.
 
     Args:
         missing: what is to run.
+        failed: gets the cause in a sentence, by folder, for every cell that fails.
         workers: cells at a time; they share the cores, and each has a GPU of its own as far as there are enough.
         total: cells of the grid.
         check: called with every cell that has run; what it raises stops the others.
         console: where the progress is shown.
-
-    Returns:
-        The cause in a sentence, by folder, for every cell that failed.
     """
-    failed: dict[Path, str] = {}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with (
         Progress(*columns, TextColumn("{task.fields[left]}"), console=console) as progress,
@@ -73,7 +71,6 @@ def run_cells(
             pool.shutdown(wait=False, cancel_futures=True)
             running.stop()
             raise
-    return failed
 
 
 def devices_of(workers: int) -> list[str | None]:

@@ -4,9 +4,22 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from innerdistill.results.statistics import compare_methods, two_level_interval
+from innerdistill.results.statistics import compare_pair, corrected, two_level_interval
 
 PAIRS = [("sid", "soft"), ("pid", "soft"), ("all", "soft")]
+
+
+def compare_methods(scores, pairs, *, intervals=None, margin=None, untested=0):
+    """The comparisons that were declared together."""
+    return corrected(
+        [
+            compare_pair(
+                one, other, scores[one], scores[other], interval=(intervals or {}).get((one, other)), margin=margin
+            )
+            for one, other in pairs
+        ],
+        untested=untested,
+    )
 
 
 def methods(generator, seeds, effect=0.0):

@@ -14,7 +14,7 @@ from innerdistill.files import write_json
 from innerdistill.results.report import write_report
 from innerdistill.results.run_folder import read_run
 from innerdistill.results.sweep_report import _column, write_sweep_report
-from innerdistill.results.sweep_results import Cell
+from innerdistill.results.sweep_results import Cell, gather
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +99,44 @@ def test_a_run_without_its_predictions_is_named(cells, tmp_path):
         write_sweep_report(tmp_path, without, compare=[(cells[0].method, cells[10].method)])
 
 
+def test_settings_are_corrected_together_and_need_one_teacher(cells, tmp_path):
+    """A sweep over two sizes makes two comparisons; a third size that has not begun was declared with them."""
+    found = []
+    for index, cell in enumerate(cells):
+        folder = shutil.copytree(cell.folder, tmp_path / f"{index}")
+        run = read_run(folder)
+        run["scores"]["validation"]["student"]["accuracy"] -= (index // 10) * (0.1 + 0.01 * (index % 5))
+        write_json(folder / "run.json", run)
+        found.append(replace(cell, folder=folder))
+    pair = (cells[0].method, cells[10].method)
+    alone, *_ = gather([*found[:5], *found[10:15]], compare=[pair])
+    both = gather(found, compare=[pair])
+    of_three = gather(found, compare=[pair], settings=3)
+    p = alone.comparisons[0].p
+    assert [group.comparisons[0].p for group in both] == pytest.approx([2 * p] * 2)
+    assert [group.comparisons[0].p for group in of_three] == pytest.approx([3 * p] * 2)
+    run = read_run(found[-1].folder)
+    run["teacher"]["fingerprint"] = "another"
+    write_json(found[-1].folder / "run.json", run)
+    with pytest.raises(ValueError, match="made with different teacher"):
+        gather([found[0], found[-1]])
+
+
+def test_a_method_that_failed_takes_no_seeds_from_the_others(cells, tmp_path):
+    """Three methods; the third has run with one seed only."""
+    third = [replace(cells[0], method="third")]
+    pair, rest = (cells[0].method, cells[10].method), ("third", cells[10].method)
+    group, *_ = gather([*cells[:5], *cells[10:15], *third], compare=[pair, rest])
+    assert [comparison.seeds for comparison in group.comparisons] == [5, 1]
+    write_sweep_report(tmp_path, [*cells[:5], *cells[10:15], *third], compare=[pair])
+    assert "What sets third apart from others is exploratory" in (tmp_path / "report.md").read_text()
+
+
 def test_a_report_of_cells_that_have_not_all_run(cells, tmp_path):
     write_sweep_report(tmp_path, cells[:1], compare=[("SID", "other")], missing=19, failed={tmp_path / "x": "a & b"})
     page = (tmp_path / "report.html").read_text()
     assert "19 cells have not run yet" in page and "a &amp; b" in page
-    assert "SID against other: declared, not run yet, so not tested." in page
+    assert "SID against other: declared, but not tested, since there is no seed with which both have run." in page
     write_sweep_report(tmp_path, [], missing=20)
     assert "No cell has run yet" in (tmp_path / "report.html").read_text()
 

@@ -149,8 +149,8 @@ def _check_optimizer(arguments: TrainingArguments) -> None:
     """Make the optimiser and its schedule once: their options are looked at only when a stage begins."""
     if arguments.lr_scheduler_type == "reduce_lr_on_plateau":
         raise ValueError(
-            "trainer.lr_scheduler_type: 'reduce_lr_on_plateau' looks at a loss on held-out rows, which is not measured; "
-            "choose another one, such as linear or cosine."
+            "trainer.lr_scheduler_type: 'reduce_lr_on_plateau' looks at a loss on held-out rows, which nobody measures "
+            "here; choose another one, such as linear or cosine."
         )
     try:
         kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments)

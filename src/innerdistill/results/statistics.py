@@ -5,8 +5,8 @@ The unit is the seed. Shapes: S seeds, N examples, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,60 +89,68 @@ class Comparison:
         return f"No difference shown between {self.method} and {self.against}: {self.difference:+.3f} {metric} {found}."
 
 
-def compare_methods(
-    scores: Mapping[str, Sequence[float]],
-    pairs: Sequence[tuple[str, str]],
+def compare_pair(
+    method: str,
+    against: str,
+    scores: Sequence[float],
+    others: Sequence[float],
     *,
-    intervals: Mapping[tuple[str, str], tuple[float, float]] | None = None,
+    interval: tuple[float, float] | None = None,
     margin: float | None = None,
-    untested: int = 0,
-) -> list[Comparison]:
-    """The comparisons that were declared together: paired t-tests over seeds, corrected by Holm.
+) -> Comparison:
+    """A paired t-test over seeds, not yet corrected.
 
     Args:
-        scores: by method one score per seed, the same seeds in the same order.
-        pairs: (method, against).
-        intervals: by pair, from `two_level_interval`.
+        method: the first one.
+        against: the second one.
+        scores: of the first one, by seed. (S,)
+        others: of the second one, the same seeds in the same order. (S,)
+        interval: from `two_level_interval`.
         margin: differences below it do not matter; tested by two one-sided t-tests.
+
+    Returns:
+        The comparison. Differences that are the same for every seed have p = 1 if they are 0, else 0.
+
+    Raises:
+        ValueError: other numbers of seeds.
+    """
+    if len(scores) != len(others):
+        raise ValueError(f"{method} has {len(scores)} seeds, {against} {len(others)}; both need the same ones.")
+    values = np.asarray(scores, float) - np.asarray(others, float)
+    enough = len(values) >= FEWEST_FOR_INTERVAL
+    return Comparison(
+        method,
+        against,
+        seeds=len(values),
+        difference=float(values.mean()),
+        deviation=float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+        p=_paired_p(values) if enough else None,
+        interval=interval if enough else None,
+        margin=margin,
+        margin_p=_margin_p(values, margin) if enough and margin is not None else None,
+    )
+
+
+def corrected(comparisons: Sequence[Comparison], *, untested: int = 0) -> list[Comparison]:
+    """Comparisons that were declared together, with Holm's correction.
+
+    Args:
+        comparisons: from `compare_pair`; those of too few seeds count as p = 1.
         untested: comparisons that were declared with them and cannot be made; they count as p = 1.
 
     Returns:
-        One comparison per pair. Differences that are the same for every seed have p = 1 if they are 0, else 0.
-
-    Raises:
-        ValueError: methods with other numbers of seeds.
+        The same comparisons, in the same order.
     """
-    differences = {}
-    for method, against in pairs:
-        if len(scores[method]) != len(scores[against]):
-            raise ValueError(
-                f"{method} has {len(scores[method])} seeds, {against} {len(scores[against])}; both need the same ones."
-            )
-        differences[method, against] = np.asarray(scores[method], float) - np.asarray(scores[against], float)
-    enough = [pair for pair in pairs if len(differences[pair]) >= FEWEST_FOR_INTERVAL]
-    others = [1.0] * (untested + len(pairs) - len(enough))
-
-    def correct(p_values: list[float]) -> dict[tuple[str, str], float]:
-        return dict(zip(enough, holm(p_values + others), strict=False))
-
-    corrected = correct([_paired_p(differences[pair]) for pair in enough])
-    within = {} if margin is None else correct([_margin_p(differences[pair], margin) for pair in enough])
-    found = []
-    for pair in pairs:
-        values = differences[pair]
-        found.append(
-            Comparison(
-                *pair,
-                seeds=len(values),
-                difference=float(values.mean()),
-                deviation=float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
-                p=corrected.get(pair),
-                interval=(intervals or {}).get(pair) if pair in corrected else None,
-                margin=margin,
-                margin_p=within.get(pair),
-            )
-        )
-    return found
+    tested = [comparison for comparison in comparisons if comparison.p is not None]
+    others = [1.0] * (len(comparisons) - len(tested) + untested)
+    p = iter(holm([comparison.p for comparison in tested if comparison.p is not None] + others))
+    margin_p = iter(holm([comparison.margin_p for comparison in tested if comparison.margin_p is not None] + others))
+    return [
+        comparison
+        if comparison.p is None
+        else replace(comparison, p=next(p), margin_p=None if comparison.margin_p is None else next(margin_p))
+        for comparison in comparisons
+    ]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,6 +13,7 @@ from innerdistill.results.figures import INK, STYLE, TEACHER, scores_by_step, sv
 from innerdistill.results.sweep_results import Group, Method
 
 COLOURS = ("#ca6702", "#7b8794", "#3a86ff", "#c1549c", "#0a9396", "#7a9e2f", "#b5523b", "#4f5d95", "#a98600")
+LINES = ("-", "--", "-.")  # the teacher's is dotted
 
 
 def seeds_side_by_side(group: Group) -> str:
@@ -59,9 +61,7 @@ def score_per_epoch(group: Group) -> str:
             curve = mean_curve(method, group.metric)
             if not curve:
                 continue
-            axes.plot(
-                list(curve), list(curve.values()), color=_colour(number), label=method.name, marker=".", markersize=5
-            )
+            axes.plot(list(curve), list(curve.values()), label=method.name, marker=".", markersize=5, **_line(number))
             ends = np.cumsum([stage["steps"] for stage in method.first["stages"]][:-1]).tolist()
             rings = [(step, mean) for step, mean in curve.items() if step in ends]
             if rings:
@@ -112,7 +112,7 @@ def score_against(groups: Sequence[Group], key: str) -> str:
             axes.errorbar(
                 [x for x, _ in points], [value.mean for value in values],
                 yerr=[value.deviation or 0 for value in values],
-                color=_colour(number), label=name, marker="o", markersize=5, capsize=3,
+                label=name, marker="o", markersize=5, capsize=3, **_line(number),
             )  # fmt: skip
         first = next(iter(groups[0].methods))
         having = [group for group in groups if first in group.methods]
@@ -153,3 +153,8 @@ def _position(group: Group, key: str, method: str) -> float:
 
 def _colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
+
+
+def _line(number: int) -> dict[str, Any]:
+    """Colour and dashes: no two methods look alike, however many there are."""
+    return {"color": _colour(number), "linestyle": LINES[number // len(COLOURS) % len(LINES)]}

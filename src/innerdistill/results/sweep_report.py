@@ -29,6 +29,7 @@ def write_sweep_report(
     margin: float | None = None,
     failed: Mapping[Path, str] | None = None,
     missing: int = 0,
+    settings: int = 1,
     content: Mapping[str, Any] | None = None,
 ) -> list[Group]:
     """Write report.html, report.md, table.tex and cells.csv from the runs of a sweep.
@@ -36,19 +37,20 @@ def write_sweep_report(
     Args:
         folder: of the sweep.
         cells: that have run.
-        compare: declared comparisons, corrected together within each task and setting.
+        compare: declared comparisons, corrected together within each task.
         margin: for equivalence.
         failed: cause by folder of the cells that failed.
         missing: cells that have not run.
+        settings: of every task that were declared, as `gather` wants them.
         content: of the sweep's YAML file, to make it again.
 
     Returns:
         What was found, by task and setting.
 
     Raises:
-        ValueError: cells of one group that saw other data, another teacher or other versions.
+        ValueError: cells that saw other data, another teacher or other versions than those beside them.
     """
-    groups = gather(cells, compare=compare, margin=margin)
+    groups = gather(cells, compare=compare, margin=margin, settings=settings)
     facts = {
         "title": folder.name, "groups": groups, "split": SPLIT, "missing": missing,
         "methods": list(dict.fromkeys(cell.method for cell in cells)),
@@ -127,7 +129,7 @@ def _parts(groups: Sequence[Group]) -> list[dict[str, Any]]:
 
 def _examples(group: Group) -> dict[str, Any]:
     """What the methods' students of the first seed that all have show on examples, where their runs kept any."""
-    seeds = sorted(set.intersection(*(set(method.folders) for method in group.methods.values())))
+    seeds = group.shared_seeds(*group.methods)
     kept = {
         name: examples
         for name, method in group.methods.items()

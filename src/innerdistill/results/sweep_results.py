@@ -14,9 +14,9 @@ import numpy as np
 from innerdistill.evaluation.metrics import beats_constant
 from innerdistill.results.card import metric_names
 from innerdistill.results.run_folder import read_predictions, read_run
-from innerdistill.results.statistics import FEWEST_FOR_INTERVAL, Comparison, compare_methods, two_level_interval
+from innerdistill.results.statistics import FEWEST_FOR_INTERVAL, Comparison, compare_pair, corrected, two_level_interval
 
-SPLIT = "validation"
+SPLIT, PREDICTIONS = "validation", "predictions.parquet"
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,7 @@ class Group:
         methods: by name.
         comparisons: what was declared, tested.
         untested: what was declared and could not be tested, since a method has not run with the seeds of the other.
+        exploratory: methods with which no comparison was declared, although some were.
     """
 
     name: str
@@ -173,12 +174,25 @@ class Group:
     methods: dict[str, Method] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
     untested: list[tuple[str, str]] = field(default_factory=list)
+    exploratory: list[str] = field(default_factory=list)
 
     def runs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Folder and run.json of every run."""
         for method in self.methods.values():
             for seed, run in method.runs.items():
                 yield method.folders[seed], run
+
+    def shared_seeds(self, *names: str) -> list[int]:
+        """Seeds that all of some methods have run with.
+
+        Args:
+            *names: of the methods.
+
+        Returns:
+            The seeds, ascending.
+        """
+        seeds = [set(self.methods[name].runs) if name in self.methods else set() for name in names]
+        return sorted(set[int].intersection(*seeds))
 
     @property
     def any_run(self) -> dict[str, Any]:
@@ -214,7 +228,10 @@ class Group:
         """The declared comparisons in words."""
         if not self.is_above_chance:
             return ["The teacher is not clearly better than the best constant answer: nothing is concluded here."]
-        not_run = [f"{one} against {other}: declared, not run yet, so not tested." for one, other in self.untested]
+        not_run = [
+            f"{one} against {other}: declared, but not tested, since there is no seed with which both have run."
+            for one, other in self.untested
+        ]
         return [comparison.sentence(self.metric) for comparison in self.comparisons] + not_run
 
     @property
@@ -224,75 +241,84 @@ class Group:
 
 
 def gather(
-    cells: Sequence[Cell], *, compare: Sequence[tuple[str, str]] = (), margin: float | None = None
+    cells: Sequence[Cell],
+    *,
+    compare: Sequence[tuple[str, str]] = (),
+    margin: float | None = None,
+    settings: int = 1,
 ) -> list[Group]:
     """Read the runs of a sweep.
 
     Args:
         cells: that have run.
-        compare: declared comparisons, corrected together within each task and setting.
+        compare: declared comparisons, corrected together within each task, over all its settings.
         margin: for equivalence.
+        settings: of every task that were declared, those included of which no cell has run.
 
     Returns:
         Groups, in the order of the cells.
 
     Raises:
-        ValueError: cells of one group that saw other data, another teacher or other versions.
+        ValueError: cells that saw other data, another teacher or other versions than those beside them.
     """
     groups: dict[str, Group] = {}
     for cell in cells:
         group = groups.setdefault(cell.group, Group(cell.group, cell.task, cell.setting))
         method = group.methods.setdefault(cell.method, Method(cell.method))
         method.runs[cell.seed], method.folders[cell.seed] = read_run(cell.folder), cell.folder
+    _check_alike(list(groups.values()))
+    declared = {name for pair in compare for name in pair}
     for group in groups.values():
-        _check_alike(group)
-        group.comparisons = _compare(group, compare, margin)
-        tested = {(comparison.method, comparison.against) for comparison in group.comparisons}
-        group.untested = [pair for pair in compare if pair not in tested]
+        group.untested = [pair for pair in compare if not group.shared_seeds(*pair)]
+        group.comparisons = [_compare(group, *pair, margin) for pair in compare if pair not in group.untested]
+        group.exploratory = [name for name in group.methods if name not in declared] if compare else []
+    for task in dict.fromkeys(group.task for group in groups.values()):
+        family = [group for group in groups.values() if group.task == task]
+        untested = sum(len(group.untested) for group in family) + len(compare) * (settings - len(family))
+        found = iter(corrected([one for group in family for one in group.comparisons], untested=untested))
+        for group in family:
+            group.comparisons = [next(found) for _ in group.comparisons]
     return list(groups.values())
 
 
-def _check_alike(group: Group) -> None:
-    """Numbers of different data, teachers or versions are not put into one table."""
-    first: tuple[Path, dict[str, Any]] | None = None
-    for folder, run in group.runs():
-        facts = {"data": run["data"]["fingerprint"], "teacher": (run["teacher"] or {}).get("fingerprint"),
-                 "versions": run["versions"]}  # fmt: skip
-        if first is None:
-            first = folder, facts
-        for name, value in facts.items():
-            if value != first[1][name]:
-                raise ValueError(
-                    f"{folder} and {first[0]} were made with different {name}; delete the one that is out of date and "
-                    "run the sweep again."
-                )
+def _check_alike(groups: Sequence[Group]) -> None:
+    """Numbers of different data, teachers or versions are not put into one table or figure."""
+    known: dict[tuple[str, str], tuple[Path, Any]] = {}
+    for group in groups:
+        for folder, run in group.runs():
+            teacher = (run["teacher"] or {}).get("fingerprint")
+            facts = {
+                ("data", group.name): run["data"]["fingerprint"],
+                ("teacher", group.name): teacher,
+                ("teacher", _asked_for(run)): teacher,  # the same recipe for it, and another machine or version
+                ("versions", ""): run["versions"],
+            }
+            for key, value in facts.items():
+                first, wanted = known.setdefault(key, (folder, value))
+                if value != wanted:
+                    raise ValueError(
+                        f"{folder} and {first} were made with different {key[0]}; delete the one that is out of date "
+                        "and run the sweep again."
+                    )
 
 
-def _compare(group: Group, compare: Sequence[tuple[str, str]], margin: float | None) -> list[Comparison]:
-    """The declared comparisons within one task and setting, over the seeds that all compared methods have."""
-    pairs = [pair for pair in compare if all(method in group.methods for method in pair)]
-    if not pairs:
-        return []
-    compared = {name: group.methods[name] for pair in pairs for name in pair}
-    seeds = sorted(set.intersection(*(set(method.runs) for method in compared.values())))
-    if not seeds:
-        return []
+def _asked_for(run: Mapping[str, Any]) -> str:
+    """What a teacher is made from, as far as a recipe says it."""
+    recipe = run["recipe"]
+    teacher = {key: recipe["teacher"][key] for key in ("path", "base", "epochs", "seed")}
+    trainer = {**recipe["trainer"], **recipe["teacher"]["trainer"]}
+    others = [recipe[key] for key in ("group_by_length", "pad_to_max_length", "checkpoint")]
+    return repr((run["data"]["fingerprint"], teacher, sorted(trainer.items()), others))
+
+
+def _compare(group: Group, name: str, against: str, margin: float | None) -> Comparison:
+    """One declared comparison within one task and setting, over the seeds that both methods have; not yet corrected."""
+    methods, seeds = (group.methods[name], group.methods[against]), group.shared_seeds(name, against)
     metric, names = group.metric, group.any_run["data"]["names"]
-    scores = {
-        name: [method.runs[seed]["scores"][SPLIT]["student"][metric] for seed in seeds]
-        for name, method in compared.items()
-    }
-    untested = len(compare) - len(pairs)
-    if len(seeds) < FEWEST_FOR_INTERVAL:
-        return compare_methods(scores, pairs)
-    read = {
-        name: [read_predictions(method.folders[seed] / "predictions.parquet", SPLIT) for seed in seeds]
-        for name, method in compared.items()
-    }
-    labels = next(iter(read.values()))[0]["label"]
-    logits = {name: np.stack([columns["student"] for columns in of_seeds]) for name, of_seeds in read.items()}
-    intervals = {
-        (name, against): two_level_interval(labels, logits[name], logits[against], metric=metric, names=names)
-        for name, against in pairs
-    }
-    return compare_methods(scores, pairs, intervals=intervals, margin=margin, untested=untested)
+    scores = [[method.runs[seed]["scores"][SPLIT]["student"][metric] for seed in seeds] for method in methods]
+    interval = None
+    if len(seeds) >= FEWEST_FOR_INTERVAL:
+        read = [[read_predictions(method.folders[seed] / PREDICTIONS, SPLIT) for seed in seeds] for method in methods]
+        logits = [np.stack([columns["student"] for columns in of_seeds]) for of_seeds in read]
+        interval = two_level_interval(read[0][0]["label"], *logits, metric=metric, names=names)
+    return compare_pair(name, against, *scores, interval=interval, margin=margin)
