@@ -37,7 +37,7 @@ soak: install  ## a run killed in every phase, 50,000 made files of every kind a
 	@MADE_INPUTS=50000 $(BIN)/python -m pytest -n auto --dist worksteal tests/data/test_made_inputs.py
 	@$(BIN)/python benchmarks/large_data.py runs/large
 
-bench: install  ## time a step and a whole job beside other tools: an hour and a half on 2 cores
+bench: install  ## time a step and a whole job beside other tools: a hundred minutes on 2 cores
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@$(BIN)/python examples/prepare_demo.py
 	@$(BIN)/python examples/prepare_mpnet.py
@@ -48,12 +48,15 @@ bench: install  ## time a step and a whole job beside other tools: an hour and a
 	@$(BIN)/python benchmarks/speed.py steps cola --model demo-data/mpnet --threads 1 --repeats 2 --only our fine
 	@$(BIN)/python benchmarks/speed.py jobs cola mrpc rte --threads 2
 	@$(BIN)/python benchmarks/speed.py jobs cola mrpc rte --threads 1 --repeats 1 --only grouped kept "time, padded"
+	@$(BIN)/python benchmarks/speed.py jobs cola mrpc rte --threads 2 --rows 640 --repeats 1 --only grouped kept
+	@$(BIN)/python benchmarks/speed.py jobs cola --threads 2 --rows 32 --only kept
+	@$(BIN)/python benchmarks/speed.py jobs cola --model demo-data/mpnet --threads 2 --rows 96 --repeats 1 --only kept
 	@$(BIN)/python benchmarks/speed.py jobs 512 --rows 16 --threads 2 --repeats 1
 	@$(BIN)/python benchmarks/speed.py memory 256 512 1024 2048 4096
 	@$(BIN)/python benchmarks/speed.py memory 512 --only grouped bf16
 	@$(BIN)/python benchmarks/show_speed.py
 
-bench-gpu:  ## the same on an NVIDIA GPU, in an environment of yours with torch for CUDA and the extra `bench`
+bench-gpu:  ## the attention loss, steps and a job on an NVIDIA GPU, in your own environment with torch for CUDA and `.[bench]`
 	python examples/prepare_demo.py
 	python benchmarks/attention_loss.py 64 512 2048 8192
 	python benchmarks/speed.py steps cola mrpc 512 --device cuda --threads 1

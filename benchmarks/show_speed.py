@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 ROOT = Path(__file__).parent.parent
 COLOURS = {"ours": "#0a9396", "TextBrewer": "#ca6702", "loop": "#8a63d2", "the same loop": "#8a63d2"}
 TABLE = ("what", "model", "dropout", "threads", "rows")  # what a table's rows have in common
+RIVAL = "TextBrewer, grouped batches"  # of a job
 PANELS = {
     "step": "one step of all layers; 1 is a teacher forward and a step of plain fine-tuning",
     "job": "whole SID job; 1 is the padded loop of the paper's time",
@@ -44,11 +45,12 @@ def table(rows: list[dict]) -> str:
         rows: of one kind.
 
     Returns:
-        Its lines. A step's numbers are multiples of the ideal one, a job's are seconds and the share of the padded
-        loop's, memory is in megabytes.
+        Its lines. A step's numbers are multiples of the ideal one, a job's are seconds and the shares of the padded
+        loop's and of TextBrewer's on our batches, memory is in megabytes.
     """
     workloads = list(dict.fromkeys(row["workload"] for row in rows))
-    cells = {(row["contestant"], row["workload"]): shown(row) for row in rows}
+    rivals = {row["workload"]: row for row in rows if row["contestant"] == RIVAL}
+    cells = {(row["contestant"], row["workload"]): shown(row, rivals.get(row["workload"])) for row in rows}
     lines = [f"| | {' | '.join(workloads)} |", "|---" * (len(workloads) + 1) + "|"]
     ideal = {row["workload"]: row for row in rows if row["what"] == "step" and row["contestant"] == "ideal"}
     if ideal:
@@ -59,14 +61,18 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def shown(row: dict) -> str:
-    """The number that a table shows of a measurement."""
+def shown(row: dict, rival: dict | None) -> str:
+    """What a table shows of a measurement."""
     if row["what"] == "memory":
         return row["peak_megabytes"]
     if row["what"] == "step":
         return f"{float(row['ratio']):.2f}"
-    share = f" ({float(row['ratio']):.3f})" if row["ratio"] not in {"", "nan"} else ""  # none without the padded loop
-    return f"{float(row['seconds']):.1f}{share}"
+    seconds, shares = float(row["seconds"]), []
+    if row["ratio"] not in {"", "nan"}:  # none without the padded loop
+        shares.append(f"{float(row['ratio']):.3f} of the loop")
+    if rival is not None and rival is not row:
+        shares.append(f"{seconds / float(rival['seconds']):.2f} of TextBrewer")
+    return f"{seconds:.1f}" + (f" ({', '.join(shares)})" if shares else "")
 
 
 def draw(rows: list[dict]) -> None:
