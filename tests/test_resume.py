@@ -163,6 +163,17 @@ def test_the_place_of_the_teachers_may_change(content, tmp_path):
     assert different_keys(recipe.model_dump(mode="json"), moved) == []
 
 
+def test_a_machine_without_16_bits_goes_on_where_the_teacher_is_not_run(content, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        at_call(patch, DistillationTrainer, "training_step", 5, die)
+        patch.setattr("innerdistill.pipeline.has_fast_bfloat16", lambda _: True)
+        with pytest.raises(Killed):
+            distill(content(tmp_path / "run"))
+    monkeypatch.setattr("innerdistill.pipeline.has_fast_bfloat16", lambda _: False)
+    distill(content(tmp_path / "run"))
+    assert weights(tmp_path / "run") == weights(whole)
+
+
 def test_a_student_that_learns_nothing_is_noticed_after_a_kill_too(content, tmp_path, monkeypatch, caplog):
     still = {"learning_rate": 0.0}
     frozen = content(tmp_path / "run", trainer=still, internal_trainer=still)

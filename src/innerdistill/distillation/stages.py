@@ -26,6 +26,7 @@ from innerdistill.distillation.arguments import training_arguments
 from innerdistill.distillation.callbacks import Saver, StageProgress
 from innerdistill.distillation.checkpoints import Checkpoints
 from innerdistill.distillation.losses import LOSSES, Loss
+from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stopping import stop_requests
 from innerdistill.distillation.targets import Targets
@@ -102,6 +103,11 @@ def distill_models(
     train = _with_positions(train, teacher)
     recipe = {"stages": [asdict(stage) for stage in stages], "trainer": dict(trainer or {}), "best": best, "seed": seed}
     recipe |= {"internal_trainer": dict(internal_trainer or {}), "temperature": temperature, "grouped": group_by_length}
+    if teacher is not None:
+        described = teacher.describe()
+        if not any(teacher.is_run_for(needs_of(stage, losses)) for stage in stages):
+            del described["precision_live"]  # of no step, so that a machine with another one may go on
+        recipe["targets"] = described
     checkpoints = Checkpoints(Path(folder) / "checkpoints", _identity(teacher, student, train, recipe))
     records = [StageRecord(stage) for stage in stages]
     with first_process_first():
@@ -181,7 +187,6 @@ def _identity(
         **recipe,
         "student": weights_fingerprint(student),
         "teacher": teacher and weights_fingerprint(teacher.teacher),
-        "targets": teacher and teacher.describe(),
         "data": tokens_fingerprint(train) + hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest(),
         "processes": number_of_processes(),
         **{package: version(package) for package in ("innerdistill", "torch", "transformers")},

@@ -61,7 +61,7 @@ class Targets:
         Returns:
             The internals, without gradients.
         """
-        layers, logits = left_to_run(needs, self.store.arrays if self.store is not None else ())
+        layers, logits = self._left_to_run(needs)
         found = Internals()
         if layers or logits:
             kind = inputs["input_ids"].device.type
@@ -76,6 +76,20 @@ class Targets:
             if needs.teacher_logits and not logits:
                 found.logits = read(LOGITS)
         return found
+
+    def is_run_for(self, needs: Needs) -> bool:
+        """Whether the teacher itself has to be run in the steps of a stage.
+
+        Args:
+            needs: of the stage.
+
+        Returns:
+            False if everything is kept.
+        """
+        return any(self._left_to_run(needs))
+
+    def _left_to_run(self, needs: Needs) -> tuple[Mapping[int, tuple[str, ...]], bool]:
+        return left_to_run(needs, self.store.arrays if self.store is not None else ())
 
     def describe(self) -> dict[str, Any]:
         """For run.json: what was kept, and how the teacher ran otherwise."""
