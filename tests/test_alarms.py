@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from innerdistill import distill
+from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.results.run_folder import read_run
 
 
@@ -33,6 +34,18 @@ def test_a_loss_that_does_not_fall(content, caplog):
     record = read_run(distill(content(trainer={"learning_rate": 3.0, "max_grad_norm": 0.0, "use_cpu": True})))
     assert "The loss of stage 'classification' did not fall" in caplog.text
     assert "the learning rate may be too high or too low" in record["warnings"][0]
+
+
+def test_a_loss_that_does_not_fall_in_the_only_epoch(content):
+    made = content(schedule={"name": "soft_labels", "classification_epochs": 1})
+    stage = read_run(distill({**made, "trainer": {**made["trainer"], "logging_steps": 1}}))["stages"][0]
+    first, last = stage["thirds"]
+    assert last < first
+    record = StageRecord(Stage("one", {"soft_labels": 1.0}, {}, epochs=1))
+    record.update({"learned": True, "thirds": [last, first], "epochs": stage["epochs"]})
+    assert "in its first third" in record.warning()
+    record.update({"thirds": [first, last]})
+    assert record.warning() is None
 
 
 def test_a_teacher_whose_labels_are_exchanged(content, teacher_folder, tmp_path, caplog):

@@ -47,6 +47,7 @@ class StageRecord:
         seconds: wall time.
         cpu_seconds: processor time of this process.
         learned: whether any parameter of the student changed.
+        thirds: mean loss in the first and in the last third of the stage, as far as it was logged.
         epochs: per epoch: epoch, steps, losses by name (`attention_kl/2` is student layer 2), scores on selection.
     """
 
@@ -56,6 +57,7 @@ class StageRecord:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     learned: bool = False
+    thirds: list[float] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
 
     def warning(self) -> str | None:
@@ -65,14 +67,14 @@ class StageRecord:
                 f"No parameter of the student changed in stage {self.stage.name!r}: is the learning rate 0 "
                 "(trainer.learning_rate, internal_trainer.learning_rate)?"
             )
-        if len(self.epochs) < 2:
-            return None
-        first, last = (self.epochs[i]["losses"]["loss"] for i in (0, -1))
-        if last < first:
+        ends, part = self.thirds, "third"
+        if len(self.epochs) > 1:
+            ends, part = [self.epochs[i]["losses"]["loss"] for i in (0, -1)], "epoch"
+        if not ends or ends[1] < ends[0]:
             return None
         return (
-            f"The loss of stage {self.stage.name!r} did not fall ({first:.4g} in its first epoch, {last:.4g} in its "
-            "last): the learning rate may be too high or too low, or the labels do not depend on the texts."
+            f"The loss of stage {self.stage.name!r} did not fall ({ends[0]:.4g} in its first {part}, {ends[1]:.4g} in "
+            "its last): the learning rate may be too high or too low, or the labels do not depend on the texts."
         )
 
     def happened(self) -> dict[str, Any]:

@@ -138,6 +138,9 @@ class DistillationTrainer(Trainer):
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             self.model.__dict__.pop("_is_accelerate_prepared", None)  # or the next stage would not be wrapped again
         self._count()
+        logged = [entry["loss"] for entry in self.state.log_history if "loss" in entry]
+        if third := len(logged) // 3:
+            record.thirds = [sum(part) / third for part in (logged[:third], logged[-third:])]
         if (sentence := self.record.warning()) is not None:
             logger.warning("%s", sentence)
         self.record.ended = self.record.ended or ("steps done" if self.stage.steps else "epochs done")
