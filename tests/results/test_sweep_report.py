@@ -132,6 +132,19 @@ def test_a_method_that_failed_takes_no_seeds_from_the_others(cells, tmp_path):
     assert "What sets third apart from others is exploratory" in (tmp_path / "report.md").read_text()
 
 
+def test_attention_of_methods_that_map_other_layers(cells, tmp_path):
+    """A rival's map shares no pair of layers with the others'; the figure shows what most map."""
+    rival = shutil.copytree(cells[0].folder, tmp_path / "rival")
+    content = json.loads((rival / "examples.json").read_text())
+    for example in content["attention"]:
+        example["layers"] = {"4": {**example["layers"]["4"], "teacher_layer": 1}}
+    (rival / "examples.json").write_text(json.dumps(content))
+    two = [cells[0], cells[10], replace(cells[0], method="rival", folder=rival)]
+    write_sweep_report(tmp_path, two)
+    page = (tmp_path / "report.html").read_text()
+    assert "Attention on one example" in page and "teacher, layer 4" in page and "rival, layer 4" not in page
+
+
 def test_a_report_of_cells_that_have_not_all_run(cells, tmp_path):
     write_sweep_report(tmp_path, cells[:1], compare=[("SID", "other")], missing=19, failed={tmp_path / "x": "a & b"})
     page = (tmp_path / "report.html").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -145,13 +146,16 @@ def _examples(group: Group) -> dict[str, Any]:
     row = explorer["examples"][0]["row"]
     examples = {name: next(e for e in attention if e["row"] == row) for name, attention in found.items()}
     layers = {name: example["layers"] for name, example in examples.items()}
-    # The figure shows the highest pair of layers that every method maps.
-    pairs = [{(k, layer["teacher_layer"]) for k, layer in of_one.items()} for of_one in layers.values()]
-    shared = sorted(set.intersection(*pairs), key=lambda pair: int(pair[0]))[-1:]
-    if not shared:
+    # The figure shows the pair of layers that most methods map; of several, the highest.
+    pairs = Counter((k, layer["teacher_layer"]) for of_one in layers.values() for k, layer in of_one.items())
+    if not pairs:
         return {**facts, "explorer": explorer}
-    highest = shared[0][0]
-    chosen = {name: {highest: of_one[highest]} for name, of_one in layers.items()}
+    layer, teacher_layer = max(pairs, key=lambda pair: (pairs[pair], int(pair[0])))
+    chosen = {
+        name: {layer: of_one[layer]}
+        for name, of_one in layers.items()
+        if layer in of_one and of_one[layer]["teacher_layer"] == teacher_layer
+    }
     example = {**next(iter(examples.values())), "layers": next(iter(chosen.values()))}
     maps = attention_maps(example, chosen, overall={name: overall_kl(of_one) for name, of_one in layers.items()})
     return {**facts, "maps": Markup(maps), "explorer": explorer}  # noqa: S704
