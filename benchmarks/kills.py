@@ -1,22 +1,27 @@
 r"""Kill a run of the demo again and again, and see whether it ends with the same student.
 
     python benchmarks/kills.py runs/kills                      # half an hour on 2 cores
-    python benchmarks/kills.py runs/kills data.train_rows=600  # any key of the recipe
+    python benchmarks/kills.py runs/kills data.train_rows=600  # keys of data and trainer
 
 One run is left alone. The other is killed with SIGKILL, a few times in every phase and spread evenly over it: reading,
 the teacher's training and evaluation, its kept answers, every stage, evaluation and results. Each time the same command
-is given again. At the end the models are compared byte by byte, the logs are searched for tracebacks, and a table says
-where each phase was hit. The exit code is 1 if models differ, a traceback was seen, or a phase was hit less often.
+is given again. It reads everything again, and is killed when it is at work on what the process before it left, in a
+stage of training after a share of its steps; only between two models, where there is little but reading, that reading
+counts as part of the phase. At the end the models are compared byte by byte, the logs are searched for tracebacks, and
+a table says where each phase was hit. The exit code is 1 if models differ, a traceback was seen, or a phase was hit less
+often.
 """
 
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,7 +51,9 @@ TRAINING = {
     "baseline: training": (BASELINE, 1),
 }
 EVALUATION = [phase for phase in SIGNS.values() if "evaluation" in phase]
+KEEPING, REPORT = "teacher: answers to keep", "report"
 PHASES = [READING, *reversed(SIGNS.values())]
+PATIENCE = 1800.0  # seconds that one process may take
 
 
 @dataclass
@@ -70,7 +77,8 @@ class Process:
         folder: of run, teachers and logs.
         popen: the process.
         log: what it says.
-        began: when it was started.
+        began: when it was started, on the clock that nobody sets.
+        started: the same on the clock of files.
         first: the phase the run was in then.
         step: the last step that was kept then, by phase of training.
         entered: when it came to a phase, by phase.
@@ -80,6 +88,7 @@ class Process:
     popen: subprocess.Popen
     log: Path
     began: float
+    started: float
     first: str
     step: dict[str, int]
     entered: dict[str, float] = field(default_factory=dict)
@@ -92,8 +101,18 @@ class Process:
         return phase
 
     def _is_on_its_way(self, phase: str) -> bool:
-        """Whether this process has to read everything again before it goes on with what another one began."""
-        return phase == self.first and phase in EVALUATION and "going on from" not in self.log.read_text()
+        """Whether this process still reads everything again before it goes on with what another one began."""
+        if phase != self.first:
+            return False
+        if phase in EVALUATION:
+            return "going on from" not in self.log.read_text()
+        with suppress(OSError):  # gone in this moment
+            if phase == KEEPING:  # into files of its own
+                files = self.folder.glob("teachers/targets/*/*.partial")
+                return not any(path.stat().st_mtime > self.started for path in files)
+            if phase == REPORT:  # draws
+                return "matplotlib/ft2font" not in Path(f"/proc/{self.popen.pid}/maps").read_text()
+        return False
 
     def share_done(self, phase: str, alone: Undisturbed) -> float:
         """How much of a phase lies behind it: a share of its steps, or of its time."""
@@ -102,9 +121,10 @@ class Process:
             return step / alone.steps[phase] if step > self.step[phase] else 0.0
         if phase not in self.entered:
             return 0.0
-        if phase == self.first and phase not in EVALUATION and phase != READING:  # it began with reading
-            return (time.monotonic() - self.began) / (alone.seconds[READING] + alone.seconds[phase])
-        return (time.monotonic() - self.entered[phase]) / alone.seconds[phase]
+        seconds = max(alone.seconds[phase], LOOK)
+        if phase == self.first and phase.startswith("between"):  # it began with reading
+            return (time.monotonic() - self.began) / (alone.seconds[READING] + seconds)
+        return (time.monotonic() - self.entered[phase]) / seconds
 
 
 def main() -> int:
@@ -129,7 +149,7 @@ def main() -> int:
     print("\n| phase | kills | at |\n|---|---|---|")
     for phase in PHASES:
         print(f"| {phase} | {len(kills[phase])} | {', '.join(f'{share:.0%}' for share in kills[phase])} |")
-    inside = sum(path.read_text().count("/checkpoint-") > 0 for path in killed.glob("*.log"))
+    inside = len(re.findall(r"going on from \S+/checkpoint-", said))
     total = sum(len(shares) for shares in kills.values())
     print(f"\n{total} kills; {inside} processes went on from inside a stage; tracebacks: {tracebacks};", end=" ")
     print(f"teacher, student and baseline {'the same bytes' if all(same) else 'NOT the same'}.")
@@ -146,9 +166,11 @@ def start(folder: Path, overrides: list[str]) -> Process:
     command = [sys.executable, "-m", "innerdistill", "distill", str(RECIPE), "checkpoint_minutes=0.005", *settings]
     path = folder / f"{len(list(folder.glob('*.log'))):03d}.log"
     first, step = phase_of(folder), {phase: newest_step(folder, phase) for phase in TRAINING}
-    with path.open("w") as log:
-        popen = subprocess.Popen([*command, *overrides], stdout=log, stderr=log)
-    return Process(folder, popen, path, time.monotonic(), first, step)
+    began, started = time.monotonic(), time.time()
+    with path.open("w") as log:  # lines as long as a path
+        environment = {**os.environ, "COLUMNS": "1000"}
+        popen = subprocess.Popen([*command, *overrides], stdout=log, stderr=log, env=environment)
+    return Process(folder, popen, path, began, started, first, step)
 
 
 def leave_alone(folder: Path, overrides: list[str]) -> Undisturbed:
@@ -182,6 +204,9 @@ def kill_once(
     process = start(folder, options.overrides)
     while process.popen.poll() is None:
         time.sleep(LOOK)
+        if time.monotonic() - process.began > PATIENCE:
+            process.popen.kill()
+            sys.exit(f"a process took more than {PATIENCE:.0f} seconds: {process.log}")
         phase = process.look()
         due = (len(kills[phase]) + 1) / (options.kills + 1)
         share = process.share_done(phase, alone)

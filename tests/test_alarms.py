@@ -38,7 +38,8 @@ def test_a_loss_that_does_not_fall(content, caplog):
 
 def test_a_loss_that_does_not_fall_in_the_only_epoch(content):
     made = content(schedule={"name": "soft_labels", "classification_epochs": 1})
-    stage = read_run(distill({**made, "trainer": {**made["trainer"], "logging_steps": 1}}))["stages"][0]
+    made["data"].pop("train_rows")
+    stage = read_run(distill({**made, "trainer": {**made["trainer"], "per_device_train_batch_size": 8}}))["stages"][0]
     first, last = stage["thirds"]
     assert last < first
     record = StageRecord(Stage("one", {"soft_labels": 1.0}, {}, epochs=1))

@@ -1,5 +1,6 @@
 """A run that is stopped, or killed, goes on to the very same student."""
 
+import errno
 import os
 import shutil
 import signal
@@ -246,14 +247,14 @@ def test_a_damaged_best_checkpoint_is_passed_over(content, tmp_path, monkeypatch
         with pytest.raises(Killed):
             distill(content(tmp_path / "run", **changes))
     best = tmp_path / "run" / "checkpoints" / "01" / "checkpoint-6"
-    assert sorted(path.name for path in best.parent.glob("checkpoint-*"))[-1] == best.name
+    assert best.is_dir() and len(list(best.parent.glob("checkpoint-*"))) == 3
     if harm == "gone":
         shutil.rmtree(best)
     else:
         (best / "model.safetensors").write_bytes((best / "model.safetensors").read_bytes()[:-1])
     scores = iter([0.9, 0.5, 0.5, 0.5])
     distill(content(tmp_path / "run", **changes))
-    assert "is incomplete or damaged; going on from the one before" in caplog.text
+    assert "goes back to checkpoint-6, which is incomplete or damaged; going on from the one before" in caplog.text
     assert weights(tmp_path / "run") == weights(whole)
 
 
@@ -288,12 +289,34 @@ def test_nothing_is_trained_after_the_last_step_inside_a_pass(content, tmp_path,
     assert_same(distill(content(tmp_path / "run", **changes)), whole)
 
 
-def test_folders_that_are_not_ours_are_left_alone(make_model, tmp_path):
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "mine.txt").write_text("mine")
+@pytest.mark.parametrize("name", ["mine.txt", "1000/weights", "01/weights"])
+def test_folders_that_are_not_ours_are_left_alone(make_model, tmp_path, name):
+    (tmp_path / "checkpoints" / name).parent.mkdir(parents=True)
+    (tmp_path / "checkpoints" / name).write_text("mine")
     with pytest.raises(ValueError, match="holds files that are not checkpoints of a run"):
         Checkpoints(tmp_path / "checkpoints", {}).begin(make_model(), [])
-    assert (tmp_path / "checkpoints" / "mine.txt").read_text() == "mine"
+    assert (tmp_path / "checkpoints" / name).read_text() == "mine"
+
+
+def test_what_cannot_be_read_for_now_is_not_deleted(content, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        at_call(patch, DistillationTrainer, "training_step", 15, die)
+        with pytest.raises(Killed):
+            distill(content(tmp_path / "run"))
+    before = files_of(tmp_path / "run")
+
+    def broken(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("innerdistill.distillation.checkpoints.checksum", broken)
+        with pytest.raises(
+            ValueError, match=r"checkpoint-5 cannot be read \(Input/output error\); give the command again"
+        ):
+            distill(content(tmp_path / "run"))
+    assert files_of(tmp_path / "run") == before
+    distill(content(tmp_path / "run"))
+    assert_same(tmp_path / "run", whole)
 
 
 def test_a_killed_teacher_goes_on_for_another_student(content, base_folder, tmp_path, monkeypatch):

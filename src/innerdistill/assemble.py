@@ -17,7 +17,7 @@ from innerdistill.data.mapped import CACHE
 from innerdistill.data.tokens import tokenise
 from innerdistill.distillation.arguments import check_arguments, training_arguments
 from innerdistill.distillation.losses import LOSSES, Loss
-from innerdistill.distillation.schedules import SCHEDULES, SchedulePlan, make_stages
+from innerdistill.distillation.schedules import SchedulePlan, check_schedule, make_stages
 from innerdistill.distillation.targets import has_fast_bfloat16
 from innerdistill.job import Job, student_source, unknown_warnings
 from innerdistill.models.families import encoder_layers
@@ -57,8 +57,12 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     if any("attention" in known[name].needs for name, weight in recipe.losses.items() if weight > 0):
         _check_reach(pairs, student_types, getattr(teacher.config, "layer_types", None))
     stages = make_stages(_schedule_plan(recipe, pairs, known))
-    options = (recipe.internal_trainer, recipe.teacher.trainer, recipe.trainer)
-    arguments = [training_arguments(Path(recipe.output), s, o, seed=recipe.seed) for s in stages for o in options]
+    own = {"trainer": {}, "internal_trainer": recipe.internal_trainer, "teacher.trainer": recipe.teacher.trainer}
+    arguments = [
+        training_arguments(Path(recipe.output), stage, recipe.trainer | options, seed=recipe.seed, section=section)
+        for section, options in own.items()
+        for stage in stages
+    ]
     device = arguments[-1].device
     if any(of_stage.bf16 for of_stage in arguments) and not has_fast_bfloat16(device):
         logger.warning(
@@ -95,8 +99,7 @@ def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
     for name in recipe.losses:
         if name not in losses:
             raise ValueError(f"losses: unknown loss {shown(name)}; {nearest(name, losses)}")
-    if (schedule := recipe.schedule.name) not in SCHEDULES:
-        raise ValueError(f"schedule.name: unknown schedule {schedule!r}: {nearest(schedule, SCHEDULES)}")
+    check_schedule(recipe.schedule.name)
     for section in ("trainer", "internal_trainer"):
         check_arguments(section, getattr(recipe, section))
     check_arguments("teacher.trainer", recipe.teacher.trainer)

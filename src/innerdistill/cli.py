@@ -279,11 +279,12 @@ def _submit(options: argparse.Namespace) -> None:
 
 def _sweep(options: argparse.Namespace) -> int:
     from innerdistill.grid import load_sweep  # noqa: PLC0415
-    from innerdistill.sweep import run_sweep  # noqa: PLC0415
 
     if options.workers < 1:
         raise ValueError("--workers: expected a number of at least 1.")
     sweep = load_sweep(options.sweep, overrides=options.overrides)
+    from innerdistill.sweep import run_sweep  # noqa: PLC0415
+
     groups, failed = run_sweep(sweep, workers=options.workers, console=errors)
     print_sweep(groups)
     for folder, cause in failed.items():

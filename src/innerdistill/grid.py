@@ -22,7 +22,7 @@ SET_BY_SWEEP = {
     "output": "a sweep has its own `output`, in which every run has a folder.",
     "overwrite": "in a sweep a run whose recipe has changed is always made again.",
 }
-SECTIONS = ("data", "teacher", "student", "losses", "schedule", "trainer", "internal_trainer")
+SECTIONS = ("data", "teacher", "teacher.trainer", "student", "losses", "schedule", "trainer", "internal_trainer")
 
 
 class Sweep(Section):
@@ -96,8 +96,8 @@ def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
 
 def _check_keys(sweep: Sweep, *, where: str) -> None:
     """No key is given in a place from where it would not reach the runs."""
-    named = {**{f"tasks.{task}": keys for task, keys in sweep.tasks.items()},
-             **{f"methods.{method}": keys for method, keys in sweep.methods.items()}}  # fmt: skip
+    named = {**{f"tasks.{task}": dict(_dotted(keys)) for task, keys in sweep.tasks.items()},
+             **{f"methods.{method}": dict(_dotted(keys)) for method, keys in sweep.methods.items()}}  # fmt: skip
     for place, keys in {"recipe": sweep.recipe, "grid": sweep.grid, **named}.items():
         for key in (key for key in keys if key in SET_BY_SWEEP):
             raise ValueError(f"{where}: {place}.{key}: {SET_BY_SWEEP[key]}")
@@ -173,18 +173,18 @@ def shared_keys(recipe: Recipe) -> dict[str, Any]:
     return found
 
 
-def _dotted(changes: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Changes of a method or a task; what is said of a part of a section leaves the rest of it as it is.
+def _dotted(changes: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Changes of a method or a task, key by key.
 
-    >>> _dotted({"schedule.name": "sid", "schedule": {"threshold": 0.1}, "layer_map": {1: 2}})
-    [('schedule.name', 'sid'), ('schedule.threshold', 0.1), ('layer_map', {1: 2})]
+    What is said of a part of a section leaves the rest of it as it is; an empty section clears it.
+
+    >>> _dotted({"schedule.name": "sid", "schedule": {"threshold": 0.1}, "trainer": {}, "layer_map": {1: 2}})
+    [('schedule.name', 'sid'), ('schedule.threshold', 0.1), ('trainer', {}), ('layer_map', {1: 2})]
     """
     found = []
-    for key, value in changes.items():
-        if isinstance(value, dict) and key in SECTIONS:
-            found += [(f"{key}.{name}", inside) for name, inside in value.items()]
-        else:
-            found.append((key, value))
+    for name, value in changes.items():
+        key = f"{prefix}{name}"
+        found += _dotted(value, f"{key}.") if isinstance(value, dict) and value and key in SECTIONS else [(key, value)]
     return found
 
 

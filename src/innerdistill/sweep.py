@@ -11,7 +11,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from innerdistill.assemble import check_names
 from innerdistill.files import read_json, whole_file, write_json
 from innerdistill.grid import Planned, Sweep, plan_cells, shared_keys
 from innerdistill.results.opening import locked
@@ -42,6 +41,8 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
         ValueError: as `plan_cells` and `write_sweep_report`.
     """
     planned = plan_cells(sweep)
+    from innerdistill.assemble import check_names  # noqa: PLC0415 - takes seconds; what is wrong above is said at once
+
     for entry in planned:  # a name that nobody knows would fail in one cell after the other
         with about(f"cell {entry.cell.folder.relative_to(sweep.output)}"):
             check_names(entry.recipe)
@@ -58,11 +59,13 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
 
         def check(cell: Cell) -> None:
             finished.append(cell)
-            gather([other for other in finished if other.group == cell.group])
+            gather(finished)
 
         missing = [entry for entry in planned if entry.cell.folder not in there]
         _say_what_changed(missing)
-        failed: dict[Path, str] = {}
+        # Until a cell has run again, what is known of it is what it failed of before.
+        before, again = _failures(output), {entry.cell.folder for entry in missing}
+        failed = {folder: cause for folder, cause in before.items() if folder in again}
         try:
             run_cells(missing, failed, workers=workers, total=len(planned), check=check, console=console)
         finally:  # what has failed by now is known, however the sweep ends
@@ -77,6 +80,12 @@ def _say_what_changed(missing: Sequence[Planned]) -> None:
     changed = [keys for entry in missing if (keys := entry.changed_keys())]
     if changed:
         logger.warning("%d finished runs had another recipe and are made again: %s", len(changed), changed[0][0])
+
+
+def _failures(output: Path) -> dict[Path, str]:
+    """Why cells are missing, as the sweep that ran last says."""
+    found = read_json(output / FAILED) if (output / FAILED).is_file() else {}
+    return {output / name: cause for name, cause in found.items()}
 
 
 def report_on(sweep: Sweep, planned: Sequence[Planned] | None = None) -> list[Group]:
@@ -95,9 +104,8 @@ def report_on(sweep: Sweep, planned: Sequence[Planned] | None = None) -> list[Gr
     planned = plan_cells(sweep) if planned is None else planned
     output = Path(sweep.output)
     finished = [entry.cell for entry in planned if entry.is_finished()]
-    causes = read_json(output / FAILED) if (output / FAILED).is_file() else {}
     without = {entry.cell.folder for entry in planned} - {cell.folder for cell in finished}
-    failed = {output / name: cause for name, cause in causes.items() if output / name in without}
+    failed = {folder: cause for folder, cause in _failures(output).items() if folder in without}
     return write_sweep_report(
         output,
         finished,

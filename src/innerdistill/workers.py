@@ -42,7 +42,7 @@ def run_cells(
 
     Args:
         missing: what is to run.
-        failed: gets the cause in a sentence, by folder, for every cell that fails.
+        failed: gets the cause in a sentence, by folder, for every cell that fails; loses it for one that does not.
         workers: cells at a time; they share the cores, and each has a GPU of its own as far as there are enough.
         total: cells of the grid.
         check: called with every cell that has run; what it raises stops the others.
@@ -60,6 +60,7 @@ def run_cells(
             for count, done in enumerate(as_completed(waiting), start=1):
                 cell = waiting[done]
                 if (cause := done.result()) is None:
+                    failed.pop(cell.folder, None)
                     check(cell)
                 else:
                     failed[cell.folder] = cause

@@ -57,6 +57,8 @@ OWNED = {
 # Values that TrainingArguments takes as they are and that would fail only in the middle of training.
 WHOLE = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1, "dataloader_num_workers": 0}
 AT_LEAST = {**WHOLE, "learning_rate": 0, "weight_decay": 0, "max_grad_norm": 0, "warmup_steps": 0, "logging_steps": 1}
+STEERED = ("reduce_lr_on_plateau", "greedy")  # learning-rate schedules
+OF_THE_MODEL = ("lomo", "adalomo", "galore", "apollo")  # optimisers that are made from the model itself
 SWITCHES = ("bf16", "fp16", "use_cpu", "dataloader_drop_last", "full_determinism")
 
 
@@ -95,6 +97,7 @@ def training_arguments(
     seed: int,
     evaluate: bool = True,
     best_by: str | None = None,
+    section: str = "trainer",
 ) -> TrainingArguments:
     """Arguments of one stage.
 
@@ -105,6 +108,7 @@ def training_arguments(
         seed: of dropout.
         evaluate: score the selection split after every epoch.
         best_by: keep the checkpoint with the highest score of this name on selection; None keeps the last one.
+        section: of the recipe that the options are from, for messages.
 
     Returns:
         Arguments for a Trainer.
@@ -135,8 +139,8 @@ def training_arguments(
     try:
         arguments = TrainingArguments(**{**DEFAULTS, **options, **owned, **length, **checkpoints})
     except (ValueError, TypeError, ImportError) as error:
-        raise ValueError(f"trainer: {first_line(error)}.") from None
-    _check_optimizer(arguments)
+        raise ValueError(f"{section}: {first_line(error)}.") from None
+    _check_optimizer(arguments, section=section)
     if arguments.n_gpu > 1:
         raise ValueError(
             f"this process sees {arguments.n_gpu} GPUs: start one process for each with torchrun "
@@ -145,13 +149,15 @@ def training_arguments(
     return arguments
 
 
-def _check_optimizer(arguments: TrainingArguments) -> None:
+def _check_optimizer(arguments: TrainingArguments, *, section: str) -> None:
     """Make the optimiser and its schedule once: their options are looked at only when a stage begins."""
-    if arguments.lr_scheduler_type == "reduce_lr_on_plateau":
+    if arguments.lr_scheduler_type in STEERED:
         raise ValueError(
-            "trainer.lr_scheduler_type: 'reduce_lr_on_plateau' looks at a loss on held-out rows, which nobody measures "
-            "here; choose another one, such as linear or cosine."
+            f"{section}.lr_scheduler_type: {arguments.lr_scheduler_type.value!r} follows a loss on held-out rows, that "
+            "nobody computes; choose another one, such as linear or cosine."
         )
+    if str(arguments.optim.value).startswith(OF_THE_MODEL):
+        return
     try:
         kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
         optimizer = kind([torch.nn.Parameter(torch.zeros(1))], **options)
@@ -163,4 +169,4 @@ def _check_optimizer(arguments: TrainingArguments) -> None:
             scheduler_specific_kwargs=arguments.lr_scheduler_kwargs or {},
         )
     except Exception as error:  # noqa: BLE001 - whatever an optimiser of any library says
-        raise ValueError(f"trainer: {first_line(error)}.") from None
+        raise ValueError(f"{section}: {first_line(error)}.") from None

@@ -21,6 +21,7 @@ from innerdistill.processes import is_first, number_of_processes, of_all, wait_f
 if TYPE_CHECKING:
     from innerdistill.distillation.trainer import DistillationTrainer
 
+FEWEST_STEPS = 30  # of a stage of one epoch whose loss is looked at: in fewer it goes up and down
 STEPS_TOGETHER = 10  # several processes ask each other after so many steps whether to write a checkpoint
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,8 @@ class EpochEnd(TrainerCallback):
         """Take the means of the losses, and look at the threshold."""
         trainer = self.trainer
         losses = trainer.sums.means(trainer.over_processes)
+        if state.max_steps >= FEWEST_STEPS:
+            trainer.record.thirds = trainer.sums.thirds
         trainer.record.epochs.append({"epoch": state.epoch, "steps": state.global_step, "losses": losses})
         trainer.log({f"epoch/{name}": value for name, value in losses.items()})
         threshold = trainer.stage.threshold

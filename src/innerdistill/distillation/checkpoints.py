@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ from innerdistill.processes import is_first, wait_for_all
 PROGRESS, CHECKSUMS, WEIGHTS = "progress.json", "checksums.json", "model.safetensors"
 START, IDENTITY = "start", "identity.json"
 TRAINER_STATE = "trainer_state.json"  # of transformers
+BROKEN_STEP = "broken_step.json"  # beside the checkpoints of a stage: the examples of a step whose loss is no number
+NOT_THERE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +159,7 @@ class Checkpoints:
         """
         if not is_first() or not self.folder.exists():
             return
-        if any(path.name != IDENTITY and not path.name.isdecimal() for path in self.folder.iterdir()):
+        if not (self.folder / IDENTITY).exists() and not all(_is_ours(path) for path in self.folder.iterdir()):
             raise ValueError(f"{self.folder} holds files that are not checkpoints of a run; name another folder.")
         for path in self.folder.iterdir():
             if path.is_dir():
@@ -181,11 +185,11 @@ class Checkpoints:
             for folder in (*steps, stage / START):
                 if not folder.is_dir():
                     continue
-                if _is_whole(folder) and _best_is_whole(folder):
+                if (problem := _problem(folder)) is None:
                     content = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
                     yield Point(folder, int(stage.name), content["records"])
                 else:
-                    logger.warning("%s is incomplete or damaged; going on from the one before.", folder)
+                    logger.warning("%s %s; going on from the one before.", folder, problem)
                     shutil.rmtree(folder)  # the Trainer would count it among those it keeps
 
 
@@ -197,10 +201,14 @@ def begun_by(folder: Path) -> dict[str, Any]:
 
     Returns:
         By name; nothing if there is no such run, or no trace of what it was.
+
+    Raises:
+        ValueError: it cannot be read.
     """
     try:
-        found = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with _saying_when_unreadable(folder / IDENTITY):
+            found = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
+    except (*NOT_THERE, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -211,22 +219,42 @@ def _difference(name: str, found: Any, wanted: Any) -> str:
     return f"another {name}"
 
 
+def _problem(folder: Path) -> str | None:
+    """Why nobody can go on from a checkpoint; None if it is whole."""
+    if not _is_whole(folder):
+        return "is incomplete or damaged"
+    if folder.name != START:  # the Trainer reads the one that scored best until then at the end of the stage
+        best = json.loads((folder / TRAINER_STATE).read_text(encoding="utf-8")).get("best_global_step")
+        name = f"checkpoint-{best}"
+        if best is not None and name != folder.name and not _is_whole(folder.with_name(name)):
+            return f"goes back to {name}, which is incomplete or damaged"
+    return None
+
+
 def _is_whole(folder: Path) -> bool:
     try:
-        wanted = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
-        return PROGRESS in wanted and all(checksum(folder / name) == value for name, value in wanted.items())
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError, TypeError, AttributeError):
+        with _saying_when_unreadable(folder):
+            wanted = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+            return PROGRESS in wanted and all(checksum(folder / name) == value for name, value in wanted.items())
+    except (*NOT_THERE, UnicodeDecodeError, json.JSONDecodeError, RecursionError, TypeError, AttributeError):
         return False
-    except OSError as error:  # perhaps only for now, and what is damaged is deleted
-        problem = (
-            f"{folder} cannot be read ({error.strerror}); give the command again, or delete it to go on without it."
-        )
-        raise ValueError(problem) from None
 
 
-def _best_is_whole(folder: Path) -> bool:
-    """Whether the checkpoint that scored best until then is whole: the Trainer reads it at the end of the stage."""
-    if folder.name == START:
+@contextmanager
+def _saying_when_unreadable(path: Path) -> Iterator[None]:
+    """What cannot be read, perhaps only for now, is not taken for damaged, and so not deleted."""
+    try:
+        yield
+    except NOT_THERE:
+        raise
+    except OSError as error:
+        problem = f"{path} cannot be read ({error.strerror})"
+        raise ValueError(f"{problem}; give the command again, or delete it to go on without it.") from None
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file or folder beside which no identity lies is part of a run's checkpoints."""
+    if path.name.startswith(f".{IDENTITY}."):  # it was being written
         return True
-    best = json.loads((folder / TRAINER_STATE).read_text(encoding="utf-8")).get("best_global_step")
-    return best is None or folder.name == (name := f"checkpoint-{best}") or _is_whole(folder.with_name(name))
+    inside = re.compile(rf"{START}|checkpoint-\d+|{BROKEN_STEP}")
+    return bool(re.fullmatch(r"\d\d", path.name)) and all(inside.fullmatch(part.name) for part in path.iterdir())

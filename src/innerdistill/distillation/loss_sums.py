@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 FILE = "sums.safetensors"
+THIRDS = {"first third": 0, "last third": 2}
 
 
 class BrokenLossError(ValueError):
@@ -44,13 +45,15 @@ class LossSums:
             stage: its name, for messages.
         """
         self.stage, self.sums = stage, dict[str, Tensor]()
+        self.thirds: list[float] = []
 
-    def add(self, losses: Mapping[str, Tensor], *, step: int) -> None:
+    def add(self, losses: Mapping[str, Tensor], *, step: int, steps: int) -> None:
         """Add a batch.
 
         Args:
             losses: one value per example by name, `loss` among them. (B,)
             step: of the stage, 1-based.
+            steps: of the whole stage.
         """
         for name, values in losses.items():
             value = values.detach().sum()
@@ -59,9 +62,16 @@ class LossSums:
         known = self.sums.get("broken", torch.zeros_like(total))  # the first step whose loss was no number
         self.sums["broken"] = torch.where(total.isfinite() | (known > 0), known, torch.full_like(known, step))
         self.sums["examples"] = self.sums.get("examples", torch.zeros_like(known)) + len(losses["loss"])
+        loss = losses["loss"].detach()
+        for name, third in THIRDS.items():
+            part = loss if (step - 1) * 3 // steps == third else loss[:0]
+            self.sums[name] = self.sums.get(name, torch.zeros_like(known)) + part.sum()
+            self.sums[f"{name} examples"] = self.sums.get(f"{name} examples", torch.zeros_like(known)) + len(part)
 
     def means(self, over_processes: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Mean of every loss over the examples, and begin again.
+
+        `thirds` then holds the mean loss in the first and in the last third of the stage, if both lie in this epoch.
 
         Args:
             over_processes: adds up a value over all processes.
@@ -76,6 +86,8 @@ class LossSums:
         sums = {name: value.item() for name, value in self.together(over_processes).sums.items()}
         self.sums = {}
         examples, _ = sums.pop("examples"), sums.pop("broken")
+        thirds = [(sums.pop(name), sums.pop(f"{name} examples")) for name in THIRDS]
+        self.thirds = [value / count for value, count in thirds] if all(count for _, count in thirds) else []
         return {name: value / examples for name, value in sums.items()}
 
     def together(self, over_processes: Callable[[Tensor], Tensor]) -> LossSums:

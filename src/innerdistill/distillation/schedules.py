@@ -47,7 +47,7 @@ class StageRecord:
         seconds: wall time.
         cpu_seconds: processor time of this process.
         learned: whether any parameter of the student changed.
-        thirds: mean loss in the first and in the last third of the stage, as far as it was logged.
+        thirds: mean loss in the first and in the last third of a stage of one epoch and at least 30 steps.
         epochs: per epoch: epoch, steps, losses by name (`attention_kl/2` is student layer 2), scores on selection.
     """
 
@@ -185,6 +185,19 @@ def sid(plan: SchedulePlan) -> list[Stage]:
     return [*(_internal(plan, f"layer {'+'.join(map(str, stack))}", stack) for stack in stacks), _last(plan)]
 
 
+def check_schedule(name: str) -> None:
+    """Check the name of a schedule.
+
+    Args:
+        name: `schedule.name` of a recipe.
+
+    Raises:
+        ValueError: it is none of SCHEDULES.
+    """
+    if name not in SCHEDULES:
+        raise ValueError(f"schedule.name: unknown schedule {name!r}: {nearest(name, SCHEDULES)}")
+
+
 def make_stages(plan: SchedulePlan) -> list[Stage]:
     """The stages of the schedule that the recipe names.
 
@@ -198,8 +211,7 @@ def make_stages(plan: SchedulePlan) -> list[Stage]:
         ValueError: unknown schedule; no loss left for a phase; a threshold without the cosine loss.
     """
     recipe = plan.recipe
-    if recipe.name not in SCHEDULES:
-        raise ValueError(f"schedule.name: unknown schedule {recipe.name!r}: {nearest(recipe.name, SCHEDULES)}")
+    check_schedule(recipe.name)
     if recipe.name == "finetune":
         if recipe.threshold is not None:
             raise ValueError("schedule.threshold: the schedule 'finetune' has no internal stage to end.")

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerContr
 from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler, positions_apart
 from innerdistill.data.mapped import numbers
 from innerdistill.distillation.callbacks import EpochEnd, Saver
+from innerdistill.distillation.checkpoints import BROKEN_STEP
 from innerdistill.distillation.embedding_gradient import EmbeddingGradient
 from innerdistill.distillation.loss_sums import BrokenLossError, LossSums
 from innerdistill.distillation.losses import LOSSES, Loss, LossInputs, measure
@@ -138,9 +139,6 @@ class DistillationTrainer(Trainer):
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             self.model.__dict__.pop("_is_accelerate_prepared", None)  # or the next stage would not be wrapped again
         self._count()
-        logged = [entry["loss"] for entry in self.state.log_history if "loss" in entry]
-        if third := len(logged) // 3:
-            record.thirds = [sum(part) / third for part in (logged[:third], logged[-third:])]
         if (sentence := self.record.warning()) is not None:
             logger.warning("%s", sentence)
         self.record.ended = self.record.ended or ("steps done" if self.stage.steps else "epochs done")
@@ -191,7 +189,7 @@ class DistillationTrainer(Trainer):
         parts = capture_then(model, model_inputs, losses, layers=needs.student_layers, logits=needs.student_logits)
         total = sum(self.stage.losses[name.partition("/")[0]] * part for name, part in parts.items())
         assert isinstance(total, Tensor)
-        self.sums.add({**parts, "loss": total}, step=self.state.global_step + 1)
+        self.sums.add({**parts, "loss": total}, step=self.state.global_step + 1, steps=self.state.max_steps)
         # The mean over the global step: DDP averages gradients over processes, hence the factor.
         count = len(total) if num_items_in_batch is None else num_items_in_batch
         loss = total.sum() * (1 if num_items_in_batch is None else self.args.world_size) / count
@@ -267,9 +265,11 @@ class DistillationTrainer(Trainer):
     def _keep_batch(self, step: int) -> Path:
         """Write the examples of a step into a file, for people."""
         sampler = self._get_train_sampler()
-        path = Path(self.args.output_dir, "broken_step.json")
+        path = Path(self.args.output_dir, BROKEN_STEP)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"step": step, **self.train_dataset[sampler.rows_of(step)]}, indent=None)
+        rows = self.train_dataset[sampler.rows_of(step)]
+        rows["labels"] = [None if label != label else label for label in rows["labels"]]  # noqa: PLR0124 - NaN: no label
+        write_json(path, {"step": step, **rows}, indent=None)
         return path
 
     def over_processes(self, value: Tensor) -> Tensor:

@@ -156,5 +156,5 @@ def _colour(number: int) -> str:
 
 
 def _line(number: int) -> dict[str, Any]:
-    """Colour and dashes: no two methods look alike, however many there are."""
+    """Colour and dashes: 27 methods can be told apart."""
     return {"color": _colour(number), "linestyle": LINES[number // len(COLOURS) % len(LINES)]}

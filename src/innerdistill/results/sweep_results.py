@@ -274,7 +274,7 @@ def gather(
         group.exploratory = [name for name in group.methods if name not in declared] if compare else []
     for task in dict.fromkeys(group.task for group in groups.values()):
         family = [group for group in groups.values() if group.task == task]
-        untested = sum(len(group.untested) for group in family) + len(compare) * (settings - len(family))
+        untested = sum(len(group.untested) for group in family) + len(compare) * max(0, settings - len(family))
         found = iter(corrected([one for group in family for one in group.comparisons], untested=untested))
         for group in family:
             group.comparisons = [next(found) for _ in group.comparisons]
@@ -308,7 +308,8 @@ def _asked_for(run: Mapping[str, Any]) -> str:
     teacher = {key: recipe["teacher"][key] for key in ("path", "base", "epochs", "seed")}
     trainer = {**recipe["trainer"], **recipe["teacher"]["trainer"]}
     others = [recipe[key] for key in ("group_by_length", "pad_to_max_length", "checkpoint")]
-    return repr((run["data"]["fingerprint"], teacher, sorted(trainer.items()), others))
+    data = run["data"]["fingerprint"], run["data"]["max_length"]
+    return repr((data, teacher, sorted(trainer.items()), others))
 
 
 def _compare(group: Group, name: str, against: str, margin: float | None) -> Comparison:
