@@ -8,8 +8,8 @@ the teacher's training and evaluation, its kept answers, every stage, evaluation
 is given again. It reads everything again, and is killed when it is at work on what the process before it left, in a
 stage of training after a share of its steps; only between two models, where there is little but reading, that reading
 counts as part of the phase. At the end the models are compared byte by byte, the logs are searched for tracebacks, and
-a table says where each phase was hit. The exit code is 1 if models differ, a traceback was seen, or a phase was hit less
-often.
+a table says where each phase was hit. The exit code is 1 if models differ, a traceback was seen, or a phase was hit
+less often.
 """
 
 import argparse
