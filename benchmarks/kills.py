@@ -31,6 +31,7 @@ STUDENT, TEACHER, BASELINE = "run", "teachers/custom-*", "run/baseline"
 
 # What a run is at, as its files show: the first of these that is there, the last file first.
 SIGNS = {
+    f"{STUDENT}/report.html": "done",
     f"{BASELINE}/run.json": "report",
     f"{BASELINE}/checkpoints/02": "baseline: evaluation and results",
     f"{BASELINE}/checkpoints": "baseline: training",
@@ -51,8 +52,8 @@ TRAINING = {
     "baseline: training": (BASELINE, 1),
 }
 EVALUATION = [phase for phase in SIGNS.values() if "evaluation" in phase]
-KEEPING, REPORT = "teacher: answers to keep", "report"
-PHASES = [READING, *reversed(SIGNS.values())]
+KEEPING, REPORT, DONE = "teacher: answers to keep", "report", "done"
+PHASES = [READING, *(phase for phase in reversed(SIGNS.values()) if phase != DONE)]
 PATIENCE = 1800.0  # seconds that one process may take
 
 
@@ -102,16 +103,17 @@ class Process:
 
     def _is_on_its_way(self, phase: str) -> bool:
         """Whether this process still reads everything again before it goes on with what another one began."""
+        if phase == REPORT:  # begins when something is drawn
+            with suppress(OSError):
+                return "matplotlib/ft2font" not in Path(f"/proc/{self.popen.pid}/maps").read_text()
         if phase != self.first:
             return False
         if phase in EVALUATION:
             return "going on from" not in self.log.read_text()
-        with suppress(OSError):  # gone in this moment
-            if phase == KEEPING:  # into files of its own
+        if phase == KEEPING:  # into files of its own
+            with suppress(OSError):  # renamed in this moment
                 files = self.folder.glob("teachers/targets/*/*.partial")
                 return not any(path.stat().st_mtime > self.started for path in files)
-            if phase == REPORT:  # draws
-                return "matplotlib/ft2font" not in Path(f"/proc/{self.popen.pid}/maps").read_text()
         return False
 
     def share_done(self, phase: str, alone: Undisturbed) -> float:
@@ -180,7 +182,8 @@ def leave_alone(folder: Path, overrides: list[str]) -> Undisturbed:
     while process.popen.poll() is None:
         time.sleep(LOOK)
         now = time.monotonic()
-        seconds[process.look()] += now - before
+        if (phase := process.look()) in process.entered:
+            seconds[phase] += now - before
         before = now
     if process.popen.returncode != 0:
         sys.exit(f"the run that was left alone failed: {process.log}")
@@ -201,6 +204,8 @@ def kill_once(
     Returns:
         The phase and how much of it was done; None if the run ended by itself.
     """
+    if phase_of(folder) == DONE:  # killed when nothing was left to do
+        return None
     process = start(folder, options.overrides)
     while process.popen.poll() is None:
         time.sleep(LOOK)
@@ -210,7 +215,7 @@ def kill_once(
         phase = process.look()
         due = (len(kills[phase]) + 1) / (options.kills + 1)
         share = process.share_done(phase, alone)
-        if len(kills[phase]) < options.kills and share >= due:
+        if phase in PHASES and len(kills[phase]) < options.kills and share >= due:
             os.kill(process.popen.pid, signal.SIGKILL)
             if process.popen.wait() == -signal.SIGKILL:
                 return phase, share
