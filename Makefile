@@ -30,7 +30,7 @@ check: install  ## ruff, mypy, pydoclint, codespell
 	$(BIN)/pydoclint src
 	$(BIN)/codespell
 
-soak: install  ## a run killed in every phase, 50,000 made files of every kind and recipes, a million rows: two and a half hours
+soak: install  ## a run killed in every phase, 50,000 made files of every kind and recipes, a million rows: 40 to 150 minutes on 2 cores
 	@$(BIN)/python examples/prepare_demo.py
 	@rm -rf runs/kills
 	@$(BIN)/python benchmarks/kills.py runs/kills

@@ -214,6 +214,8 @@ def kill_once(
             sys.exit(f"a process took more than {PATIENCE:.0f} seconds: {process.log}")
         phase = process.look()
         due = (len(kills[phase]) + 1) / (options.kills + 1)
+        if phase == READING:  # the first process of all reads from a cold disk, and takes longer than these
+            due /= 2
         share = process.share_done(phase, alone)
         if phase in PHASES and len(kills[phase]) < options.kills and share >= due:
             os.kill(process.popen.pid, signal.SIGKILL)
