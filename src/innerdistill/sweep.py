@@ -14,8 +14,9 @@ from rich.console import Console
 from innerdistill.files import read_json, whole_file, write_json
 from innerdistill.grid import Planned, Sweep, plan_cells, shared_keys
 from innerdistill.results.opening import locked
+from innerdistill.results.sweep_gathering import gather
 from innerdistill.results.sweep_report import write_sweep_report
-from innerdistill.results.sweep_results import Cell, Group, gather
+from innerdistill.results.sweep_results import Cell, Group
 from innerdistill.safe_yaml import write_yaml
 from innerdistill.sentences import about
 from innerdistill.workers import run_cells

@@ -13,8 +13,9 @@ from innerdistill import distill
 from innerdistill.files import write_json
 from innerdistill.results.report import write_report
 from innerdistill.results.run_folder import read_run
+from innerdistill.results.sweep_gathering import gather
 from innerdistill.results.sweep_report import _column, write_sweep_report
-from innerdistill.results.sweep_results import Cell, gather
+from innerdistill.results.sweep_results import Cell
 
 
 @pytest.fixture(scope="module")

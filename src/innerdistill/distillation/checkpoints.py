@@ -193,6 +193,23 @@ class Checkpoints:
                     shutil.rmtree(folder)  # the Trainer would count it among those it keeps
 
 
+def keep_broken_step(folder: Path, step: int, rows: Mapping[str, Sequence[Any]]) -> Path:
+    """Write the examples of a step whose loss is no number into a file, for people.
+
+    Args:
+        folder: of the stage's checkpoints.
+        step: of the stage.
+        rows: its examples by column; a label of NaN, which means none, becomes null.
+
+    Returns:
+        The file.
+    """
+    labels = [None if label != label else label for label in rows["labels"]]  # noqa: PLR0124 - NaN
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / BROKEN_STEP, {"step": step, **rows, "labels": labels}, indent=None)
+    return folder / BROKEN_STEP
+
+
 def begun_by(folder: Path) -> dict[str, Any]:
     """What the unfinished run of a folder depends on.
 

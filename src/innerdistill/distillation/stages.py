@@ -103,12 +103,7 @@ def distill_models(
     train = _with_positions(train, teacher)
     recipe = {"stages": [asdict(stage) for stage in stages], "trainer": dict(trainer or {}), "best": best, "seed": seed}
     recipe |= {"internal_trainer": dict(internal_trainer or {}), "temperature": temperature, "grouped": group_by_length}
-    if teacher is not None:
-        described = teacher.describe()
-        if not any(teacher.is_run_for(needs_of(stage, losses)) for stage in stages):
-            del described["precision_live"]  # of no step, so that a machine with another one may go on
-        recipe["targets"] = described
-    checkpoints = Checkpoints(Path(folder) / "checkpoints", _identity(teacher, student, train, recipe))
+    checkpoints = Checkpoints(Path(folder) / "checkpoints", _identity(teacher, student, train, recipe, stages, losses))
     records = [StageRecord(stage) for stage in stages]
     with first_process_first():
         if not resume:
@@ -178,8 +173,21 @@ def _with_positions(train: Dataset, teacher: Targets | None) -> Dataset:
     return train.add_column("index", np.arange(len(train)))
 
 
+def _targets_of(teacher: Targets, stages: Sequence[Stage], losses: Mapping[str, Loss]) -> dict[str, Any]:
+    """What is kept of a teacher, and how it runs, if it does in any step: else a machine with another way may go on."""
+    described = teacher.describe()
+    if not any(teacher.is_run_for(needs_of(stage, losses)) for stage in stages):
+        del described["precision_live"]
+    return described
+
+
 def _identity(
-    teacher: Targets | None, student: PreTrainedModel, train: Dataset, recipe: Mapping[str, Any]
+    teacher: Targets | None,
+    student: PreTrainedModel,
+    train: Dataset,
+    recipe: Mapping[str, Any],
+    stages: Sequence[Stage],
+    losses: Mapping[str, Loss],
 ) -> dict[str, Any]:
     """Everything that the trained student depends on, by name."""
     labels = numbers(train, "labels")
@@ -187,6 +195,7 @@ def _identity(
         **recipe,
         "student": weights_fingerprint(student),
         "teacher": teacher and weights_fingerprint(teacher.teacher),
+        "targets": teacher and _targets_of(teacher, stages, losses),
         "data": tokens_fingerprint(train) + hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest(),
         "processes": number_of_processes(),
         **{package: version(package) for package in ("innerdistill", "torch", "transformers")},

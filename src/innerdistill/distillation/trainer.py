@@ -16,14 +16,14 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerContr
 from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler, positions_apart
 from innerdistill.data.mapped import numbers
 from innerdistill.distillation.callbacks import EpochEnd, Saver
-from innerdistill.distillation.checkpoints import BROKEN_STEP
+from innerdistill.distillation.checkpoints import keep_broken_step
 from innerdistill.distillation.embedding_gradient import EmbeddingGradient
 from innerdistill.distillation.loss_sums import BrokenLossError, LossSums
 from innerdistill.distillation.losses import LOSSES, Loss, LossInputs, measure
 from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import StageRecord
 from innerdistill.distillation.targets import Targets
-from innerdistill.files import saying_when_full, write_json
+from innerdistill.files import saying_when_full
 from innerdistill.models.internals import Internals, capture_then, train_first_layers
 from innerdistill.processes import is_first
 
@@ -131,7 +131,9 @@ class DistillationTrainer(Trainer):
                 what = "the student's weights are no longer finite numbers"
                 raise BrokenLossError(self.stage.name, self.state.global_step, what=what)
         except BrokenLossError as broken:
-            raise ValueError(f"{broken} The examples of that step are in {self._keep_batch(broken.step)}.") from None
+            rows = self.train_dataset[self._get_train_sampler().rows_of(broken.step)]
+            path = keep_broken_step(Path(self.args.output_dir), broken.step, rows)
+            raise ValueError(f"{broken} The examples of that step are in {path}.") from None
         finally:
             train_first_layers(self.model, None)
             self.embedding_gradient.release()
@@ -261,16 +263,6 @@ class DistillationTrainer(Trainer):
             self._count()
             sums = self.sums.together(self.over_processes)
             self.saver.seal(folder / f"checkpoint-{self.state.global_step}", self.record, sums)
-
-    def _keep_batch(self, step: int) -> Path:
-        """Write the examples of a step into a file, for people."""
-        sampler = self._get_train_sampler()
-        path = Path(self.args.output_dir, BROKEN_STEP)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows = self.train_dataset[sampler.rows_of(step)]
-        rows["labels"] = [None if label != label else label for label in rows["labels"]]  # noqa: PLR0124 - NaN: no label
-        write_json(path, {"step": step, **rows}, indent=None)
-        return path
 
     def over_processes(self, value: Tensor) -> Tensor:
         """The sum of a value over all processes.

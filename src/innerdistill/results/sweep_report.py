@@ -18,7 +18,8 @@ from innerdistill.results.card import TEMPLATES, escaped, metric_names, page_tem
 from innerdistill.results.explorer import explorer_data, overall_kl, read_examples
 from innerdistill.results.figures import attention_maps
 from innerdistill.results.sweep_figures import axis_name, mean_curve, score_against, score_per_epoch, seeds_side_by_side
-from innerdistill.results.sweep_results import SPLIT, Cell, Group, gather
+from innerdistill.results.sweep_gathering import gather
+from innerdistill.results.sweep_results import SPLIT, Cell, Group
 from innerdistill.safe_yaml import write_yaml
 
 

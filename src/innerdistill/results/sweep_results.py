@@ -1,9 +1,9 @@
-"""What a sweep found: cells -> groups of runs that differ in method and seed only -> means, deviations, comparisons."""
+"""What a sweep found: groups of runs that differ in method and seed only, with means, deviations and sentences."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +13,9 @@ import numpy as np
 
 from innerdistill.evaluation.metrics import beats_constant
 from innerdistill.results.card import metric_names
-from innerdistill.results.run_folder import read_predictions, read_run
-from innerdistill.results.statistics import FEWEST_FOR_INTERVAL, Comparison, compare_pair, corrected, two_level_interval
+from innerdistill.results.statistics import Comparison
 
-SPLIT, PREDICTIONS = "validation", "predictions.parquet"
+SPLIT = "validation"
 
 
 @dataclass(frozen=True)
@@ -238,88 +237,3 @@ class Group:
     def warnings(self) -> dict[str, int]:
         """What the runs say of their data and training, with the number of runs that say it."""
         return dict(Counter(sentence for _, run in self.runs() for sentence in run["warnings"]))
-
-
-def gather(
-    cells: Sequence[Cell],
-    *,
-    compare: Sequence[tuple[str, str]] = (),
-    margin: float | None = None,
-    settings: int = 1,
-) -> list[Group]:
-    """Read the runs of a sweep.
-
-    Args:
-        cells: that have run.
-        compare: declared comparisons, corrected together within each task, over all its settings.
-        margin: for equivalence.
-        settings: of every task that were declared, those included of which no cell has run.
-
-    Returns:
-        Groups, in the order of the cells.
-
-    Raises:
-        ValueError: cells that saw other data, another teacher or other versions than those beside them.
-    """
-    groups: dict[str, Group] = {}
-    for cell in cells:
-        group = groups.setdefault(cell.group, Group(cell.group, cell.task, cell.setting))
-        method = group.methods.setdefault(cell.method, Method(cell.method))
-        method.runs[cell.seed], method.folders[cell.seed] = read_run(cell.folder), cell.folder
-    _check_alike(list(groups.values()))
-    declared = {name for pair in compare for name in pair}
-    for group in groups.values():
-        group.untested = [pair for pair in compare if not group.shared_seeds(*pair)]
-        group.comparisons = [_compare(group, *pair, margin) for pair in compare if pair not in group.untested]
-        group.exploratory = [name for name in group.methods if name not in declared] if compare else []
-    for task in dict.fromkeys(group.task for group in groups.values()):
-        family = [group for group in groups.values() if group.task == task]
-        untested = sum(len(group.untested) for group in family) + len(compare) * max(0, settings - len(family))
-        found = iter(corrected([one for group in family for one in group.comparisons], untested=untested))
-        for group in family:
-            group.comparisons = [next(found) for _ in group.comparisons]
-    return list(groups.values())
-
-
-def _check_alike(groups: Sequence[Group]) -> None:
-    """Numbers of different data, teachers or versions are not put into one table or figure."""
-    known: dict[tuple[str, str], tuple[Path, Any]] = {}
-    for group in groups:
-        for folder, run in group.runs():
-            teacher = (run["teacher"] or {}).get("fingerprint")
-            facts = {
-                ("data", group.name): run["data"]["fingerprint"],
-                ("teacher", group.name): teacher,
-                ("teacher", _asked_for(run)): teacher,  # the same recipe for it, and another machine or version
-                ("versions", ""): run["versions"],
-            }
-            for key, value in facts.items():
-                first, wanted = known.setdefault(key, (folder, value))
-                if value != wanted:
-                    raise ValueError(
-                        f"{folder} and {first} were made with different {key[0]}; delete the one that is out of date "
-                        "and run the sweep again."
-                    )
-
-
-def _asked_for(run: Mapping[str, Any]) -> str:
-    """What a teacher is made from, as far as a recipe says it."""
-    recipe = run["recipe"]
-    teacher = {key: recipe["teacher"][key] for key in ("path", "base", "epochs", "seed")}
-    trainer = {**recipe["trainer"], **recipe["teacher"]["trainer"]}
-    others = [recipe[key] for key in ("group_by_length", "pad_to_max_length", "checkpoint")]
-    data = run["data"]["fingerprint"], run["data"]["max_length"]
-    return repr((data, teacher, sorted(trainer.items()), others))
-
-
-def _compare(group: Group, name: str, against: str, margin: float | None) -> Comparison:
-    """One declared comparison within one task and setting, over the seeds that both methods have; not yet corrected."""
-    methods, seeds = (group.methods[name], group.methods[against]), group.shared_seeds(name, against)
-    metric, names = group.metric, group.any_run["data"]["names"]
-    scores = [[method.runs[seed]["scores"][SPLIT]["student"][metric] for seed in seeds] for method in methods]
-    interval = None
-    if len(seeds) >= FEWEST_FOR_INTERVAL:
-        read = [[read_predictions(method.folders[seed] / PREDICTIONS, SPLIT) for seed in seeds] for method in methods]
-        logits = [np.stack([columns["student"] for columns in of_seeds]) for of_seeds in read]
-        interval = two_level_interval(read[0][0]["label"], *logits, metric=metric, names=names)
-    return compare_pair(name, against, *scores, interval=interval, margin=margin)
