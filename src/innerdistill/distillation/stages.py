@@ -181,7 +181,7 @@ def _targets_of(teacher: Targets, stages: Sequence[Stage], losses: Mapping[str, 
     return described
 
 
-def _identity(
+def _identity(  # noqa: PLR0917 - everything there is
     teacher: Targets | None,
     student: PreTrainedModel,
     train: Dataset,
