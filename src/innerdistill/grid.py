@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from innerdistill.config import Recipe, Section, load_recipe, read_content, sentence
+from innerdistill.config import Recipe, Section, load_recipe, read_content, sentence, shared_keys
 from innerdistill.results.opening import different_keys, is_finished
 from innerdistill.results.run_folder import read_run
 from innerdistill.results.sweep_results import Cell
@@ -152,25 +152,6 @@ def _check_shared(planned: Sequence[Planned]) -> None:
                 f"methods {first.cell.method!r} and {other.cell.method!r} have other values of {keys[0]}, so not the "
                 f"same data and teacher, and cannot be compared{hint or '; make it one of tasks or grid'}."
             )
-
-
-def shared_keys(recipe: Recipe) -> dict[str, Any]:
-    """What data and teacher of a run depend on.
-
-    Args:
-        recipe: of the run.
-
-    Returns:
-        Values by key.
-    """
-    teacher = recipe.teacher
-    found = {f"data.{key}": value for key, value in recipe.data.model_dump().items()}
-    found |= {f"teacher.{key}": getattr(teacher, key) for key in ("path", "base")}
-    if teacher.base is not None:  # fine-tuned with the students' settings where it has none of its own
-        found |= {f"teacher.{key}": getattr(teacher, key) for key in ("epochs", "seed")}
-        found |= {key: getattr(recipe, key) for key in ("group_by_length", "pad_to_max_length", "checkpoint")}
-        found |= {f"trainer.{key}": value for key, value in {**recipe.trainer, **teacher.trainer}.items()}
-    return found
 
 
 def _dotted(changes: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from innerdistill.config import shared_keys
 from innerdistill.files import read_json, whole_file, write_json
-from innerdistill.grid import Planned, Sweep, plan_cells, shared_keys
+from innerdistill.grid import Planned, Sweep, plan_cells
 from innerdistill.results.opening import locked
 from innerdistill.results.sweep_gathering import gather
 from innerdistill.results.sweep_report import write_sweep_report

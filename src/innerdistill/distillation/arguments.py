@@ -153,8 +153,8 @@ def _check_optimizer(arguments: TrainingArguments, *, section: str) -> None:
     """Make the optimiser and its schedule once: their options are looked at only when a stage begins."""
     if arguments.lr_scheduler_type in STEERED:
         raise ValueError(
-            f"{section}.lr_scheduler_type: {arguments.lr_scheduler_type.value!r} follows a loss on held-out rows, that "
-            "nobody computes; choose another one, such as linear or cosine."
+            f"{section}.lr_scheduler_type: {arguments.lr_scheduler_type.value!r} follows a loss on held-out rows, and "
+            "none is computed; choose another one, such as linear or cosine."
         )
     if str(arguments.optim.value).startswith(OF_THE_MODEL):
         return

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from innerdistill.config import load_recipe, shared_keys
 from innerdistill.results.run_folder import read_predictions, read_run
 from innerdistill.results.statistics import FEWEST_FOR_INTERVAL, Comparison, compare_pair, corrected, two_level_interval
 from innerdistill.results.sweep_results import SPLIT, Cell, Group, Method
@@ -61,11 +62,10 @@ def _check_alike(groups: Sequence[Group]) -> None:
     known: dict[tuple[str, str], tuple[Path, Any]] = {}
     for group in groups:
         for folder, run in group.runs():
-            teacher = (run["teacher"] or {}).get("fingerprint")
+            asked = repr(shared_keys(load_recipe(run["recipe"])))  # in every table, and of settings that share them
             facts = {
-                ("data", group.name): run["data"]["fingerprint"],
-                ("teacher", group.name): teacher,
-                ("teacher", _asked_for(run)): teacher,  # the same recipe for it, and another machine or version
+                ("data", asked): run["data"]["fingerprint"],
+                ("teacher", asked): (run["teacher"] or {}).get("fingerprint"),
                 ("versions", ""): run["versions"],
             }
             for key, value in facts.items():
@@ -75,16 +75,6 @@ def _check_alike(groups: Sequence[Group]) -> None:
                         f"{folder} and {first} were made with different {key[0]}; delete the one that is out of date "
                         "and run the sweep again."
                     )
-
-
-def _asked_for(run: Mapping[str, Any]) -> str:
-    """What a teacher is made from, as far as a recipe says it."""
-    recipe = run["recipe"]
-    teacher = {key: recipe["teacher"][key] for key in ("path", "base", "epochs", "seed")}
-    trainer = {**recipe["trainer"], **recipe["teacher"]["trainer"]}
-    others = [recipe[key] for key in ("group_by_length", "pad_to_max_length", "checkpoint")]
-    data = run["data"]["fingerprint"], run["data"]["max_length"]
-    return repr((data, teacher, sorted(trainer.items()), others))
 
 
 def _compare(group: Group, name: str, against: str, margin: float | None) -> Comparison:
