@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.csv
 import pytest
 
 from innerdistill import distill
@@ -16,6 +17,7 @@ from innerdistill.results.run_folder import read_run
 from innerdistill.results.sweep_gathering import gather
 from innerdistill.results.sweep_report import _column, write_sweep_report
 from innerdistill.results.sweep_results import Cell
+from innerdistill.results.sweep_tables import tables_of, tables_over
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def test_equal_methods_are_said_to_show_no_difference(cells, tmp_path):
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', page, flags=re.DOTALL)[1])
     assert data["students"] == list(pair) and data["examples"][0]["layers"][3]["students"]["SID"]["all"] == 0
     table = (tmp_path / "table.tex").read_text()
-    assert r"<script>alert(1)</script> \& \$x\_1" in table and table.count(r"\begin{tabular}") == 2 * 2
+    assert r"<script>alert(1)</script> \& \$x\_1" in table and table.count(r"\begin{tabular}") == 2 + 2 * 3
     assert (tmp_path / "cells.csv").read_text().count("\n") == 21
 
 
@@ -131,6 +133,36 @@ def test_a_method_that_failed_takes_no_seeds_from_the_others(cells, tmp_path):
     assert [comparison.seeds for comparison in group.comparisons] == [5, 1]
     write_sweep_report(tmp_path, [*cells[:5], *cells[10:15], *third], compare=[pair])
     assert "What sets third apart from others is exploratory" in (tmp_path / "report.md").read_text()
+
+
+def test_tables_over_all_settings(cells, tmp_path):
+    """Methods against settings, sizes once each, and what may be chosen by beside what is reported."""
+    found = []
+    for index, cell in enumerate([cells[0], cells[1], cells[5], cells[10]]):  # SID: 2 layers twice, 4; the other: 2
+        folder = shutil.copytree(cell.folder, tmp_path / f"{index}")
+        run = read_run(folder)
+        run["scores"]["validation"]["student"]["accuracy"] = run["scores"]["validation"]["teacher"]["accuracy"] / 2
+        run["scores"]["selection"]["student"]["accuracy"] = 0.1 + 0.2 * index
+        run["student"]["layers"] = cell.setting["student.num_layers"]
+        run["speed"]["student"]["parameters"] = 1_000_000 * run["student"]["layers"]
+        run["speed"]["student"]["latency_ms"]["p50"] = run["speed"]["teacher"]["latency_ms"]["p50"] / 4
+        write_json(folder / "run.json", run)
+        found.append(replace(cell, folder=folder, method=cell.method[:3]))
+    groups = gather(found)
+    overview, sizes = tables_over(groups)
+    half = groups[0].teacher["accuracy"] / 2
+    assert overview.header[1:] == ("student.num_layers=2, accuracy", "student.num_layers=4, accuracy")
+    assert overview.rows[1] == ("SID", f"{half:.4f} ± 0.0000", f"{half:.4f}")
+    assert overview.rows[2] == ("<sc", f"{half:.4f}", "–") and "(1 to 2 of them)" in overview.note
+    students = [(row[1], row[2], row[5]) for row in sizes.rows if row[0] == "student"]
+    assert students == [("4", "4.0 M", "25 %"), ("2", "2.0 M", "25 %")]
+    scores = tables_of(groups[0], alone=False)[0]
+    of_sid = dict(zip(scores.header, scores.rows[1], strict=True))
+    assert of_sid["kept"] == "50.0 %" and of_sid["on selection"] == "0.2000 ± 0.1414"
+    assert {len(row) for row in scores.rows} == {len(scores.header)}
+    write_sweep_report(tmp_path, found)
+    assert pa.csv.read_csv(tmp_path / "cells.csv")["selection"].to_pylist() == pytest.approx([0.1, 0.3, 0.5, 0.7])
+    assert "<td>25 %</td>" in (tmp_path / "report.html").read_text()
 
 
 def test_attention_of_methods_that_map_other_layers(cells, tmp_path):

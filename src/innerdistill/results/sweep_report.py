@@ -20,6 +20,7 @@ from innerdistill.results.figures import attention_maps
 from innerdistill.results.sweep_figures import axis_name, mean_curve, score_against, score_per_epoch, seeds_side_by_side
 from innerdistill.results.sweep_gathering import gather
 from innerdistill.results.sweep_results import SPLIT, Cell, Group
+from innerdistill.results.sweep_tables import Table, tables_of, tables_over
 from innerdistill.safe_yaml import write_yaml
 
 
@@ -53,14 +54,20 @@ def write_sweep_report(
         ValueError: cells that saw other data, another teacher or other versions than those beside them.
     """
     groups = gather(cells, compare=compare, margin=margin, settings=settings)
+    tables = [tables_of(group, alone=len(groups) == 1) for group in groups]
     facts = {
-        "title": folder.name, "groups": groups, "split": SPLIT, "missing": missing,
+        "title": folder.name, "groups": groups, "missing": missing,
+        "answers": [answer for group in groups for answer in _answers(group, named=len(groups) > 1)],
+        "warnings": [warning for group in groups for warning in _warnings(group)],
+        "overall": tables_over(groups), "tables": tables,
         "methods": list(dict.fromkeys(cell.method for cell in cells)),
         "failed": {str(path): cause for path, cause in (failed or {}).items()},
         "run": groups[0].any_run if groups else None, "places": _places(groups),
     }  # fmt: skip
     recipe = write_yaml(dict(content or {}))
-    page = page_template("sweep.html.j2").render(facts, recipe=recipe, sweeps=_sweeps(groups), parts=_parts(groups))
+    page = page_template("sweep.html.j2").render(
+        facts, recipe=recipe, sweeps=_sweeps(groups), parts=_parts(groups, tables)
+    )
     texts = {
         "report.md": _plain_template("sweep.md.j2").render(facts),
         "table.tex": _plain_template("sweep.tex.j2").render(facts),
@@ -103,6 +110,7 @@ def latex(text: str) -> str:
     '50 \\% of a\\_b'
     """
     known = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+    known |= {"∞": r"$\infty$", "←": r"$\leftarrow$"}
     known |= {"[": "{[}", "*": "{*}"}  # after the end of a row they would be an option of it
     special: dict[str, str | int | None] = {character: f"\\{character}" for character in "&%$#_{}"}
     return " ".join(str(text).translate(str.maketrans(special | known)).split())
@@ -115,17 +123,28 @@ def _places(groups: Sequence[Group]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _parts(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """The figures of every group, for the page."""
+def _answers(group: Group, *, named: bool) -> list[str]:
+    said = group.sentences() or ["No comparison was declared for these methods; differences are exploratory."]
+    return [f"{group.name}: {sentence}" if named else sentence for sentence in said]
+
+
+def _warnings(group: Group) -> list[str]:
+    of = f" of {group.name}" if group.name else ""
+    return [f"{runs} run{'s' if runs > 1 else ''}{of}: {warning}" for warning, runs in group.warnings.items()]
+
+
+def _parts(groups: Sequence[Group], tables: Sequence[list[Table]]) -> list[dict[str, Any]]:
+    """The tables and figures of every group, for the page."""
     return [
         {
             "group": group,
+            "tables": tables_of_one,
             "seeds": Markup(seeds_side_by_side(group)),  # noqa: S704 - made by matplotlib, which escapes texts
             "epochs": Markup(score_per_epoch(group)),  # noqa: S704
             "curves": {name: mean_curve(method, group.metric) for name, method in group.methods.items()},
             **_examples(group),
         }
-        for group in groups
+        for group, tables_of_one in zip(groups, tables, strict=True)
     ]
 
 
@@ -196,12 +215,16 @@ def _column(values: list[Any]) -> list[Any]:
 
 
 def _row(cell: Cell, run: Mapping[str, Any]) -> dict[str, Any]:
-    scores, agreed = run["scores"][SPLIT]["student"], run["agreement"][SPLIT]
+    teacher, scores = (run["scores"][SPLIT][name] for name in ("teacher", "student"))
+    agreed = run["agreement"][SPLIT]
     row: dict[str, Any] = {"task": cell.task, "method": cell.method}
     row |= cell.setting
     row |= {"seed": cell.seed}
     row |= {name: scores[name] for name in metric_names(scores)}
+    row |= {"kept": scores[scores["metric"]] / teacher[scores["metric"]] if teacher[scores["metric"]] > 0 else None}
+    row |= {"selection": run["scores"].get("selection", {}).get("student", {}).get(scores["metric"])}
     row |= {"as_teacher": agreed.get("equal_predictions", agreed.get("pearson")), "layers": run["student"]["layers"]}
     row |= {"parameters": run["speed"]["student"]["parameters"]}
+    row |= {f"{name}_milliseconds": run["speed"][name]["latency_ms"]["p50"] for name in ("teacher", "student")}
     row |= {key: sum(stage[key] for stage in run["stages"]) for key in ("steps", "cpu_seconds")}
     return {**row, "folder": str(cell.folder)}
