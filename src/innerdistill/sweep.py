@@ -6,6 +6,7 @@ sweep.yaml -> grid: cells -> workers: `innerdistill distill`, each in a process 
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,6 +63,9 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
         def check(cell: Cell) -> None:
             finished.append(cell)
             gather(finished)
+            if not sweep.keep_models:
+                for folder in (cell.folder, cell.folder / "baseline"):
+                    shutil.rmtree(folder / "model", ignore_errors=True)
 
         missing = [entry for entry in planned if entry.cell.folder not in there]
         _say_what_changed(missing)
