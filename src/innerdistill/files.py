@@ -47,6 +47,21 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def file_name(text: str) -> str:
+    """A text as a part of a path, which every file system takes.
+
+    Args:
+        text: such as the name of a method.
+
+    Returns:
+        Letters, digits and the signs _.=+- alone.
+
+    >>> file_name("soft & gold/labels")
+    'soft-gold-labels'
+    """
+    return re.sub(r"[^\w.=+-]+", "-", text).strip("-.") or "-"
+
+
 def write_json(path: Path, content: Mapping[str, Any], *, indent: int | None = 2) -> None:
     """Write a JSON file whole.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from innerdistill.config import Recipe, Section, load_recipe, read_content, sentence, shared_keys
+from innerdistill.files import file_name
 from innerdistill.results.opening import different_keys, is_finished
 from innerdistill.results.run_folder import read_run
 from innerdistill.results.sweep_results import Cell
@@ -125,7 +125,7 @@ def plan_cells(sweep: Sweep) -> list[Planned]:
     settings = [dict(zip(sweep.grid, values, strict=True)) for values in itertools.product(*sweep.grid.values())]
     for task, setting, seed, method in itertools.product(sweep.tasks, settings, sweep.seeds, sweep.methods):
         parts = [task, *(f"{key}={value}" for key, value in setting.items()), method, f"seed-{seed}"]
-        folder = Path(sweep.output, *(_file_name(part) for part in parts if part))
+        folder = Path(sweep.output, *(file_name(part) for part in parts if part))
         if folder in planned:
             raise ValueError(f"two cells of the sweep would be in {folder}: give methods, tasks and seeds other names.")
         own = {"seed": seed, "overwrite": True, "output": str(folder)}
@@ -168,7 +168,3 @@ def _dotted(changes: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any
         key = f"{prefix}{name}"
         found += _dotted(value, f"{key}.") if isinstance(value, dict) and value and key in SECTIONS else [(key, value)]
     return found
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^\w.=+-]+", "-", text).strip("-.") or "-"

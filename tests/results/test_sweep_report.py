@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pyarrow as pa
 import pyarrow.csv
@@ -73,6 +74,10 @@ def test_equal_methods_are_said_to_show_no_difference(cells, tmp_path):
     assert "No difference shown between SID and &lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<script>alert" not in page and "Score against parameters outside the embeddings" in page
     assert page.count("<svg xmlns") == 1 + 2 * 3  # over the sizes; in each, seeds, epochs and attention
+    names = [path.name for path in sorted((tmp_path / "figures").iterdir())]
+    assert names[:2] == ["01-student.num_layers.svg", "02-seeds-student.num_layers=2.svg"] and len(names) == 7
+    for path in (tmp_path / "figures").iterdir():
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', page, flags=re.DOTALL)[1])
     assert data["students"] == list(pair) and data["examples"][0]["layers"][3]["students"]["SID"]["all"] == 0
     table = (tmp_path / "table.tex").read_text()

@@ -16,6 +16,10 @@ from matplotlib.figure import Figure
 INK = "#010203"  # stands for the page's text colour, replaced by currentColor
 TEACHER, STUDENT, BASELINE = "#8a63d2", "#0a9396", "#ca6702"
 SVG_TAG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" viewBox="{}">'
+FILE_STYLE = (  # of a figure in a file of its own, which no page gives its colours
+    "<style>svg { color: #1d2733; background: #ffffff }"
+    "@media (prefers-color-scheme: dark) { svg { color: #e7ebef; background: #12171d } }</style>"
+)
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "innerdistill",  # the same run gives the same file
@@ -189,3 +193,15 @@ def svg(figure: Figure) -> str:
     text = text.replace(INK, "currentColor")
     # The page decides the width, so only the proportions (viewBox) stay.
     return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', SVG_TAG.format(r"\1"), text, count=1, flags=re.DOTALL)
+
+
+def standalone(figure: str) -> str:
+    """A figure as the content of a file, dark on light or light on dark, as its viewer asks for.
+
+    Args:
+        figure: from `svg`.
+
+    Returns:
+        An SVG document.
+    """
+    return str(figure).replace(">", f">{FILE_STYLE}", 1)  # plain text, where it came as markup

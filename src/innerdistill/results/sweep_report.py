@@ -1,4 +1,4 @@
-"""The outcome of a sweep in files: cells.csv, report.md, table.tex, report.html."""
+"""The outcome of a sweep in files: report.html, report.md, table.tex, cells.csv and figures/."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.csv
 from markupsafe import Markup
 
-from innerdistill.files import whole_file
+from innerdistill.files import file_name, whole_file
 from innerdistill.results.card import TEMPLATES, escaped, metric_names, page_template
 from innerdistill.results.explorer import explorer_data, overall_kl, read_examples
-from innerdistill.results.figures import attention_maps
+from innerdistill.results.figures import attention_maps, standalone
 from innerdistill.results.sweep_figures import axis_name, mean_curve, score_against, score_per_epoch, seeds_side_by_side
 from innerdistill.results.sweep_gathering import gather
 from innerdistill.results.sweep_results import SPLIT, Cell, Group
@@ -35,7 +35,7 @@ def write_sweep_report(
     settings: int = 1,
     content: Mapping[str, Any] | None = None,
 ) -> list[Group]:
-    """Write report.html, report.md, table.tex and cells.csv from the runs of a sweep.
+    """Write report.html, report.md, table.tex, cells.csv and figures/ from the runs of a sweep.
 
     Args:
         folder: of the sweep.
@@ -64,10 +64,8 @@ def write_sweep_report(
         "failed": {str(path): cause for path, cause in (failed or {}).items()},
         "run": groups[0].any_run if groups else None, "places": _places(groups),
     }  # fmt: skip
-    recipe = write_yaml(dict(content or {}))
-    page = page_template("sweep.html.j2").render(
-        facts, recipe=recipe, sweeps=_sweeps(groups), parts=_parts(groups, tables)
-    )
+    recipe, sweeps, parts = write_yaml(dict(content or {})), _sweeps(groups), _parts(groups, tables)
+    page = page_template("sweep.html.j2").render(facts, recipe=recipe, sweeps=sweeps, parts=parts)
     texts = {
         "report.md": _plain_template("sweep.md.j2").render(facts),
         "table.tex": _plain_template("sweep.tex.j2").render(facts),
@@ -76,6 +74,7 @@ def write_sweep_report(
     for name, text in texts.items():
         with whole_file(folder / name) as path:
             path.write_text(text, encoding="utf-8")
+    _write_figures(folder / "figures", sweeps, parts)
     if cells:
         with whole_file(folder / "cells.csv") as path:
             runs = {folder: run for group in groups for folder, run in group.runs()}
@@ -83,6 +82,22 @@ def write_sweep_report(
             names = list(dict.fromkeys(name for row in rows for name in row))
             pa.csv.write_csv(pa.table({name: _column([row.get(name) for row in rows]) for name in names}), path)
     return groups
+
+
+def _write_figures(folder: Path, sweeps: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]]) -> None:
+    """The page's figures as files, in its order; those of an earlier report go."""
+    named = [(f"{sweep['key']} {sweep['title']}", sweep["figure"]) for sweep in sweeps]
+    named += [(f"{name} {part['group'].name}", part[name]) for part in parts for name in ("seeds", "epochs", "maps")]
+    files = {
+        folder / f"{number:02d}-{file_name(name)[:100]}.svg": figure
+        for number, (name, figure) in enumerate(((name, figure) for name, figure in named if figure), start=1)
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in set(folder.glob("*.svg")) - set(files):
+        path.unlink()
+    for path, figure in files.items():
+        with whole_file(path) as temporary:
+            temporary.write_text(standalone(figure), encoding="utf-8")
 
 
 def _plain_template(name: str) -> jinja2.Template:
