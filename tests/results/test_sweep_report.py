@@ -68,6 +68,7 @@ def test_equal_methods_are_said_to_show_no_difference(cells, tmp_path):
     groups = write_sweep_report(tmp_path, cells, compare=[pair], margin=0.01)
     assert [group.setting for group in groups] == [{"student.num_layers": 2}, {"student.num_layers": 4}]
     assert report.read_text().count("are equivalent within 0.01 accuracy") == 2
+    assert "- of the teacher's accuracy SID keeps 100.0 % with 4, 100.0 % with 2 layers." in report.read_text()
     write_sweep_report(tmp_path, cells, compare=[pair])
     assert report.read_text().count("No difference shown between SID and") == 2
     page = (tmp_path / "report.html").read_text()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from innerdistill.results.sweep_figures import axis_name, mean_curve, score_agai
 from innerdistill.results.sweep_gathering import gather
 from innerdistill.results.sweep_results import SPLIT, Cell, Group
 from innerdistill.results.sweep_tables import Table, tables_of, tables_over
+from innerdistill.results.swept import is_number, swept_numbers
 from innerdistill.safe_yaml import write_yaml
 
 
@@ -54,17 +54,24 @@ def write_sweep_report(
         ValueError: cells that saw other data, another teacher or other versions than those beside them.
     """
     groups = gather(cells, compare=compare, margin=margin, settings=settings)
+    swept = swept_numbers(groups)
     tables = [tables_of(group, alone=len(groups) == 1) for group in groups]
     facts = {
         "title": folder.name, "groups": groups, "missing": missing,
-        "answers": [answer for group in groups for answer in _answers(group, named=len(groups) > 1)],
+        "answers": [sentence for one in swept for sentence in one.sentences()]
+        + [answer for group in groups for answer in _answers(group, named=len(groups) > 1)],
         "warnings": [warning for group in groups for warning in _warnings(group)],
         "overall": tables_over(groups), "tables": tables,
         "methods": list(dict.fromkeys(cell.method for cell in cells)),
         "failed": {str(path): cause for path, cause in (failed or {}).items()},
         "run": groups[0].any_run if groups else None, "places": _places(groups),
     }  # fmt: skip
-    recipe, sweeps, parts = write_yaml(dict(content or {})), _sweeps(groups), _parts(groups, tables)
+    recipe, parts = write_yaml(dict(content or {})), _parts(groups, tables)
+    sweeps = [
+        {"title": one.title, "key": one.key, "axis": axis_name(one.key),
+         "figure": Markup(score_against(one.groups, one.key))}  # noqa: S704 - made by matplotlib, which escapes texts
+        for one in swept
+    ]  # fmt: skip
     page = page_template("sweep.html.j2").render(facts, recipe=recipe, sweeps=sweeps, parts=parts)
     texts = {
         "report.md": _plain_template("sweep.md.j2").render(facts),
@@ -196,34 +203,9 @@ def _examples(group: Group) -> dict[str, Any]:
     return {**facts, "maps": Markup(maps), "explorer": explorer}  # noqa: S704
 
 
-def _sweeps(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """A figure for every number that was swept, within one task and the other settings."""
-    found = []
-    for key in dict.fromkeys(key for group in groups for key in group.setting):
-        having = [group for group in groups if key in group.setting]
-        if key != "data.train_rows" and not all(_is_number(group.setting[key]) for group in having):
-            continue
-
-        def rest(group: Group, key: str = key) -> tuple[str, str]:
-            return group.task, repr({name: value for name, value in group.setting.items() if name != key})
-
-        for (task, _), members in groupby(sorted(having, key=rest), key=rest):
-            alike = list(members)
-            if len(alike) > 1:
-                others = {name: value for name, value in alike[0].setting.items() if name != key}
-                title = ", ".join([*filter(None, [task]), *(f"{name}={value}" for name, value in others.items())])
-                figure = Markup(score_against(alike, key))  # noqa: S704
-                found.append({"title": title, "key": key, "axis": axis_name(key), "figure": figure})
-    return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _column(values: list[Any]) -> list[Any]:
     """Values of one kind, as a table wants them: what is mixed, or no number and no text, becomes text."""
-    kinds = {"number" if _is_number(value) else type(value).__name__ for value in values if value is not None}
+    kinds = {"number" if is_number(value) else type(value).__name__ for value in values if value is not None}
     if len(kinds) == 1 and kinds <= {"number", "bool", "str"}:
         return values
     return [None if value is None else str(value) for value in values]
