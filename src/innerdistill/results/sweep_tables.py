@@ -113,33 +113,33 @@ def _scores(group: Group) -> Table:
     of_teacher = group.any_run["scores"]["selection"]["teacher"][metric] if chosen else None
     columns: dict[str, list[str]] = {
         f"{SPLIT}, {group.teacher['rows']} rows": ["teacher", *map(_named, group.methods.values())],
-        "layers": [str(group.any_run["teacher"]["layers"])],
-        "seeds": [""],
         metric: [_of_teacher(group)],
         "kept": [""],
         "on selection": [_number(of_teacher)],
         "as teacher": [""],
         **{name: [_number(group.teacher[name])] for name in others},
+        "layers": [str(group.any_run["teacher"]["layers"])],
+        "seeds": [""],
         "cosine at the end of stages": [""],
         "steps": [""],
         "CPU seconds": [""],
     }
     for method in group.methods.values():
         score = method.score(metric)
-        columns["layers"].append(str(method.first["student"]["layers"]))
-        columns["seeds"].append(str(len(method.runs)))
         columns[metric].append(str(score))
         columns["kept"].append(kept(score.mean, group.teacher[metric]))
         columns["on selection"].append(str(method.score(metric, "selection")) if chosen else "")
         columns["as teacher"].append(str(method.as_teacher))
         for name in others:
             columns[name].append(_number(method.score(name).mean))
+        columns["layers"].append(str(method.first["student"]["layers"]))
+        columns["seeds"].append(str(len(method.runs)))
         columns["cosine at the end of stages"].append(" ".join(map(_number, method.cosines)))
         columns["steps"].append(f"{method.total('steps'):.0f}")
         columns["CPU seconds"].append(f"{method.total('cpu_seconds'):.0f}")
     if not chosen:
         del columns["on selection"]
-    constant = ["best constant answer", "", "", _number(group.teacher["constant"])]
+    constant = ["best constant answer", _number(group.teacher["constant"])]
     rows = [*zip(*columns.values(), strict=True), (*constant, *[""] * (len(columns) - len(constant)))]
     notes = [
         "± of a method is the standard deviation over seeds; of the teacher, the standard error over rows.",
