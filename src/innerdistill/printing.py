@@ -135,8 +135,12 @@ def print_sweep(groups: Sequence[Group]) -> None:
     Args:
         groups: from `write_sweep_report`.
     """
+    from innerdistill.results.swept import swept_numbers  # noqa: PLC0415 - what prints keys does not wait for SciPy
+
     for group in groups:
-        table = table_of(group.name or f"{group.teacher['rows']} rows", "seeds", *group.metrics, "as teacher")
+        if group.name:
+            console.print(group.name, style="bold", highlight=False, markup=False, soft_wrap=True)
+        table = table_of(f"{group.teacher['rows']} rows", "seeds", *group.metrics, "as teacher")
         for column in table.columns[1:]:
             column.no_wrap = True  # numbers and their deviations
         scores = group.teacher
@@ -148,7 +152,10 @@ def print_sweep(groups: Sequence[Group]) -> None:
         table.add_row("best constant answer", "", f"{scores['constant']:.4f}", *([""] * len(group.metrics)))
         console.print(table)
         for sentence in group.sentences():
-            console.print(sentence, highlight=False, soft_wrap=True)
+            console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+        console.print()
+    for sentence in (sentence for swept in swept_numbers(groups) for sentence in swept.sentences()):
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_keys(keys: Sequence[Key]) -> None:

@@ -60,19 +60,35 @@ def tables_of(group: Group, *, alone: bool) -> list[Table]:
 
 
 def _overview(groups: Sequence[Group]) -> Table:
+    """Methods against tasks and settings; the longer of the two runs down."""
     methods = list(dict.fromkeys(name for group in groups for name in group.methods))
     seeds = [len(method.runs) for group in groups for method in group.methods.values()]
-    ends = (min(seeds), max(seeds))
+    ends = dict.fromkeys((min(seeds), max(seeds)))
+    metrics = list(dict.fromkeys(group.metric for group in groups))
+    columns = [
+        (
+            f"{metrics[0] if len(metrics) == 1 else 'primary metric'} on {SPLIT}",
+            "teacher",
+            *methods,
+            "best constant answer",
+        ),
+        *(
+            (
+                group.name + (f", {group.metric}" if len(metrics) > 1 else ""),
+                _of_teacher(group),
+                *(_cell(group, name) for name in methods),
+                _number(group.teacher["constant"]),
+            )
+            for group in groups
+        ),
+    ]
+    header, *rows = columns if len(groups) > len(methods) + 2 else zip(*columns, strict=True)
     return Table(
         "All tasks and settings",
-        (f"primary metric on {SPLIT}", *(f"{group.name}, {group.metric}" for group in groups)),
-        (
-            ("teacher", *(_of_teacher(group) for group in groups)),
-            *((name, *(_cell(group, name) for group in groups)) for name in methods),
-            ("best constant answer", *(_number(group.teacher["constant"]) for group in groups)),
-        ),
-        f"± of a method is the standard deviation over seeds ({' to '.join(map(str, dict.fromkeys(ends)))} of them); "
-        "of the teacher, the standard error over rows.",
+        header,
+        tuple(rows),
+        f"± of a method is the standard deviation over seeds ({' to '.join(map(str, ends))} of them); of the teacher, "
+        "the standard error over rows.",
     )
 
 
@@ -92,7 +108,9 @@ def _sizes(groups: Sequence[Group]) -> Table:
             found.setdefault(model, []).append((latency, latency / beside))
             files[model] = run["speed"][name]["file_bytes"]
     rows = []
-    for (name, layers, parameters), measured in sorted(found.items(), key=lambda item: (-item[0][2], item[0])):
+    for (name, layers, parameters), measured in sorted(
+        found.items(), key=lambda of: (-of[0][2], of[0][0] == "student")
+    ):
         latency, share = np.median(measured, axis=0)
         stored = files[name, layers, parameters]
         megabytes = f"{stored / 1e6:.0f}" if stored else "–"

@@ -31,13 +31,16 @@ class Swept:
             return []
         metric, found = self.groups[0].metric, []
         for name in dict.fromkeys(name for group in self.groups for name in group.methods):
-            shares = [
-                f"{kept(group.methods[name].score(metric).mean, group.teacher[metric])} with {group.setting[self.key]}"
-                for group in reversed(self.groups)
-                if name in group.methods
-            ]
-            of = f"{self.title}: " if self.title else ""
-            found.append(f"{of}of the teacher's {metric} {name} keeps {', '.join(shares)} layers.")
+            having = [group for group in reversed(self.groups) if name in group.methods]
+            shares = [kept(group.methods[name].score(metric).mean, group.teacher[metric]) for group in having]
+            first, *others = (
+                f"{share} with {group.setting[self.key]}" for share, group in zip(shares, having, strict=True)
+            )
+            said = first.replace(" with ", f" of the teacher's {metric} with ")
+            layer = "layer" if having[0].setting[self.key] == 1 else "layers"
+            found.append(
+                ", ".join([f"{self.title}: " * bool(self.title) + f"{name} keeps {said} {layer}", *others]) + "."
+            )
         return found
 
 
