@@ -73,7 +73,9 @@ class DataRecipe(Section):
     text: Columns = Field((), max_length=2, description="one text column, or two for sentence pairs")
     label: Text | None = Field(None, description="label column (default: `label`)")
     labels: Labels | None = Field(None, min_length=2, description="label names in the order of their ids")
-    metric: Text | None = Field(None, description="primary metric; pearson and spearman mean regression")
+    metric: Text | None = Field(
+        None, description="primary (default: the task's, or accuracy); pearson, spearman: regression"
+    )
     max_length: int | None = Field(None, ge=8, description="tokens per example (default: what the model takes)")
     train_rows: int | None = Field(None, ge=2, description="use this many training rows (stratified, fixed)")
     drop_overlap: bool | None = Field(None, description="leave out scored rows that share a text with train")
