@@ -48,7 +48,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def file_name(text: str) -> str:
-    """A text as a part of a path, which every file system takes.
+    """A text as a part of a path, without the signs that mean something to a shell or a file system.
 
     Args:
         text: such as the name of a method.

@@ -37,7 +37,7 @@ class Sweep(Section):
         default_factory=list, description="declared comparisons: pairs of a method and what it is compared with"
     )
     margin: float | None = Field(None, gt=0, description="of the score; differences below it do not matter")
-    keep_models: bool = Field(True, description="false: only scores, predictions and examples of the runs stay")
+    keep_models: bool = Field(True, description="false: a finished run loses its model; all else stays")
     output: str = Field("runs/sweep", description="folder of the sweep; every cell has a folder in it")
 
 

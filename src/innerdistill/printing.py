@@ -135,21 +135,19 @@ def print_sweep(groups: Sequence[Group]) -> None:
     Args:
         groups: from `write_sweep_report`.
     """
+    from innerdistill.results.sweep_tables import AS_TEACHER, KEPT, SEEDS, tables_of  # noqa: PLC0415
     from innerdistill.results.swept import swept_numbers  # noqa: PLC0415 - what prints keys does not wait for SciPy
 
     for group in groups:
         if group.name:
             console.print(group.name, style="bold", highlight=False, markup=False, soft_wrap=True)
-        table = table_of(f"{group.teacher['rows']} rows", "seeds", *group.metrics, "as teacher")
+        scores, *_ = tables_of(group, alone=False)
+        shown = [0, 1, *(scores.header.index(name) for name in (KEPT, AS_TEACHER, SEEDS))]
+        table = table_of(*(scores.header[n] for n in shown))
         for column in table.columns[1:]:
             column.no_wrap = True  # numbers and their deviations
-        scores = group.teacher
-        table.add_row("teacher", "", *(f"{scores[name]:.4f}" for name in group.metrics), "")
-        for method in group.methods.values():
-            first, *others = (method.score(name) for name in group.metrics)
-            means = (f"{value.mean:.4f}" for value in others)
-            table.add_row(method.name, str(len(method.runs)), str(first), *means, str(method.as_teacher))
-        table.add_row("best constant answer", "", f"{scores['constant']:.4f}", *([""] * len(group.metrics)))
+        for row in scores.rows:
+            table.add_row(*(row[n] for n in shown))
         console.print(table)
         for sentence in group.sentences():
             console.print(sentence, highlight=False, markup=False, soft_wrap=True)

@@ -64,9 +64,10 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
             finished.append(cell)
             gather(finished)
             if not sweep.keep_models:
-                for folder in (cell.folder, cell.folder / "baseline"):
-                    shutil.rmtree(folder / "model", ignore_errors=True)
+                _remove_models(cell.folder)
 
+        for folder in [] if sweep.keep_models else there:
+            _remove_models(folder)
         missing = [entry for entry in planned if entry.cell.folder not in there]
         _say_what_changed(missing)
         # Until a cell has run again, what is known of it is what it failed of before.
@@ -80,6 +81,13 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
             if causes:
                 write_json(output / FAILED, causes)
         return report_on(sweep, planned), failed
+
+
+def _remove_models(run: Path) -> None:
+    """The model of a finished run and of its baseline go, each of them whole."""
+    for model in (run / "model", run / "baseline" / "model"):
+        if model.is_dir():
+            shutil.rmtree(model.rename(model.with_name(".model-removed")))
 
 
 def _say_what_changed(missing: Sequence[Planned]) -> None:

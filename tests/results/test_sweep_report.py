@@ -19,6 +19,7 @@ from innerdistill.results.sweep_gathering import gather
 from innerdistill.results.sweep_report import _column, write_sweep_report
 from innerdistill.results.sweep_results import Cell
 from innerdistill.results.sweep_tables import tables_of, tables_over
+from innerdistill.results.swept import swept_numbers
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,10 @@ def test_equal_methods_are_said_to_show_no_difference(cells, tmp_path):
     groups = write_sweep_report(tmp_path, cells, compare=[pair], margin=0.01)
     assert [group.setting for group in groups] == [{"student.num_layers": 2}, {"student.num_layers": 4}]
     assert report.read_text().count("are equivalent within 0.01 accuracy") == 2
-    assert "- SID keeps 100.0 % of the teacher's accuracy with 4 layers, 100.0 % with 2." in report.read_text()
+    kept_by_layers = (
+        "Of the teacher's accuracy SID keeps, by layers, 100.0 ± 0.0 % with 4, 100.0 ± 0.0 % with 2 (5 seeds each; "
+    )
+    assert kept_by_layers in report.read_text()
     write_sweep_report(tmp_path, cells, compare=[pair])
     assert report.read_text().count("No difference shown between SID and") == 2
     page = (tmp_path / "report.html").read_text()
@@ -79,10 +83,12 @@ def test_equal_methods_are_said_to_show_no_difference(cells, tmp_path):
     assert names[:2] == ["01-student.num_layers.svg", "02-seeds-student.num_layers=2.svg"] and len(names) == 7
     for path in (tmp_path / "figures").iterdir():
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
+        assert "prefers-color-scheme: dark" in path.read_text()
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', page, flags=re.DOTALL)[1])
     assert data["students"] == list(pair) and data["examples"][0]["layers"][3]["students"]["SID"]["all"] == 0
     table = (tmp_path / "table.tex").read_text()
-    assert r"<script>alert(1)</script> \& \$x\_1" in table and table.count(r"\begin{tabular}") == 2 + 2 * 3
+    assert r"\textless{}script\textgreater{}alert(1)" in table and r"\& \$x\_1" in table
+    assert table.count(r"\begin{tabular}") == 3 + 2 * 3
     assert (tmp_path / "cells.csv").read_text().count("\n") == 21
 
 
@@ -155,20 +161,80 @@ def test_tables_over_all_settings(cells, tmp_path):
         write_json(folder / "run.json", run)
         found.append(replace(cell, folder=folder, method=cell.method[:3]))
     groups = gather(found)
-    overview, sizes = tables_over(groups)
+    overview, on_selection, sizes = tables_over(groups)
     half = groups[0].teacher["accuracy"] / 2
     assert overview.header == ("accuracy on validation", "student.num_layers=2", "student.num_layers=4")
     assert overview.rows[1] == ("SID", f"{half:.4f} ± 0.0000", f"{half:.4f}")
     assert overview.rows[2] == ("<sc", f"{half:.4f}", "–") and "(1 to 2 of them)" in overview.note
-    students = [(row[1], row[2], row[5]) for row in sizes.rows if row[0] == "student"]
+    assert on_selection.rows[1] == ("SID", "0.2000 ± 0.1414", "0.5000") and "choose" in on_selection.title
+    students = [(row[1], row[2], row[6]) for row in sizes.rows if row[0] == "student"]
     assert students == [("4", "4.0 M", "25 %"), ("2", "2.0 M", "25 %")]
     scores = tables_of(groups[0], alone=False)[0]
     of_sid = dict(zip(scores.header, scores.rows[1], strict=True))
-    assert of_sid["kept"] == "50.0 %" and of_sid["on selection"] == "0.2000 ± 0.1414"
+    assert of_sid["kept"] == "50.0 %" and "0.2000 ± 0.1414" in scores.rows[1]
     assert {len(row) for row in scores.rows} == {len(scores.header)}
     write_sweep_report(tmp_path, found)
-    assert pa.csv.read_csv(tmp_path / "cells.csv")["selection"].to_pylist() == pytest.approx([0.1, 0.3, 0.5, 0.7])
+    written = pa.csv.read_csv(tmp_path / "cells.csv")
+    assert written["selection"].to_pylist() == pytest.approx([0.1, 0.3, 0.5, 0.7])
+    assert written["kept"].to_pylist() == pytest.approx([0.5] * 4)
     assert "<td>25 %</td>" in (tmp_path / "report.html").read_text()
+
+
+def test_sizes_of_texts_and_models_that_differ(cells, tmp_path):
+    """A latency belongs to a length; two heads of a few hundred parameters more or less are one size."""
+    found = []
+    for index, (length, parameters, student, teacher) in enumerate(
+        [(18, 1_000_000, 1.0, 2.0), (18, 1_000_300, 3.0, 4.0), (18, 1_000_000, 9.0, 10.0), (134, 1_000_000, 5.0, 20.0)]
+    ):
+        folder = shutil.copytree(cells[0].folder, tmp_path / f"{index}")
+        run = read_run(folder)
+        for name, milliseconds in (("student", student), ("teacher", teacher)):
+            run["speed"][name]["length"] = length
+            run["speed"][name]["latency_ms"]["p50"] = milliseconds
+        run["speed"]["student"]["parameters"] = parameters
+        write_json(folder / "run.json", run)
+        found.append(Cell(f"task {index}", "SID", {}, 1, folder))
+    *_, sizes = tables_over(gather(found))
+    rows = [(row[4], row[5], row[6]) for row in sizes.rows if row[0] == "student"]
+    assert rows == [("18", "3.0", "75 %"), ("134", "5.0", "25 %")]  # medians of 1, 3, 9 and of 1/2, 3/4, 9/10
+    assert len(sizes.rows) == 4
+
+
+def test_sizes_are_said_in_order_with_what_they_hide(cells, tmp_path):
+    """Sizes from large to small, whatever the grid's order; students that give one answer; a teacher that is chance."""
+    large, small = [cells[index] for index in (5, 6)], [cells[index] for index in (0, 1)]
+    groups = gather([*small, *large])
+    (swept,) = swept_numbers(list(reversed(groups)))
+    assert [group.setting["student.num_layers"] for group in swept.groups] == [2, 4]
+    for run in groups[0].methods["SID"].runs.values():
+        run["scores"]["validation"]["student"] |= {"accuracy": 0.25, "collapsed": True}
+    said = swept.sentences()[0]
+    share = 100 * 0.25 / groups[0].teacher["accuracy"]
+    assert said.index("100.0 ± 0.0 % with 4") < said.index(f"{share:.1f} ± 0.0 % with 2")
+    assert "2 seeds each; 2 students give one answer; the best constant answer has" in said
+    assert "0.2500 ± 0.0000 (2 collapsed)" in {cell for row in tables_over(groups)[0].rows for cell in row}
+    for _, run in groups[0].runs():
+        run["scores"]["validation"]["teacher"] |= {"accuracy": 0.5, "constant": 0.5}
+    assert swept.sentences() == []
+
+
+def test_many_settings_run_down_the_table_and_number_their_figures(cells, tmp_path):
+    """Settings keep the order of the grid; names too long for a file system, and figures of an earlier report, go."""
+    name = "数" * 60
+    many = [Cell(name, "SID", {"schedule.total_steps": steps}, 1, cells[0].folder) for steps in (50, 400, 1000, 7)]
+    (tmp_path / "figures").mkdir()
+    for earlier in ("99-epochs.svg", "mine.svg"):
+        (tmp_path / "figures" / earlier).write_text("<svg/>")
+    groups = write_sweep_report(tmp_path, many)
+    overview = tables_over(groups)[0]
+    assert [row[0] for row in overview.rows] == [group.name for group in groups]
+    assert overview.header == ("accuracy on validation", "teacher", "SID", "best constant answer")
+    names = [path.name for path in (tmp_path / "figures").iterdir()]
+    assert "mine.svg" in names and "99-epochs.svg" not in names and len(names) == 1 + 1 + 4 * 3
+    assert max(len(name.encode()) for name in names) < 120
+    assert (tmp_path / "cells.csv").is_file()
+    write_sweep_report(tmp_path, [])
+    assert not (tmp_path / "cells.csv").exists() and "No cell has run yet" in (tmp_path / "report.md").read_text()
 
 
 def test_attention_of_methods_that_map_other_layers(cells, tmp_path):

@@ -70,8 +70,21 @@ def metric_names(scores: Mapping[str, Any]) -> list[str]:
     return sorted(names, key=lambda name: name != scores["metric"])
 
 
+def share(student: float, teacher: float) -> float | None:
+    """What part of the teacher's score the student keeps.
+
+    Args:
+        student: score.
+        teacher: score.
+
+    Returns:
+        student / teacher; None where the teacher's score is not positive.
+    """
+    return student / teacher if teacher > 0 else None
+
+
 def kept(student: float, teacher: float) -> str:
-    """Share of the teacher's score that the student keeps.
+    """The share of the teacher's score that the student keeps, in words.
 
     Args:
         student: score.
@@ -80,7 +93,8 @@ def kept(student: float, teacher: float) -> str:
     Returns:
         Such as `97.3 %`; a dash where the teacher's score is not positive.
     """
-    return f"{100 * student / teacher:.1f} %" if teacher > 0 else "–"
+    part = share(student, teacher)
+    return "–" if part is None else f"{100 * part:.1f} %"
 
 
 def escaped(text: str) -> str:

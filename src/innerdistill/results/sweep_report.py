@@ -13,7 +13,7 @@ import pyarrow.csv
 from markupsafe import Markup
 
 from innerdistill.files import file_name, whole_file
-from innerdistill.results.card import TEMPLATES, escaped, metric_names, page_template
+from innerdistill.results.card import TEMPLATES, escaped, metric_names, page_template, share
 from innerdistill.results.explorer import explorer_data, overall_kl, read_examples
 from innerdistill.results.figures import attention_maps, standalone
 from innerdistill.results.sweep_figures import axis_name, mean_curve, score_against, score_per_epoch, seeds_side_by_side
@@ -58,8 +58,8 @@ def write_sweep_report(
     tables = [tables_of(group, alone=len(groups) == 1) for group in groups]
     facts = {
         "title": folder.name, "groups": groups, "missing": missing,
-        "answers": [sentence for one in swept for sentence in one.sentences()]
-        + [answer for group in groups for answer in _answers(group, named=len(groups) > 1)],
+        "answers": [answer for group in groups for answer in _answers(group, named=len(groups) > 1)]
+        + [sentence for one in swept for sentence in one.sentences()] + ([] if groups else ["No cell has run yet."]),
         "warnings": [warning for group in groups for warning in _warnings(group)],
         "overall": tables_over(groups), "tables": tables,
         "methods": list(dict.fromkeys(cell.method for cell in cells)),
@@ -81,30 +81,33 @@ def write_sweep_report(
     for name, text in texts.items():
         with whole_file(folder / name) as path:
             path.write_text(text, encoding="utf-8")
+    _write_cells(folder / "cells.csv", cells, {folder: run for group in groups for folder, run in group.runs()})
     _write_figures(folder / "figures", sweeps, parts)
-    if cells:
-        with whole_file(folder / "cells.csv") as path:
-            runs = {folder: run for group in groups for folder, run in group.runs()}
-            rows = [_row(cell, runs[cell.folder]) for cell in cells]
-            names = list(dict.fromkeys(name for row in rows for name in row))
-            pa.csv.write_csv(pa.table({name: _column([row.get(name) for row in rows]) for name in names}), path)
     return groups
+
+
+def _write_cells(file: Path, cells: Sequence[Cell], runs: Mapping[Path, Mapping[str, Any]]) -> None:
+    rows = [_row(cell, runs[cell.folder]) for cell in cells]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    file.unlink(missing_ok=True)
+    if rows:
+        with whole_file(file) as path:
+            pa.csv.write_csv(pa.table({name: _column([row.get(name) for row in rows]) for name in names}), path)
 
 
 def _write_figures(folder: Path, sweeps: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]]) -> None:
     """The page's figures as files, in its order; those of an earlier report go."""
     named = [(f"{sweep['key']} {sweep['title']}", sweep["figure"]) for sweep in sweeps]
     named += [(f"{name} {part['group'].name}", part[name]) for part in parts for name in ("seeds", "epochs", "maps")]
-    files = {
-        folder / f"{number:02d}-{file_name(name)[:100]}.svg": figure
-        for number, (name, figure) in enumerate(((name, figure) for name, figure in named if figure), start=1)
-    }
+    drawn = [(file_name(name).encode()[:100].decode(errors="ignore"), figure) for name, figure in named if figure]
+    digits = max(2, len(str(len(drawn))))
+    files = {folder / f"{number:0{digits}d}-{name}.svg": figure for number, (name, figure) in enumerate(drawn, start=1)}
     folder.mkdir(parents=True, exist_ok=True)
-    for path in set(folder.glob("*.svg")) - set(files):
-        path.unlink()
     for path, figure in files.items():
         with whole_file(path) as temporary:
             temporary.write_text(standalone(figure), encoding="utf-8")
+    for path in set(folder.glob("[0-9]*-*.svg")) - set(files):
+        path.unlink(missing_ok=True)
 
 
 def _plain_template(name: str) -> jinja2.Template:
@@ -133,9 +136,10 @@ def latex(text: str) -> str:
     """
     known = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
     known |= {"∞": r"$\infty$", "←": r"$\leftarrow$"}
+    known |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"}
     known |= {"[": "{[}", "*": "{*}"}  # after the end of a row they would be an option of it
     special: dict[str, str | int | None] = {character: f"\\{character}" for character in "&%$#_{}"}
-    return " ".join(str(text).translate(str.maketrans(special | known)).split())
+    return " ".join(str(text).translate(str.maketrans(special | known)).replace("--", "-{}-").split())
 
 
 def _places(groups: Sequence[Group]) -> list[str]:
@@ -218,8 +222,9 @@ def _row(cell: Cell, run: Mapping[str, Any]) -> dict[str, Any]:
     row |= cell.setting
     row |= {"seed": cell.seed}
     row |= {name: scores[name] for name in metric_names(scores)}
-    row |= {"kept": scores[scores["metric"]] / teacher[scores["metric"]] if teacher[scores["metric"]] > 0 else None}
-    row |= {"selection": run["scores"].get("selection", {}).get("student", {}).get(scores["metric"])}
+    metric = scores["metric"]
+    row |= {"kept": share(scores[metric], teacher[metric])}
+    row |= {"selection": run["scores"]["selection"]["student"][metric]}
     row |= {"as_teacher": agreed.get("equal_predictions", agreed.get("pearson")), "layers": run["student"]["layers"]}
     row |= {"parameters": run["speed"]["student"]["parameters"]}
     row |= {f"{name}_milliseconds": run["speed"][name]["latency_ms"]["p50"] for name in ("teacher", "student")}

@@ -11,13 +11,16 @@ import numpy as np
 from innerdistill.results.card import kept
 from innerdistill.results.sweep_results import SPLIT, Group, Method, Value
 
+SELECTION = "selection"
+KEPT, AS_TEACHER, SEEDS = "kept", "as teacher", "seeds"  # columns, by which a terminal shows some of them
+
 
 @dataclass(frozen=True)
 class Table:
     """Words and numbers as they are shown.
 
     Attributes:
-        title: what it says; empty under a heading that says it.
+        title: what it says.
         header: of the columns, the first one of texts.
         rows: cells, in the order of the header.
         note: how to read it.
@@ -36,9 +39,10 @@ def tables_over(groups: Sequence[Group]) -> list[Table]:
         groups: of the sweep.
 
     Returns:
-        Scores of all methods side by side and the sizes of all models, if there are several groups.
+        Scores of all methods side by side, those on selection too, and the sizes of all models, if there are several
+        groups.
     """
-    return [_overview(groups), _sizes(groups)] if len(groups) > 1 else []
+    return [_overview(groups, SPLIT), _overview(groups, SELECTION), _sizes(groups)] if len(groups) > 1 else []
 
 
 def tables_of(group: Group, *, alone: bool) -> list[Table]:
@@ -59,112 +63,102 @@ def tables_of(group: Group, *, alone: bool) -> list[Table]:
     return [*tables, _agreement(group)] if agreed else tables
 
 
-def _overview(groups: Sequence[Group]) -> Table:
+def _overview(groups: Sequence[Group], split: str) -> Table:
     """Methods against tasks and settings; the longer of the two runs down."""
     methods = list(dict.fromkeys(name for group in groups for name in group.methods))
-    seeds = [len(method.runs) for group in groups for method in group.methods.values()]
-    ends = dict.fromkeys((min(seeds), max(seeds)))
     metrics = list(dict.fromkeys(group.metric for group in groups))
-    columns = [
-        (
-            f"{metrics[0] if len(metrics) == 1 else 'primary metric'} on {SPLIT}",
-            "teacher",
-            *methods,
-            "best constant answer",
-        ),
-        *(
-            (
-                group.name + (f", {group.metric}" if len(metrics) > 1 else ""),
-                _of_teacher(group),
-                *(_cell(group, name) for name in methods),
-                _number(group.teacher["constant"]),
-            )
-            for group in groups
-        ),
-    ]
+    corner = f"{metrics[0] if len(metrics) == 1 else 'primary metric'} on {split}"
+    columns = [(corner, "teacher", *methods, *(["best constant answer"] if split == SPLIT else []))]
+    for group in groups:
+        title = group.name + (f", {group.metric}" if len(metrics) > 1 else "")
+        constant = [_number(group.teacher["constant"])] if split == SPLIT else []
+        columns.append((title, _of_teacher(group, split), *(_cell(group, name, split) for name in methods), *constant))
     header, *rows = columns if len(groups) > len(methods) + 2 else zip(*columns, strict=True)
-    return Table(
-        "All tasks and settings",
-        header,
-        tuple(rows),
-        f"± of a method is the standard deviation over seeds ({' to '.join(map(str, ends))} of them); of the teacher, "
-        "the standard error over rows.",
-    )
+    seeds = [len(method.runs) for group in groups for method in group.methods.values()]
+    ends = " to ".join(map(str, dict.fromkeys((min(seeds), max(seeds)))))
+    note = f"± of a method is the standard deviation over seeds ({ends} of them); of the teacher, the error over rows."
+    if split == SELECTION:
+        return Table(
+            "To choose by: the same on selection", header, tuple(rows), " ".join([note, *_of_selection(groups)])
+        )
+    return Table("All tasks and settings", header, tuple(rows), note)
 
 
-def _cell(group: Group, name: str) -> str:
-    return str(group.methods[name].score(group.metric)) if name in group.methods else "–"
+def _cell(group: Group, name: str, split: str) -> str:
+    if name not in group.methods:
+        return "–"
+    method = group.methods[name]
+    return str(method.score(group.metric, split)) + (f" ({method.collapsed} collapsed)" if method.collapsed else "")
+
+
+def _of_selection(groups: Sequence[Group]) -> list[str]:
+    """What the score on selection is good for, and what not."""
+    recipes = [run["recipe"] for group in groups for _, run in group.runs()]
+    said = ["Selection is held out of train: choose a method, a size or a setting by it, and report validation."]
+    if any(recipe["teacher"]["path"] is not None for recipe in recipes):
+        said.append("A teacher that was not fine-tuned here may have seen its rows.")
+    if any(recipe["checkpoint"] == "best" for recipe in recipes):
+        said.append("Checkpoints were chosen by it, so it is too high.")
+    return said
 
 
 def _sizes(groups: Sequence[Group]) -> Table:
-    """Every size of a teacher or student once, with its latency."""
-    found: dict[tuple[str, int, int], list[tuple[float, float]]] = {}
-    files: dict[tuple[str, int, int], int | None] = {}
+    """Every size of a teacher or student once for each length of text, with its latency."""
+    found: dict[tuple[str, int, str, str, int], list[tuple[float, float]]] = {}
     for run in (run for group in groups for _, run in group.runs()):
         beside = run["speed"]["teacher"]["latency_ms"]["p50"]
         for name in ("teacher", "student"):
-            model = (name, run[name]["layers"], run["speed"][name]["parameters"])
-            latency = run["speed"][name]["latency_ms"]["p50"]
+            speed = run["speed"][name]
+            stored = f"{speed['file_bytes'] / 1e6:.0f}" if speed["file_bytes"] else "–"
+            model = (name, run[name]["layers"], f"{speed['parameters'] / 1e6:.1f} M", stored, speed["length"])
+            latency = speed["latency_ms"]["p50"]
             found.setdefault(model, []).append((latency, latency / beside))
-            files[model] = run["speed"][name]["file_bytes"]
     rows = []
-    for (name, layers, parameters), measured in sorted(
-        found.items(), key=lambda of: (-of[0][2], of[0][0] == "student")
-    ):
-        latency, share = np.median(measured, axis=0)
-        stored = files[name, layers, parameters]
-        megabytes = f"{stored / 1e6:.0f}" if stored else "–"
-        rows.append((
-            name, str(layers), f"{parameters / 1e6:.1f} M", megabytes, f"{latency:.1f}", f"{100 * share:.0f} %",
-        ))  # fmt: skip
+    for (name, layers, parameters, stored, length), measured in found.items():
+        latency, part = np.median(measured, axis=0)
+        rows.append((name, str(layers), parameters, stored, str(length), f"{latency:.1f}", f"{100 * part:.0f} %"))
+    rows.sort(key=lambda row: (int(row[4]), -int(row[1]), row[0] == "student"))
     return Table(
         "Sizes",
-        ("model", "layers", "parameters", "megabytes", "milliseconds for one text", "share of the teacher's time"),
+        ("model", "layers", "parameters", "megabytes", "tokens", "milliseconds", "share of the teacher's time"),
         tuple(rows),
-        "Times are medians over the runs, measured in each beside the teacher, while other runs may have run.",
+        "For one text of so many tokens: medians over the runs, each measured beside its teacher, while other runs may "
+        "have run.",
     )
 
 
 def _scores(group: Group) -> Table:
     metric, *others = group.metrics
-    chosen = all("student" in run["scores"].get("selection", {}) for _, run in group.runs())
-    of_teacher = group.any_run["scores"]["selection"]["teacher"][metric] if chosen else None
+    scores = group.teacher
+    rows_chosen_by = group.any_run["scores"][SELECTION]["teacher"]["rows"]
     columns: dict[str, list[str]] = {
-        f"{SPLIT}, {group.teacher['rows']} rows": ["teacher", *map(_named, group.methods.values())],
+        f"{SPLIT}, {scores['rows']} rows": ["teacher"],
         metric: [_of_teacher(group)],
-        "kept": [""],
-        "on selection": [_number(of_teacher)],
-        "as teacher": [""],
-        **{name: [_number(group.teacher[name])] for name in others},
+        KEPT: [""],
+        f"on selection, {rows_chosen_by} rows": [_of_teacher(group, SELECTION)],
+        AS_TEACHER: [""],
+        **{name: [_number(scores[name])] for name in others},
         "layers": [str(group.any_run["teacher"]["layers"])],
-        "seeds": [""],
+        SEEDS: [""],
         "cosine at the end of stages": [""],
         "steps": [""],
         "CPU seconds": [""],
     }
     for method in group.methods.values():
-        score = method.score(metric)
-        columns[metric].append(str(score))
-        columns["kept"].append(kept(score.mean, group.teacher[metric]))
-        columns["on selection"].append(str(method.score(metric, "selection")) if chosen else "")
-        columns["as teacher"].append(str(method.as_teacher))
-        for name in others:
-            columns[name].append(_number(method.score(name).mean))
-        columns["layers"].append(str(method.first["student"]["layers"]))
-        columns["seeds"].append(str(len(method.runs)))
-        columns["cosine at the end of stages"].append(" ".join(map(_number, method.cosines)))
-        columns["steps"].append(f"{method.total('steps'):.0f}")
-        columns["CPU seconds"].append(f"{method.total('cpu_seconds'):.0f}")
-    if not chosen:
-        del columns["on selection"]
-    constant = ["best constant answer", _number(group.teacher["constant"])]
+        cells = [
+            _named(method), str(method.score(metric)), kept(method.score(metric).mean, scores[metric]),
+            str(method.score(metric, SELECTION)), str(method.as_teacher), *(str(method.score(name)) for name in others),
+            str(method.first["student"]["layers"]), str(len(method.runs)), " ".join(map(_number, method.cosines)),
+            *(f"{method.total(key):.0f}" for key in ("steps", "cpu_seconds")),
+        ]  # fmt: skip
+        for column, cell in zip(columns.values(), cells, strict=True):
+            column.append(cell)
+    constant = ["best constant answer", _number(scores["constant"]), kept(scores["constant"], scores[metric])]
     rows = [*zip(*columns.values(), strict=True), (*constant, *[""] * (len(columns) - len(constant)))]
     notes = [
         "± of a method is the standard deviation over seeds; of the teacher, the standard error over rows.",
-        f"Kept is the share of the teacher's {metric}.",
-    ]
-    if chosen:
-        notes.append("On selection, the rows held out of train, is the column to choose a method or a setting by.")
+        f"Kept is the share of the teacher's {metric}.", *_of_selection([group]),
+    ]  # fmt: skip
     if group.exploratory:
         notes.append(f"What sets {'; '.join(group.exploratory)} apart from others is exploratory: no comparison was")
         notes.append("declared.")
@@ -203,11 +197,10 @@ def _agreement(group: Group) -> Table:
     )
 
 
-def _of_teacher(group: Group, name: str | None = None) -> str:
-    """A score of the teacher, the primary one with its standard error over rows."""
-    scores: dict[str, Any] = group.teacher
-    error = f" ± {_number(scores['standard_error'])}" if name in (None, group.metric) else ""
-    return _number(scores[name or group.metric]) + error
+def _of_teacher(group: Group, split: str = SPLIT) -> str:
+    """The primary score of the teacher with its standard error over rows."""
+    scores: dict[str, Any] = group.any_run["scores"][split]["teacher"]
+    return f"{_number(scores[group.metric])} ± {_number(scores['standard_error'])}"
 
 
 def _number(value: float | None, *, none: str = "–") -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from innerdistill.results.card import kept
@@ -29,19 +28,22 @@ class Swept:
         """How small a student can be: what each method keeps of the teacher's score; empty for other keys."""
         if self.key != "student.num_layers" or not all(group.is_above_chance for group in self.groups):
             return []
-        metric, found = self.groups[0].metric, []
-        for name in dict.fromkeys(name for group in self.groups for name in group.methods):
-            having = [group for group in reversed(self.groups) if name in group.methods]
-            shares = [kept(group.methods[name].score(metric).mean, group.teacher[metric]) for group in having]
-            first, *others = (
-                f"{share} with {group.setting[self.key]}" for share, group in zip(shares, having, strict=True)
-            )
-            said = first.replace(" with ", f" of the teacher's {metric} with ")
-            layer = "layer" if having[0].setting[self.key] == 1 else "layers"
-            found.append(
-                ", ".join([f"{self.title}: " * bool(self.title) + f"{name} keeps {said} {layer}", *others]) + "."
-            )
-        return found
+        names = dict.fromkeys(name for group in self.groups for name in group.methods)
+        return [(f"{self.title}: " if self.title else "") + self._kept_by(name) for name in names]
+
+    def _kept_by(self, name: str) -> str:
+        having = [group for group in reversed(self.groups) if name in group.methods]
+        metric, shares = self.groups[0].metric, []
+        for group in having:
+            score, best = group.methods[name].score(metric), group.teacher[metric]
+            error = "" if score.deviation is None else f" ± {100 * score.deviation / best:.1f}"
+            shares.append(f"{100 * score.mean / best:.1f}{error} % with {group.setting[self.key]}")
+        seeds = [len(group.methods[name].runs) for group in having]
+        said = [f"{' to '.join(map(str, dict.fromkeys((min(seeds), max(seeds)))))} seed{'s' * (max(seeds) > 1)} each"]
+        if collapsed := sum(group.methods[name].collapsed for group in having):
+            said.append(f"{collapsed} students give one answer")
+        said.append(f"the best constant answer has {kept(having[0].teacher['constant'], having[0].teacher[metric])}")
+        return f"Of the teacher's {metric} {name} keeps, by layers, {', '.join(shares)} ({'; '.join(said)})."
 
 
 def swept_numbers(groups: Sequence[Group]) -> list[Swept]:
@@ -53,22 +55,19 @@ def swept_numbers(groups: Sequence[Group]) -> list[Swept]:
     Returns:
         Those of at least two values; of training rows, null means all.
     """
-    found = []
+    found: list[Swept] = []
     for key in dict.fromkeys(key for group in groups for key in group.setting):
         having = [group for group in groups if key in group.setting]
         if key != "data.train_rows" and not all(is_number(group.setting[key]) for group in having):
             continue
-
-        def rest(group: Group, key: str = key) -> tuple[str, str]:
-            return group.task, repr({name: value for name, value in group.setting.items() if name != key})
-
-        for (task, _), members in groupby(sorted(having, key=rest), key=rest):
-            alike = list(members)
-            others = {name: value for name, value in alike[0].setting.items() if name != key}
-            title = ", ".join([*filter(None, [task]), *(f"{name}={value}" for name, value in others.items())])
+        alike: dict[str, list[Group]] = {}
+        for group in having:
+            others = [f"{name}={value}" for name, value in group.setting.items() if name != key]
+            alike.setdefault(", ".join([*filter(None, [group.task]), *others]), []).append(group)
+        for title, members in alike.items():
             if key != "data.train_rows":
-                alike.sort(key=lambda group, key=key: group.setting[key])  # type: ignore[misc]
-            found.append(Swept(key, title, alike))
+                members.sort(key=lambda group, key=key: group.setting[key])  # type: ignore[misc]
+            found.append(Swept(key, title, members))
     return [swept for swept in found if len(swept.groups) > 1]
 
 
