@@ -269,4 +269,6 @@ def test_all_rows_are_a_point_of_the_figure_too(cells, tmp_path):
         found.append(Cell("", "SID", {"data.train_rows": rows}, 1, folder))
     write_sweep_report(tmp_path, found)
     page = (tmp_path / "report.html").read_text()
-    assert "Score against training rows" in page and ">100<" in page and ">450<" in page
+    assert (
+        "data.train_rows=null" in page and "Score against training rows" in page and ">100<" in page and ">450<" in page
+    )

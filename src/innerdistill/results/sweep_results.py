@@ -39,7 +39,21 @@ class Cell:
     @property
     def group(self) -> str:
         """What it is compared within: task and setting."""
-        return ", ".join([*filter(None, [self.task]), *(f"{key}={value}" for key, value in self.setting.items())])
+        return named(self.task, self.setting)
+
+
+def named(task: str, setting: Mapping[str, Any]) -> str:
+    """A task and values of swept keys in one line, as a command line has them.
+
+    Args:
+        task: name; empty if there is only one.
+        setting: values by key.
+
+    Returns:
+        Such as `cola, data.train_rows=null`.
+    """
+    values = (f"{key}={'null' if value is None else value}" for key, value in setting.items())
+    return ", ".join([*filter(None, [task]), *values])
 
 
 @dataclass(frozen=True)

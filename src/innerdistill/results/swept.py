@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from innerdistill.results.card import kept
-from innerdistill.results.sweep_results import Group
+from innerdistill.results.sweep_results import Group, named
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def swept_numbers(groups: Sequence[Group]) -> list[Swept]:
             continue
         alike: dict[str, list[Group]] = {}
         for group in having:
-            others = [f"{name}={value}" for name, value in group.setting.items() if name != key]
-            alike.setdefault(", ".join([*filter(None, [group.task]), *others]), []).append(group)
+            others = {name: value for name, value in group.setting.items() if name != key}
+            alike.setdefault(named(group.task, others), []).append(group)
         for title, members in alike.items():
             if key != "data.train_rows":
                 members.sort(key=lambda group, key=key: group.setting[key])  # type: ignore[misc]
