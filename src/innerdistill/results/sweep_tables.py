@@ -130,39 +130,37 @@ def _sizes(groups: Sequence[Group]) -> Table:
 def _scores(group: Group) -> Table:
     metric, *others = group.metrics
     scores = group.teacher
-    rows_chosen_by = group.any_run["scores"][SELECTION]["teacher"]["rows"]
-    columns: dict[str, list[str]] = {
-        f"{SPLIT}, {scores['rows']} rows": ["teacher"],
-        metric: [_of_teacher(group)],
-        KEPT: [""],
-        f"on selection, {rows_chosen_by} rows": [_of_teacher(group, SELECTION)],
-        AS_TEACHER: [""],
-        **{name: [_number(scores[name])] for name in others},
-        "layers": [str(group.any_run["teacher"]["layers"])],
-        SEEDS: [""],
-        "cosine at the end of stages": [""],
-        "steps": [""],
-        "CPU seconds": [""],
-    }
+    chosen_by = group.any_run["scores"][SELECTION]["teacher"]["rows"]
+    header = (
+        f"{SPLIT}, {scores['rows']} rows", metric, KEPT, f"on selection, {chosen_by} rows", AS_TEACHER, *others,
+        "layers", SEEDS, "cosine at the end of stages", "steps", "CPU seconds",
+    )  # fmt: skip
+    rows: list[tuple[str, ...]] = [(
+        "teacher", _of_teacher(group), "", _of_teacher(group, SELECTION), "",
+        *(_number(scores[name]) for name in others), str(group.any_run["teacher"]["layers"]),
+    )]  # fmt: skip
     for method in group.methods.values():
-        cells = [
-            _named(method), str(method.score(metric)), kept(method.score(metric).mean, scores[metric]),
-            str(method.score(metric, SELECTION)), str(method.as_teacher), *(str(method.score(name)) for name in others),
+        score = method.score(metric)
+        rows.append((
+            _named(method), str(score), kept(score.mean, scores[metric]), str(method.score(metric, SELECTION)),
+            str(method.as_teacher), *(str(method.score(name)) for name in others),
             str(method.first["student"]["layers"]), str(len(method.runs)), " ".join(map(_number, method.cosines)),
-            *(f"{method.total(key):.0f}" for key in ("steps", "cpu_seconds")),
-        ]  # fmt: skip
-        for column, cell in zip(columns.values(), cells, strict=True):
-            column.append(cell)
-    constant = ["best constant answer", _number(scores["constant"]), kept(scores["constant"], scores[metric])]
-    rows = [*zip(*columns.values(), strict=True), (*constant, *[""] * (len(columns) - len(constant)))]
+            f"{method.total('steps'):.0f}", f"{method.total('cpu_seconds'):.0f}",
+        ))  # fmt: skip
+    rows.append(("best constant answer", _number(scores["constant"]), kept(scores["constant"], scores[metric])))
     notes = [
         "± of a method is the standard deviation over seeds; of the teacher, the standard error over rows.",
         f"Kept is the share of the teacher's {metric}.", *_of_selection([group]),
     ]  # fmt: skip
     if group.exploratory:
-        notes.append(f"What sets {'; '.join(group.exploratory)} apart from others is exploratory: no comparison was")
-        notes.append("declared.")
-    return Table("Scores", tuple(name.replace("_", " ") for name in columns), tuple(rows), " ".join(notes))
+        names = "; ".join(group.exploratory)
+        notes.append(f"What sets {names} apart from others is exploratory: no comparison was declared.")
+    return Table(
+        "Scores",
+        tuple(name.replace("_", " ") for name in header),
+        tuple(row + ("",) * (len(header) - len(row)) for row in rows),
+        " ".join(notes),
+    )
 
 
 def _named(method: Method) -> str:
