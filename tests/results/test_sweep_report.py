@@ -218,6 +218,13 @@ def test_sizes_are_said_in_order_with_what_they_hide(cells, tmp_path):
     assert swept.sentences() == []
 
 
+def test_runs_that_warn_of_the_same_with_other_numbers_are_counted_together(cells):
+    (group,) = gather(cells[:3])
+    for number, (_, run) in enumerate(group.runs(), start=1):
+        run["warnings"] = [f"The loss of stage 'layer 1' did not fall ({number}.5 at first).", "Rows are in both."]
+    assert group.warnings == {"The loss of stage 'layer 1' did not fall (1.5 at first).": 3, "Rows are in both.": 3}
+
+
 def test_many_settings_run_down_the_table_and_number_their_figures(cells, tmp_path):
     """Settings keep the order of the grid; names too long for a file system, and figures of an earlier report, go."""
     name = "数" * 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from innerdistill.results.card import metric_names
 from innerdistill.results.statistics import Comparison
 
 SPLIT = "validation"
+DECIMAL = re.compile(r"\d+\.\d+")
 
 
 @dataclass(frozen=True)
@@ -249,5 +251,7 @@ class Group:
 
     @property
     def warnings(self) -> dict[str, int]:
-        """What the runs say of their data and training, with the number of runs that say it."""
-        return dict(Counter(sentence for _, run in self.runs() for sentence in run["warnings"]))
+        """What the runs say of their data and training, with the number of runs that say it, whatever its decimals."""
+        said = [sentence for _, run in self.runs() for sentence in run["warnings"]]
+        first = {DECIMAL.sub("", sentence): sentence for sentence in reversed(said)}
+        return dict(Counter(first[DECIMAL.sub("", sentence)] for sentence in said))
