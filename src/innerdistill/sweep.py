@@ -86,8 +86,10 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
 def _remove_models(run: Path) -> None:
     """The model of a finished run and of its baseline go, each of them whole."""
     for model in (run / "model", run / "baseline" / "model"):
+        removed = model.with_name(".model-removed")
+        shutil.rmtree(removed, ignore_errors=True)  # of a sweep that was killed here
         if model.is_dir():
-            shutil.rmtree(model.rename(model.with_name(".model-removed")))
+            shutil.rmtree(model.rename(removed))
 
 
 def _say_what_changed(missing: Sequence[Planned]) -> None:

@@ -89,10 +89,11 @@ def write_sweep_report(
 def _write_cells(file: Path, cells: Sequence[Cell], runs: Mapping[Path, Mapping[str, Any]]) -> None:
     rows = [_row(cell, runs[cell.folder]) for cell in cells]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    file.unlink(missing_ok=True)
-    if rows:
-        with whole_file(file) as path:
-            pa.csv.write_csv(pa.table({name: _column([row.get(name) for row in rows]) for name in names}), path)
+    if not rows:
+        file.unlink(missing_ok=True)
+        return
+    with whole_file(file) as path:
+        pa.csv.write_csv(pa.table({name: _column([row.get(name) for row in rows]) for name in names}), path)
 
 
 def _write_figures(folder: Path, sweeps: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]]) -> None:
