@@ -11,7 +11,7 @@ from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 from peers import Era, TextBrewer
-from workload import LEARNING_RATE, MODEL_INPUTS, Setting, collate, stages
+from workload import LEARNING_RATE, MODEL_INPUTS, PARTS, Setting, collate, stages
 
 from innerdistill.distillation import targets as targets_module
 from innerdistill.distillation import trainer as trainer_module
@@ -130,6 +130,7 @@ class Ours:
             teacher=self.targets(), losses=self.losses,
         )  # fmt: skip
         trainer.current_gradient_accumulation_steps = 1
+        trainer.state.max_steps = PARTS
         model, optimizer = trainer.accelerator.prepare(self.student, trainer.create_optimizer())
         source = cycle(self.setting.batches(padded=False))
         count = torch.tensor(self.setting.workload.batch_size)

@@ -27,14 +27,13 @@ import torch
 import transformers
 from contestants import JOBS, STEPS
 from transformers.utils import logging as transformers_logging
-from workload import Setting, Workload
+from workload import PARTS, Setting, Workload
 
 from innerdistill.distillation.targets import has_fast_bfloat16
 
 RESULTS = Path(__file__).parent / "results.csv"
 MEMORY = ("fine-tuning alone", "ours, maps, all tokens", "ours, all tokens", "ours, live")
 _timed_jobs: dict[tuple, float] = {}
-PARTS = 4  # batches of a step's epoch
 
 
 def main() -> None:

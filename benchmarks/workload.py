@@ -23,6 +23,7 @@ QUANTILES = {
 }
 INTERNAL = {"attention_kl": 1.0, "cls_cosine": 1.0}
 LEARNING_RATE = 5e-5
+PARTS = 4  # batches of an epoch of single steps
 MODEL_INPUTS = ("input_ids", "attention_mask")
 
 
@@ -52,7 +53,7 @@ class Workload:
             lengths = np.interp(draw.random(self.rows), np.linspace(0, 1, 11), QUANTILES[self.name]).astype(int)
         else:
             lengths = np.full(self.rows, int(self.name))
-        ids = [draw.integers(1000, vocabulary, length).tolist() for length in lengths]
+        ids = [draw.integers(vocabulary // 30, vocabulary, length).tolist() for length in lengths]
         columns = {"input_ids": ids, "attention_mask": [[1] * length for length in lengths]}
         labels = draw.integers(0, 2, self.rows)
         return Dataset.from_dict({**columns, "labels": labels, "length": lengths, "index": range(self.rows)})
