@@ -52,7 +52,7 @@ def main() -> None:
     options = parser.parse_args()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    logging.disable(logging.INFO)
+    logging.disable(logging.WARNING)  # random texts teach nothing, and the trainer would say so
     if options.what == "one-memory":
         print(peak_memory(options.only[0], options.workloads[0], options))
         return
