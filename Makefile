@@ -53,7 +53,7 @@ bench: install  ## time a step and a whole job beside other tools: a hundred min
 	@$(BIN)/python benchmarks/speed.py jobs cola --model demo-data/mpnet --threads 2 --rows 96 --repeats 1 --only kept
 	@$(BIN)/python benchmarks/speed.py jobs 512 --rows 16 --threads 2 --repeats 1
 	@$(BIN)/python benchmarks/speed.py memory 256 512 1024 2048 4096
-	@$(BIN)/python benchmarks/speed.py memory 512 --only grouped bf16
+	@$(BIN)/python benchmarks/speed.py memory 512 --only grouped "live, bf16"
 	@$(BIN)/python benchmarks/show_speed.py
 
 bench-gpu:  ## the attention loss, steps and a job on an NVIDIA GPU, in your own environment with torch for CUDA and `.[bench]`

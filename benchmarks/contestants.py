@@ -92,7 +92,8 @@ class Ours:
         self.all_tokens, self.new_gradient = all_tokens, new_gradient
         self.losses = {**LOSSES, "attention_kl": Loss(_maps, needs=("attention",))} if maps else LOSSES
         self.teacher, self.student = setting.models(None)
-        self.folder = Path(tempfile.mkdtemp())
+        self.files = tempfile.TemporaryDirectory()  # gone with this object
+        self.folder = Path(self.files.name)
         self.options = {
             "per_device_train_batch_size": setting.workload.batch_size,
             "learning_rate": LEARNING_RATE,

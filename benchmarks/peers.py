@@ -74,7 +74,7 @@ class TextBrewer:
         """Make the models."""
         self.setting, self.padded = setting, padded
         self.teacher, self.student = setting.models("eager")
-        self.folder = tempfile.mkdtemp()
+        self.files = tempfile.TemporaryDirectory()  # gone with this object
 
     def distiller(self, stage: Stage):
         """A distiller for one stage; its matches name the hidden states, of which number 0 are the embeddings."""
@@ -92,7 +92,7 @@ class TextBrewer:
             )
             matches.append({"layer_T": m, "layer_S": k, "feature": "hidden", "loss": "cos", "weight": 1})
         training = TrainingConfig(
-            device=self.setting.device, output_dir=self.folder, log_dir=self.folder, ckpt_frequency=1
+            device=self.setting.device, output_dir=self.files.name, log_dir=self.files.name, ckpt_frequency=1
         )
         return GeneralDistiller(
             training, DistillationConfig(temperature=1, intermediate_matches=matches, hard_label_weight=0),

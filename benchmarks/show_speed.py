@@ -24,13 +24,22 @@ def main() -> None:
     """Print the tables and draw the plot."""
     with (Path(__file__).parent / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    rows = [row for row in rows if row["hardware"] == rows[-1]["hardware"]]
+    rows = [row for row in rows if row["hardware"] == rows[-1]["hardware"] and row["what"] != "loss"]
+    for row in rows:
+        if row["workload"].isdecimal():
+            row["workload"] = f"{row['batch_size']} x {row['workload']} tokens"
     last = {tuple(row[name] for name in (*TABLE, "workload", "contestant")): row for row in rows}
     in_order = sorted(last.values(), key=group_of)
     for group, found in groupby(in_order, key=group_of):
         print("\n" + ", ".join(f"{name} {value}" for name, value in zip(TABLE, group, strict=True) if value) + "\n")
         print(table(list(found)))
-    draw([row for row in last.values() if row["model"] == "minilm" and row["dropout"] == "True" and row["ratio"]])
+    draw(
+        [
+            row
+            for row in last.values()
+            if row["model"].startswith("minilm") and row["dropout"] == "True" and row["ratio"]
+        ]
+    )
 
 
 def group_of(row: dict) -> tuple[str, ...]:

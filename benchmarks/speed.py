@@ -162,7 +162,7 @@ def measure_memory(name: str, options: argparse.Namespace) -> list[dict]:
     Returns:
         Rows for the file of results.
     """
-    rows = []
+    setting, rows = setting_for(name, options), []
     print(f"\n{name} tokens: peak memory of two steps over models and data")
     for contestant in chosen(STEPS, options) if options.only else MEMORY:
         command = [sys.executable, __file__, "one-memory", name, "--only", contestant, "--device", options.device]
@@ -171,8 +171,8 @@ def measure_memory(name: str, options: argparse.Namespace) -> list[dict]:
         found = subprocess.run(command, capture_output=True, text=True, check=True)
         megabytes = float(found.stdout.split()[-1])
         print(f"{contestant:36}{megabytes:10.0f} MB", flush=True)
-        row = {"contestant": contestant, "peak_megabytes": round(megabytes), "what": "memory", "workload": name}
-        rows.append(row | {"batch_size": setting_for(name, options).workload.batch_size})
+        row = {"contestant": contestant, "peak_megabytes": round(megabytes)}
+        rows.append(facts_of(setting, "memory", None) | row)
     return rows
 
 
@@ -221,19 +221,20 @@ def timed(call, threads: int, device: str) -> float:
     return clock() - start
 
 
-def facts_of(setting: Setting, what: str, threads: int) -> dict:
+def facts_of(setting: Setting, what: str, threads: int | None) -> dict:
     """What the rows of one table have in common.
 
     Args:
         setting: the workload.
-        what: step or job.
+        what: step, job or memory.
         threads: of torch.
 
     Returns:
         Columns of the file of results.
     """
     workload = setting.workload
-    facts = {"what": what, "workload": workload.name, "threads": threads, "batch_size": workload.batch_size}
+    facts = {"what": what, "model": setting.model_name, "workload": workload.name, "threads": threads}
+    facts["batch_size"] = workload.batch_size
     return facts | ({"rows": workload.rows} if what == "job" else {})
 
 
@@ -277,8 +278,7 @@ def append(rows: list[dict], options: argparse.Namespace) -> None:
         hardware = torch.cuda.get_device_name()
     common = {
         "date": datetime.now(UTC).date().isoformat(), "hardware": hardware, "torch": torch.__version__,
-        "transformers": transformers.__version__, "model": Path(options.model).name,
-        "dropout": not options.no_dropout,
+        "transformers": transformers.__version__, "dropout": not options.no_dropout,
     }  # fmt: skip
     new = not RESULTS.exists()
     with RESULTS.open("a", newline="") as file:

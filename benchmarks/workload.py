@@ -1,6 +1,7 @@
 """The same models, examples and stages for every contestant of the speed benchmark."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -128,6 +129,8 @@ class Setting:
         self.workload, self.model, self.dropout, self.device = workload, model, dropout, torch.device(device)
         teacher, student = self.models("sdpa")
         self.data = workload.examples(teacher.config.vocab_size)
+        known = AutoConfig.from_pretrained(model).max_position_embeddings
+        self.model_name = Path(model).name + (", synthetic" if workload.padded_to > known else "")
         depth = student.config.num_hidden_layers
         self.pairs = dict(enumerate(uniform_layers(depth, teacher.config.num_hidden_layers), start=1))
         self.all_layers = Stage("all layers", stages(self.pairs)[-2].losses, self.pairs, epochs=1, is_internal=True)

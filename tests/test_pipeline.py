@@ -1,6 +1,7 @@
 """Whole runs on tiny models: every schedule, classes and scores, and what a run leaves behind."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,10 @@ def test_report_and_card_show_the_scores(run):
         assert f"{record['scores']['validation'][model]['accuracy']:.4f}" in (run / "model" / "README.md").read_text()
     assert "plainly fine-tuned student" in page and page.count("<svg xmlns") == 2
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
+
+
+def test_what_rounds_the_numbers_is_recorded(run):
+    assert f"{torch.get_num_threads()} of {os.cpu_count()} cores" in read_run(run)["machine"]
 
 
 def test_the_baseline_has_the_same_steps(run):

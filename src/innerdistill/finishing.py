@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel
 
 from innerdistill.distillation.schedules import StageRecord
@@ -20,9 +25,10 @@ from innerdistill.job import Job
 from innerdistill.models.loading import load_classifier
 from innerdistill.processes import from_first, is_first
 from innerdistill.results.card import model_card
-from innerdistill.results.run_folder import RUN, environment, read_run, save_model, write_predictions
+from innerdistill.results.run_folder import RUN, read_run, save_model, write_predictions
 from innerdistill.results.speed import measure_speed
 
+PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "scikit-learn")
 DISTANCE_ROWS = 1_000  # of validation, spread evenly over it: enough for a mean per layer
 
 
@@ -60,7 +66,9 @@ def finish(
     models = {"student": saved} if teacher is None else {"teacher": teacher, "student": saved}
     record = {
         "recipe": job.recipe.model_dump(mode="json"),
-        **environment(),
+        "versions": versions(),
+        "machine": machine(saved.device),
+        "git_revision": _git("rev-parse", "HEAD") if _git("ls-files", Path(__file__).name) else None,
         "data": job.describe_data(),
         "teacher": None if teacher is None else job.describe_teacher(),
         "student": {"layers": student.config.num_hidden_layers},
@@ -111,7 +119,7 @@ def is_complete(job: Job, folder: Path, *, teacher: bool) -> bool:
         record = read_run(folder)
         pairs = {
             "other data": (record["data"]["fingerprint"], job.describe_data()["fingerprint"]),
-            "other versions of packages": (record["versions"], environment()["versions"]),
+            "other versions of packages": (record["versions"], versions()),
         }
         if teacher:
             pairs["another teacher"] = (record["teacher"]["fingerprint"], job.describe_teacher()["fingerprint"])
@@ -132,5 +140,33 @@ def complete(folder: Path, record: Mapping[str, Any]) -> None:
         folder: of the run.
         record: what happened and what came out.
     """
-    write_json(folder / "run.json", record)
+    write_json(folder / RUN, record)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a run's numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def machine(device: torch.device) -> str:
+    """What sums are rounded by: instructions and threads of the processor, or the GPU; in words.
+
+    Args:
+        device: where the student is.
+
+    Returns:
+        Such as "Linux x86_64, AVX512, 1 of 2 cores".
+    """
+    cores = f"{torch.get_num_threads()} of {os.cpu_count()} cores"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return f"{platform.system()} {platform.machine()}, {name}, {cores}"
+
+
+def _git(*words: str) -> str | None:
+    """What git says of the folder of this file. One that it does not know lies in somebody else's repository."""
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None  # noqa: S603
+    except OSError:  # no git on this machine
+        return None

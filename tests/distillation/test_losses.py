@@ -173,7 +173,7 @@ def test_contract(name):
     )
     found = loss.function(view, view, LossInputs(mask, torch.tensor([0, 2])))
     assert found.shape == (2,) and found.isfinite().all()
-    if loss.needs_teacher:
+    if loss.is_internal or "teacher_logits" in loss.needs:
         assert torch.allclose(found, torch.zeros_like(found), atol=1e-6)
 
 
@@ -181,6 +181,12 @@ def test_contract(name):
 def test_needs_that_nothing_serves_are_refused(needs):
     with pytest.raises(ValueError, match="expected some of attention, cls, hidden"):
         Loss(lambda teacher, student, inputs: inputs.labels, needs=needs)
+
+
+@pytest.mark.parametrize("kind", ["attention", "qkv", "teacher_logits"])
+def test_embeddings_have_no_attention(kind):
+    with pytest.raises(ValueError, match="expected cls, hidden or both"):
+        Loss(lambda teacher, student, inputs: inputs.labels, needs=(kind,), embeddings=True)
 
 
 def test_a_16_bit_model_gets_32_bit_scores():

@@ -39,7 +39,7 @@ def _kernel_serves(teacher: Attention | AttentionMaps, student: Attention) -> bo
     if not (query.is_cuda and isinstance(teacher, Attention) and importlib.util.find_spec("triton")):
         return False
     narrow = query.shape[-1] <= 64 and query.shape == teacher.query.shape
-    known = {query.dtype, teacher.query.dtype} <= {torch.float32, torch.float16, torch.bfloat16}
+    known = {query.dtype, teacher.query.dtype} <= {torch.float32, torch.bfloat16}  # float16 would lose small slopes
     fixed_mask = student.mask is None or not student.mask.requires_grad
     return narrow and known and fixed_mask and torch.cuda.get_device_capability(query.device) >= (8, 0)
 
@@ -74,7 +74,11 @@ class _BlockedKL(torch.autograd.Function):
         others: tuple[float, Attention | AttentionMaps, Tensor],
     ) -> Tensor:
         scaling, teacher, token_mask = others
-        student = Attention(query, key, scaling, mask)
+        # Once, not for every block.
+        student = Attention(at_least_float32(query), at_least_float32(key), scaling, mask)
+        if isinstance(teacher, Attention):
+            in_full = at_least_float32(teacher.query), at_least_float32(teacher.key)
+            teacher = Attention(*in_full, teacher.scaling, teacher.mask)
         weights = token_mask / (query.shape[1] * token_mask.sum(1, keepdim=True)).to(at_least_float32(query).dtype)
         kl = weights.new_zeros(len(query))
         gradients = []
@@ -86,10 +90,10 @@ class _BlockedKL(torch.autograd.Function):
                 kl[examples] += value
                 if gradients:
                     slope *= scaling
-                    gradients[0][examples, :, rows] = slope @ at_least_float32(key[examples])
-                    gradients[1][examples] += slope.transpose(-1, -2) @ at_least_float32(query[examples, :, rows])
+                    gradients[0][examples, :, rows] = slope @ student.key[examples]
+                    gradients[1][examples] += slope.transpose(-1, -2) @ student.query[examples, :, rows]
         ctx.save_for_backward(query, key, mask, weights, *gradients)
-        ctx.teacher, ctx.scaling = teacher, scaling
+        ctx.teacher, ctx.scaling = teacher if ctx.needs_input_grad[2] else None, scaling
         return kl - teacher.entropy if isinstance(teacher, AttentionMaps) else kl
 
     @staticmethod

@@ -56,13 +56,13 @@ class LossSums:
             steps: of the whole stage.
         """
         for name, values in losses.items():
-            value = values.detach().sum()
+            value = values.detach().sum(dtype=torch.float32)  # of 16 bits, a count would stop at some thousands
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         total = self.sums["loss"]
         known = self.sums.get("broken", torch.zeros_like(total))  # the first step whose loss was no number
         self.sums["broken"] = torch.where(total.isfinite() | (known > 0), known, torch.full_like(known, step))
         self.sums["examples"] = self.sums.get("examples", torch.zeros_like(known)) + len(losses["loss"])
-        loss = losses["loss"].detach()
+        loss = losses["loss"].detach().float()
         for name, third in THIRDS.items():
             part = loss if (step - 1) * 3 // steps == third else loss[:0]
             self.sums[name] = self.sums.get(name, torch.zeros_like(known)) + part.sum()

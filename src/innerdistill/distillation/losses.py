@@ -55,7 +55,7 @@ class Loss:
         embeddings: an internal loss that is also measured at layer 0, the embeddings.
 
     Raises:
-        ValueError: nothing needed, something unknown, or layers and outputs together.
+        ValueError: nothing needed, something unknown, layers and outputs together, or attention of the embeddings.
     """
 
     function: Callable[[Any, Any, LossInputs], Tensor]
@@ -69,6 +69,8 @@ class Loss:
                 f"a loss needs {self.needs}; expected some of {', '.join(KINDS)} (of mapped layers), or some of "
                 f"{', '.join(OUTPUTS)}."
             )
+        if self.embeddings and not set(self.needs) <= {"cls", "hidden"}:
+            raise ValueError(f"a loss of the embeddings needs {self.needs}; expected cls, hidden or both.")
 
     @property
     def is_internal(self) -> bool:
@@ -85,11 +87,6 @@ class Loss:
             The same, with the embeddings where the loss wants them.
         """
         return {0: 0, **mapped} if self.embeddings else dict(mapped)
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether the loss reads anything of the teacher."""
-        return self.is_internal or "teacher_logits" in self.needs
 
 
 def measure(

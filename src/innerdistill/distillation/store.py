@@ -34,7 +34,7 @@ class Part:
 
     Attributes:
         kind: one of KINDS.
-        layer: 1-based; 0 for the logits.
+        layer: 1-based, 0 for the embeddings; 0 for the logits too.
     """
 
     kind: str
@@ -66,6 +66,7 @@ class TargetStore:
         num_heads: int,
         hidden_size: int,
         num_labels: int,
+        tokens: str,
     ) -> None:
         """Describe the store; nothing is read or written yet.
 
@@ -76,8 +77,9 @@ class TargetStore:
             num_heads: H of the teacher.
             hidden_size: width of the teacher.
             num_labels: outputs of the teacher.
+            tokens: fingerprint of the examples.
         """
-        self.folder, self.key = folder / key, key
+        self.folder, self.key, self.tokens = folder / key, key, tokens
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.widths = {"logits": num_labels, "cls": hidden_size, "entropy": 1}
         self.num_heads = num_heads
@@ -124,7 +126,8 @@ class TargetStore:
                 for part in missing:
                     arrays[part].flush()
                     self._finish(part)
-                    assert self._open(part)
+                    opened = self._open(part)
+                    assert opened
             finally:
                 for left in self.folder.glob("*.partial"):
                     left.unlink()

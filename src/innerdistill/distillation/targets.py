@@ -164,7 +164,8 @@ def make_store(teacher: PreTrainedModel, dataset: Dataset, architecture: Archite
     config = teacher.config.to_dict()
     for key in ("_name_or_path", "transformers_version"):
         config.pop(key, None)
-    content = FORMAT, weights_fingerprint(teacher), json.dumps(config, sort_keys=True), tokens_fingerprint(dataset)
+    tokens = tokens_fingerprint(dataset)
+    content = FORMAT, weights_fingerprint(teacher), json.dumps(config, sort_keys=True), tokens
     return TargetStore(
         folder,
         key=hashlib.sha256(repr(content).encode()).hexdigest()[:16],
@@ -172,6 +173,7 @@ def make_store(teacher: PreTrainedModel, dataset: Dataset, architecture: Archite
         num_heads=architecture.num_heads,
         hidden_size=architecture.hidden_size,
         num_labels=teacher.config.num_labels,
+        tokens=tokens,
     )
 
 
@@ -231,7 +233,7 @@ def keep_targets(
     def compute(missing: Sequence[Part]) -> Iterator[tuple[NDArray[Any], dict[Part, NDArray[Any]]]]:
         layers: dict[int, set[str]] = {}
         for part in missing:
-            if part.layer:
+            if part != LOGITS:
                 layers.setdefault(part.layer, set()).add("cls" if part.kind == "cls" else "attention")
         logger.info("keeping the teacher's answers for %d rows in %s", len(dataset), store.folder)
         # Few long examples at a time: their maps are made whole here.

@@ -212,7 +212,7 @@ class DistillationTrainer(Trainer):
         """
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         count = sum(len(batch["input_ids"]) for batch in batches)
-        return batches, self.accelerator.gather(torch.tensor(count, device=device)).sum()
+        return batches, self.accelerator.gather(torch.full((), count, device=device)).sum()
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Scores on the selection split; they also go into the record of the epoch.

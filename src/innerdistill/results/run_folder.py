@@ -14,11 +14,8 @@ baseline/            the run of the plainly fine-tuned student, if one was asked
 from __future__ import annotations
 
 import os
-import platform
 import shutil
-import subprocess
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +29,6 @@ from innerdistill.files import read_json, to_disk, whole_file
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "scikit-learn")
 RUN = "run.json"
 
 
@@ -120,21 +116,3 @@ def read_predictions(path: Path, split: str) -> dict[str, NDArray[Any]]:
         if names:
             found[model] = np.stack([table[name].to_numpy() for name in names], axis=1)
     return found
-
-
-def environment() -> dict[str, Any]:
-    """Versions, machine and, in a checkout, git revision: what is needed to make a run again."""
-    return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "git_revision": _git("rev-parse", "HEAD") if _git("ls-files", Path(__file__).name) else None,
-    }
-
-
-def _git(*words: str) -> str | None:
-    """What git says of the folder of this file. One that it does not know lies in somebody else's repository."""
-    command = ["git", "-C", str(Path(__file__).parent), *words]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None  # noqa: S603
-    except OSError:  # no git on this machine
-        return None
