@@ -37,7 +37,7 @@ soak: install  ## a run killed in every phase, 50,000 made files of every kind a
 	@MADE_INPUTS=50000 $(BIN)/python -m pytest -n auto --dist worksteal tests/data/test_made_inputs.py
 	@$(BIN)/python benchmarks/large_data.py runs/large
 
-bench: install  ## time a step and a whole job beside other tools: a hundred minutes on 2 cores
+bench: install  ## time a step and a whole job beside other tools: 95 minutes on 2 cores
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@$(BIN)/python examples/prepare_demo.py
 	@$(BIN)/python examples/prepare_mpnet.py
