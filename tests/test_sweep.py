@@ -101,6 +101,8 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
         ({"seeds": []}, "seeds: list should have at least 1 item"),
         ({"grid": {"student.num_layers": []}}, "grid.student.num_layers: it has no values"),
         ({"compare": [["sid", "pid"]]}, "compare: no method 'pid'; the methods are"),
+        ({"compare": [["sid", "sid"]]}, "compare: 'sid' against 'sid' is there twice, or one method twice"),
+        ({"compare": [["sid", "soft labels"], ["soft labels", "sid"]]}, "compare: 'soft labels' against 'sid' is there twice"),
         ({"methods": {"a": {"schedule.nmae": "sid"}}, "compare": []}, "cell a/seed-1: recipe: unknown key 'schedule.nmae'"),
         ({"methods": {"a b": {}, "a/b": {}}, "compare": []}, "two cells of the sweep would be in"),
         ({"methods": {"a": {"trainer.learning_rte": 1}}, "compare": []},

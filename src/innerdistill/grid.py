@@ -78,8 +78,8 @@ def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
         The checked sweep.
 
     Raises:
-        ValueError: unreadable file, unknown key, an empty grid, a comparison of a method that is not there, a key that
-            the sweep itself sets, a grid that would take back what a method says.
+        ValueError: unreadable file, unknown key, an empty grid, a comparison of a method that is not there or that is
+            made twice, a key that the sweep itself sets, a grid that would take back what a method says.
     """
     try:
         sweep = Sweep.model_validate(read_content(path, overrides=overrides))
@@ -88,6 +88,9 @@ def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
     for method in itertools.chain.from_iterable(sweep.compare):
         if method not in sweep.methods:
             raise ValueError(f"{path}: compare: no method {method!r}; the methods are {', '.join(sweep.methods)}.")
+    for number, (method, against) in enumerate(sweep.compare):
+        if method == against or {method, against} in [set(pair) for pair in sweep.compare[:number]]:
+            raise ValueError(f"{path}: compare: {method!r} against {against!r} is there twice, or one method twice.")
     for key, values in sweep.grid.items():
         if not values:
             raise ValueError(f"{path}: grid.{key}: it has no values.")

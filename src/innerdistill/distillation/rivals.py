@@ -80,7 +80,7 @@ def relation_kl(teacher: Attention, student: Attention, token_mask: Tensor) -> T
     """Divergence of the self-relations of queries, keys and values: the loss of MiniLMv2.
 
     L = 1/3 sum over A in (Q, K, V) of 1/(H L) sum_h sum_i KL(R_T[h, i] || R_S[h, i]), R = softmax(A A^T / sqrt(D));
-    as many relation heads as attention heads. Source: Wang et al. 2021.
+    as many relation heads as attention heads. Source: Wang et al. 2021, who add the three up.
 
     Args:
         teacher: queries, keys and values of the layer.

@@ -25,7 +25,7 @@ from innerdistill.files import checksum, to_disk, wait_for
 
 Array = NDArray[Any]
 
-KINDS = ("logits", "cls", "attention", "entropy")
+PART_KINDS = ("logits", "cls", "attention", "entropy")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Part:
     """One array of a store.
 
     Attributes:
-        kind: one of KINDS.
+        kind: one of PART_KINDS.
         layer: 1-based, 0 for the embeddings; 0 for the logits too.
     """
 
@@ -48,7 +48,7 @@ class Part:
     @property
     def order(self) -> tuple[int, int]:
         """For lists that people read."""
-        return KINDS.index(self.kind), self.layer
+        return PART_KINDS.index(self.kind), self.layer
 
 
 LOGITS = Part("logits")

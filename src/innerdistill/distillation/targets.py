@@ -32,7 +32,7 @@ from innerdistill.models.probing import Architecture
 logger = logging.getLogger(__name__)
 
 FORMAT = 2  # of what is kept; another number makes old stores useless
-MAP_ELEMENTS = 1 << 25
+MAP_ELEMENTS = 1 << 25  # of one layer's maps at once while targets are made: 128 MiB in 32 bits
 
 
 class Targets:

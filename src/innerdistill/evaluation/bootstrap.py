@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from innerdistill.evaluation.metrics import REGRESSION_METRICS, has_label, predictions_of
+from innerdistill.evaluation.metrics import SCORE_METRICS, has_label, predictions_of
 
 Array = NDArray[Any]
 
@@ -75,7 +75,7 @@ def sample_scores(
     """
     predictions = predictions_of(logits, names)
     if names is None:
-        return np.array([REGRESSION_METRICS[metric](labels[sample], predictions[sample]) for sample in samples])
+        return np.array([SCORE_METRICS[metric](labels[sample], predictions[sample]) for sample in samples])
     classes = len(names)
     codes = labels * classes + predictions
     counts = np.stack([np.bincount(codes[sample], minlength=classes**2) for sample in samples])

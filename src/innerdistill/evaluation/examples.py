@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.data.batches import INPUT_NAMES, Collator
 from innerdistill.data.mapped import numbers
+from innerdistill.data.splits import text_columns
 from innerdistill.evaluation.metrics import has_label
 from innerdistill.models.internals import capture
 
@@ -100,7 +101,6 @@ def disagreements(
         apart = (np.exp(t) * (t - s)).sum(1)
         candidates = np.where(teacher.argmax(1) != student.argmax(1))[0]
     known = has_label(columns["label"], names)
-    text_columns = [name for name in texts.column_names if name.startswith("text")]
 
     def answer(logits: NDArray[Any]) -> dict[str, Any]:
         if names is None:
@@ -114,7 +114,7 @@ def disagreements(
         found.append(
             {
                 "row": int(columns["row"][index]),
-                "texts": [texts[name][index].as_py() for name in text_columns],
+                "texts": [texts[name][index].as_py() for name in text_columns(texts)],
                 "label": (float(label) if names is None else names[int(label)]) if known[index] else None,
                 "teacher": answer(teacher[index]),
                 "student": answer(student[index]),

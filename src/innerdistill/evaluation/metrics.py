@@ -196,7 +196,7 @@ def predictions_of(logits: Array, names: Sequence[str] | None) -> Array:
 
 def _measures(names: Sequence[str] | None) -> Mapping[str, Callable[[Array, Array], float]]:
     if names is None:
-        return REGRESSION_METRICS
+        return SCORE_METRICS
     return METRICS if len(names) == 2 else {**METRICS, "f1": _macro_f1}
 
 
@@ -222,7 +222,7 @@ METRICS: dict[str, Callable[[Array, Array], float]] = {
     "macro_f1": _macro_f1,
     "mcc": matthews_corrcoef,
 }
-REGRESSION_METRICS: dict[str, Callable[[Array, Array], float]] = {
+SCORE_METRICS: dict[str, Callable[[Array, Array], float]] = {
     "pearson": lambda labels, predictions: _correlation(pearsonr, labels, predictions),
     "spearman": lambda labels, predictions: _correlation(spearmanr, labels, predictions),
     "mse": lambda labels, predictions: float(np.square(labels - predictions).mean()),

@@ -37,7 +37,7 @@ class Attention:
         scaling: factor of query times key.
         mask: True where a key may be seen, or numbers added to the scores (position bias, very negative where a key
             must not be seen), or None where every key may be seen. (B or 1, H or 1, L or 1, L)
-        value: as query; None where nobody reads it.
+        value: as query; None where it was not handed out.
     """
 
     query: Tensor

@@ -179,7 +179,7 @@ def two_level_interval(
     *,
     metric: str,
     names: Sequence[str] | None,
-    draws: int = 500,
+    draws: int = 4000,
     seed: int = 0,
 ) -> tuple[float, float]:
     """95 % interval of the mean difference of two methods, over seeds and over examples.
