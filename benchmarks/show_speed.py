@@ -33,13 +33,8 @@ def main() -> None:
     for group, found in groupby(in_order, key=group_of):
         print("\n" + ", ".join(f"{name} {value}" for name, value in zip(TABLE, group, strict=True) if value) + "\n")
         print(table(list(found)))
-    draw(
-        [
-            row
-            for row in last.values()
-            if row["model"].startswith("minilm") and row["dropout"] == "True" and row["ratio"]
-        ]
-    )
+    timed = [row for row in last.values() if row["ratio"] and row["dropout"] == "True"]
+    draw([row for row in timed if row["model"].startswith("minilm")])
 
 
 def group_of(row: dict) -> tuple[str, ...]:

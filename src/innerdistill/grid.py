@@ -90,7 +90,7 @@ def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
             raise ValueError(f"{path}: compare: no method {method!r}; the methods are {', '.join(sweep.methods)}.")
     for number, (method, against) in enumerate(sweep.compare):
         if method == against or {method, against} in [set(pair) for pair in sweep.compare[:number]]:
-            raise ValueError(f"{path}: compare: {method!r} against {against!r} is there twice, or one method twice.")
+            raise ValueError(f"{path}: compare: {method!r} with {against!r}: expected two methods, and each pair once.")
     for key, values in sweep.grid.items():
         if not values:
             raise ValueError(f"{path}: grid.{key}: it has no values.")

@@ -74,11 +74,7 @@ class _BlockedKL(torch.autograd.Function):
         others: tuple[float, Attention | AttentionMaps, Tensor],
     ) -> Tensor:
         scaling, teacher, token_mask = others
-        # Once, not for every block.
-        student = Attention(at_least_float32(query), at_least_float32(key), scaling, mask)
-        if isinstance(teacher, Attention):
-            in_full = at_least_float32(teacher.query), at_least_float32(teacher.key)
-            teacher = Attention(*in_full, teacher.scaling, teacher.mask)
+        student = Attention(query, key, scaling, mask)
         weights = token_mask / (query.shape[1] * token_mask.sum(1, keepdim=True)).to(at_least_float32(query).dtype)
         kl = weights.new_zeros(len(query))
         gradients = []
@@ -90,8 +86,8 @@ class _BlockedKL(torch.autograd.Function):
                 kl[examples] += value
                 if gradients:
                     slope *= scaling
-                    gradients[0][examples, :, rows] = slope @ student.key[examples]
-                    gradients[1][examples] += slope.transpose(-1, -2) @ student.query[examples, :, rows]
+                    gradients[0][examples, :, rows] = slope @ at_least_float32(key[examples])
+                    gradients[1][examples] += slope.transpose(-1, -2) @ at_least_float32(query[examples, :, rows])
         ctx.save_for_backward(query, key, mask, weights, *gradients)
         ctx.teacher, ctx.scaling = teacher if ctx.needs_input_grad[2] else None, scaling
         return kl - teacher.entropy if isinstance(teacher, AttentionMaps) else kl

@@ -189,12 +189,14 @@ def _identity(  # noqa: PLR0917 - everything there is
 ) -> dict[str, Any]:
     """Everything that the trained student depends on, by name."""
     labels = numbers(train, "labels")
+    store = None if teacher is None else teacher.store
+    tokens = tokens_fingerprint(train) if store is None else store.tokens  # of the same rows: `_with_positions`
     return {
         **recipe,
         "student": weights_fingerprint(student),
         "teacher": teacher and weights_fingerprint(teacher.teacher),
         "targets": teacher and _targets_of(teacher, stages, losses),
-        "data": tokens_fingerprint(train) + hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest(),
+        "data": tokens + hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest(),
         "processes": number_of_processes(),
         **{package: version(package) for package in ("innerdistill", "torch", "transformers")},
     }
