@@ -139,7 +139,7 @@ class Ours:
         def step() -> None:
             with self.switched():
                 trainer.training_step(model, next(source), count)
-            trainer.accelerator.clip_grad_norm_(model.parameters(), 1.0)
+            trainer._clip_grad_norm(model)
             optimizer.step()
             optimizer.zero_grad()
 

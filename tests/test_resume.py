@@ -12,6 +12,7 @@ import yaml
 from innerdistill import distill, finetune, finishing, load_recipe
 from innerdistill.cli import main
 from innerdistill.distillation.checkpoints import Checkpoints
+from innerdistill.distillation.stopping import Stopped
 from innerdistill.distillation.trainer import DistillationTrainer
 from innerdistill.results.opening import different_keys, run_folder
 from innerdistill.results.report import write_report
@@ -128,6 +129,18 @@ def test_signals_write_a_checkpoint_and_say_how_to_go_on(content, whole, tmp_pat
     assert main(["distill", str(file)]) == 0
     (tmp_path / "run" / "report.html").unlink()
     assert_same(tmp_path / "run", whole)
+
+
+def test_a_stage_of_a_moment_leaves_no_checkpoint_unless_somebody_stops_it(content, tmp_path, monkeypatch):
+    kept, start = [], Checkpoints.start_stage
+    monkeypatch.setattr(Checkpoints, "start_stage", lambda *args: (kept.append(args[1]), start(*args)))
+    distill(content(tmp_path / "whole", checkpoint_minutes=60))
+    assert kept == []
+    with monkeypatch.context() as patch:
+        at_call(patch, DistillationTrainer, "training_step", STEPS[0], lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Stopped):
+            distill(content(tmp_path / "stopped", checkpoint_minutes=60))
+    assert kept == [2]
 
 
 def test_a_stop_while_the_report_is_made_says_that_the_run_is_finished(content, tmp_path, monkeypatch, capsys):

@@ -142,9 +142,9 @@ def test_same_seed_same_student_byte_for_byte(make_trainer, make_model):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize(("accumulation", "most"), [(1, 0.5), (2, 0.5), (1, 0.0)])
 def test_the_gradient_of_the_embeddings_is_the_same_in_its_own_place(
-    make_trainer, make_model, monkeypatch, family, accumulation
+    make_trainer, make_model, monkeypatch, family, accumulation, most
 ):
     real, buffers = EmbeddingGradient.prepare, []
 
@@ -155,16 +155,18 @@ def test_the_gradient_of_the_embeddings_is_the_same_in_its_own_place(
     def run(prepare):
         monkeypatch.setattr(EmbeddingGradient, "prepare", prepare)
         options = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": accumulation, "optim": "sgd"}
+        options |= {"max_grad_norm": most, "logging_steps": 1}
         trainer = make_trainer(
             Stage("both", {**INTERNAL, "soft_labels": 1.0}, {1: 2}, epochs=1),
             options=options, teacher=make_model(family), student=make_model(family, layers=2, seed=1),
         )  # fmt: skip
         trainer.train()
         table = trainer.model.get_input_embeddings()
-        assert not table.sparse and table.weight.grad is None
-        return trainer.model.state_dict()
+        assert not table.sparse and table.weight.grad is None and not table._forward_pre_hooks
+        return trainer.model.state_dict(), [log["grad_norm"] for log in trainer.state.log_history if "grad_norm" in log]
 
-    wanted, found = run(lambda self: None), run(spied)
+    (wanted, norms), (found, found_norms) = run(lambda self: None), run(spied)
+    assert min(norms) > 0.5 and found_norms == pytest.approx(norms, rel=1e-5)  # so that clipping does something
     assert buffers and all(buffer is not None for buffer in buffers)
     assert all(torch.allclose(found[name], value, atol=1e-6) for name, value in wanted.items())
 

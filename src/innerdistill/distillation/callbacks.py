@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
-from transformers import TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 
 from innerdistill.distillation.checkpoints import Checkpoints
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from innerdistill.distillation.trainer import DistillationTrainer
 
 FEWEST_STEPS = 30  # of a stage of one epoch whose loss is looked at: in fewer it goes up and down
+SHORT = 5.0  # seconds of work that are not worth a checkpoint of their own
 STEPS_TOGETHER = 10  # several processes ask each other after so many steps whether to write a checkpoint
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class EpochEnd(TrainerCallback):
 
 
 class Saver(TrainerCallback):
-    """Writes a checkpoint every few minutes, and when somebody asks to stop."""
+    """Asks for a checkpoint every few minutes, after a stage of some length, and when somebody wants to stop."""
 
     def __init__(
         self, checkpoints: Checkpoints, before: Sequence[StageRecord], *, minutes: float, stop: StopRequest
@@ -107,7 +107,6 @@ class Saver(TrainerCallback):
             stop: looked at after every step.
         """
         self.checkpoints, self.before, self.seconds, self.stop = checkpoints, list(before), 60 * minutes, stop
-        self.last = time.monotonic()
 
     def seal(self, folder: Path, record: StageRecord, sums: LossSums) -> None:
         """Complete a checkpoint of the Trainer.
@@ -122,7 +121,22 @@ class Saver(TrainerCallback):
             sums.save(folder)
             self.checkpoints.seal(folder, [*self.before, record])
         wait_for_all()
-        self.last = time.monotonic()
+
+    def end_stage(self, number: int, student: PreTrainedModel, record: StageRecord) -> None:
+        """Keep the student after a stage, if there was enough work in it or somebody has asked to stop.
+
+        Args:
+            number: of the stage, 1-based.
+            student: as the stage left it.
+            record: of the stage.
+
+        Raises:
+            Stopped: somebody has asked to.
+        """
+        if self._is_due(min(self.seconds, SHORT)):
+            self.checkpoints.start_stage(number + 1, student, [*self.before, record])
+            self.stop.agree()
+            self.stop.obey()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Ask for a checkpoint inside an epoch; after its last step the epoch's end does."""
@@ -145,5 +159,8 @@ class Saver(TrainerCallback):
     def _ask(self, state: Any, control: Any) -> None:
         if control.should_training_stop or state.global_step >= state.max_steps:
             return
-        if any(of_all(bool(self.stop) or time.monotonic() - self.last >= self.seconds)):
-            control.should_save = True
+        control.should_save |= self._is_due(self.seconds)
+
+    def _is_due(self, seconds: float) -> bool:
+        asked = of_all((bool(self.stop), self.checkpoints.age() >= seconds))
+        return any(stop for stop, _ in asked) or asked[0][1]  # the first one writes, so its clock counts

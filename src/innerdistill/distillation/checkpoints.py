@@ -14,6 +14,7 @@ import json
 import logging
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,6 +69,11 @@ class Checkpoints:
         """
         self.folder = folder
         self.identity: dict[str, Any] = json.loads(json.dumps(identity, default=str))
+        self.latest = time.monotonic()
+
+    def age(self) -> float:
+        """Seconds since the latest checkpoint, or since the beginning; known to the first process."""
+        return time.monotonic() - self.latest
 
     def begin(self, student: PreTrainedModel, records: Sequence[StageRecord], *, overwrite: bool = False) -> Point:
         """Bring a run to where it can go on; if nowhere, to its beginning.
@@ -150,6 +156,7 @@ class Checkpoints:
             to_disk(path)
             found[path.name] = checksum(path)
         write_json(folder / CHECKSUMS, found)
+        self.latest = time.monotonic()
 
     def remove(self) -> None:
         """Delete all checkpoints.

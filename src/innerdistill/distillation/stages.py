@@ -86,7 +86,7 @@ def distill_models(
         seed: of dropout and the order of the examples.
         resume: go on from the checkpoints in `folder`, and leave the last one there; otherwise none is left.
         overwrite: with `resume`, replace the checkpoints of another run instead of refusing.
-        checkpoint_minutes: between two checkpoints inside a stage; every stage begins with one.
+        checkpoint_minutes: between two checkpoints inside a stage; a stage of 5 seconds or more ends with one.
 
     Returns:
         What happened in every stage.
@@ -123,6 +123,7 @@ def distill_models(
                 evaluate=selection is not None,
                 best_by=metric if best and selection is not None and not stage.is_internal else None,
             )
+            saver = Saver(checkpoints, before, minutes=checkpoint_minutes, stop=stop)
             set_seed(arguments.seed)
             with _logs(Path(folder) / "tensorboard" / f"{number:02d} {stage.name}", record) as writer:
                 stage_trainer = DistillationTrainer(
@@ -140,7 +141,7 @@ def distill_models(
                     data_seed=seed,
                     first_step=sum(record.steps for record in before),
                     group_by_length=group_by_length,
-                    saver=Saver(checkpoints, before, minutes=checkpoint_minutes, stop=stop),
+                    saver=saver,
                     callbacks=[
                         *([] if writer is None else [TensorBoardCallback(writer)]),
                         StageProgress(f"{stage.name} ({number}/{len(stages)})", metric=metric),
@@ -149,9 +150,7 @@ def distill_models(
                 stage_trainer.remove_callback(PrinterCallback)
                 is_inside = number == point.stage and not point.is_start
                 stage_trainer.train(resume_from_checkpoint=str(point.folder) if is_inside else None)
-            checkpoints.start_stage(number + 1, student, records[:number])
-            stop.agree()
-            stop.obey()
+            saver.end_stage(number, student, record)
     if not resume:
         checkpoints.remove()
     return records

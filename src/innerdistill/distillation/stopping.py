@@ -77,6 +77,9 @@ def stop_requests() -> Iterator[StopRequest]:
 
     Yields:
         What to look at.
+
+    Raises:
+        Stopped: at the end, if there was a signal that nobody has looked at.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -94,3 +97,4 @@ def stop_requests() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    request.obey()  # it came too late for a checkpoint

@@ -211,8 +211,8 @@ class DistillationTrainer(Trainer):
             The micro-batches and the number of examples.
         """
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        count = sum(len(batch["input_ids"]) for batch in batches)
-        return batches, self.accelerator.gather(torch.full((), count, device=device)).sum()
+        count = torch.tensor(sum(len(batch["input_ids"]) for batch in batches), device=device)
+        return batches, self.accelerator.gather(count).sum()
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Scores on the selection split; they also go into the record of the epoch.
@@ -275,6 +275,9 @@ class DistillationTrainer(Trainer):
         """
         found: Tensor = self.accelerator.reduce(value, "sum")
         return found
+
+    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
+        return self.embedding_gradient.clip(model.parameters(), self.args.max_grad_norm, self.accelerator)
 
     def _weights(self) -> Tensor:
         """A number for every tensor, to see whether it changes."""
