@@ -171,9 +171,9 @@ def test_a_run_goes_on_over_the_same_data_only(content, data_folder, tmp_path):
     assert read_run(folder)["data"]["fingerprint"] == read_run(folder / "baseline")["data"]["fingerprint"]
 
 
-def test_the_place_of_the_teachers_may_change(content, tmp_path):
+def test_the_place_of_the_teachers_and_what_is_said_of_the_data_may_change(content, tmp_path):
     recipe = load_recipe(content(tmp_path / "run"))
-    moved = load_recipe(content(tmp_path / "run"), overrides=["teacher.folder=elsewhere"])
+    moved = load_recipe(content(tmp_path / "run"), overrides=["teacher.folder=elsewhere", "data.note=Known."])
     assert different_keys(recipe.model_dump(mode="json"), moved) == []
 
 

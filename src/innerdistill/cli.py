@@ -139,12 +139,13 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("sweep", help="YAML file")
     added.add_argument("overrides", nargs="*", metavar="key=value", help="for example recipe.data.path=/data/CoLA")
     added.add_argument("--workers", type=int, default=1, help="runs at a time; they share the cores")
-    added = verb("report", _report, "write report.html into the folder of a run or a sweep")
-    added.add_argument("run", help="folder of a run or a sweep")
+    verb("report", _report, "write report.html into the folder of a run or a sweep").add_argument("run", help="folder")
     added = verb("keys", _keys, "every key of a recipe: what it takes, its default, what it is for")
     added.add_argument("of", nargs="?", choices=["recipe", "sweep"], default="recipe")
     added = verb("submit", _submit, "predict GLUE's test files and zip them for its server")
-    added.add_argument("runs", nargs="+", metavar="run", help="run folders, one per task")
+    added.add_argument("runs", nargs="+", metavar="run", help="folders of runs, one per task, or of a sweep")
+    for option, kind in (("--method", str), ("--seed", int)):
+        added.add_argument(option, type=kind, help="which one of a sweep (default: its first seed)")
     added.add_argument("--output", required=True, help="archive to write, for example submission.zip")
     return parser
 
@@ -270,8 +271,10 @@ def _report(options: argparse.Namespace) -> None:
 def _submit(options: argparse.Namespace) -> None:
     _use_torch()
     from innerdistill.results.submission import write_submission  # noqa: PLC0415
+    from innerdistill.sweep import runs_of  # noqa: PLC0415
 
-    written, missing = write_submission(options.runs, options.output)
+    runs = runs_of(options.runs, method=options.method, seed=options.seed)
+    written, missing = write_submission(runs, options.output)
     for sentence in missing:
         errors.print(sentence, style="yellow")
     console.print(f"{', '.join(written)} -> {options.output}", soft_wrap=True)

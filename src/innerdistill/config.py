@@ -79,6 +79,7 @@ class DataRecipe(Section):
     max_length: int | None = Field(None, ge=8, description="tokens per example (default: what the model takes)")
     train_rows: int | None = Field(None, ge=2, description="use this many training rows (stratified, fixed)")
     drop_overlap: bool | None = Field(None, description="leave out scored rows that share a text with train")
+    note: Text | None = Field(None, description="what a reader has to know, said under the scores wherever they stand")
 
 
 class TeacherRecipe(Section):
@@ -175,7 +176,7 @@ def shared_keys(recipe: Recipe) -> dict[str, Any]:
         Values by key.
     """
     teacher = recipe.teacher
-    found = {f"data.{key}": value for key, value in recipe.data.model_dump().items()}
+    found = {f"data.{key}": value for key, value in recipe.data.model_dump(exclude={"note"}).items()}
     found |= {f"teacher.{key}": getattr(teacher, key) for key in ("path", "base")}
     if teacher.base is not None:  # fine-tuned with the students' settings where it has none of its own
         found |= {f"teacher.{key}": getattr(teacher, key) for key in ("epochs", "seed")}

@@ -139,7 +139,7 @@ def plan_cells(sweep: Sweep) -> list[Planned]:
             recipe = load_recipe(sweep.recipe, overrides=overrides)
         except ValueError as error:
             raise ValueError(f"cell {'/'.join(filter(None, parts))}: {error}") from None
-        planned[folder] = Planned(Cell(task, method, setting, seed, folder), recipe)
+        planned[folder] = Planned(Cell(task, method, setting, seed, folder, recipe.data.note or ""), recipe)
     for _, group in itertools.groupby(planned.values(), key=lambda entry: entry.cell.group):
         _check_shared(list(group))
     return list(planned.values())

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from innerdistill.config import shared_keys
 from innerdistill.files import read_json, whole_file, write_json
-from innerdistill.grid import Planned, Sweep, plan_cells
+from innerdistill.grid import Planned, Sweep, load_sweep, plan_cells
 from innerdistill.results.opening import locked
 from innerdistill.results.sweep_gathering import gather
 from innerdistill.results.sweep_report import write_sweep_report
@@ -81,6 +81,43 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
             if causes:
                 write_json(output / FAILED, causes)
         return report_on(sweep, planned), failed
+
+
+def runs_of(folders: Iterable[str | Path], *, method: str | None = None, seed: int | None = None) -> list[Path]:
+    """Folders of runs, where a sweep stands for those of one method and one seed that are finished, one per task.
+
+    Args:
+        folders: of runs and of sweeps.
+        method: of a sweep; may be left out where it has one.
+        seed: of a sweep; None means its first.
+
+    Returns:
+        Folders of runs.
+
+    Raises:
+        ValueError: a method or seed that a sweep does not have, several settings, or no such run.
+    """
+    found = []
+    for folder in map(Path, folders):
+        found += _chosen(folder, method, seed) if (folder / SWEEP_FILE).is_file() else [folder]
+    return found
+
+
+def _chosen(folder: Path, method: str | None, seed: int | None) -> list[Path]:
+    sweep = load_sweep(folder / SWEEP_FILE).model_copy(update={"output": str(folder)})
+    method = next(iter(sweep.methods)) if method is None and len(sweep.methods) == 1 else method
+    seed = sweep.seeds[0] if seed is None else seed
+    if method not in sweep.methods:
+        raise ValueError(f"{folder} is a sweep: name one of its methods with --method: {', '.join(sweep.methods)}.")
+    if seed not in sweep.seeds:
+        raise ValueError(f"--seed: {folder} has no seed {seed}; its seeds are {', '.join(map(str, sweep.seeds))}.")
+    if any(len(values) > 1 for values in sweep.grid.values()):
+        raise ValueError(f"{folder} is a sweep over {', '.join(sweep.grid)}; name the folders of single runs in it.")
+    chosen = [entry for entry in plan_cells(sweep) if (entry.cell.method, entry.cell.seed) == (method, seed)]
+    found = [entry.cell.folder for entry in chosen if entry.is_finished()]
+    if not found:
+        raise ValueError(f"{folder}: no run of {method!r} with seed {seed} is finished.")
+    return found
 
 
 def _remove_models(run: Path) -> None:

@@ -1,14 +1,20 @@
 """GLUE's submission format, for every task, from models and made test files."""
 
+import shutil
 import zipfile
 
+import numpy as np
 import pytest
+import yaml
 
 from innerdistill.cli import main
 from innerdistill.config import Recipe
 from innerdistill.data.tasks import TASKS
 from innerdistill.files import write_json
+from innerdistill.grid import load_sweep, plan_cells
+from innerdistill.results.run_folder import read_run, write_predictions
 from innerdistill.results.submission import FILES, write_submission
+from innerdistill.sweep import runs_of
 
 ALLOWED = {
     "CoLA.tsv": {"0", "1"}, "SST-2.tsv": {"0", "1"}, "MRPC.tsv": {"0", "1"}, "QQP.tsv": {"0", "1"},
@@ -77,3 +83,48 @@ def test_what_is_not_there_is_said(make_run, tmp_path, capsys):
         assert sentence in capsys.readouterr().err.replace("\n", " ")
     assert main(["submit", str(runs[0]), "--output", str(tmp_path / "none.tar")]) == 2
     assert not (tmp_path / "none.zip").exists()
+
+
+def test_a_run_without_its_model_answers_by_its_predictions(make_run, tmp_path, capsys):
+    run = make_run("mrpc")
+    write_submission([run], tmp_path / "model.zip")
+    with zipfile.ZipFile(tmp_path / "model.zip") as archive:
+        wanted = archive.read("MRPC.tsv")
+    logits = np.array([[0, 1] if line.endswith("1") else [1, 0] for line in wanted.decode().splitlines()[1:]])
+    shutil.rmtree(run / "model")
+    columns = {"row": np.arange(6), "label": np.full(6, -1), "student": logits}
+    write_predictions(run / "predictions.parquet", {"test": columns})
+    write_submission([run], tmp_path / "kept.zip")
+    with zipfile.ZipFile(tmp_path / "kept.zip") as archive:
+        assert archive.read("MRPC.tsv") == wanted
+    write_predictions(run / "predictions.parquet", {"test": {name: column[:5] for name, column in columns.items()}})
+    assert main(["submit", str(run), "--output", str(tmp_path / "none.zip")]) == 2
+    assert "keeps neither its model nor answers" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_the_runs_of_one_method_of_a_sweep(make_run, tmp_path, capsys):
+    sweep = {
+        "recipe": {}, "methods": {"one": {}, "two": {"temperature": 2}}, "seeds": [1, 2], "output": "elsewhere",
+        "tasks": {task: {"data.task": task, "data.path": str(tmp_path / f"glue-{task}")} for task in ("rte", "mrpc")},
+    }  # fmt: skip
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.yaml").write_text(yaml.safe_dump(sweep, sort_keys=False))
+    planned = plan_cells(load_sweep(tmp_path / "sweep" / "sweep.yaml", overrides=[f"output={tmp_path}/sweep"]))
+    runs = {task: make_run(task) for task in ("rte", "mrpc")}
+    for entry in planned[:-1]:
+        shutil.copytree(runs[entry.cell.task], entry.cell.folder)
+        run = read_run(entry.cell.folder)
+        write_json(entry.cell.folder / "run.json", {**run, "recipe": entry.recipe.model_dump(mode="json")})
+    found = runs_of([tmp_path / "sweep"], method="two", seed=1)
+    assert found == [tmp_path / "sweep" / task / "two" / "seed-1" for task in ("rte", "mrpc")]
+    assert runs_of([tmp_path / "sweep"], method="two", seed=2) == [tmp_path / "sweep" / "rte" / "two" / "seed-2"]
+    arguments = ["submit", str(tmp_path / "sweep"), "--output", str(tmp_path / "all.zip")]
+    assert main([*arguments, "--method", "one"]) == 0
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        assert sorted(archive.namelist()) == ["MRPC.tsv", "RTE.tsv"]
+    for more, sentence in (
+        ([], "name one of its methods with --method: one, two"),
+        (["--method", "one", "--seed", "7"], "has no seed 7; its seeds are 1, 2"),
+    ):
+        assert main([*arguments, *more]) == 2
+        assert sentence in capsys.readouterr().err.replace("\n", " ")

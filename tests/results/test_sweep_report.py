@@ -180,6 +180,20 @@ def test_tables_over_all_settings(cells, tmp_path):
     assert "<td>25 %</td>" in (tmp_path / "report.html").read_text()
 
 
+def test_what_is_said_of_the_data_stands_under_its_scores(cells, tmp_path):
+    noted = [replace(cell, task=task, note=note) for cell in cells for task, note in (("a", "Seen before."), ("b", ""))]
+    groups = gather(noted)
+    overview, on_selection, _ = tables_over(groups)
+    assert overview.note.endswith("a: Seen before.") and on_selection.note.endswith("a: Seen before.")
+    for group in groups:
+        scores, *others = tables_of(group, alone=False)
+        assert [("Seen" in table.note) for table in (scores, others[-1])] == [group.task == "a"] * 2
+    write_sweep_report(tmp_path, noted)
+    for name in ("report.html", "report.md", "table.tex"):
+        said = (tmp_path / name).read_text().count("Seen before.")
+        assert said == 6, name  # under two tables over all settings, and two of each
+
+
 def test_sizes_of_texts_and_models_that_differ(cells, tmp_path):
     """A latency belongs to a length; two heads of a few hundred parameters more or less are one size."""
     found = []

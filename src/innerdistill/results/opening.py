@@ -16,7 +16,8 @@ from innerdistill.results.run_folder import RUN
 from innerdistill.safe_yaml import read_yaml, write_yaml
 
 RECIPE, LOCK = "recipe.yaml", ".lock"
-PLACE = {"output", "overwrite", "checkpoint_minutes", "teacher.folder"}  # keys that change nothing in the result
+# Keys that change nothing in the result.
+PLACE = {"output", "overwrite", "checkpoint_minutes", "teacher.folder", "data.note"}
 # Only a folder that holds nothing else is ever replaced.
 RUN_FILES = {
     RECIPE, "model", RUN, "predictions.parquet", "examples.json", "report.html", "tensorboard",

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+from numpy.typing import NDArray
 
+from innerdistill.data.reading import read_file
 from innerdistill.data.tasks import TASKS
 from innerdistill.files import whole_file
 from innerdistill.results.predict import predict_file
-from innerdistill.results.run_folder import read_run
+from innerdistill.results.run_folder import read_predictions, read_run
 from innerdistill.sentences import nearest
 
 # Name in the archive -> test file, by task.
@@ -65,10 +66,12 @@ def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[li
             path = Path(data["path"], file)
             if name in found:
                 raise ValueError(f"{run}: another run has given {name} already; name one run per task.")
-            if path.is_file():
-                found[name] = _lines(predict_file(run, path), record, task)
-            else:
+            if not path.is_file():
                 missing.append(f"{name} is left out: there is no {path}.")
+            elif (outputs := _outputs(Path(run), path, task)) is None:
+                missing.append(f"{name} is left out: {run} keeps neither its model nor answers for {path}.")
+            else:
+                found[name] = _lines(outputs, record["data"]["names"], task)
     if not found:
         raise ValueError(f"nothing to submit: {' '.join(missing)}")
     with whole_file(Path(output)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -77,16 +80,30 @@ def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[li
     return list(found), missing
 
 
-def _lines(table: pa.Table, record: dict[str, Any], task: str) -> str:
-    if "predicted_score" in table.column_names:
-        answers = [f"{score:.3f}" for score in np.clip(table["predicted_score"].to_numpy(), 0, 5)]
+def _outputs(run: Path, path: Path, task: str) -> NDArray[Any] | None:
+    """What the student of a run says of a test file: probabilities (N, C) or scores (N, 1), from its model, or where
+    that was not kept from the run's own predictions; None if neither is there.
+    """
+    if (run / "model").is_dir():
+        table = predict_file(run, path)
+        names = [name for name in table.column_names if name.startswith("probability_")] or ["predicted_score"]
+        return np.stack([table[name].to_numpy() for name in names], axis=1)
+    if path.name != dict(TASKS[task].files)["test"]:
+        return None
+    outputs = read_predictions(run / "predictions.parquet", "test").get("student")
+    rows = read_file(path, TASKS[task], split="test", labelled=False).num_rows
+    return outputs if outputs is not None and len(outputs) == rows else None
+
+
+def _lines(outputs: NDArray[Any], names: Sequence[str] | None, task: str) -> str:
+    if names is None:
+        answers = [f"{score:.3f}" for score in np.clip(outputs[:, 0], 0, 5)]
     else:
         known = TASKS[task].labels
         assert known is not None
-        # The model may call its labels otherwise; their order is that of `names`.
-        labels = [name.removeprefix("probability_") for name in table.column_names if name.startswith("probability_")]
-        names = [record["data"]["names"][labels.index(label)] for label in table["predicted_label"].to_pylist()]
         if other := sorted(set(names) - set(known)):
             raise ValueError(f"{task}: GLUE knows the labels {', '.join(known)}, not {other[0]!r}.")
-        answers = [name if task in BY_NAME else str(known.index(name)) for name in names]
+        # The model may call its labels otherwise; their order is that of `names`.
+        said = [names[index] for index in outputs.argmax(1)]
+        answers = [name if task in BY_NAME else str(known.index(name)) for name in said]
     return "index\tprediction\n" + "".join(f"{index}\t{answer}\n" for index, answer in enumerate(answers))

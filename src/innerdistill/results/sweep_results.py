@@ -30,6 +30,7 @@ class Cell:
         setting: values of the swept keys.
         seed: of the student.
         folder: of the run.
+        note: `data.note` of its recipe.
     """
 
     task: str
@@ -37,6 +38,7 @@ class Cell:
     setting: Mapping[str, Any]
     seed: int
     folder: Path
+    note: str = ""
 
     @property
     def group(self) -> str:
@@ -177,6 +179,7 @@ class Group:
         name: of the group.
         task: name of the data set; empty if there is only one.
         setting: values of the swept keys.
+        note: what the recipe says of the data.
         methods: by name.
         comparisons: what was declared, tested.
         untested: what was declared and could not be tested, since a method has not run with the seeds of the other.
@@ -186,6 +189,7 @@ class Group:
     name: str
     task: str
     setting: Mapping[str, Any]
+    note: str = ""
     methods: dict[str, Method] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
     untested: list[tuple[str, str]] = field(default_factory=list)

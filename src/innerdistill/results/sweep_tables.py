@@ -76,12 +76,14 @@ def _overview(groups: Sequence[Group], split: str) -> Table:
     header, *rows = columns if len(groups) > len(methods) + 2 else zip(*columns, strict=True)
     seeds = [len(method.runs) for group in groups for method in group.methods.values()]
     ends = " to ".join(map(str, dict.fromkeys((min(seeds), max(seeds)))))
-    note = f"± of a method is the standard deviation over seeds ({ends} of them); of the teacher, the error over rows."
-    if split == SELECTION:
-        return Table(
-            "To choose by: the same on selection", header, tuple(rows), " ".join([note, *_of_selection(groups)])
-        )
-    return Table("All tasks and settings", header, tuple(rows), note)
+    notes = [
+        f"± of a method is the standard deviation over seeds ({ends} of them); of the teacher, the error over rows."
+    ]
+    notes += _of_selection(groups) if split == SELECTION else []
+    said = {group.note: group.task for group in groups if group.note}
+    notes += [f"{task}: {note}" if task else note for note, task in said.items()]
+    title = "To choose by: the same on selection" if split == SELECTION else "All tasks and settings"
+    return Table(title, header, tuple(rows), " ".join(notes))
 
 
 def _cell(group: Group, name: str, split: str) -> str:
@@ -155,6 +157,7 @@ def _scores(group: Group) -> Table:
     if group.exploratory:
         names = "; ".join(group.exploratory)
         notes.append(f"What sets {names} apart from others is exploratory: no comparison was declared.")
+    notes += [group.note] if group.note else []
     return Table(
         "Scores",
         tuple(name.replace("_", " ") for name in header),
@@ -192,6 +195,7 @@ def _agreement(group: Group) -> Table:
         "Right and wrong together",
         ("rows, mean over seeds", "both right", "only the teacher right", "only the student right", "both wrong"),
         tuple((method.name, *cells(method.agreement)) for method in group.methods.values()),
+        group.note,
     )
 
 
