@@ -83,7 +83,7 @@ def test_equal_methods_are_said_to_show_no_difference(cells, tmp_path):
     assert names[:2] == ["01-student.num_layers.svg", "02-seeds-student.num_layers=2.svg"] and len(names) == 7
     for path in (tmp_path / "figures").iterdir():
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
-        assert "prefers-color-scheme: dark" in path.read_text()
+        assert ElementTree.parse(path).getroot().get("aria-label") and "prefers-color-scheme: dark" in path.read_text()
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', page, flags=re.DOTALL)[1])
     assert data["students"] == list(pair) and data["examples"][0]["layers"][3]["students"]["SID"]["all"] == 0
     table = (tmp_path / "table.tex").read_text()
@@ -131,10 +131,23 @@ def test_settings_are_corrected_together_and_need_one_teacher(cells, tmp_path):
     assert [group.comparisons[0].p for group in both] == pytest.approx([2 * p] * 2)
     assert [group.comparisons[0].p for group in of_three] == pytest.approx([3 * p] * 2)
     run = read_run(found[-1].folder)
-    run["teacher"]["fingerprint"] = "another"
-    write_json(found[-1].folder / "run.json", run)
-    with pytest.raises(ValueError, match="made with different teacher"):
-        gather([found[0], found[-1]])
+    for what in ("teacher", "data"):
+        other = copy.deepcopy(run)
+        other[what]["fingerprint"] = "another"
+        write_json(found[-1].folder / "run.json", other)
+        with pytest.raises(ValueError, match=f"made with different {what}"):
+            gather([found[0], found[-1]])
+
+
+def test_how_methods_were_compared_is_said_where_they_were(cells, tmp_path):
+    of_one_size = [cell for cell in cells if cell.setting == cells[0].setting]
+    pair = (cells[0].method, cells[10].method)
+    write_sweep_report(tmp_path, of_one_size, compare=[pair])
+    said = [(tmp_path / name).read_text() for name in ("report.html", "report.md")]
+    assert all("a paired t-test over seeds" in text and "n = 1" not in text for text in said)
+    write_sweep_report(tmp_path, [cell for cell in of_one_size if cell.seed == 1], compare=[pair])
+    said = [(tmp_path / name).read_text() for name in ("report.html", "report.md", "table.tex")]
+    assert all("n = 1: of one seed" in text and "a paired t-test over seeds" not in text for text in said)
 
 
 def test_a_method_that_failed_takes_no_seeds_from_the_others(cells, tmp_path):

@@ -9,13 +9,17 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 INK = "#010203"  # stands for the page's text colour, replaced by currentColor
 TEACHER, STUDENT, BASELINE = "#8a63d2", "#0a9396", "#ca6702"
-SVG_TAG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" viewBox="{}">'
+SVG_TAG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-label="{}" '
+    'viewBox="{}">'
+)
 FILE_STYLE = (  # of a figure in a file of its own, which no page gives its colours
     "<style>svg { color: #1d2733; background: #ffffff }"
     "@media (prefers-color-scheme: dark) { svg { color: #e7ebef; background: #12171d } }</style>"
@@ -88,7 +92,7 @@ def learning_curve(
         bottom.set_ylabel("training loss, mean per epoch")
         bottom.set_xlabel("optimiser steps")
         bottom.legend(frameon=False, fontsize=8, ncols=2)
-        return svg(figure)
+        return svg(figure, f"{metric} on selection and training losses over the optimiser steps of all stages")
 
 
 def attention_maps(
@@ -132,7 +136,7 @@ def attention_maps(
                 every = f", all layers {overall[title]:.3f}" if overall else ""
                 text = f"{title}, layer {layer}\nKL {kl[head]:.3f} (all heads {np.mean(kl):.3f}{every})"
                 _map(grid[row][column], maps[head], tokens, text, STUDENT if column == 1 else BASELINE)
-        return svg(figure)
+        return svg(figure, f"Attention maps of one example: teacher, {', '.join(students)}")
 
 
 def scores_by_step(stages: Sequence[Mapping[str, Any]], metric: str) -> dict[int, float]:
@@ -177,11 +181,12 @@ def _loss_label(name: str) -> str:
     return kind.replace("_", " ") + (f", layer {layer}" if layer else "")
 
 
-def svg(figure: Figure) -> str:
+def svg(figure: Figure, name: str) -> str:
     """A figure as text for a page.
 
     Args:
         figure: made under STYLE.
+        name: what it shows, for those who do not see it.
 
     Returns:
         An svg element as wide as its place, whose ink is the page's.
@@ -192,7 +197,8 @@ def svg(figure: Figure) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = text.replace(INK, "currentColor")
     # The page decides the width, so only the proportions (viewBox) stay.
-    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', SVG_TAG.format(r"\1"), text, count=1, flags=re.DOTALL)
+    tag = re.compile(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', re.DOTALL)
+    return tag.sub(lambda found: SVG_TAG.format(escape(name), found[1]), text, count=1)
 
 
 def standalone(figure: str) -> str:

@@ -42,7 +42,7 @@ def seeds_side_by_side(group: Group) -> str:
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(f"{group.metric} on validation: a point per seed, the stroke is the mean")
         axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
-        return svg(figure)
+        return svg(figure, f"{group.metric} on validation of every seed of every method")
 
 
 def score_per_epoch(group: Group) -> str:
@@ -72,7 +72,7 @@ def score_per_epoch(group: Group) -> str:
         axes.set_xlabel("optimiser steps of all stages")
         axes.set_ylabel(f"{group.metric} on selection")
         axes.legend(frameon=False, fontsize=9)
-        return svg(figure)
+        return svg(figure, f"{group.metric} on selection over the optimiser steps, by method")
 
 
 def mean_curve(method: Method, metric: str) -> dict[int, float]:
@@ -126,7 +126,7 @@ def score_against(groups: Sequence[Group], key: str) -> str:
         axes.set_xlabel(axis_name(key))
         axes.set_ylabel(f"{metric} on validation")
         axes.legend(frameon=False, fontsize=9)
-        return svg(figure)
+        return svg(figure, f"{metric} on validation against {axis_name(key)}, by method")
 
 
 def axis_name(key: str) -> str:

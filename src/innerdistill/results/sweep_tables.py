@@ -157,6 +157,8 @@ def _scores(group: Group) -> Table:
     if group.exploratory:
         names = "; ".join(group.exploratory)
         notes.append(f"What sets {names} apart from others is exploratory: no comparison was declared.")
+    if all(len(method.runs) == 1 for method in group.methods.values()):
+        notes.append("n = 1: of one seed nothing is known about the spread, so there are no intervals.")
     notes += [group.note] if group.note else []
     return Table(
         "Scores",
