@@ -9,7 +9,7 @@ import yaml
 
 import innerdistill
 from innerdistill import Recipe, load_recipe
-from innerdistill.assemble import assemble
+from innerdistill.assemble import assemble, check_names
 from innerdistill.grid import Sweep, load_sweep, plan_cells
 from innerdistill.planning import stage_costs
 from innerdistill.reference import markdown
@@ -151,6 +151,8 @@ def test_extensions_in_documents_run(path, monkeypatch):
 def test_every_sweep_is_a_grid_of_recipes(path):
     cells = plan_cells(load_sweep(path))
     assert len(cells) > 1 and len({cell.cell.folder for cell in cells}) == len(cells)
+    for entry in cells:
+        check_names(entry.recipe)
 
 
 @pytest.mark.parametrize("section", [Recipe, Sweep], ids=lambda section: section.__name__)
