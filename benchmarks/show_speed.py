@@ -1,9 +1,10 @@
-"""benchmarks/results.csv -> the tables and the plot of docs/speed.md: of the hardware of the last row, each measurement
-as it was taken last.
+"""benchmarks/results.csv -> the tables and the plot of docs/speed.md: of one hardware, each measurement as it was taken
+last.
 
-    python benchmarks/show_speed.py
+    python benchmarks/show_speed.py [--hardware "AMD EPYC"]
 """
 
+import argparse
 import csv
 from itertools import groupby
 from pathlib import Path
@@ -22,9 +23,13 @@ PANELS = {
 
 def main() -> None:
     """Print the tables and draw the plot."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hardware", help="begins with; by default that of the last row")
+    options = parser.parse_args()
     with (Path(__file__).parent / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    rows = [row for row in rows if row["hardware"] == rows[-1]["hardware"] and row["what"] != "loss"]
+    wanted = options.hardware or rows[-1]["hardware"]
+    rows = [row for row in rows if row["hardware"].startswith(wanted) and row["what"] != "loss"]
     for row in rows:
         if row["workload"].isdecimal():
             row["workload"] = f"{row['batch_size']} x {row['workload']} tokens"
