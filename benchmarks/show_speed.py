@@ -1,7 +1,7 @@
 """benchmarks/results.csv -> the tables and the plot of docs/speed.md: of one hardware, each measurement as it was taken
 last.
 
-    python benchmarks/show_speed.py [--hardware "AMD EPYC"]
+    python benchmarks/show_speed.py [--hardware "AMD EPYC, 2 cores, AVX512"]
 """
 
 import argparse
@@ -24,12 +24,12 @@ PANELS = {
 def main() -> None:
     """Print the tables and draw the plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--hardware", help="begins with; by default that of the last row")
+    parser.add_argument("--hardware", help="as in the file; by default that of the last row")
     options = parser.parse_args()
     with (Path(__file__).parent / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     wanted = options.hardware or rows[-1]["hardware"]
-    rows = [row for row in rows if row["hardware"].startswith(wanted) and row["what"] != "loss"]
+    rows = [row for row in rows if row["hardware"] == wanted and row["what"] != "loss"]
     for row in rows:
         if row["workload"].isdecimal():
             row["workload"] = f"{row['batch_size']} x {row['workload']} tokens"

@@ -144,8 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("of", nargs="?", choices=["recipe", "sweep"], default="recipe")
     added = verb("submit", _submit, "predict GLUE's test files and zip them for its server")
     added.add_argument("runs", nargs="+", metavar="run", help="folders of runs, one per task, or of a sweep")
-    for option, kind in (("--method", str), ("--seed", int)):
-        added.add_argument(option, type=kind, help="which one of a sweep (default: its first seed)")
+    for option, kind, words in (("--method", str, "of a sweep"), ("--seed", int, "of a sweep (default: its first)")):
+        added.add_argument(option, type=kind, help=words)
     added.add_argument("--output", required=True, help="archive to write, for example submission.zip")
     return parser
 

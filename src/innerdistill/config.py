@@ -79,7 +79,7 @@ class DataRecipe(Section):
     max_length: int | None = Field(None, ge=8, description="tokens per example (default: what the model takes)")
     train_rows: int | None = Field(None, ge=2, description="use this many training rows (stratified, fixed)")
     drop_overlap: bool | None = Field(None, description="leave out scored rows that share a text with train")
-    note: Text | None = Field(None, description="what a reader has to know, said under the scores wherever they stand")
+    note: Text | None = Field(None, description="what a reader has to know, said under the scores of its reports")
 
 
 class TeacherRecipe(Section):

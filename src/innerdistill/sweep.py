@@ -97,8 +97,11 @@ def runs_of(folders: Iterable[str | Path], *, method: str | None = None, seed: i
     Raises:
         ValueError: a method or seed that a sweep does not have, several settings, or no such run.
     """
-    found = []
-    for folder in map(Path, folders):
+    found: list[Path] = []
+    places = [Path(folder) for folder in folders]
+    if (method, seed) != (None, None) and not any((place / SWEEP_FILE).is_file() for place in places):
+        raise ValueError("--method and --seed choose among the runs of a sweep, and no folder is one.")
+    for folder in places:
         found += _chosen(folder, method, seed) if (folder / SWEEP_FILE).is_file() else [folder]
     return found
 
@@ -117,6 +120,9 @@ def _chosen(folder: Path, method: str | None, seed: int | None) -> list[Path]:
     found = [entry.cell.folder for entry in chosen if entry.is_finished()]
     if not found:
         raise ValueError(f"{folder}: no run of {method!r} with seed {seed} is finished.")
+    for entry in chosen:
+        if entry.cell.folder not in found:
+            logger.warning("%s is left out: it is not finished.", entry.cell.folder)
     return found
 
 

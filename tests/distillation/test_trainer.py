@@ -171,6 +171,23 @@ def test_the_gradient_of_the_embeddings_is_the_same_in_its_own_place(
     assert all(torch.allclose(found[name], value, atol=1e-6) for name, value in wanted.items())
 
 
+@pytest.mark.parametrize("is_left_alone", [True, False])
+def test_what_an_optimiser_leaves_in_the_gradient_does_not_stay(make_model, is_left_alone):
+    model = make_model()
+    gradient = EmbeddingGradient(model, "sgd" if is_left_alone else "schedule_free_sgd")
+    ids = torch.tensor([[1, 5, 6]])
+    for _ in range(2):
+        gradient.prepare()
+        assert not model.get_input_embeddings().weight.grad.any()
+        model(input_ids=ids).logits.sum().backward()
+        rows = model.get_input_embeddings().weight.grad.abs().sum(1).nonzero().flatten()
+        assert set(rows.tolist()) <= {1, 5, 6}
+        if not is_left_alone:
+            model.get_input_embeddings().weight.grad.add_(1)
+        model.zero_grad()
+    gradient.release()
+
+
 def test_only_reached_parameters_move(make_trainer):
     trainer = make_trainer(Stage("internal", INTERNAL, {1: 2}, steps=3))
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}

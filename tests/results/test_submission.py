@@ -97,6 +97,9 @@ def test_a_run_without_its_model_answers_by_its_predictions(make_run, tmp_path, 
     write_submission([run], tmp_path / "kept.zip")
     with zipfile.ZipFile(tmp_path / "kept.zip") as archive:
         assert archive.read("MRPC.tsv") == wanted
+    (run / "predictions.parquet").rename(tmp_path / "moved.parquet")
+    assert main(["submit", str(run), "--output", str(tmp_path / "none.zip")]) == 2
+    assert "keeps neither its model nor answers" in capsys.readouterr().err.replace("\n", " ")
     write_predictions(run / "predictions.parquet", {"test": {name: column[:5] for name, column in columns.items()}})
     assert main(["submit", str(run), "--output", str(tmp_path / "none.zip")]) == 2
     assert "keeps neither its model nor answers" in capsys.readouterr().err.replace("\n", " ")
@@ -128,3 +131,7 @@ def test_the_runs_of_one_method_of_a_sweep(make_run, tmp_path, capsys):
     ):
         assert main([*arguments, *more]) == 2
         assert sentence in capsys.readouterr().err.replace("\n", " ")
+    assert main([*arguments, "--method", "two", "--seed", "2"]) == 0
+    assert "seed-2 is left out" in "".join(capsys.readouterr().err.split("\n"))
+    assert main(["submit", str(runs["rte"]), "--seed", "1", "--output", str(tmp_path / "all.zip")]) == 2
+    assert "no folder is one" in capsys.readouterr().err.replace("\n", " ")

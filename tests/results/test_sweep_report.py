@@ -194,17 +194,18 @@ def test_tables_over_all_settings(cells, tmp_path):
 
 
 def test_what_is_said_of_the_data_stands_under_its_scores(cells, tmp_path):
-    noted = [replace(cell, task=task, note=note) for cell in cells for task, note in (("a", "Seen before."), ("b", ""))]
+    said = (("a", "Seen before."), ("b", ""), ("c", "Seen before."))
+    noted = [replace(cell, task=task, note=note) for cell in cells for task, note in said]
     groups = gather(noted)
     overview, on_selection, _ = tables_over(groups)
-    assert overview.note.endswith("a: Seen before.") and on_selection.note.endswith("a: Seen before.")
+    assert overview.note.endswith("a, c: Seen before.") and on_selection.note.endswith("a, c: Seen before.")
     for group in groups:
         scores, *others = tables_of(group, alone=False)
-        assert [("Seen" in table.note) for table in (scores, others[-1])] == [group.task == "a"] * 2
+        assert [("Seen" in table.note) for table in (scores, others[-1])] == [group.task != "b"] * 2
     write_sweep_report(tmp_path, noted)
     for name in ("report.html", "report.md", "table.tex"):
         said = (tmp_path / name).read_text().count("Seen before.")
-        assert said == 6, name  # under two tables over all settings, and two of each
+        assert said == 10, name  # under two tables over all settings, and two of each
 
 
 def test_sizes_of_texts_and_models_that_differ(cells, tmp_path):

@@ -16,16 +16,20 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+READERS = ("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop")  # others write into gradients
+
 
 class EmbeddingGradient:
     """Where a model's word embeddings find the memory of their gradient."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, optimizer: str) -> None:
         """Choose the embeddings; nothing is changed yet.
 
         Args:
             model: on a processor; an accelerator has its own store of memory.
+            optimizer: its name; after one that is not among READERS the whole buffer is emptied.
         """
+        self.is_left_alone = optimizer in READERS
         table = model.get_input_embeddings()
         self.table = table if isinstance(table, nn.Embedding) else None
         self.buffer: Tensor | None = None
@@ -42,7 +46,9 @@ class EmbeddingGradient:
             self.table.sparse = True  # the gradient of a pass comes as touched rows, and torch adds them in place
             self.watch = self.table.register_forward_pre_hook(self._touch)
         if weight.grad is None:
-            if self.touched:
+            if not self.is_left_alone:
+                self.buffer.zero_()
+            elif self.touched:
                 self.buffer[self._rows()] = 0
             self.touched = []
             weight.grad = self.buffer

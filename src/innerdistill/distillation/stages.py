@@ -86,7 +86,7 @@ def distill_models(
         seed: of dropout and the order of the examples.
         resume: go on from the checkpoints in `folder`, and leave the last one there; otherwise none is left.
         overwrite: with `resume`, replace the checkpoints of another run instead of refusing.
-        checkpoint_minutes: between two checkpoints inside a stage; a stage of 5 seconds or more ends with one.
+        checkpoint_minutes: between two checkpoints inside a stage; it ends with one if the latest is 5 seconds old.
 
     Returns:
         What happened in every stage.

@@ -104,7 +104,7 @@ class DistillationTrainer(Trainer):
         )
         if self.targets is not None:
             self.targets.teacher.to(args.device)
-        self.embedding_gradient = EmbeddingGradient(student)
+        self.embedding_gradient = EmbeddingGradient(student, args.optim.value)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """Run the stage; `record` then says what happened.

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from innerdistill.config import DataRecipe
 from innerdistill.data.reading import read_file
-from innerdistill.data.tasks import TASKS
+from innerdistill.data.tasks import TASKS, resolve_task
 from innerdistill.files import whole_file
 from innerdistill.results.predict import predict_file
 from innerdistill.results.run_folder import read_predictions, read_run
@@ -68,7 +69,7 @@ def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[li
                 raise ValueError(f"{run}: another run has given {name} already; name one run per task.")
             if not path.is_file():
                 missing.append(f"{name} is left out: there is no {path}.")
-            elif (outputs := _outputs(Path(run), path, task)) is None:
+            elif (outputs := _outputs(Path(run), path, DataRecipe.model_validate(data))) is None:
                 missing.append(f"{name} is left out: {run} keeps neither its model nor answers for {path}.")
             else:
                 found[name] = _lines(outputs, record["data"]["names"], task)
@@ -80,7 +81,7 @@ def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[li
     return list(found), missing
 
 
-def _outputs(run: Path, path: Path, task: str) -> NDArray[Any] | None:
+def _outputs(run: Path, path: Path, data: DataRecipe) -> NDArray[Any] | None:
     """What the student of a run says of a test file: probabilities (N, C) or scores (N, 1), from its model, or where
     that was not kept from the run's own predictions; None if neither is there.
     """
@@ -88,10 +89,12 @@ def _outputs(run: Path, path: Path, task: str) -> NDArray[Any] | None:
         table = predict_file(run, path)
         names = [name for name in table.column_names if name.startswith("probability_")] or ["predicted_score"]
         return np.stack([table[name].to_numpy() for name in names], axis=1)
-    if path.name != dict(TASKS[task].files)["test"]:
+    task, predictions = resolve_task(data), run / "predictions.parquet"
+    own = Path(data.path or "", data.test or dict(task.files)["test"])  # what the run read as its test split
+    if path != own or not predictions.is_file():
         return None
-    outputs = read_predictions(run / "predictions.parquet", "test").get("student")
-    rows = read_file(path, TASKS[task], split="test", labelled=False).num_rows
+    outputs = read_predictions(predictions, "test").get("student")
+    rows = read_file(path, task, split="test", labelled=False).num_rows
     return outputs if outputs is not None and len(outputs) == rows else None
 
 

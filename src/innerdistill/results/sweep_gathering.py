@@ -39,7 +39,9 @@ def gather(
     """
     groups: dict[str, Group] = {}
     for cell in cells:
-        group = groups.setdefault(cell.group, Group(cell.group, cell.task, cell.setting, cell.note))
+        group = groups.setdefault(cell.group, Group(cell.group, cell.task, cell.setting))
+        if cell.note not in group.note:
+            group.note = f"{group.note} {cell.note}".strip()
         method = group.methods.setdefault(cell.method, Method(cell.method))
         method.runs[cell.seed], method.folders[cell.seed] = read_run(cell.folder), cell.folder
     _check_alike(list(groups.values()))

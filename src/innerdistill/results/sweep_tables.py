@@ -80,8 +80,9 @@ def _overview(groups: Sequence[Group], split: str) -> Table:
         f"± of a method is the standard deviation over seeds ({ends} of them); of the teacher, the error over rows."
     ]
     notes += _of_selection(groups) if split == SELECTION else []
-    said = {group.note: group.task for group in groups if group.note}
-    notes += [f"{task}: {note}" if task else note for note, task in said.items()]
+    for note in dict.fromkeys(group.note for group in groups if group.note):
+        tasks = dict.fromkeys(group.task for group in groups if group.note == note and group.task)
+        notes.append(f"{', '.join(tasks)}: {note}" if tasks else note)
     title = "To choose by: the same on selection" if split == SELECTION else "All tasks and settings"
     return Table(title, header, tuple(rows), " ".join(notes))
 
