@@ -1,6 +1,6 @@
 """Looks at report pages in headless Chromium, as a phone and a desktop show them, light and dark.
 
-python benchmarks/look.py runs/demo/report.html --pictures /tmp/pictures
+    python benchmarks/look.py runs/demo/report.html --pictures pictures
 
 Checks that no script fails, nothing is wider than the page, every figure has a size and a name, and that the attention
 explorer answers to the keyboard. Needs `chromium` on the path; the pictures are for people.

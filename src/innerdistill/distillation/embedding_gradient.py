@@ -3,7 +3,7 @@
 A batch touches a few hundred of 30,000 rows, but torch makes a new gradient of all of them in every step, 47 MB for a
 BERT of width 384, and giving that memory out and taking it back costs more than a stage of short texts. Here the
 gradient arrives as the rows that were touched, and is added to a buffer that stays. Emptying the buffer, the norm of
-the gradients and their scaling (`clip`) read those rows alone. The values are the same.
+the gradients and their scaling (`clip`) read those rows alone. The values are the same, but for rounding in the norm.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-READERS = ("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop")  # others write into gradients
+READERS = ("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop")  # others may write into it
 
 
 class EmbeddingGradient:
