@@ -16,7 +16,6 @@ from workload import LEARNING_RATE, MODEL_INPUTS, PARTS, Setting, collate, stage
 from innerdistill.distillation import targets as targets_module
 from innerdistill.distillation import trainer as trainer_module
 from innerdistill.distillation.arguments import training_arguments
-from innerdistill.distillation.embedding_gradient import EmbeddingGradient
 from innerdistill.distillation.losses import LOSSES, Loss, attention_kl
 from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
@@ -76,7 +75,7 @@ class Ours:
         bf16: bool = False,
         maps: bool = False,
         all_tokens: bool = False,
-        new_gradient: bool = False,
+        all_words: bool = False,
     ) -> None:
         """Make the models.
 
@@ -86,10 +85,10 @@ class Ours:
             bf16: student, and teacher where it runs, in 16 bits.
             maps: compute the attention loss from whole maps.
             all_tokens: compute the highest layer for all tokens.
-            new_gradient: make the word embeddings' gradient anew in every step.
+            all_words: the optimiser holds all words, as torch's own does.
         """
         self.setting, self.kept, self.bf16 = setting, kept, bf16
-        self.all_tokens, self.new_gradient = all_tokens, new_gradient
+        self.all_tokens, self.all_words = all_tokens, all_words
         self.losses = {**LOSSES, "attention_kl": Loss(_maps, needs=("attention",))} if maps else LOSSES
         self.teacher, self.student = setting.models(None)
         self.files = tempfile.TemporaryDirectory()  # gone with this object
@@ -118,8 +117,8 @@ class Ours:
                 ((trainer_module, capture_then), (targets_module, capture)) if self.all_tokens else ()
             ):
                 context.enter_context(patch.object(module, function.__name__, partial(function, all_tokens=True)))
-            if self.new_gradient:
-                context.enter_context(patch.object(EmbeddingGradient, "prepare", lambda _: None))
+            if self.all_words:
+                context.enter_context(patch.object(trainer_module, "take_word_rows", lambda *_: None))
             yield
 
     def steps(self, pairs: dict[int, int] | None = None) -> Callable[[], None]:
@@ -132,7 +131,8 @@ class Ours:
         )  # fmt: skip
         trainer.current_gradient_accumulation_steps = 1
         trainer.state.max_steps = PARTS
-        model, optimizer = trainer.accelerator.prepare(self.student, trainer.create_optimizer())
+        with self.switched():
+            model, optimizer = trainer.accelerator.prepare(self.student, trainer.create_optimizer())
         source = cycle(self.setting.batches(padded=False))
         count = torch.tensor(self.setting.workload.batch_size)
 
@@ -168,10 +168,10 @@ STEPS: dict[str, Callable[[Setting], Callable[[], None]]] = {
     "ours, live": lambda setting: Ours(setting).steps(),
     "ours, live, bf16": lambda setting: Ours(setting, bf16=True).steps(),
     "ours, kept": lambda setting: Ours(setting, kept=True).steps(),
-    "ours, kept, new gradient": lambda setting: Ours(setting, kept=True, new_gradient=True).steps(),
+    "ours, kept, all words": lambda setting: Ours(setting, kept=True, all_words=True).steps(),
     "ours, kept, bf16": lambda setting: Ours(setting, kept=True, bf16=True).steps(),
     "ours, kept, first stage": lambda setting: Ours(setting, kept=True).steps({1: setting.pairs[1]}),
-    "ours, first stage, new gradient": lambda setting: Ours(setting, kept=True, new_gradient=True).steps(
+    "ours, first stage, all words": lambda setting: Ours(setting, kept=True, all_words=True).steps(
         {1: setting.pairs[1]}
     ),
 }

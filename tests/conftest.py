@@ -15,15 +15,23 @@ if not Path("/dev/nvidiactl").exists():
 
 import pytest
 import torch
+from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
+from innerdistill.data.batches import collator
+from innerdistill.distillation.arguments import training_arguments
+from innerdistill.distillation.schedules import StageRecord
+from innerdistill.distillation.trainer import DistillationTrainer
 from innerdistill.models.families import FAMILIES
+from innerdistill.models.probing import probe
+from innerdistill.models.students import build_student
 
 GOOD, BAD = [f"good{n}" for n in range(8)], [f"bad{n}" for n in range(8)]
 PLAIN = [f"word{n}" for n in range(24)]
 torch.set_num_threads(1)  # tiny tensors: a second thread would only wait for the first
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *PLAIN]
+WORDS = 128  # that a model knows; as usual the data hold fewer than half of them
 
 
 LONG = ("test_processes.py", "test_sweep.py")  # begin with these, or one worker ends long after the others
@@ -64,7 +72,7 @@ def tokenizer():
 def tiny_model(family="bert", *, layers=4, num_labels=2, seed=0, dropout=0.1, **changes):
     """A random model of a family, small enough for a test."""
     options = {
-        "vocab_size": len(VOCABULARY), "hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4,
+        "vocab_size": WORDS, "hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4,
         "intermediate_size": 64, "max_position_embeddings": 66, "num_labels": num_labels, "pad_token_id": 0,
         "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "initializer_range": 0.2,
     }  # fmt: skip
@@ -178,3 +186,33 @@ def batch():
     ids[:, 0], mask = 2, torch.ones(2, 10, dtype=torch.long)
     ids[1, 6:], mask[1, 6:] = 0, 0
     return {"input_ids": ids, "attention_mask": mask}
+
+
+@pytest.fixture
+def tokenised(tokenizer, sentences):
+    texts, scores = zip(*sentences[:43], strict=True)
+    encoded = tokenizer(list(texts))
+    return Dataset.from_dict(
+        {**encoded, "labels": [int(s > 0) for s in scores], "length": [len(ids) for ids in encoded["input_ids"]]}
+    )
+
+
+@pytest.fixture
+def make_trainer(make_model, tokenizer, tokenised, tmp_path):
+    def make(stage, *, dropout=0.1, options=None, teacher=None, student=None, pad_to=None, **changes):
+        teacher = teacher or make_model(dropout=dropout)
+        student = student or build_student(teacher, 2)
+        probe(teacher), probe(student)
+        defaults = {"learning_rate": 1e-3, "per_device_train_batch_size": 8, "use_cpu": True, "logging_steps": 1}
+        arguments = training_arguments(tmp_path, stage, {**defaults, **(options or {})}, seed=1, evaluate=False)
+        return DistillationTrainer(
+            student,
+            arguments,
+            record=StageRecord(stage),
+            train=tokenised,
+            data_collator=collator(tokenizer, pad_to=pad_to),
+            teacher=teacher,
+            **changes,
+        )
+
+    return make

@@ -73,7 +73,7 @@ def test_a_tokenizer_of_another_model(content, teacher_folder, data_folder, tmp_
     }
     (other / "tokenizer.json").write_text(json.dumps(state))
     with pytest.raises(
-        ValueError, match=r"makes the token 9\d\d of a text of train, but the model knows only 45 tokens"
+        ValueError, match=r"makes the token 9\d\d of a text of train, but the model knows only 128 tokens"
     ):
         distill(content(teacher={"path": str(other)}))
     lines = (data_folder / "train.csv").read_text().splitlines()

@@ -75,8 +75,10 @@ class EpochEnd(TrainerCallback):
         self.trainer = trainer
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        """Take the means of the losses, and look at the threshold."""
+        """Take the means of the losses, settle the words, and look at the threshold."""
         trainer = self.trainer
+        if trainer.word_rows is not None:
+            trainer.word_rows.settle()
         losses = trainer.sums.means(trainer.over_processes)
         if state.max_steps >= FEWEST_STEPS:
             trainer.record.thirds = trainer.sums.thirds

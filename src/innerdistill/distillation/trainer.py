@@ -17,12 +17,12 @@ from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSample
 from innerdistill.data.mapped import numbers
 from innerdistill.distillation.callbacks import EpochEnd, Saver
 from innerdistill.distillation.checkpoints import keep_broken_step
-from innerdistill.distillation.embedding_gradient import EmbeddingGradient
 from innerdistill.distillation.loss_sums import BrokenLossError, LossSums
 from innerdistill.distillation.losses import LOSSES, Loss, LossInputs, measure
 from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import StageRecord
 from innerdistill.distillation.targets import Targets
+from innerdistill.distillation.word_rows import WordRows, take_word_rows
 from innerdistill.files import saying_when_full
 from innerdistill.models.internals import Internals, capture_then, train_first_layers
 from innerdistill.processes import is_first
@@ -104,7 +104,7 @@ class DistillationTrainer(Trainer):
         )
         if self.targets is not None:
             self.targets.teacher.to(args.device)
-        self.embedding_gradient = EmbeddingGradient(student, args.optim.value)
+        self.word_rows: WordRows | None = None
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """Run the stage; `record` then says what happened.
@@ -119,8 +119,7 @@ class DistillationTrainer(Trainer):
         Raises:
             ValueError: a loss became NaN or infinite; names stage and step, and a file with the step's examples.
         """
-        record = self.record  # which may have begun before
-        self._began = time.perf_counter() - record.seconds, time.process_time() - record.cpu_seconds
+        self._began = time.perf_counter() - self.record.seconds, time.process_time() - self.record.cpu_seconds
         try:
             if isinstance(resume_from_checkpoint, str):
                 self.sums.load(Path(resume_from_checkpoint), self.args.device)
@@ -136,7 +135,8 @@ class DistillationTrainer(Trainer):
             raise ValueError(f"{broken} The examples of that step are in {path}.") from None
         finally:
             train_first_layers(self.model, None)
-            self.embedding_gradient.release()
+            if self.word_rows is not None:
+                self.word_rows.release()
             # 16-bit training wraps the model's forward; the next stage and evaluation want the model as it was.
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             self.model.__dict__.pop("_is_accelerate_prepared", None)  # or the next stage would not be wrapped again
@@ -146,20 +146,19 @@ class DistillationTrainer(Trainer):
         self.record.ended = self.record.ended or ("steps done" if self.stage.steps else "epochs done")
         return result
 
-    def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
-        """Forward and backward pass of one micro-batch.
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Make the optimiser; of the word embeddings it holds the words that occur.
 
         Args:
-            model: the student, perhaps wrapped.
-            *args: as Trainer.training_step.
-            **kwargs: as Trainer.training_step.
+            model: as in Trainer.
 
         Returns:
-            The loss, detached.
+            The optimiser.
         """
-        if model is self.model:  # processes exchange whole gradients
-            self.embedding_gradient.prepare()
-        return super().training_step(model, *args, **kwargs)
+        optimizer = super().create_optimizer(model)
+        if self.word_rows is None and self.args.world_size == 1:  # processes exchange whole gradients
+            self.word_rows = take_word_rows(self.model, optimizer, self.train_dataset, self.data_collator)
+        return optimizer
 
     def compute_loss(
         self,
@@ -182,12 +181,12 @@ class DistillationTrainer(Trainer):
         model_inputs = {name: inputs[name] for name in INPUT_NAMES if name in inputs}
         shared = LossInputs(inputs["attention_mask"].bool(), inputs["labels"], self.temperature, self.is_regression)
 
+        needs = self.needs
+
         def losses(student: Internals) -> dict[str, Tensor]:
-            targets = self.targets
-            teacher = Internals() if targets is None else targets(model_inputs, inputs.get("index"), self.needs)
+            teacher = Internals() if self.targets is None else self.targets(model_inputs, inputs.get("index"), needs)
             return measure(self.losses, self.pairs, teacher, student, shared)
 
-        needs = self.needs
         parts = capture_then(model, model_inputs, losses, layers=needs.student_layers, logits=needs.student_logits)
         total = sum(self.stage.losses[name.partition("/")[0]] * part for name, part in parts.items())
         assert isinstance(total, Tensor)
@@ -197,9 +196,7 @@ class DistillationTrainer(Trainer):
         loss = total.sum() * (1 if num_items_in_batch is None else self.args.world_size) / count
         return (loss, parts) if return_outputs else loss
 
-    def get_batch_samples(
-        self, epoch_iterator: Any, num_batches: int, device: torch.device
-    ) -> tuple[list[Any], Tensor | int | None]:
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Tensor]:
         """Micro-batches of one optimiser step, and the number of examples in it over all processes.
 
         Args:
@@ -214,12 +211,8 @@ class DistillationTrainer(Trainer):
         count = torch.tensor(sum(len(batch["input_ids"]) for batch in batches), device=device)
         return batches, self.accelerator.gather(count).sum()
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Scores on the selection split; they also go into the record of the epoch.
-
-        Args:
-            *args: unused, as in Trainer.
-            **kwargs: unused, as in Trainer.
 
         Returns:
             Scores by name, each with the prefix `eval_`.
@@ -273,11 +266,18 @@ class DistillationTrainer(Trainer):
         Returns:
             The sum.
         """
-        found: Tensor = self.accelerator.reduce(value, "sum")
-        return found
+        return torch.as_tensor(self.accelerator.reduce(value, "sum"))
 
-    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
-        return self.embedding_gradient.clip(model.parameters(), self.args.max_grad_norm, self.accelerator)
+    def _clip_grad_norm(self, model: nn.Module, most: float | None = None) -> Tensor:
+        most = self.args.max_grad_norm if most is None else most
+        if self.word_rows is None:
+            return self.accelerator.clip_grad_norm_(model.parameters(), most)
+        return self.word_rows.clip(model.parameters(), most, self.accelerator)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        return super()._get_grad_norm(
+            model, self._clip_grad_norm(model, float("inf")) if grad_norm is None else grad_norm
+        )
 
     def _weights(self) -> Tensor:
         """A number for every tensor, to see whether it changes."""
