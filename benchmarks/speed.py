@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--larger-batches", type=int, default=1, help="times as many examples per step, for a GPU")
     parser.add_argument("--rows", type=int, default=160, help="examples of a job")
+    parser.add_argument("--vocabulary", type=int, help="words, as many as a multilingual model has, say")
     parser.add_argument("--no-dropout", action="store_true")
     parser.add_argument("--only", nargs="+", help="contestants whose name holds one of these words")
     options = parser.parse_args()
@@ -95,7 +96,13 @@ def setting_for(name: str, options: argparse.Namespace, *, rows: int | None = No
     size = 32 if not name.isdecimal() or int(name) <= 128 else max(1, 4096 // int(name))
     size *= options.larger_batches
     workload = Workload(name, rows or PARTS * size, size)
-    return Setting(workload, model=options.model, dropout=not options.no_dropout, device=options.device)
+    return Setting(
+        workload,
+        model=options.model,
+        dropout=not options.no_dropout,
+        device=options.device,
+        vocabulary=options.vocabulary,
+    )
 
 
 def time_steps(name: str, options: argparse.Namespace) -> list[dict]:
@@ -168,6 +175,7 @@ def measure_memory(name: str, options: argparse.Namespace) -> list[dict]:
         command = [sys.executable, __file__, "one-memory", name, "--only", contestant, "--device", options.device]
         command += ["--model", options.model] + (["--no-dropout"] if options.no_dropout else [])
         command += ["--larger-batches", str(options.larger_batches)]
+        command += ["--vocabulary", str(options.vocabulary)] if options.vocabulary else []
         found = subprocess.run(command, capture_output=True, text=True, check=True)
         megabytes = float(found.stdout.split()[-1])
         print(f"{contestant:36}{megabytes:10.0f} MB", flush=True)

@@ -124,13 +124,17 @@ def batches(workload: Workload, data: Dataset, *, pad_to: int | None, grouped: b
 class Setting:
     """One workload on one device with one pair of models' sizes."""
 
-    def __init__(self, workload: Workload, *, model: str, dropout: bool, device: str) -> None:
+    def __init__(
+        self, workload: Workload, *, model: str, dropout: bool, device: str, vocabulary: int | None = None
+    ) -> None:
         """Make the examples; models are made by each contestant for itself."""
         self.workload, self.model, self.dropout, self.device = workload, model, dropout, torch.device(device)
+        self.vocabulary = vocabulary
         teacher, student = self.models("sdpa")
         self.data = workload.examples(teacher.config.vocab_size)
         known = AutoConfig.from_pretrained(model).max_position_embeddings
         self.model_name = Path(model).name + (", synthetic" if workload.padded_to > known else "")
+        self.model_name += "" if vocabulary is None else f", {vocabulary} words"
         depth = student.config.num_hidden_layers
         self.pairs = dict(enumerate(uniform_layers(depth, teacher.config.num_hidden_layers), start=1))
         self.all_layers = Stage("all layers", stages(self.pairs)[-2].losses, self.pairs, epochs=1, is_internal=True)
@@ -138,6 +142,9 @@ class Setting:
     def models(self, stock: str | None):
         """Teacher and student on the device."""
         made = models(self.model, positions=self.workload.padded_to, dropout=self.dropout, stock=stock)
+        if self.vocabulary is not None:
+            for model in made:
+                model.resize_token_embeddings(self.vocabulary, mean_resizing=False)
         return tuple(model.to(self.device) for model in made)
 
     def batches(self, *, padded: bool, epoch: int = 0) -> list[dict]:
