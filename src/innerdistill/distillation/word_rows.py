@@ -104,6 +104,8 @@ class WordRows:
 
     def settle(self) -> None:
         """At the end of an epoch: let the words that do not occur decay for all of its steps."""
+        if self.rows is self.table.weight:
+            return
         group = self._group_of(self.rows)
         factors = torch.full((self.table.num_embeddings, 1), group[DECAY], dtype=torch.float64)
         factors[self.words] = 1
