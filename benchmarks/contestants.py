@@ -21,6 +21,8 @@ from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
 from innerdistill.distillation.targets import Targets, choose_parts, keep_targets, make_store
 from innerdistill.distillation.trainer import DistillationTrainer
+from innerdistill.models import clean_attention as attention_module
+from innerdistill.models.dropout import Dropout
 from innerdistill.models.internals import capture, capture_then
 from innerdistill.models.probing import probe
 
@@ -76,6 +78,7 @@ class Ours:
         maps: bool = False,
         all_tokens: bool = False,
         all_words: bool = False,
+        torch_dropout: bool = False,
     ) -> None:
         """Make the models.
 
@@ -86,9 +89,10 @@ class Ours:
             maps: compute the attention loss from whole maps.
             all_tokens: compute the highest layer for all tokens.
             all_words: the optimiser holds all words, as torch's own does.
+            torch_dropout: dropout is torch's own, in SDPA too.
         """
         self.setting, self.kept, self.bf16 = setting, kept, bf16
-        self.all_tokens, self.all_words = all_tokens, all_words
+        self.all_tokens, self.all_words, self.torch_dropout = all_tokens, all_words, torch_dropout
         self.losses = {**LOSSES, "attention_kl": Loss(_maps, needs=("attention",))} if maps else LOSSES
         self.teacher, self.student = setting.models(None)
         self.files = tempfile.TemporaryDirectory()  # gone with this object
@@ -119,6 +123,9 @@ class Ours:
                 context.enter_context(patch.object(module, function.__name__, partial(function, all_tokens=True)))
             if self.all_words:
                 context.enter_context(patch.object(trainer_module, "take_word_rows", lambda *_: None))
+            if self.torch_dropout:
+                context.enter_context(patch.object(Dropout, "forward", torch.nn.Dropout.forward))
+                context.enter_context(patch.object(attention_module, "_maps_are_faster", lambda *_, **__: False))
             yield
 
     def steps(self, pairs: dict[int, int] | None = None) -> Callable[[], None]:
@@ -169,7 +176,11 @@ STEPS: dict[str, Callable[[Setting], Callable[[], None]]] = {
     "ours, live, bf16": lambda setting: Ours(setting, bf16=True).steps(),
     "ours, kept": lambda setting: Ours(setting, kept=True).steps(),
     "ours, kept, all words": lambda setting: Ours(setting, kept=True, all_words=True).steps(),
+    "ours, kept, torch's dropout": lambda setting: Ours(setting, kept=True, torch_dropout=True).steps(),
     "ours, kept, bf16": lambda setting: Ours(setting, kept=True, bf16=True).steps(),
+    "ours, kept, bf16, torch's dropout": lambda setting: Ours(
+        setting, kept=True, bf16=True, torch_dropout=True
+    ).steps(),
     "ours, kept, first stage": lambda setting: Ours(setting, kept=True).steps({1: setting.pairs[1]}),
     "ours, first stage, all words": lambda setting: Ours(setting, kept=True, all_words=True).steps(
         {1: setting.pairs[1]}

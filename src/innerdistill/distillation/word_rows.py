@@ -107,10 +107,9 @@ class WordRows:
         if self.rows is self.table.weight:
             return
         group = self._group_of(self.rows)
-        factors = torch.full((self.table.num_embeddings, 1), group[DECAY], dtype=torch.float64)
-        factors[self.words] = 1
         with torch.no_grad():
-            self.table.weight.mul_(factors)
+            self.table.weight.mul_(group[DECAY])  # of all words, which is quicker than choosing
+            self.table.weight.index_copy_(0, self.words, self.rows)
         group[DECAY] = 1.0
 
     def release(self) -> None:

@@ -1,28 +1,16 @@
-"""The clean self-attention distribution: before dropout, whatever kernel computes the output.
-
-transformers hands out attention weights AFTER dropout (and with SDPA none at all), so a loss on them is wrong in train
-mode. Here an attention function registered with transformers computes the output by SDPA and hands out queries, keys
-and mask; the distribution is made from them only if a loss asks for it.
+"""Attention: the self-attention distribution of one layer, before dropout, whole or block by block.
 
 Shapes: B examples, H heads, L tokens, D head size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from torch import Tensor
 
-IMPLEMENTATION = "innerdistill"
-
+from innerdistill.models.dropout import dropout
 
 ALL = slice(None)
 
@@ -98,6 +86,18 @@ class Attention:
         """The distribution over keys, of shape (B, H, L, L); every row sums to 1."""
         return self.log_probabilities().exp()
 
+    def output(self, drop: float = 0.0) -> Tensor:
+        """What the distribution takes from the values, softmax(scores) value, with dropout between.
+
+        Args:
+            drop: probability of dropout.
+
+        Returns:
+            (B, H, L, D)
+        """
+        assert self.value is not None
+        return torch.matmul(dropout(self.scores().softmax(dim=-1), drop).to(self.value.dtype), self.value)
+
 
 @dataclass(frozen=True)
 class AttentionMaps:
@@ -161,120 +161,3 @@ def at_least_float32(tensor: Tensor) -> Tensor:
         The same shape.
     """
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
-_recorders: ContextVar[Mapping[nn.Module, Callable[[Attention], None]]] = ContextVar("recorders")
-
-
-@contextmanager
-def record_attention(recorders: Mapping[nn.Module, Callable[[Attention], None]]) -> Iterator[None]:
-    """Hand the attention of some modules to callbacks while the context is open.
-
-    Args:
-        recorders: callback by attention module (the one that computes queries and keys).
-
-    Yields:
-        Nothing.
-    """
-    token = _recorders.set(recorders)
-    try:
-        yield
-    finally:
-        _recorders.reset(token)
-
-
-@dataclass
-class _FirstToken:
-    """Queries, keys, values and mask of all tokens, once they have been seen."""
-
-    seen: tuple[Tensor, Tensor, Tensor, Tensor | None] | None = None
-
-
-class _AllSeen(Exception):  # noqa: N818 - a way out of a forward pass, not an error
-    pass
-
-
-_first_token: ContextVar[_FirstToken | None] = ContextVar("first_token", default=None)
-
-
-@contextmanager
-def first_token_only(layer: nn.Module) -> Iterator[None]:
-    """While open, a layer gives the activation of the first token only, which is all that [CLS] needs of the top layer.
-
-    The layer runs twice, whatever is inside it: on all tokens up to its attention, where queries, keys and values are
-    taken and the pass is left; and on the first token alone, whose query then meets the keys and values of all. What
-    follows the attention, most of the layer's work, is computed for one token of each text. Exact; only the random
-    numbers of dropout are others. Not for one model in two threads at a time.
-
-    Args:
-        layer: restored at the end; if its attention is not `clean_attention`, it gives all tokens as ever.
-
-    Yields:
-        Nothing.
-    """
-    whole, own = layer.forward, vars(layer).get("forward")
-
-    def forward(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
-        token = _first_token.set(_FirstToken())
-        try:
-            return whole(hidden, *args, **kwargs)
-        except _AllSeen:
-            return whole(hidden[:, :1], *args, **kwargs)
-        finally:
-            _first_token.reset(token)
-
-    layer.forward = forward
-    try:
-        yield
-    finally:
-        del layer.forward
-        if own is not None:
-            layer.forward = own
-
-
-def clean_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """SDPA that also hands out the attention of modules under `record_attention`.
-
-    Args:
-        module: the attention module of the model.
-        query: (B, H, L, D)
-        key: (B, H or fewer with grouped queries, L, D)
-        value: as key.
-        attention_mask: boolean, additive or None.
-        dropout: probability, applied inside SDPA only.
-        scaling: factor of query times key; None means D ** -0.5.
-        **kwargs: passed on to SDPA.
-
-    Returns:
-        The output (B, L, H, D), and None in the place of attention weights.
-    """
-    first_token = _first_token.get()
-    if first_token is not None and first_token.seen is not None:
-        query, key, value, attention_mask = first_token.seen
-        query = query[:, :, :1]
-        if attention_mask is not None:
-            attention_mask = attention_mask[:, :, :1]
-    elif (recorder := _recorders.get({}).get(module)) is not None:
-        keys, values = (repeat_kv(part, query.shape[1] // part.shape[1]) for part in (key, value))
-        scaling_used = query.shape[-1] ** -0.5 if scaling is None else scaling
-        recorder(Attention(query, keys, scaling_used, attention_mask, values))
-    if first_token is not None and first_token.seen is None:
-        first_token.seen = (query, key, value, attention_mask)
-        raise _AllSeen
-    return sdpa_attention_forward(
-        module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=False, **kwargs
-    )
-
-
-AttentionInterface.register(IMPLEMENTATION, clean_attention)
-AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)

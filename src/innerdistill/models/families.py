@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.models.mpnet.modeling_mpnet import MPNetSelfAttention
 
-from innerdistill.models.attention import IMPLEMENTATION, clean_attention
+from innerdistill.models.clean_attention import IMPLEMENTATION, clean_attention
+from innerdistill.models.dropout import replace_dropout
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 
 def prepare(model: PreTrainedModel) -> PreTrainedModel:
-    """Make a model compute attention by `clean_attention`; outputs, weights and saved files stay the same.
+    """Make a model compute attention by `clean_attention`, and drop out by `models.dropout`.
+
+    Weights and saved files stay the same, and outputs but for the random numbers of training.
 
     Args:
         model: of a supported family; changed in place.
@@ -121,6 +124,7 @@ def prepare(model: PreTrainedModel) -> PreTrainedModel:
         ValueError: the family is not supported.
     """
     family = family_of(model.config)
+    replace_dropout(model)
     if family.replacement is None:
         model.set_attn_implementation(IMPLEMENTATION)
         return model

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
-from innerdistill.models.attention import Attention, AttentionMaps, first_token_only, record_attention
+from innerdistill.models.attention import Attention, AttentionMaps
+from innerdistill.models.clean_attention import first_token_only, record_attention
 from innerdistill.models.families import encoder_layers, family_of
 
 T = TypeVar("T")
