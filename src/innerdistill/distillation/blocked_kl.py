@@ -82,12 +82,14 @@ class _BlockedKL(torch.autograd.Function):
             gradients = [torch.zeros_like(part, dtype=weights.dtype) for part in (query, key)]
         with torch.autocast(query.device.type, enabled=False):
             for examples, rows in _blocks(query):
-                slope, value = _slope(teacher, student, weights, examples, rows)
-                kl[examples] += value
-                if gradients:
-                    slope *= scaling
-                    gradients[0][examples, :, rows] = slope @ at_least_float32(key[examples])
-                    gradients[1][examples] += slope.transpose(-1, -2) @ at_least_float32(query[examples, :, rows])
+                slope, value = _slope(teacher, student, examples, rows)
+                weight = weights[examples, None, rows, None]
+                kl[examples] += (value * weight).sum((1, 2, 3))
+                if gradients:  # weights and scaling on queries and keys, which are smaller than the maps
+                    weight = weight * scaling
+                    gradients[0][examples, :, rows] = slope @ at_least_float32(key[examples]) * weight
+                    weighted = at_least_float32(query[examples, :, rows]) * weight
+                    gradients[1][examples] += slope.transpose(-1, -2) @ weighted
         ctx.save_for_backward(query, key, mask, weights, *gradients)
         ctx.teacher, ctx.scaling = teacher if ctx.needs_input_grad[2] else None, scaling
         return kl - teacher.entropy if isinstance(teacher, AttentionMaps) else kl
@@ -102,10 +104,11 @@ class _BlockedKL(torch.autograd.Function):
             # A position bias is shared by the examples, whose factors are known only now: once more over the blocks.
             student = Attention(query, key, ctx.scaling, mask)
             by_mask = torch.zeros_like(mask)
+            weights = weights * factor[:, None]
             for examples, rows in _blocks(query):
-                slope, _ = _slope(ctx.teacher, student, weights * factor[:, None], examples, rows)
+                slope, _ = _slope(ctx.teacher, student, examples, rows)
                 part = by_mask[block_of(mask, examples, rows)]
-                part += slope.sum_to_size(part.shape)
+                part += slope.mul_(weights[examples, None, rows, None]).sum_to_size(part.shape)
         by_parts = [
             (gradient * factor[:, None, None, None]).to(part.dtype) if needed else None
             for gradient, part, needed in zip(gradients, (query, key), ctx.needs_input_grad[:2], strict=False)
@@ -114,23 +117,21 @@ class _BlockedKL(torch.autograd.Function):
 
 
 def _slope(
-    teacher: Attention | AttentionMaps, student: Attention, weights: Tensor, examples: slice, rows: slice
+    teacher: Attention | AttentionMaps, student: Attention, examples: slice, rows: slice
 ) -> tuple[Tensor, Tensor]:
-    """A block's derivative by the student's scores (b, H, r, L), and its share of the loss per example (b,).
+    """A block's derivative by the student's scores (b, H, r, L), and the KL divergence of its rows (b, H, r, 1).
 
-    With kept maps the share is that of the cross-entropy.
+    With kept maps that is the cross-entropy.
     """
     student_log_probs = student.log_probabilities(examples, rows)
-    weight = weights[examples, None, rows, None]
+    # A hidden key's logarithm is finite, so its share is 0.
     if isinstance(teacher, AttentionMaps):  # all but the teacher's entropy
         teacher_probs = teacher.probabilities(examples, rows)
-        # An additive mask may be minus infinity, and a hidden key's share is 0 times that.
-        terms = student_log_probs.clamp(min=torch.finfo(student_log_probs.dtype).min).mul_(teacher_probs).neg_()
+        value = -(student_log_probs * teacher_probs).sum(-1, keepdim=True)
     else:
         teacher_probs, teacher_log_probs = teacher.distribution(examples, rows)
-        terms = teacher_log_probs.sub_(student_log_probs).mul_(teacher_probs).masked_fill_(teacher_probs == 0, 0)
-    slope = student_log_probs.exp_().sub_(teacher_probs).mul_(weight)
-    return slope, (terms.sum(-1, keepdim=True) * weight).sum((1, 2, 3))
+        value = teacher_log_probs.sub_(student_log_probs).mul_(teacher_probs).sum(-1, keepdim=True)
+    return student_log_probs.exp_().sub_(teacher_probs), value
 
 
 def _blocks(query: Tensor) -> Iterator[tuple[slice, slice]]:

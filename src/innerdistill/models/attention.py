@@ -46,15 +46,17 @@ class Attention:
         """
         query, key = at_least_float32(self.query[examples, :, rows]), at_least_float32(self.key[examples])
         with torch.autocast(query.device.type, enabled=False):
-            scores = torch.matmul(query, key.transpose(-1, -2)) * self.scaling
+            scores = torch.matmul(query * self.scaling, key.transpose(-1, -2))
         if self.mask is None:
             return scores
         mask = self.mask[block_of(self.mask, examples, rows)]
+        # A finite number, not -inf: a padded query row in a sliding window may see no key, and NaN spreads. Added, as
+        # filling takes much longer: beside it a score is lost in the rounding.
+        least = torch.finfo(scores.dtype).min
         if mask.dtype == torch.bool:
-            # A finite number, not -inf: a padded query row in a sliding window may see no key, and NaN spreads.
-            scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
+            scores += torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, least)
         else:
-            scores += mask
+            scores += mask.clamp(min=least)
         return scores
 
     def log_probabilities(self, examples: slice = ALL, rows: slice = ALL) -> Tensor:
