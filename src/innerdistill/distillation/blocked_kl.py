@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from innerdistill.models.attention import Attention, AttentionMaps, at_least_float32, block_of
+from innerdistill.models.attention import Attention, AttentionMaps, at_least_float32, block_of, exponential
 
 CPU_BLOCK = 1 << 19  # elements of a map: 2 MiB, which the second-level cache holds
 DEVICE_BLOCK = 1 << 26  # an accelerator wants more work at once
@@ -131,7 +131,7 @@ def _slope(
     else:
         teacher_probs, teacher_log_probs = teacher.distribution(examples, rows)
         value = teacher_log_probs.sub_(student_log_probs).mul_(teacher_probs).sum(-1, keepdim=True)
-    return student_log_probs.exp_().sub_(teacher_probs), value
+    return exponential(student_log_probs).sub_(teacher_probs), value
 
 
 def _blocks(query: Tensor) -> Iterator[tuple[slice, slice]]:
