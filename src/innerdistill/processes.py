@@ -5,6 +5,8 @@ With one process everything here does nothing.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
@@ -116,5 +118,14 @@ def lost_process(error: BaseException) -> str | None:
 
 
 def leave() -> None:
-    """At the end of the command: part from the others."""
+    """At the end of the command: part from the others, and end this process if there are any.
+
+    It ends at once: while an interpreter is taken apart, a thread of torch that asks for it can abort the process, and
+    torchrun would call a finished run failed.
+    """
+    together = number_of_processes() > 1
     PartialState().destroy_process_group()
+    if together:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
