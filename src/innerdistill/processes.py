@@ -120,8 +120,8 @@ def lost_process(error: BaseException) -> str | None:
 def leave() -> None:
     """At the end of the command: part from the others, and end this process if there are any.
 
-    It ends at once: while an interpreter is taken apart, a thread of torch that asks for it can abort the process, and
-    torchrun would call a finished run failed.
+    It ends at once: a process whose work was done was seen to abort on its way out, and torchrun then calls the run
+    failed.
     """
     together = number_of_processes() > 1
     PartialState().destroy_process_group()

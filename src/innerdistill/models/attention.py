@@ -89,7 +89,7 @@ class Attention:
         """The distribution over keys, of shape (B, H, L, L); every row sums to 1."""
         return self.log_probabilities().exp()
 
-    def output(self, drop: float = 0.0) -> Tensor:
+    def output(self, drop: float) -> Tensor:
         """What the distribution takes from the values, softmax(scores) value, with dropout between.
 
         Args:

@@ -1,8 +1,8 @@
 """clean_attention: what models compute attention with, so that its clean distribution can be had.
 
 transformers hands out attention weights AFTER dropout (and with SDPA none at all), so a loss on them is wrong in train
-mode. Here an attention function registered with transformers computes the output by SDPA and hands out queries, keys
-and mask; the distribution is made from them only if a loss asks for it.
+mode. Here an attention function registered with transformers computes the output, by SDPA or from maps where that is
+faster, and hands out queries, keys and mask; a loss that asks makes the distribution from them.
 
 Shapes: B examples, H heads, L tokens, D head size.
 """
