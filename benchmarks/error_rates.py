@@ -6,7 +6,7 @@ Scores of a method are drawn from a normal distribution with deviation 1 over se
 """
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from innerdistill.results.statistics import compare_pair, corrected, two_level_interval
 
@@ -39,19 +39,20 @@ def rejections(seeds: int, *, methods: int, difference: float = 0.0, simulations
     return found / simulations
 
 
-def coverage(seeds: int, *, examples: int = 1000, draws: int = INTERVALS) -> float:
-    """Share of simulated pairs of methods whose true difference lies in the two-level interval.
+def coverage(seeds: int, *, examples: int = 1000, pairs: int = INTERVALS) -> tuple[float, float]:
+    """How often the two-level interval of simulated pairs of methods holds the true difference, and how wide it is.
 
     Args:
         seeds: per method.
         examples: scored.
-        draws: number of pairs.
+        pairs: number of pairs of methods.
 
     Returns:
-        The share; 0.95 is what the interval promises.
+        The share that holds it, 0.95 is what the interval promises; and the mean width as a multiple of 2 x 1.96
+        true standard deviations of the difference, which nobody knows who has one pair.
     """
-    generator, inside = np.random.default_rng(seeds), 0
-    for _ in range(draws):
+    generator, inside, widths, differences = np.random.default_rng(seeds), 0, [], []
+    for _ in range(pairs):
         labels = np.zeros(examples, dtype=int)
         hard = generator.normal(0, 0.5, examples)
         logits = []
@@ -61,7 +62,9 @@ def coverage(seeds: int, *, examples: int = 1000, draws: int = INTERVALS) -> flo
             logits.append(np.stack([~wrong, wrong], axis=-1).astype(float))
         low, high = two_level_interval(labels, *logits, metric="accuracy", names=("right", "wrong"), draws=300)
         inside += low <= 0.02 <= high
-    return inside / draws
+        widths.append(high - low)
+        differences.append(logits[0][..., 0].mean() - logits[1][..., 0].mean())
+    return inside / pairs, float(np.mean(widths) / (2 * norm.ppf(0.975) * np.std(differences)))
 
 
 def main() -> None:
@@ -75,7 +78,10 @@ def main() -> None:
         one, three = (rejections(seeds, methods=methods, difference=1.5) for methods in (1, 3))
         print(f"{seeds:2} seeds, 1.5 deviations: found {one:.3f} alone, {three:.3f} as one of three")
     for seeds in (5, 8):
-        print(f"{seeds:2} seeds: the two-level interval holds the true difference in {coverage(seeds):.3f}")
+        share, width = coverage(seeds)
+        print(f"{seeds:2} seeds: the two-level interval holds the true difference in {share:.3f},", end=" ")
+        print(f"{width:.2f} times as wide as with the deviation known", end=" ")
+        print(f"(Student's t: {t.ppf(0.975, seeds - 1) / norm.ppf(0.975):.2f})")
 
 
 if __name__ == "__main__":
