@@ -8,7 +8,7 @@ import pytest
 
 from innerdistill.evaluation.metrics import task_scores
 from innerdistill.grid import load_sweep, plan_cells
-from innerdistill.results.run_folder import read_predictions, read_run
+from innerdistill.results.run_folder import measured_by, read_predictions, read_run
 from innerdistill.results.sweep_gathering import gather
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ def test_every_kept_run_is_a_cell_and_scores_what_its_predictions_say(kept):
     assert {cell.folder for cell in cells} == {path.parent for path in folder.rglob("run.json")}
     for cell in cells:
         run, columns = read_run(cell.folder), read_predictions(cell.folder / "predictions.parquet", "validation")
-        facts = {"metric": run["data"]["metric"], "names": run["data"]["names"]}
+        facts = measured_by(run)
         for model in ("teacher", "student"):
             found = task_scores(columns["label"], columns[model], **facts)[facts["metric"]]
             assert found == pytest.approx(run["scores"]["validation"][model][facts["metric"]], abs=1e-9)

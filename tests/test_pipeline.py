@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from innerdistill import distill, evaluate, finetune, load_recipe
+from innerdistill.assemble import assemble
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import SCHEDULES
 from innerdistill.evaluation.bootstrap import bootstrap_scores
@@ -17,7 +18,7 @@ from innerdistill.evaluation.metrics import agreement, task_scores
 from innerdistill.models.families import encoder_layers
 from innerdistill.results.predict import predict_file, write_tables
 from innerdistill.results.report import write_report
-from innerdistill.results.run_folder import read_predictions, read_run
+from innerdistill.results.run_folder import measured_by, read_predictions, read_run
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +93,15 @@ def test_every_score_can_be_computed_again(run):
     record = read_run(run)
     for split in ("selection", "validation"):
         rows = read_predictions(run / "predictions.parquet", split)
-        names, metric = record["data"]["names"], record["data"]["metric"]
         logits = {model: rows[model] for model in ("teacher", "student")}
-        draws = bootstrap_scores(rows["label"], logits, metric=metric, names=names)
+        draws = bootstrap_scores(rows["label"], logits, **measured_by(record))
         for model in logits:
-            again = task_scores(rows["label"], rows[model], metric=metric, names=names)
+            again = task_scores(rows["label"], rows[model], **measured_by(record))
             assert again | {"standard_error": draws[model].std(ddof=1)} == record["scores"][split][model]
-        assert agreement(rows["label"], rows["teacher"], rows["student"], names=names) == record["agreement"][split]
+        assert (
+            agreement(rows["label"], rows["teacher"], rows["student"], names=record["data"]["names"])
+            == record["agreement"][split]
+        )
 
 
 def test_report_and_card_show_the_scores(run):
@@ -248,6 +251,16 @@ def test_layers_that_cannot_be_compared_do_not_lose_the_run(recipe, tokenizer, m
     folder = distill(content)
     assert read_run(folder)["distances"]["after"]["1"]["attention_kl"] is None
     assert "∞" in write_report(folder).read_text()
+
+
+def test_f1_is_of_the_second_label_of_the_data_whatever_its_id_in_the_model(recipe, tokenizer, make_model, tmp_path):
+    for names, positive in ((("neg", "pos"), 1), (("pos", "neg"), 0)):
+        make_model(id2label=dict(enumerate(names))).save_pretrained(tmp_path / "teacher")
+        tokenizer.save_pretrained(tmp_path / "teacher")
+        content = recipe(tmp_path / "run")
+        content["teacher"] = {"path": str(tmp_path / "teacher")}
+        measured = assemble(load_recipe(content)).measured_by()
+        assert (measured["names"], measured["positive"]) == (names, positive)
 
 
 def test_the_example_without_a_recipe(teacher_folder, data_folder, tmp_path, monkeypatch, capsys):

@@ -19,6 +19,7 @@ from innerdistill.files import write_json
 from innerdistill.grid import load_sweep, plan_cells
 from innerdistill.results.opening import locked
 from innerdistill.results.run_folder import read_run
+from innerdistill.sweep import run_sweep
 from innerdistill.workers import Running, devices_of
 
 METHODS = {"soft labels": {"schedule.name": "soft_labels"}, "sid": {"schedule.name": "sid"}}
@@ -44,7 +45,7 @@ def write(recipe, teacher_folder, tmp_path):
     return write
 
 
-def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsys):
+def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsys, monkeypatch):
     """One story, since every cell is a process of its own: a sweep killed, continued, changed, and tampered with."""
     kill_in_a_cell(write(), tmp_path)  # what it had done is gone on with, and is compared below with a run left alone
     assert main(["sweep", str(write()), "--workers", "2"]) == 0
@@ -84,6 +85,14 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
     ]
     assert unfinished == ["sid"]
 
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("innerdistill.sweep.run_cells", stop)
+        run_sweep(load_sweep(write(methods=changed)))
+    assert "| soft labels |" in report.read_text() and "| sid |" not in report.read_text()
+
     record = read_run(runs[0].parent)
     record["versions"]["torch"] = "1.0"
     write_json(runs[0], record)
@@ -114,6 +123,8 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
         ({"tasks": {"a": {"output": "x"}}}, "tasks.a.output: a sweep has its own `output`"),
         ({"grid": {"schedule": [{}, {"total_steps": 4}]}},
          "grid.schedule would take back methods.sid.schedule.name; name keys inside it in the grid."),
+        ({"methods": {"a": {"temperature": 1}, "b": {"temperature": 4}}, "grid": {"temperature": [2, 8]}, "compare": []},
+         "grid.temperature would take back methods.a.temperature; give it in one place."),
         ({"methods": {"a": {}, "b": {"data.train_rows": 50}}, "compare": []},
          "methods 'a' and 'b' have other values of data.train_rows"),
     ],

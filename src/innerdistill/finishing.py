@@ -54,7 +54,7 @@ def finish(
     """
     save_model(folder / "model", student, job.tokenizer)
     saved = load_classifier(str(folder / "model")).to(student.device)
-    found, predictions = compare(saved, teacher, job.splits, job.collate, metric=job.metric, names=job.names)
+    found, predictions = compare(saved, teacher, job.splits, job.collate, **job.measured_by())
     write_predictions(folder / "predictions.parquet", predictions)
     if teacher is not None:
         validation = job.data.splits["validation"]

@@ -106,6 +106,8 @@ def _check_keys(sweep: Sweep, *, where: str) -> None:
         for key in (key for key in keys if key in SET_BY_SWEEP):
             raise ValueError(f"{where}: {place}.{key}: {SET_BY_SWEEP[key]}")
     for (place, keys), section in itertools.product(named.items(), sweep.grid):
+        if place.startswith("methods.") and section in keys:
+            raise ValueError(f"{where}: grid.{section} would take back {place}.{section}; give it in one place.")
         if lost := next((key for key in keys if key.startswith(f"{section}.")), None):
             raise ValueError(
                 f"{where}: grid.{section} would take back {place}.{lost}; name keys inside it in the grid."

@@ -83,12 +83,19 @@ class Job:
         """Tokens that nine of ten validation examples stay within: the length at which speed is measured."""
         return int(np.percentile(numbers(self.splits["validation"], "length"), 90))
 
+    def measured_by(self) -> dict[str, Any]:
+        """What scores depend on beside labels and logits: the metric, class names by id, and the class that f1 is of,
+        which is the data's second label, whatever its id in the model.
+        """
+        ours, theirs = self.data.names or (), self.names or ()
+        positive = theirs.index(ours[1]) if len(theirs) == 2 else 1
+        return {"metric": self.metric, "names": self.names, "positive": positive}
+
     def describe_data(self) -> dict[str, Any]:
         """What run.json says about the data."""
         return {
             **self.data.notes,
-            "names": self.names,
-            "metric": self.metric,
+            **self.measured_by(),
             "max_length": self.max_length,
             "truncated": self.truncated,
             "fingerprint": self.data.fingerprint(),

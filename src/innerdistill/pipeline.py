@@ -217,7 +217,7 @@ def evaluate(
     check_student(job, student)
     if job.recipe.teacher.base is not None:
         job = replace(job, teacher=fine_tuned_teacher(job))
-    return compare(student, job.teacher, job.splits, job.collate, metric=job.metric, names=job.names)[0]
+    return compare(student, job.teacher, job.splits, job.collate, **job.measured_by())[0]
 
 
 def _finetune(job: Job) -> Path:
@@ -244,7 +244,7 @@ def _train(
     def score(model: PreTrainedModel, selection: Dataset) -> dict[str, float]:
         labels = numbers(selection, "labels")
         logits = predict_logits(model, selection, job.collate)
-        return headline(task_scores(labels, logits, metric=job.metric, names=job.names))
+        return headline(task_scores(labels, logits, **job.measured_by()))
 
     return distill_models(
         teacher,
@@ -273,7 +273,7 @@ def _train(
 def _check_teacher(job: Job) -> None:
     # Before hours are spent on a student of it; on selection, since validation is for reporting.
     splits = {"selection": job.splits["selection"]}
-    found, predictions = compare(job.teacher, None, splits, job.collate, metric=job.metric, names=job.names)
+    found, predictions = compare(job.teacher, None, splits, job.collate, **job.measured_by())
     sentences = [chance_warning(found["scores"]["selection"]["student"], metric=job.metric)]
     if job.names is not None:
         said = predictions["selection"]

@@ -149,7 +149,7 @@ def print_sweep(groups: Sequence[Group]) -> None:
         for row in scores.rows:
             table.add_row(*(row[n] for n in shown))
         console.print(table)
-        for sentence in group.sentences():
+        for sentence in [*group.sentences(), *filter(None, [group.note])]:
             console.print(sentence, highlight=False, markup=False, soft_wrap=True)
         console.print()
     for sentence in (sentence for swept in swept_numbers(groups) for sentence in swept.sentences()):

@@ -17,7 +17,7 @@ from innerdistill.files import read_json, whole_file, write_json
 from innerdistill.grid import Planned, Sweep, load_sweep, plan_cells
 from innerdistill.results.opening import locked
 from innerdistill.results.sweep_gathering import gather
-from innerdistill.results.sweep_report import write_sweep_report
+from innerdistill.results.sweep_report import PAGE, write_sweep_report
 from innerdistill.results.sweep_results import Cell, Group
 from innerdistill.safe_yaml import write_yaml
 from innerdistill.sentences import about
@@ -69,7 +69,8 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
         for folder in [] if sweep.keep_models else there:
             _remove_models(folder)
         missing = [entry for entry in planned if entry.cell.folder not in there]
-        _say_what_changed(missing)
+        if _say_what_changed(missing) and (output / PAGE).exists():  # it is of runs that are about to be replaced
+            report_on(sweep, planned)
         # Until a cell has run again, what is known of it is what it failed of before.
         before, again = _failures(output), {entry.cell.folder for entry in missing}
         failed = {folder: cause for folder, cause in before.items() if folder in again}
@@ -129,16 +130,18 @@ def _chosen(folder: Path, method: str | None, seed: int | None) -> list[Path]:
 def _remove_models(run: Path) -> None:
     """The model of a finished run and of its baseline go, each of them whole."""
     for model in (run / "model", run / "baseline" / "model"):
-        removed = model.with_name(".model-removed")
+        removed = model.with_name(".model.partial-removed")
         shutil.rmtree(removed, ignore_errors=True)  # of a sweep that was killed here
         if model.is_dir():
             shutil.rmtree(model.rename(removed))
 
 
-def _say_what_changed(missing: Sequence[Planned]) -> None:
+def _say_what_changed(missing: Sequence[Planned]) -> bool:
+    """Whether finished runs have another recipe now."""
     changed = [keys for entry in missing if (keys := entry.changed_keys())]
     if changed:
         logger.warning("%d finished runs had another recipe and are made again: %s", len(changed), changed[0][0])
+    return bool(changed)
 
 
 def _failures(output: Path) -> dict[Path, str]:
@@ -173,5 +176,6 @@ def report_on(sweep: Sweep, planned: Sequence[Planned] | None = None) -> list[Gr
         failed=failed,
         missing=len(without) - len(failed),
         settings=len({entry.cell.group for entry in planned}) // len({entry.cell.task for entry in planned}),
+        seeds=len(sweep.seeds),
         content=sweep.model_dump(mode="json"),
     )

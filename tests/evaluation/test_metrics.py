@@ -97,6 +97,17 @@ def test_many_samples_at_once_score_what_scikit_learn_scores(metric, classes):
         labels, predictions = generator.integers(0, classes, (2, rows))
         given = logits(predictions, classes)
         samples = generator.integers(0, rows, (9, rows))
-        draws = sample_scores(labels, given, samples, metric=metric, names=names)
-        wanted = [task_scores(labels[s], given[s], metric=metric, names=names)[metric] for s in samples]
-        assert draws == pytest.approx(wanted)
+        for positive in (0, 1):
+            facts = {"metric": metric, "names": names, "positive": positive}
+            draws = sample_scores(labels, given, samples, **facts)
+            wanted = [task_scores(labels[s], given[s], **facts)[metric] for s in samples]
+            assert draws == pytest.approx(wanted)
+
+
+def test_f1_is_of_the_same_class_in_whatever_order_a_model_has_its_labels():
+    labels, answers = np.array([0, 1, 1, 1, 0]), np.array([0, 1, 1, 0, 0])
+    one = task_scores(labels, logits(answers), metric="f1", names=("no", "yes"))
+    other = task_scores(1 - labels, logits(1 - answers), metric="f1", names=("yes", "no"), positive=0)
+    assert one["f1"] == other["f1"] == pytest.approx(0.8) and one["constant"] == other["constant"] == pytest.approx(
+        0.75
+    )

@@ -84,6 +84,13 @@ def test_sentences():
     assert open_.sentence("mcc").startswith("No difference shown between pid and soft")
 
 
+def test_a_comparison_with_seeds_missing_says_so():
+    scores, others = 0.52 + np.linspace(-0.002, 0.002, 8), np.full(8, 0.5)
+    (alone,), (of_ten,) = (corrected([compare_pair("sid", "soft", scores, others, declared=n)]) for n in (8, 10))
+    assert "preliminary" not in alone.sentence("mcc")
+    assert of_ten.sentence("mcc") == f"{alone.sentence('mcc')} Only 8 of 10 seeds are there: preliminary."
+
+
 def test_methods_need_the_same_seeds():
     with pytest.raises(ValueError, match="sid has 2 seeds, soft 1"):
         compare_methods({"sid": [1, 2], "soft": [1]}, PAIRS[:1])

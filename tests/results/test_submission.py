@@ -82,6 +82,8 @@ def test_what_is_not_there_is_said(make_run, tmp_path, capsys):
         assert main(["submit", *arguments, "--output", str(tmp_path / "none.zip")]) == 2
         assert sentence in capsys.readouterr().err.replace("\n", " ")
     assert main(["submit", str(runs[0]), "--output", str(tmp_path / "none.tar")]) == 2
+    assert main(["submit", str(runs[0]), "--output", str(tmp_path / "nowhere" / "none.zip")]) == 2
+    assert "its folder does not exist" in capsys.readouterr().err.replace("\n", " ")
     assert not (tmp_path / "none.zip").exists()
 
 

@@ -63,6 +63,21 @@ def test_a_student_that_is_its_teacher_differs_in_nothing(same):
     assert "keeps 100.0 %" in page and "no difference" in page and "departs from its teacher" not in page
 
 
+def test_methods_that_start_otherwise_are_said_to(cells, tmp_path):
+    other = replace(cells[10], folder=tmp_path / "other")
+    shutil.copytree(cells[10].folder, other.folder)
+    run = read_run(other.folder)
+    run["recipe"]["student"]["source"] = "random"
+    write_json(other.folder / "run.json", run)
+    (group,) = gather([cells[0], other])
+    assert (
+        f"Methods differ in student.source: teacher (SID), random ({other.method})."
+        in tables_of(group, alone=True)[0].note
+    )
+    (group,) = gather([cells[0], cells[10]])
+    assert "Methods differ" not in tables_of(group, alone=True)[0].note
+
+
 def test_equal_methods_are_said_to_show_no_difference(cells, tmp_path):
     pair = ("SID", "<script>alert(1)</script> & $x_1")
     report = tmp_path / "report.md"

@@ -17,7 +17,13 @@ Array = NDArray[Any]
 
 
 def bootstrap_scores(
-    labels: Array, logits: Mapping[str, Array], *, metric: str, names: Sequence[str] | None, draws: int = 200
+    labels: Array,
+    logits: Mapping[str, Array],
+    *,
+    metric: str,
+    names: Sequence[str] | None,
+    positive: int = 1,
+    draws: int = 200,
 ) -> dict[str, Array]:
     """One metric on samples of the labelled examples, drawn with replacement; the same samples for every model.
 
@@ -28,18 +34,19 @@ def bootstrap_scores(
         logits: by model. (N, C)
         metric: name of the metric.
         names: class names by id; None for a regression.
+        positive: of two classes the one that f1 is of.
         draws: number of samples.
 
     Returns:
         By model its score on every sample. (draws,)
     """
     known = has_label(labels, names)
-    return {
-        model: sample_scores(
-            labels[known], values[known], bootstrap_samples(int(known.sum()), draws), metric=metric, names=names
-        )
-        for model, values in logits.items()
-    }
+
+    def of(values: Array) -> Array:
+        samples = bootstrap_samples(int(known.sum()), draws)
+        return sample_scores(labels[known], values[known], samples, metric=metric, names=names, positive=positive)
+
+    return {model: of(values) for model, values in logits.items()}
 
 
 def bootstrap_samples(rows: int, draws: int, *, seed: int = 0) -> Iterator[Array]:
@@ -59,7 +66,13 @@ def bootstrap_samples(rows: int, draws: int, *, seed: int = 0) -> Iterator[Array
 
 
 def sample_scores(
-    labels: Array, logits: Array, samples: Iterable[Array], *, metric: str, names: Sequence[str] | None
+    labels: Array,
+    logits: Array,
+    samples: Iterable[Array],
+    *,
+    metric: str,
+    names: Sequence[str] | None,
+    positive: int = 1,
 ) -> Array:
     """One metric of one model on samples of the examples.
 
@@ -69,6 +82,7 @@ def sample_scores(
         samples: positions of examples, sample by sample.
         metric: name of the metric.
         names: class names by id; None for a regression.
+        positive: of two classes the one that f1 is of.
 
     Returns:
         The score on every sample. (draws,)
@@ -80,15 +94,16 @@ def sample_scores(
     codes = labels * classes + predictions
     counts = np.stack([np.bincount(codes[sample], minlength=classes**2) for sample in samples])
     metric = "macro_f1" if metric == "f1" and classes > 2 else metric
-    return scores_of_counts(counts.reshape(-1, classes, classes), metric)
+    return scores_of_counts(counts.reshape(-1, classes, classes), metric, positive=positive)
 
 
-def scores_of_counts(counts: Array, metric: str) -> Array:
+def scores_of_counts(counts: Array, metric: str, *, positive: int = 1) -> Array:
     """A metric of many confusion matrices at once: scikit-learn takes milliseconds for each.
 
     Args:
         counts: rows by label and prediction. (draws, C, C)
-        metric: accuracy, f1 (of class 1), macro_f1 (the mean over the classes that occur) or mcc.
+        metric: accuracy, f1, macro_f1 (the mean over the classes that occur) or mcc.
+        positive: the class that f1 is of.
 
     Returns:
         What scikit-learn would give for each. (draws,)
@@ -107,4 +122,4 @@ def scores_of_counts(counts: Array, metric: str) -> Array:
         return np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
     both = labelled + predicted
     f1 = np.divide(2 * right, both, out=np.zeros_like(both), where=both > 0)
-    return np.asarray(f1[:, 1] if metric == "f1" else f1.sum(1) / (both > 0).sum(1))
+    return np.asarray(f1[:, positive] if metric == "f1" else f1.sum(1) / (both > 0).sum(1))

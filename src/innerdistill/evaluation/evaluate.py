@@ -26,6 +26,7 @@ def compare(
     *,
     metric: str,
     names: Sequence[str] | None,
+    positive: int = 1,
     batch_size: int = 64,
 ) -> tuple[dict[str, Any], dict[str, dict[str, NDArray[Any]]]]:
     """Predict and score the evaluation splits.
@@ -37,6 +38,7 @@ def compare(
         collate: examples -> padded batch.
         metric: primary metric.
         names: class names by id; None for a regression.
+        positive: of two classes the one that f1 is of.
         batch_size: examples per batch.
 
     Returns:
@@ -58,9 +60,9 @@ def compare(
         predictions[split] = columns
         if has_label(labels, names).any():
             logits = {name: columns[name] for name in models}
-            draws = bootstrap_scores(labels, logits, metric=metric, names=names)
+            draws = bootstrap_scores(labels, logits, metric=metric, names=names, positive=positive)
             found["scores"][split] = {
-                name: task_scores(labels, columns[name], metric=metric, names=names)
+                name: task_scores(labels, columns[name], metric=metric, names=names, positive=positive)
                 | {"standard_error": float(draws[name].std(ddof=1))}
                 for name in models
             }

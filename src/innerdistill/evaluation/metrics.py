@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ from innerdistill.data.labels import UNLABELLED
 Array = NDArray[Any]
 
 
-def task_scores(labels: Array, logits: Array, *, metric: str, names: Sequence[str] | None) -> dict[str, Any]:
+def task_scores(
+    labels: Array, logits: Array, *, metric: str, names: Sequence[str] | None, positive: int = 1
+) -> dict[str, Any]:
     """All scores of one model on one split.
 
     Args:
@@ -29,6 +32,7 @@ def task_scores(labels: Array, logits: Array, *, metric: str, names: Sequence[st
         logits: output of the model. (N, C)
         metric: the primary metric.
         names: class names by id; None for a regression.
+        positive: of two classes the one that f1 is of.
 
     Returns:
         Every metric of the kind of task, between -1 and 1 (mse: 0 or more); `metric` names the primary one and
@@ -42,7 +46,7 @@ def task_scores(labels: Array, logits: Array, *, metric: str, names: Sequence[st
     if not known.any():
         raise ValueError("no row has a label, so there is nothing to score.")
     labels, logits = labels[known], logits[known]
-    predictions, measures = predictions_of(logits, names), _measures(names)
+    predictions, measures = predictions_of(logits, names), _measures(names, positive)
     found: dict[str, Any] = {"metric": metric, "rows": len(labels)}
     answers = (np.full_like(predictions, answer) for answer in range(len(names or ())))
     with warnings.catch_warnings():
@@ -194,10 +198,10 @@ def predictions_of(logits: Array, names: Sequence[str] | None) -> Array:
     return logits[:, 0] if names is None else logits.argmax(1)
 
 
-def _measures(names: Sequence[str] | None) -> Mapping[str, Callable[[Array, Array], float]]:
+def _measures(names: Sequence[str] | None, positive: int) -> Mapping[str, Callable[[Array, Array], float]]:
     if names is None:
         return SCORE_METRICS
-    return METRICS if len(names) == 2 else {**METRICS, "f1": _macro_f1}
+    return {**METRICS, "f1": partial(_f1, positive=positive) if len(names) == 2 else _macro_f1}
 
 
 def _correlation(function: Callable[..., Any], first: Array, second: Array) -> float:
@@ -207,9 +211,8 @@ def _correlation(function: Callable[..., Any], first: Array, second: Array) -> f
     return float(function(first, second).statistic)
 
 
-def _f1(labels: Array, predictions: Array) -> float:
-    # F1 of the class with id 1, GLUE's convention; task_scores takes the mean over classes where there are more.
-    return float(f1_score(labels, predictions, pos_label=1, zero_division=0))
+def _f1(labels: Array, predictions: Array, positive: int = 1) -> float:
+    return float(f1_score(labels, predictions, pos_label=positive, zero_division=0))
 
 
 def _macro_f1(labels: Array, predictions: Array) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from innerdistill.files import whole_file
 from innerdistill.results.card import kept, metric_names, page_template
 from innerdistill.results.explorer import explorer_data, read_examples
 from innerdistill.results.figures import attention_maps, learning_curve
-from innerdistill.results.run_folder import read_predictions, read_run
+from innerdistill.results.run_folder import measured_by, read_predictions, read_run
 from innerdistill.safe_yaml import write_yaml
 
 
@@ -83,7 +84,7 @@ def _answer(folder: Path, record: dict[str, Any], baseline: dict[str, Any] | Non
     )
     if baseline is not None:
         plain = baseline["scores"]["validation"]["student"][metric]
-        error = _error_of_difference(folder, metric, record["data"]["names"])
+        error = _error_of_difference(folder, measured_by(record))
         verdict = "no more" if abs(student - plain) <= 2 * error else "more"
         difference = (
             f"a difference of {student - plain:+.3f} in one run each, {verdict} than twice its standard error over the "
@@ -95,14 +96,14 @@ def _answer(folder: Path, record: dict[str, Any], baseline: dict[str, Any] | Non
     return text
 
 
-def _error_of_difference(folder: Path, metric: str, names: list[str] | None) -> float:
+def _error_of_difference(folder: Path, measured: Mapping[str, Any]) -> float:
     """Standard error over examples of the student's score less the plainly fine-tuned one's: both saw the same rows."""
     students = {
         name: read_predictions(run / "predictions.parquet", "validation")
         for name, run in (("student", folder), ("plain", folder / "baseline"))
     }
     logits = {name: columns["student"] for name, columns in students.items()}
-    draws = bootstrap_scores(students["student"]["label"], logits, metric=metric, names=names)
+    draws = bootstrap_scores(students["student"]["label"], logits, **measured)
     return float((draws["student"] - draws["plain"]).std(ddof=1))
 
 

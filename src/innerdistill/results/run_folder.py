@@ -54,6 +54,19 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     return found
 
 
+def measured_by(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's scores depend on beside labels and logits, to compute them again.
+
+    Args:
+        run: from `read_run`.
+
+    Returns:
+        Arguments of `task_scores`: metric, names and, in newer runs, positive.
+    """
+    data = run["data"]
+    return {name: data[name] for name in ("metric", "names", "positive") if name in data}
+
+
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Save a model folder whole: weights as safetensors, configuration, tokenizer.
 

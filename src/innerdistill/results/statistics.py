@@ -37,6 +37,7 @@ class Comparison:
         interval: 95 % of the two-level bootstrap; None for too few seeds.
         margin: differences below it do not matter; None if none was given.
         margin_p: of two one-sided t-tests against the margin, corrected by Holm; None without a margin or seeds enough.
+        declared: seeds of the sweep; 0 if that is not known.
     """
 
     method: str
@@ -48,6 +49,7 @@ class Comparison:
     interval: tuple[float, float] | None = None
     margin: float | None = None
     margin_p: float | None = None
+    declared: int = 0
 
     @property
     def equivalent(self) -> bool:
@@ -63,8 +65,17 @@ class Comparison:
             metric: name of the score.
 
         Returns:
-            One sentence.
+            One sentence, and another one while seeds are missing: a test that is looked at again and again errs more
+            often than it says.
         """
+        few = (
+            ""
+            if self.seeds >= self.declared
+            else f" Only {self.seeds} of {self.declared} seeds are there: preliminary."
+        )
+        return self._found(metric) + few
+
+    def _found(self, metric: str) -> str:
         if self.p is None:
             spread = "" if np.isnan(self.deviation) else f" ± {self.deviation:.3f}"
             return (
@@ -97,6 +108,7 @@ def compare_pair(
     *,
     interval: tuple[float, float] | None = None,
     margin: float | None = None,
+    declared: int = 0,
 ) -> Comparison:
     """A paired t-test over seeds, not yet corrected.
 
@@ -107,6 +119,7 @@ def compare_pair(
         others: of the second one, the same seeds in the same order. (S,)
         interval: from `two_level_interval`.
         margin: differences below it do not matter; tested by two one-sided t-tests.
+        declared: seeds of the sweep; 0 if that is not known.
 
     Returns:
         The comparison. Differences that are the same for every seed have p = 1 if they are 0, else 0.
@@ -128,6 +141,7 @@ def compare_pair(
         interval=interval if enough else None,
         margin=margin,
         margin_p=_margin_p(values, margin) if enough and margin is not None else None,
+        declared=declared,
     )
 
 
@@ -179,6 +193,7 @@ def two_level_interval(
     *,
     metric: str,
     names: Sequence[str] | None,
+    positive: int = 1,
     draws: int = 4000,
     seed: int = 0,
 ) -> tuple[float, float]:
@@ -197,6 +212,7 @@ def two_level_interval(
         second: logits of the other one. (S, N, C)
         metric: name of the score.
         names: class names; None for a regression.
+        positive: of two classes the one that f1 is of.
         draws: number of samples.
         seed: of the draws.
 
@@ -207,9 +223,8 @@ def two_level_interval(
     labels, first, second = labels[known_rows], first[:, known_rows], second[:, known_rows]
 
     def by_seed(logits: Array) -> Array:
-        return sample_scores(
-            labels, logits, bootstrap_samples(len(labels), draws, seed=seed), metric=metric, names=names
-        )
+        samples = bootstrap_samples(len(labels), draws, seed=seed)
+        return sample_scores(labels, logits, samples, metric=metric, names=names, positive=positive)
 
     found = np.stack([by_seed(ours) - by_seed(theirs) for ours, theirs in zip(first, second, strict=True)], axis=1)
     count = found.shape[1]

@@ -52,6 +52,8 @@ def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[li
     """
     if Path(output).suffix != ".zip":
         raise ValueError(f"{output}: expected a name that ends with .zip.")
+    if not Path(output).absolute().parent.is_dir():
+        raise ValueError(f"{output}: its folder does not exist.")
     found: dict[str, str] = {}
     missing = []
     for run in runs:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from innerdistill.config import load_recipe, shared_keys
-from innerdistill.results.run_folder import read_predictions, read_run
+from innerdistill.results.run_folder import measured_by, read_predictions, read_run
 from innerdistill.results.statistics import FEWEST_FOR_INTERVAL, Comparison, compare_pair, corrected, two_level_interval
 from innerdistill.results.sweep_results import SPLIT, Cell, Group, Method
 
@@ -22,6 +22,7 @@ def gather(
     compare: Sequence[tuple[str, str]] = (),
     margin: float | None = None,
     settings: int = 1,
+    seeds: int = 0,
 ) -> list[Group]:
     """Read the runs of a sweep.
 
@@ -30,6 +31,7 @@ def gather(
         compare: declared comparisons, corrected together within each task, over all its settings.
         margin: for equivalence.
         settings: of every task that were declared, those included of which no cell has run.
+        seeds: that were declared; 0 if that is not known.
 
     Returns:
         Groups, in the order of the cells.
@@ -48,7 +50,7 @@ def gather(
     declared = {name for pair in compare for name in pair}
     for group in groups.values():
         group.untested = [pair for pair in compare if not group.shared_seeds(*pair)]
-        group.comparisons = [_compare(group, *pair, margin) for pair in compare if pair not in group.untested]
+        group.comparisons = [_compare(group, *pair, margin, seeds) for pair in compare if pair not in group.untested]
         group.exploratory = [name for name in group.methods if name not in declared] if compare else []
     for task in dict.fromkeys(group.task for group in groups.values()):
         family = [group for group in groups.values() if group.task == task]
@@ -79,14 +81,14 @@ def _check_alike(groups: Sequence[Group]) -> None:
                     )
 
 
-def _compare(group: Group, name: str, against: str, margin: float | None) -> Comparison:
+def _compare(group: Group, name: str, against: str, margin: float | None, declared: int) -> Comparison:
     """One declared comparison within one task and setting, over the seeds that both methods have; not yet corrected."""
     methods, seeds = (group.methods[name], group.methods[against]), group.shared_seeds(name, against)
-    metric, names = group.metric, group.any_run["data"]["names"]
+    metric = group.metric
     scores = [[method.runs[seed]["scores"][SPLIT]["student"][metric] for seed in seeds] for method in methods]
     interval = None
     if len(seeds) >= FEWEST_FOR_INTERVAL:
         read = [[read_predictions(method.folders[seed] / PREDICTIONS, SPLIT) for seed in seeds] for method in methods]
         logits = [np.stack([columns["student"] for columns in of_seeds]) for of_seeds in read]
-        interval = two_level_interval(read[0][0]["label"], *logits, metric=metric, names=names)
-    return compare_pair(name, against, *scores, interval=interval, margin=margin)
+        interval = two_level_interval(read[0][0]["label"], *logits, **measured_by(group.any_run))
+    return compare_pair(name, against, *scores, interval=interval, margin=margin, declared=declared)

@@ -23,6 +23,7 @@ from innerdistill.results.sweep_tables import Table, tables_of, tables_over
 from innerdistill.results.swept import is_number, swept_numbers
 from innerdistill.safe_yaml import write_yaml
 
+PAGE = "report.html"
 HOW_COMPARED = (
     "Comparisons: a paired t-test over seeds, corrected by Holm. The 95 % intervals are over seeds and validation rows "
     "together and rather too wide than too narrow: in simulations they held the true difference in 98.5 to 99.5 %. One "
@@ -39,6 +40,7 @@ def write_sweep_report(
     failed: Mapping[Path, str] | None = None,
     missing: int = 0,
     settings: int = 1,
+    seeds: int = 0,
     content: Mapping[str, Any] | None = None,
 ) -> list[Group]:
     """Write report.html, report.md, table.tex, cells.csv and figures/ from the runs of a sweep.
@@ -51,6 +53,7 @@ def write_sweep_report(
         failed: cause by folder of the cells that failed.
         missing: cells that have not run.
         settings: of every task that were declared, as `gather` wants them.
+        seeds: that were declared; 0 if that is not known.
         content: of the sweep's YAML file, to make it again.
 
     Returns:
@@ -59,7 +62,7 @@ def write_sweep_report(
     Raises:
         ValueError: cells that saw other data, another teacher or other versions than those beside them.
     """
-    groups = gather(cells, compare=compare, margin=margin, settings=settings)
+    groups = gather(cells, compare=compare, margin=margin, settings=settings, seeds=seeds)
     swept = swept_numbers(groups)
     tables = [tables_of(group, alone=len(groups) == 1) for group in groups]
     facts = {
@@ -83,7 +86,7 @@ def write_sweep_report(
     texts = {
         "report.md": _plain_template("sweep.md.j2").render(facts),
         "table.tex": _plain_template("sweep.tex.j2").render(facts),
-        "report.html": page,
+        PAGE: page,
     }
     for name, text in texts.items():
         with whole_file(folder / name) as path:

@@ -160,13 +160,29 @@ def _scores(group: Group) -> Table:
         notes.append(f"What sets {names} apart from others is exploratory: no comparison was declared.")
     if all(len(method.runs) == 1 for method in group.methods.values()):
         notes.append("n = 1: of one seed nothing is known about the spread, so there are no intervals.")
-    notes += [group.note] if group.note else []
+    notes += [*_starts(group), *filter(None, [group.note])]
     return Table(
         "Scores",
         tuple(name.replace("_", " ") for name in header),
         tuple(row + ("",) * (len(header) - len(row)) for row in rows),
         " ".join(notes),
     )
+
+
+def _starts(group: Group) -> list[str]:
+    """In what methods differ that makes a difference of its own; a method is known by its first run."""
+    found = []
+    for key in ("student.source", "student.head", "student.layers", "checkpoint", "trainer.learning_rate"):
+        *sections, name = key.split(".")
+        values: dict[str, list[str]] = {}
+        for method in group.methods.values():
+            recipe = method.first["recipe"]
+            value = (recipe[sections[0]] if sections else recipe).get(name)
+            values.setdefault("unsaid" if value is None else str(value), []).append(method.name)
+        if len(values) > 1:
+            said = ", ".join(f"{value} ({'; '.join(names)})" for value, names in values.items())
+            found.append(f"Methods differ in {key}: {said}.")
+    return found
 
 
 def _named(method: Method) -> str:
