@@ -106,7 +106,8 @@ def test_the_same_student_as_one_process_also_after_a_stop_and_a_kill(content, p
     both = place / "both"
     ours, theirs = curves(one), curves(both)
     for name, values in ours.items():
-        assert len(values) >= 50 and values == pytest.approx(theirs[name], rel=1e-5), name
+        # Absolutely too: gradients of examples are of size 1, and where they nearly cancel, their rounding does not.
+        assert len(values) >= 50 and values == pytest.approx(theirs[name], rel=1e-5, abs=1e-6), name
     ended = [[stage["ended"] for stage in read_run(folder)["stages"]] for folder in (one, both)]
     assert ended[0] == ended[1] and ended[0][0].startswith("threshold")
     first, second = (load_file(folder / "model" / "model.safetensors") for folder in (one, both))
