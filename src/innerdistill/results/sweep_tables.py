@@ -160,7 +160,7 @@ def _scores(group: Group) -> Table:
         notes.append(f"What sets {names} apart from others is exploratory: no comparison was declared.")
     if all(len(method.runs) == 1 for method in group.methods.values()):
         notes.append("n = 1: of one seed nothing is known about the spread, so there are no intervals.")
-    notes += [*_starts(group), *filter(None, [group.note])]
+    notes += [*_differences(group), *filter(None, [group.note])]
     return Table(
         "Scores",
         tuple(name.replace("_", " ") for name in header),
@@ -169,8 +169,8 @@ def _scores(group: Group) -> Table:
     )
 
 
-def _starts(group: Group) -> list[str]:
-    """In what methods differ that makes a difference of its own; a method is known by its first run."""
+def _differences(group: Group) -> list[str]:
+    """In what methods differ besides what is compared: start, checkpoint, learning rate; by their first runs."""
     found = []
     for key in ("student.source", "student.head", "student.layers", "checkpoint", "trainer.learning_rate"):
         *sections, name = key.split(".")
