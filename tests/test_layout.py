@@ -31,6 +31,7 @@ ROOMS = [
     "job",
     "assemble",
     "planning",
+    "answers",
     "finishing",
     "pipeline",
     "grid",

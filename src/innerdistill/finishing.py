@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from innerdistill.answers import teacher_logits
 from innerdistill.distillation.schedules import StageRecord
 from innerdistill.evaluation.evaluate import compare
 from innerdistill.evaluation.examples import attention_examples, disagreements
 from innerdistill.evaluation.fidelity import layer_distances
+from innerdistill.evaluation.predicting import predict_splits
 from innerdistill.files import whole_file, write_json
 from innerdistill.job import Job
 from innerdistill.models.loading import load_classifier
@@ -54,7 +56,10 @@ def finish(
     """
     save_model(folder / "model", student, job.tokenizer)
     saved = load_classifier(str(folder / "model")).to(student.device)
-    found, predictions = compare(saved, teacher, job.splits, job.collate, **job.measured_by())
+    logits = {"student": predict_splits(saved, job.splits, job.collate)}
+    if teacher is not None:
+        logits["teacher"] = teacher_logits(job)
+    found, predictions = compare(job.splits, logits, **job.measured_by())
     write_predictions(folder / "predictions.parquet", predictions)
     if teacher is not None:
         validation = job.data.splits["validation"]

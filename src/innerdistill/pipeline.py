@@ -21,30 +21,27 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel
 
+from innerdistill.answers import kept_targets, teacher_logits
 from innerdistill.assemble import assemble, check_student
 from innerdistill.config import Recipe, TeacherRecipe, load_recipe
 from innerdistill.data.mapped import numbers
-from innerdistill.distillation.checkpoints import begun_by
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.distillation.stages import distill_models
-from innerdistill.distillation.targets import Targets, has_fast_bfloat16, keep_targets
+from innerdistill.distillation.targets import Targets
 from innerdistill.evaluation.evaluate import compare
 from innerdistill.evaluation.metrics import headline, task_scores
-from innerdistill.evaluation.predicting import predict_logits
+from innerdistill.evaluation.predicting import predict_logits, predict_splits
 from innerdistill.finishing import complete, distances, finish, is_complete
 from innerdistill.job import Job, chance_warning, naming_warning
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.loading import load_classifier
 from innerdistill.models.probing import probe
-from innerdistill.planning import targets_to_keep
 from innerdistill.processes import (
     entered_by_first,
-    first_process_first,
     from_first,
     is_first,
     number_of_processes,
-    of_all,
     wait_for_all,
 )
 from innerdistill.results.opening import lock_beside, run_folder
@@ -85,11 +82,13 @@ def _distill(job: Job, folder: Path) -> int:
     """From a fresh student to a complete run folder; returns the optimiser steps that it took."""
     if not is_complete(job, folder, teacher=True):
         student = job.fresh_student()
+        start = weights_fingerprint(student)
         before = distances(job, student) if is_first() else {}
         targets = kept_targets(job, folder)
         records = _train(job, student, folder, teacher=targets, stages=job.stages)
         if is_first():
             record = finish(job, student, folder, teacher=job.teacher, stages=records)
+            record["student"]["start"] = start
             record["teacher"]["targets"] = targets.describe()
             record["distances"] = {"before": before, "after": distances(job, student)}
             complete(folder, record)
@@ -155,43 +154,6 @@ def fine_tuned_teacher(job: Job) -> PreTrainedModel:
     return teacher
 
 
-def kept_targets(job: Job, folder: Path) -> Targets:
-    """The teacher's targets for the student's training rows: what is worth it is kept on disk, the rest made live.
-
-    Args:
-        job: with a fine-tuned teacher.
-        folder: of the run; an unfinished one goes on with what it was begun with, however full the disk is by now.
-
-    Returns:
-        Targets.
-
-    Raises:
-        ValueError: there is no room for what has to be kept.
-    """
-    options, rows = job.recipe.teacher, job.student_rows()
-    begun_with = (begun_by(folder / "checkpoints").get("targets") or {}).get("kept")
-    kept = targets_to_keep(job, rows, begun_with=begun_with) if is_first() else None
-    names = from_first([part.name for part in kept[1]] if kept is not None else [])
-    if not is_first():  # the free disk, which may count, is another one at every look
-        kept = targets_to_keep(job, rows, begun_with=names)
-    if kept is not None:
-        problem = None
-        with first_process_first():
-            try:
-                keep_targets(job.teacher, *kept, rows, job.collate)
-            except OSError as error:
-                problem = error.strerror
-        if any(problems := of_all(problem)):
-            where = f"teacher.targets: they cannot be kept in {kept[0].folder} ({next(filter(None, problems))})"
-            if options.targets == "keep" or begun_with:
-                raise ValueError(f"{where}; free space or choose another teacher.folder.")
-            logger.warning("%s; the teacher runs in every step instead", where)
-            kept = None
-    fast = has_fast_bfloat16(job.teacher.device)
-    bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and fast)
-    return Targets(job.teacher, store=kept and kept[0], bfloat16=bfloat16)
-
-
 def evaluate(
     recipe: Recipe | Mapping[str, Any] | str | Path,
     *,
@@ -217,7 +179,8 @@ def evaluate(
     check_student(job, student)
     if job.recipe.teacher.base is not None:
         job = replace(job, teacher=fine_tuned_teacher(job))
-    return compare(student, job.teacher, job.splits, job.collate, **job.measured_by())[0]
+    logits = {"student": predict_splits(student, job.splits, job.collate), "teacher": teacher_logits(job)}
+    return compare(job.splits, logits, **job.measured_by())[0]
 
 
 def _finetune(job: Job) -> Path:
@@ -272,12 +235,12 @@ def _train(
 
 def _check_teacher(job: Job) -> None:
     # Before hours are spent on a student of it; on selection, since validation is for reporting.
-    splits = {"selection": job.splits["selection"]}
-    found, predictions = compare(job.teacher, None, splits, job.collate, **job.measured_by())
-    sentences = [chance_warning(found["scores"]["selection"]["student"], metric=job.metric)]
+    logits = {"teacher": teacher_logits(job, ["selection"])}
+    found, predictions = compare(job.splits, logits, **job.measured_by())
+    sentences = [chance_warning(found["scores"]["selection"]["teacher"], metric=job.metric)]
     if job.names is not None:
         said = predictions["selection"]
-        sentences.append(naming_warning(said["label"], said["student"], job.names))
+        sentences.append(naming_warning(said["label"], said["teacher"], job.names))
     for sentence in filter(None, sentences):
         logger.warning("On the selection split: %s", sentence)
 

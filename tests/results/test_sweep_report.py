@@ -146,9 +146,11 @@ def test_settings_are_corrected_together_and_need_one_teacher(cells, tmp_path):
     assert [group.comparisons[0].p for group in both] == pytest.approx([2 * p] * 2)
     assert [group.comparisons[0].p for group in of_three] == pytest.approx([3 * p] * 2)
     run = read_run(found[-1].folder)
-    for what in ("teacher", "data"):
+    for name, key, what in (
+        ("teacher", "fingerprint", "teacher"), ("data", "fingerprint", "data"), ("student", "start", "weights at the start")
+    ):  # fmt: skip
         other = copy.deepcopy(run)
-        other[what]["fingerprint"] = "another"
+        other[name][key] = "another"
         write_json(found[-1].folder / "run.json", other)
         with pytest.raises(ValueError, match=f"made with different {what}"):
             gather([found[0], found[-1]])

@@ -236,8 +236,10 @@ def keep_targets(
             if part != LOGITS:
                 layers.setdefault(part.layer, set()).add("cls" if part.kind == "cls" else "attention")
         logger.info("keeping the teacher's answers for %d rows in %s", len(dataset), store.folder)
-        # Few long examples at a time: their maps are made whole here.
-        size = max(1, min(64, MAP_ELEMENTS // (store.num_heads * int(store.lengths.max()) ** 2)))
+        size = 64
+        if any(kind == "attention" for kinds in layers.values() for kind in kinds):
+            # Few long examples at a time: their maps are made whole here.
+            size = max(1, min(size, MAP_ELEMENTS // (store.num_heads * int(store.lengths.max()) ** 2)))
         walk = batches_by_length(dataset, collate, batch_size=size, device=teacher.device)
         total = -(-len(dataset) // size)
         for rows, padded, _ in tqdm(walk, desc="teacher", total=total, dynamic_ncols=True, disable=None):

@@ -7,65 +7,46 @@ from typing import Any
 
 from datasets import Dataset
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
-from innerdistill.data.batches import Collator
 from innerdistill.data.mapped import numbers
 from innerdistill.evaluation.bootstrap import bootstrap_scores
 from innerdistill.evaluation.metrics import agreement, has_label, task_scores
-from innerdistill.evaluation.predicting import predict_logits
-
-SPLITS = ("selection", "validation", "test")
 
 
 def compare(
-    student: PreTrainedModel,
-    teacher: PreTrainedModel | None,
     splits: Mapping[str, Dataset],
-    collate: Collator,
+    logits: Mapping[str, Mapping[str, NDArray[Any]]],
     *,
     metric: str,
     names: Sequence[str] | None,
     positive: int = 1,
-    batch_size: int = 64,
 ) -> tuple[dict[str, Any], dict[str, dict[str, NDArray[Any]]]]:
-    """Predict and score the evaluation splits.
+    """Score models on the splits that they answered.
 
     Args:
-        student: the model to score.
-        teacher: to compare it with; None for a model without one.
-        splits: tokenised splits; selection, validation and test are used, where they are there.
-        collate: examples -> padded batch.
+        splits: tokenised splits.
+        logits: of `student`, of `teacher` or of both, by split, each (N, C).
         metric: primary metric.
         names: class names by id; None for a regression.
         positive: of two classes the one that f1 is of.
-        batch_size: examples per batch.
 
     Returns:
-        `scores` (with their standard error over examples) by split and model and `agreement` by split (splits without
-        labels have no scores); and by split the
-        columns row, label (N,) and the logits of student and teacher (N, C).
+        `scores` (with their standard error over examples) by split and model and, of two models, `agreement` by split
+        (splits without labels have no scores); and by split the columns row, label (N,) and the logits (N, C).
     """
-    models = {"student": student} | ({"teacher": teacher} if teacher is not None else {})
     found: dict[str, Any] = {"scores": {}, "agreement": {}}
     predictions = {}
-    for split in SPLITS:
-        if split not in splits:
-            continue
+    for split in next(iter(logits.values())):
         labels = numbers(splits[split], "labels")
-        columns = {"row": numbers(splits[split], "row"), "label": labels}
-        columns |= {
-            name: predict_logits(model, splits[split], collate, batch_size=batch_size) for name, model in models.items()
-        }
-        predictions[split] = columns
+        answered = {name: of_model[split] for name, of_model in logits.items()}
+        predictions[split] = {"row": numbers(splits[split], "row"), "label": labels, **answered}
         if has_label(labels, names).any():
-            logits = {name: columns[name] for name in models}
-            draws = bootstrap_scores(labels, logits, metric=metric, names=names, positive=positive)
+            draws = bootstrap_scores(labels, answered, metric=metric, names=names, positive=positive)
             found["scores"][split] = {
-                name: task_scores(labels, columns[name], metric=metric, names=names, positive=positive)
+                name: task_scores(labels, answers, metric=metric, names=names, positive=positive)
                 | {"standard_error": float(draws[name].std(ddof=1))}
-                for name in models
+                for name, answers in answered.items()
             }
-        if teacher is not None:
-            found["agreement"][split] = agreement(labels, columns["teacher"], columns["student"], names=names)
+        if len(answered) == 2:
+            found["agreement"][split] = agreement(labels, answered["teacher"], answered["student"], names=names)
     return found, predictions

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from innerdistill.data.batches import INPUT_NAMES, Collator
 from innerdistill.data.mapped import numbers
 from innerdistill.data.splits import text_columns
+from innerdistill.evaluation.fidelity import finite
 from innerdistill.evaluation.metrics import has_label
 from innerdistill.models.internals import capture
 
@@ -47,8 +48,8 @@ def attention_examples(
         pairs: teacher layer by student layer.
 
     Returns:
-        For each row, tokens, and per student layer teacher_layer, kl (nats per row, by head, of the whole example),
-        teacher and student: nested lists (heads, tokens, tokens).
+        For each row, tokens, and per student layer teacher_layer, kl (nats per row, by head, of the whole example; None
+        where it is infinite), teacher and student: nested lists (heads, tokens, tokens).
     """
     lengths = numbers(dataset, "length")
     # Readable ones first, the longest of them; where there is none, the shortest.
@@ -123,10 +124,10 @@ def disagreements(
     return found
 
 
-def _divergences(teacher: Any, student: Any) -> list[float]:
+def _divergences(teacher: Any, student: Any) -> list[float | None]:
     theirs, ours = (attention.log_probabilities()[0].double() for attention in (teacher, student))
     terms = torch.where(theirs.exp() > 0, theirs.exp() * (theirs - ours), 0)
-    return [round(float(value), 5) for value in terms.sum((1, 2)) / terms.shape[1]]
+    return [finite(round(float(value), 5)) for value in terms.sum((1, 2)) / terms.shape[1]]
 
 
 def _maps(attention: Any, shown: int) -> Any:

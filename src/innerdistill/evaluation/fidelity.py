@@ -15,6 +15,8 @@ from innerdistill.distillation.losses import cls_cosine
 from innerdistill.models.attention import Attention
 from innerdistill.models.internals import capture
 
+INFINITE = 1e6  # nats per row: a hidden key's logarithm is -3e38, where it should be minus infinity
+
 
 @torch.no_grad()
 def layer_distances(
@@ -57,8 +59,20 @@ def layer_distances(
     return {
         str(k): {
             "teacher_layer": pairs[k],
-            "attention_kl": float(total[0] / len(dataset)) if total[0].isfinite() else None,
+            "attention_kl": finite(float(total[0] / len(dataset))),
             "cls_cosine": float(total[1] / len(dataset)),
         }
         for k, total in sums.items()
     }
+
+
+def finite(kl: float) -> float | None:
+    """A divergence as a number of JSON.
+
+    Args:
+        kl: nats per row.
+
+    Returns:
+        The same; None where it is infinite, because the student cannot attend to what its teacher does.
+    """
+    return kl if kl < INFINITE else None

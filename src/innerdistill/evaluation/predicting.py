@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from datasets import Dataset
@@ -10,6 +12,24 @@ from transformers import PreTrainedModel
 
 from innerdistill.data.batches import Collator, batches_by_length
 from innerdistill.models.internals import capture
+
+SPLITS = ("selection", "validation", "test")  # those that models are scored on
+
+
+def predict_splits(
+    model: PreTrainedModel, splits: Mapping[str, Dataset], collate: Collator
+) -> dict[str, NDArray[np.float32]]:
+    """Logits on the evaluation splits, where they are there.
+
+    Args:
+        model: as `predict_logits`.
+        splits: tokenised splits.
+        collate: examples -> padded batch.
+
+    Returns:
+        By split. (N, C)
+    """
+    return {name: predict_logits(model, splits[name], collate) for name in SPLITS if name in splits}
 
 
 @torch.no_grad()

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from innerdistill.evaluation.fidelity import finite
 from innerdistill.files import read_json
 
 
@@ -61,9 +63,21 @@ def overall_kl(layers: Mapping[str, Mapping[str, Any]]) -> float:
         layers: of the example.
 
     Returns:
-        Nats per row.
+        Nats per row; may be infinite.
     """
-    return float(np.mean([np.mean(layer["kl"]) for layer in layers.values()]))
+    return float(np.mean([divergences(layer).mean() for layer in layers.values()]))
+
+
+def divergences(layer: Mapping[str, Any]) -> NDArray[np.float64]:
+    """KL of every head of a mapped layer on one example.
+
+    Args:
+        layer: of the example; its `kl` has None for infinity, which JSON does not know.
+
+    Returns:
+        Nats per row, by head.
+    """
+    return np.array([np.inf if kl is None else kl for kl in layer["kl"]])
 
 
 def _same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
@@ -87,8 +101,8 @@ def _layers(students: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "students": {
                     title: {
                         "maps": _per_mille(layer["student"]),
-                        "kl": [round(value, 3) for value in layer["kl"]],
-                        "all": round(overall_kl(students[title]), 3),
+                        "kl": [finite(round(kl, 3)) for kl in divergences(layer).tolist()],
+                        "all": finite(round(overall_kl(students[title]), 3)),
                     }
                     for title, layer in having.items()
                 },

@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from innerdistill.results.explorer import divergences
+
 INK = "#010203"  # stands for the page's text colour, replaced by currentColor
 TEACHER, STUDENT, BASELINE = "#8a63d2", "#0a9396", "#ca6702"
 SVG_TAG = (
@@ -127,16 +129,20 @@ def attention_maps(
         grid = axes[: len(layers) * panels].reshape(len(layers), panels)
         for row, layer in enumerate(layers):
             reference = np.array(example["layers"][layer]["teacher"])
-            divergences = first[layer]["kl"]
-            head = int(np.argsort(divergences)[len(divergences) // 2])
+            of_first = divergences(first[layer])
+            head = int(np.argsort(of_first)[len(of_first) // 2])
             m = example["layers"][layer]["teacher_layer"]
             _map(grid[row][0], reference[head], tokens, f"teacher, layer {m}, head {head + 1}", TEACHER, labels=True)
             for column, (title, found) in enumerate(students.items(), start=1):
-                maps, kl = np.array(found[layer]["student"]), found[layer]["kl"]
-                every = f", all layers {overall[title]:.3f}" if overall else ""
-                text = f"{title}, layer {layer}\nKL {kl[head]:.3f} (all heads {np.mean(kl):.3f}{every})"
+                maps, kl = np.array(found[layer]["student"]), divergences(found[layer])
+                every = f", all layers {_nats(overall[title])}" if overall else ""
+                text = f"{title}, layer {layer}\nKL {_nats(kl[head])} (all heads {_nats(kl.mean())}{every})"
                 _map(grid[row][column], maps[head], tokens, text, STUDENT if column == 1 else BASELINE)
         return svg(figure, f"Attention maps of one example: teacher, {', '.join(students)}")
+
+
+def _nats(kl: float) -> str:
+    return f"{kl:.3f}" if np.isfinite(kl) else "∞"
 
 
 def scores_by_step(stages: Sequence[Mapping[str, Any]], metric: str) -> dict[int, float]:

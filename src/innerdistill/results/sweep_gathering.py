@@ -37,7 +37,7 @@ def gather(
         Groups, in the order of the cells.
 
     Raises:
-        ValueError: cells that saw other data, another teacher or other versions than those beside them.
+        ValueError: cells of other data, another teacher, another start or other versions than those beside them.
     """
     groups: dict[str, Group] = {}
     for cell in cells:
@@ -62,17 +62,22 @@ def gather(
 
 
 def _check_alike(groups: Sequence[Group]) -> None:
-    """Numbers of different data, teachers or versions are not put into one table or figure."""
+    """Numbers of different data, teachers, starts or versions are not put into one table or figure."""
     known: dict[tuple[str, str], tuple[Path, Any]] = {}
     for group in groups:
         for folder, run in group.runs():
-            asked = repr(shared_keys(load_recipe(run["recipe"])))  # in every table, and of settings that share them
+            recipe = load_recipe(run["recipe"])
+            asked = repr(shared_keys(recipe))  # in every table, and of settings that share them
+            begun = repr((asked, recipe.student.model_dump(), recipe.seed))
             facts = {
                 ("data", asked): run["data"]["fingerprint"],
                 ("teacher", asked): (run["teacher"] or {}).get("fingerprint"),
+                ("weights at the start", begun): run["student"].get("start"),  # older runs do not say
                 ("versions", ""): run["versions"],
             }
             for key, value in facts.items():
+                if value is None:
+                    continue
                 first, wanted = known.setdefault(key, (folder, value))
                 if value != wanted:
                     raise ValueError(

@@ -60,7 +60,7 @@ def write_sweep_report(
         What was found, by task and setting.
 
     Raises:
-        ValueError: cells that saw other data, another teacher or other versions than those beside them.
+        ValueError: cells of other data, another teacher, another start or other versions than those beside them.
     """
     groups = gather(cells, compare=compare, margin=margin, settings=settings, seeds=seeds)
     swept = swept_numbers(groups)
