@@ -47,11 +47,9 @@ def gather(
         method = group.methods.setdefault(cell.method, Method(cell.method))
         method.runs[cell.seed], method.folders[cell.seed] = read_run(cell.folder), cell.folder
     _check_alike(list(groups.values()))
-    declared = {name for pair in compare for name in pair}
     for group in groups.values():
         group.untested = [pair for pair in compare if not group.shared_seeds(*pair)]
         group.comparisons = [_compare(group, *pair, margin, seeds) for pair in compare if pair not in group.untested]
-        group.exploratory = [name for name in group.methods if name not in declared] if compare else []
     for task in dict.fromkeys(group.task for group in groups.values()):
         family = [group for group in groups.values() if group.task == task]
         untested = sum(len(group.untested) for group in family) + len(compare) * max(0, settings - len(family))

@@ -183,7 +183,6 @@ class Group:
         methods: by name.
         comparisons: what was declared, tested.
         untested: what was declared and could not be tested, since a method has not run with the seeds of the other.
-        exploratory: methods with which no comparison was declared, although some were.
     """
 
     name: str
@@ -193,7 +192,6 @@ class Group:
     methods: dict[str, Method] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
     untested: list[tuple[str, str]] = field(default_factory=list)
-    exploratory: list[str] = field(default_factory=list)
 
     def runs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Folder and run.json of every run."""

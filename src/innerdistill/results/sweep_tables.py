@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -155,9 +156,8 @@ def _scores(group: Group) -> Table:
         "± of a method is the standard deviation over seeds; of the teacher, the standard error over rows.",
         f"Kept is the share of the teacher's {metric}.", *_of_selection([group]),
     ]  # fmt: skip
-    if group.exploratory:
-        names = "; ".join(group.exploratory)
-        notes.append(f"What sets {names} apart from others is exploratory: no comparison was declared.")
+    if 0 < len(group.comparisons) + len(group.untested) < comb(len(group.methods), 2):
+        notes.append("Only declared comparisons are tested; what else sets methods apart is exploratory.")
     if all(len(method.runs) == 1 for method in group.methods.values()):
         notes.append("n = 1: of one seed nothing is known about the spread, so there are no intervals.")
     notes += [*_differences(group), *filter(None, [group.note])]
