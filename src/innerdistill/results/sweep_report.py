@@ -156,7 +156,7 @@ def latex(text: str) -> str:
 def _places(groups: Sequence[Group]) -> list[str]:
     """Revisions of the code and machines that the runs were made with, each once."""
     runs = [run for group in groups for _, run in group.runs()]
-    found = (f"{(run['git_revision'] or 'revision not known')[:10]} on {run['machine']}" for run in runs)
+    found = (f"{(run['git_revision'] or 'not known')[:10]} on {run['machine']}" for run in runs)
     return list(dict.fromkeys(found))
 
 
