@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from innerdistill.distillation.checkpoints import begun_by
 from innerdistill.distillation.store import LOGITS
-from innerdistill.distillation.targets import Targets, has_fast_bfloat16, keep_targets, make_store
+from innerdistill.distillation.targets import Targets, has_fast_bfloat16, keep_targets
 from innerdistill.evaluation.predicting import SPLITS, predict_logits
 from innerdistill.job import Job
 from innerdistill.planning import targets_to_keep
@@ -61,8 +61,9 @@ def kept_targets(job: Job, folder: Path) -> Targets:
 
 
 def teacher_logits(job: Job, splits: Collection[str] = SPLITS) -> dict[str, NDArray[np.float32]]:
-    """The teacher's logits on evaluation splits: from disk where they are kept, which they are unless
-    `teacher.targets` is `live` or nothing can be written there. For the first process.
+    """The teacher's logits on evaluation splits, for the first process.
+
+    They are kept on disk too, unless `teacher.targets` is `live`, its budget is 0 or nothing can be written there.
 
     Args:
         job: with a fine-tuned teacher.
@@ -71,11 +72,12 @@ def teacher_logits(job: Job, splits: Collection[str] = SPLITS) -> dict[str, NDAr
     Returns:
         By split. (N, C)
     """
-    found = {}
+    options, found = job.recipe.teacher, {}
+    is_kept = options.targets == "keep" or (options.targets == "auto" and options.targets_gigabytes > 0)
     for name in (name for name in splits if name in job.splits):
         rows = job.splits[name]
-        if job.recipe.teacher.targets != "live":
-            store = make_store(job.teacher, rows, job.architecture, folder=Path(job.recipe.teacher.folder) / "targets")
+        if is_kept:
+            store = job.target_store(rows)
             try:
                 keep_targets(job.teacher, store, [LOGITS], rows, job.collate)
                 found[name] = np.array(store.arrays[LOGITS])

@@ -92,7 +92,9 @@ class TeacherRecipe(Section):
     trainer: dict[str, Any] = Field(default_factory=dict, description="overrides of `trainer` for the teacher")
     folder: Place = Field("runs/teachers", description="where fine-tuned teachers and their kept targets are")
     targets: Literal["auto", "keep", "live"] = Field(
-        "auto", description="keep its answers on disk, or run it in every step; auto keeps what fits and pays"
+        "auto",
+        description="keep its answers on disk, those to the rows that are scored too, or run it every time; auto keeps "
+        "what fits and pays",
     )
     targets_gigabytes: float = Field(4, ge=0, allow_inf_nan=False, description="budget of auto, on disk")
     precision: Literal["auto", "float32", "bfloat16"] = Field(

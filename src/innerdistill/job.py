@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from innerdistill.data.mapped import numbers
 from innerdistill.distillation.arguments import DEFAULTS
 from innerdistill.distillation.losses import LOSSES, Loss
 from innerdistill.distillation.schedules import Stage, StageRecord
+from innerdistill.distillation.store import TargetStore
+from innerdistill.distillation.targets import make_store
 from innerdistill.evaluation.metrics import beats_constant, best_naming
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.loading import load_base
@@ -73,6 +77,23 @@ class Job:
         """Primary metric of the task."""
         return self.data.task.metric
 
+    @cached_property
+    def teacher_fingerprint(self) -> str:
+        """Of the fine-tuned teacher's weights, which no run changes any more."""
+        return weights_fingerprint(self.teacher)
+
+    def target_store(self, rows: Dataset) -> TargetStore:
+        """Where the fine-tuned teacher's answers to some rows are kept.
+
+        Args:
+            rows: tokenised.
+
+        Returns:
+            The store, of which nothing is built yet.
+        """
+        folder = Path(self.recipe.teacher.folder) / "targets"
+        return make_store(self.teacher, rows, self.architecture, folder=folder, weights=self.teacher_fingerprint)
+
     def batch_size(self, stage: Stage) -> int:
         """Examples per optimiser step of a stage."""
         trainer = {**DEFAULTS, **self.recipe.trainer, **(self.recipe.internal_trainer if stage.is_internal else {})}
@@ -106,7 +127,7 @@ class Job:
         return {
             "path": self.teacher.name_or_path,
             "layers": self.architecture.num_layers,
-            "fingerprint": weights_fingerprint(self.teacher),
+            "fingerprint": self.teacher_fingerprint,
         }
 
     def warnings(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from innerdistill.data.mapped import numbers
 from innerdistill.distillation.needs import needs_of
 from innerdistill.distillation.schedules import Stage
 from innerdistill.distillation.store import Part, TargetStore
-from innerdistill.distillation.targets import choose_parts, left_to_run, make_store
+from innerdistill.distillation.targets import choose_parts, left_to_run
 from innerdistill.job import Job
 from innerdistill.models.internals import capture
 
@@ -124,7 +123,7 @@ def targets_to_keep(
     )
     if options.targets == "auto" and passes <= 1:
         return None  # building the store would cost as much as it saves
-    store = make_store(job.teacher, rows, job.architecture, folder=Path(options.folder) / "targets")
+    store = job.target_store(rows)
     max_bytes = most_bytes(options.targets_gigabytes, rows=len(rows), device=job.teacher.device)
     keep_all = options.targets == "keep"
     parts = choose_parts(store, job.stages, job.losses, keep_all=keep_all, max_bytes=max_bytes, begun_with=begun_with)

@@ -13,6 +13,7 @@ import pytest
 
 from innerdistill import distill
 from innerdistill.files import write_json
+from innerdistill.results.explorer import divergences
 from innerdistill.results.report import write_report
 from innerdistill.results.run_folder import read_run
 from innerdistill.results.sweep_gathering import gather
@@ -175,8 +176,15 @@ def test_a_method_that_failed_takes_no_seeds_from_the_others(cells, tmp_path):
     assert [comparison.seeds for comparison in group.comparisons] == [5, 1]
     write_sweep_report(tmp_path, [*cells[:5], *cells[10:15], *third], compare=[pair])
     assert "what else sets methods apart is exploratory" in (tmp_path / "report.md").read_text()
+    declared = [pair, ("third", "not run"), (pair[0], "not run")]
+    write_sweep_report(tmp_path, [*cells[:5], *cells[10:15], *third], compare=declared)
+    assert "what else sets methods apart is exploratory" in (tmp_path / "report.md").read_text()
     write_sweep_report(tmp_path, [*cells[:5], *cells[10:15]], compare=[pair])
     assert "exploratory" not in (tmp_path / "report.md").read_text()
+
+
+def test_infinite_divergences_of_old_and_new_files():
+    assert divergences({"kl": [0.5, None, 9.3e36]}).tolist() == [0.5, float("inf"), float("inf")]
 
 
 def test_tables_over_all_settings(cells, tmp_path):

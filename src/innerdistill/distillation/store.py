@@ -1,4 +1,4 @@
-"""TargetStore: what a teacher says about every training example, on disk, memory-mapped.
+"""TargetStore: what a teacher says about every example, on disk, memory-mapped.
 
 One folder per teacher and data, one file per part (the logits, a layer's [CLS] activations, a layer's attention), so
 that students of other depths, other seeds and other methods share what they have in common. A part is served only if

@@ -149,14 +149,22 @@ class _Reader:
         return LayerInternals(attention=maps, cls=self(Part("cls", layer)) if "cls" in kinds else None)
 
 
-def make_store(teacher: PreTrainedModel, dataset: Dataset, architecture: Architecture, *, folder: Path) -> TargetStore:
-    """The store that belongs to a teacher and its training examples; nothing is built yet.
+def make_store(
+    teacher: PreTrainedModel,
+    dataset: Dataset,
+    architecture: Architecture,
+    *,
+    folder: Path,
+    weights: str | None = None,
+) -> TargetStore:
+    """The store that belongs to a teacher and examples; nothing is built yet.
 
     Args:
         teacher: the teacher.
         dataset: tokenised examples.
         architecture: of the teacher.
         folder: where stores are kept.
+        weights: the teacher's fingerprint, where it is known.
 
     Returns:
         A store keyed by the fingerprint of weights, configuration and tokens.
@@ -165,7 +173,7 @@ def make_store(teacher: PreTrainedModel, dataset: Dataset, architecture: Archite
     for key in ("_name_or_path", "transformers_version"):
         config.pop(key, None)
     tokens = tokens_fingerprint(dataset)
-    content = FORMAT, weights_fingerprint(teacher), json.dumps(config, sort_keys=True), tokens
+    content = FORMAT, weights or weights_fingerprint(teacher), json.dumps(config, sort_keys=True), tokens
     return TargetStore(
         folder,
         key=hashlib.sha256(repr(content).encode()).hexdigest()[:16],

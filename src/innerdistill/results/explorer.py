@@ -77,7 +77,7 @@ def divergences(layer: Mapping[str, Any]) -> NDArray[np.float64]:
     Returns:
         Nats per row, by head.
     """
-    return np.array([np.inf if kl is None else kl for kl in layer["kl"]])
+    return np.array([np.inf if kl is None or finite(kl) is None else kl for kl in layer["kl"]])
 
 
 def _same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from innerdistill.results.statistics import FEWEST_FOR_INTERVAL, Comparison, com
 from innerdistill.results.sweep_results import SPLIT, Cell, Group, Method
 
 PREDICTIONS = "predictions.parquet"
+OTHER_START = "(another model under student.source, or another kind of processor)"
 
 
 def gather(
@@ -70,7 +71,7 @@ def _check_alike(groups: Sequence[Group]) -> None:
             facts = {
                 ("data", asked): run["data"]["fingerprint"],
                 ("teacher", asked): (run["teacher"] or {}).get("fingerprint"),
-                ("weights at the start", begun): run["student"].get("start"),  # older runs do not say
+                (f"weights at the start {OTHER_START}", begun): run["student"].get("start"),  # older runs do not say
                 ("versions", ""): run["versions"],
             }
             for key, value in facts.items():

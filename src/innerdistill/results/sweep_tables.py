@@ -156,7 +156,9 @@ def _scores(group: Group) -> Table:
         "± of a method is the standard deviation over seeds; of the teacher, the standard error over rows.",
         f"Kept is the share of the teacher's {metric}.", *_of_selection([group]),
     ]  # fmt: skip
-    if 0 < len(group.comparisons) + len(group.untested) < comb(len(group.methods), 2):
+    declared = [(one.method, one.against) for one in group.comparisons] + group.untested
+    shown = [pair for pair in declared if set(pair) <= set(group.methods)]
+    if declared and len(shown) < comb(len(group.methods), 2):
         notes.append("Only declared comparisons are tested; what else sets methods apart is exploratory.")
     if all(len(method.runs) == 1 for method in group.methods.values()):
         notes.append("n = 1: of one seed nothing is known about the spread, so there are no intervals.")
