@@ -181,10 +181,10 @@ def test_the_place_of_the_teachers_and_what_is_said_of_the_data_may_change(conte
 def test_a_machine_without_16_bits_goes_on_where_the_teacher_is_not_run(content, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         at_call(patch, DistillationTrainer, "training_step", 5, die)
-        patch.setattr("innerdistill.pipeline.has_fast_bfloat16", lambda _: True)
+        patch.setattr("innerdistill.answers.has_fast_bfloat16", lambda _: True)
         with pytest.raises(Killed):
             distill(content(tmp_path / "run"))
-    monkeypatch.setattr("innerdistill.pipeline.has_fast_bfloat16", lambda _: False)
+    monkeypatch.setattr("innerdistill.answers.has_fast_bfloat16", lambda _: False)
     distill(content(tmp_path / "run"))
     assert weights(tmp_path / "run") == weights(whole)
 
