@@ -32,6 +32,7 @@ ROOMS = [
     "assemble",
     "planning",
     "answers",
+    "exporting",
     "finishing",
     "pipeline",
     "grid",

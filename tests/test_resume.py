@@ -178,6 +178,13 @@ def test_the_place_of_the_teachers_and_what_is_said_of_the_data_may_change(conte
     assert different_keys(recipe.model_dump(mode="json"), moved) == []
 
 
+def test_a_key_that_is_younger_than_a_run_had_its_default(content, tmp_path):
+    recipe = load_recipe(content(tmp_path / "run"))
+    older = {name: value for name, value in recipe.model_dump(mode="json").items() if name != "onnx"}
+    assert different_keys(older, recipe) == []
+    assert different_keys(older, recipe.model_copy(update={"onnx": True})) == ["onnx (False, now True)"]
+
+
 def test_a_machine_without_16_bits_goes_on_where_the_teacher_is_not_run(content, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         at_call(patch, DistillationTrainer, "training_step", 5, die)

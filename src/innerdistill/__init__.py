@@ -23,6 +23,7 @@ _PUBLIC = {
     "distill": "pipeline",
     "distill_models": "distillation.stages",
     "evaluate": "pipeline",
+    "export": "exporting",
     "finetune": "pipeline",
     "load_recipe": "config",
     "load_task": "data.loading",

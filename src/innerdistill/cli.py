@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.logging import RichHandler
 
@@ -22,6 +22,7 @@ from innerdistill.printing import (
     console,
     errors,
     print_keys,
+    print_onnx,
     print_plan,
     print_scores,
     print_speed,
@@ -30,9 +31,6 @@ from innerdistill.printing import (
 )
 from innerdistill.reference import keys
 from innerdistill.sentences import memory_problem
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 # Everything that needs torch is imported inside the verbs, so that --help and a wrong recipe answer at once.
 
@@ -135,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--batch-size", type=int, default=1)
     added.add_argument("--length", type=int, default=32, help="tokens per example")
     added.add_argument("--repeats", type=int, default=30)
+    added = verb("export", _export, "write ONNX files, of 32 and of 8 bits, compared with the model, scored and timed")
+    added.add_argument("model", help="run folder or model folder")
     added = verb("sweep", _sweep, "run methods x tasks x settings x seeds, and compare them")
     added.add_argument("sweep", help="YAML file")
     added.add_argument("overrides", nargs="*", metavar="key=value", help="for example recipe.data.path=/data/CoLA")
@@ -222,26 +222,23 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _speed(options: argparse.Namespace) -> None:
     _use_torch()
-    from innerdistill.models.loading import default_device, load_classifier  # noqa: PLC0415
-    from innerdistill.results.run_folder import read_run  # noqa: PLC0415
-    from innerdistill.results.speed import measure_speed  # noqa: PLC0415
+    from innerdistill.results.speed import load_models, measure_speed  # noqa: PLC0415
 
-    models: dict[str, PreTrainedModel] = {}
-    for name in options.models:
-        if (Path(name) / "run.json").is_file():
-            teacher = read_run(name)["teacher"]
-            if teacher:
-                models[f"teacher of {Path(name).name}"] = load_classifier(teacher["path"])
-            models[str(Path(name) / "model")] = load_classifier(str(Path(name) / "model"))
-        else:
-            models[name] = load_classifier(name)
-    for model in models.values():
-        model.to(default_device())
     for option in ("batch_size", "length", "repeats"):
         if getattr(options, option) < 1:
             raise ValueError(f"--{option.replace('_', '-')}: expected a number of at least 1.")
-    found = measure_speed(models, batch_size=options.batch_size, length=options.length, repeats=options.repeats)
-    print_speed(found)
+    models = load_models(options.models)
+    print_speed(measure_speed(models, batch_size=options.batch_size, length=options.length, repeats=options.repeats))
+
+
+def _export(options: argparse.Namespace) -> None:
+    _use_torch()
+    from innerdistill.exporting import export, onnx_warnings  # noqa: PLC0415
+
+    found = export(options.model)
+    print_onnx(found)
+    for sentence in onnx_warnings(found):
+        errors.print(f"Warning: {sentence}", style="bold yellow")
 
 
 def _keys(options: argparse.Namespace) -> None:

@@ -142,6 +142,7 @@ class Recipe(Section):
     checkpoint_minutes: float = Field(
         5, ge=0, allow_inf_nan=False, description="between two checkpoints that a stopped run goes on from"
     )
+    onnx: bool = Field(False, description="also write ONNX files, of 32 and of 8 bits, scored and timed for the report")
     baseline: bool = Field(False, description="also fine-tune the same student plainly, for the report")
     seed: int = Field(1, ge=0, lt=2**31, description="of the student, the order of the rows and dropout")
     output: Place = Field("runs/run", description="folder of the run")

@@ -47,6 +47,29 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Write files under a temporary name and rename their folder when all are complete and on the disk.
+
+    Args:
+        folder: final name; what is there is replaced.
+
+    Yields:
+        The temporary folder to write into, beside the other.
+    """
+    temporary = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)  # of a process of the same number that was killed
+        temporary.mkdir()
+        yield temporary
+        for path in temporary.iterdir():
+            to_disk(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def file_name(text: str) -> str:
     """A text as a part of a path, without the signs that mean something to a shell or a file system.
 

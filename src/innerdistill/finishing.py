@@ -22,13 +22,14 @@ from innerdistill.evaluation.evaluate import compare
 from innerdistill.evaluation.examples import attention_examples, disagreements
 from innerdistill.evaluation.fidelity import layer_distances
 from innerdistill.evaluation.predicting import predict_splits
-from innerdistill.files import whole_file, write_json
+from innerdistill.exporting import onnx_warnings, write_onnx
+from innerdistill.files import write_json
 from innerdistill.job import Job
 from innerdistill.models.loading import load_classifier
 from innerdistill.processes import from_first, is_first
-from innerdistill.results.card import model_card
+from innerdistill.results.card import write_card
 from innerdistill.results.run_folder import RUN, read_run, save_model, write_predictions
-from innerdistill.results.speed import measure_speed
+from innerdistill.results.speed import measure_speed, typical_length
 
 PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "scikit-learn")
 DISTANCE_ROWS = 1_000  # of validation, spread evenly over it: enough for a mean per layer
@@ -80,11 +81,14 @@ def finish(
         "layer_map": {} if teacher is None else {str(k): m for k, m in job.pairs.items()},
         "stages": [asdict(stage) for stage in stages],
         **found,
-        "speed": measure_speed(models, length=job.typical_length()),
+        "speed": measure_speed(models, length=typical_length(job.splits["validation"])),
         "warnings": job.warnings(found, predictions, stages),
     }
-    with whole_file(folder / "model" / "README.md") as path:
-        path.write_text(model_card(record), encoding="utf-8")
+    if job.recipe.onnx:
+        validation = {"logits": logits["student"]["validation"], "measured": job.measured_by()}
+        record["onnx"] = write_onnx(folder / "model", job.splits["validation"], job.collate, **validation)
+        record["warnings"] += onnx_warnings(record["onnx"])
+    write_card(folder, record)
     return record
 
 

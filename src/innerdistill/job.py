@@ -100,10 +100,6 @@ class Job:
         together = int(trainer.get("gradient_accumulation_steps", 1)) * number_of_processes()
         return int(trainer["per_device_train_batch_size"]) * together
 
-    def typical_length(self) -> int:
-        """Tokens that nine of ten validation examples stay within: the length at which speed is measured."""
-        return int(np.percentile(numbers(self.splits["validation"], "length"), 90))
-
     def measured_by(self) -> dict[str, Any]:
         """What scores depend on beside labels and logits: the metric, class names by id, and the class that f1 is of,
         which is the data's second label, whatever its id in the model.

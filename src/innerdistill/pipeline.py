@@ -249,6 +249,6 @@ def _baseline(job: Job, folder: Path, *, steps: int) -> Job:
     # The same student, start and number of steps, but gold labels only; unlabelled rows, if any, say nothing to it.
     changes = {"name": "finetune", "total_steps": max(2, steps), "threshold": None}
     schedule = job.recipe.schedule.model_copy(update=changes)
-    output = {"schedule": schedule, "output": str(folder / "baseline"), "baseline": False}
+    output = {"schedule": schedule, "output": str(folder / "baseline"), "baseline": False, "onnx": False}
     stage = Stage("classification", {"gold_labels": 1.0}, pairs={}, steps=max(2, steps))
     return replace(job, recipe=job.recipe.model_copy(update=output), stages=[stage])

@@ -83,6 +83,8 @@ def print_summary(folder: Path) -> None:
         scores["plainly fine-tuned student"] = read_run(folder / "baseline")["scores"]["validation"]["student"]
     print_scores("validation", scores, record["agreement"].get("validation"))
     print_speed(record["speed"])
+    if "onnx" in record:
+        print_onnx(record["onnx"])
     for warning in record["warnings"]:
         errors.print(f"Warning: {warning}", style="bold yellow")
     console.print(f"Model   {folder / 'model'}\nReport  {report}", soft_wrap=True)
@@ -126,6 +128,25 @@ def print_speed(found: dict[str, Any]) -> None:
         size = f"{row['file_bytes'] / 1e6:.0f} MB" if row["file_bytes"] else "–"
         counts = (f"{row[key] / 1e6:.1f} M" for key in ("parameters", "parameters_without_embeddings"))
         table.add_row(name, *counts, size, *(f"{row['latency_ms'][p]:.1f} ms" for p in ("p20", "p50", "p80")))
+    console.print(table)
+
+
+def print_onnx(found: dict[str, Any]) -> None:
+    """ONNX files beside the model that they are of.
+
+    Args:
+        found: from `write_onnx`.
+    """
+    metric = found.get("metric")
+    names = [metric, "as the model"] if metric else ["logits off by"]
+    table = table_of(f"batch 1, {found['length']} tokens", "size", *names, "p20", "p50", "p80")
+    for row in found["files"].values():
+        if metric:
+            numbers = [f"{row['scores'][metric]:.4f}", f"{row['as_model']:.1%}"]
+        else:
+            numbers = [f"{row['largest_difference']:.1g}"]
+        times = (f"{row['latency_ms'][p]:.1f} ms" for p in ("p20", "p50", "p80"))
+        table.add_row(row["file"], f"{row['file_bytes'] / 1e6:.0f} MB", *numbers, *times)
     console.print(table)
 
 

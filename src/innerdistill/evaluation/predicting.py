@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from innerdistill.data.batches import Collator, batches_by_length
 from innerdistill.models.internals import capture
 
 SPLITS = ("selection", "validation", "test")  # those that models are scored on
+BATCH_SIZE = 64
 
 
 def predict_splits(
@@ -34,7 +36,7 @@ def predict_splits(
 
 @torch.no_grad()
 def predict_logits(
-    model: PreTrainedModel, dataset: Dataset, collate: Collator, *, batch_size: int = 64
+    model: PreTrainedModel, dataset: Dataset, collate: Collator, *, batch_size: int = BATCH_SIZE
 ) -> NDArray[np.float32]:
     """Logits of all examples, in the order of the dataset.
 
@@ -47,12 +49,42 @@ def predict_logits(
     Returns:
         (N, C), float32.
     """
+
+    def answer(inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+        logits = capture(model, {name: tensor.to(model.device) for name, tensor in inputs.items()}, layers={}).logits
+        assert logits is not None
+        found: NDArray[np.float32] = logits.float().cpu().numpy()
+        return found
+
     training = model.training
     model.eval()
-    logits = np.empty((len(dataset), model.config.num_labels), dtype=np.float32)
-    for indices, inputs, _ in batches_by_length(dataset, collate, batch_size=batch_size, device=model.device):
-        found = capture(model, inputs, layers={}).logits
-        assert found is not None
-        logits[indices] = found.float().cpu().numpy()
+    logits = answers(answer, dataset, collate, outputs=model.config.num_labels, batch_size=batch_size)
     model.train(training)
+    return logits
+
+
+def answers(
+    answer: Callable[[Mapping[str, Tensor]], NDArray[np.float32]],
+    dataset: Dataset,
+    collate: Collator,
+    *,
+    outputs: int,
+    batch_size: int = BATCH_SIZE,
+) -> NDArray[np.float32]:
+    """Logits of all examples, in the order of the dataset, from anything that answers a batch.
+
+    Args:
+        answer: inputs by name (B, L) -> logits (B, C).
+        dataset: a tokenised split.
+        collate: examples -> padded batch.
+        outputs: C.
+        batch_size: examples per batch.
+
+    Returns:
+        (N, C), float32.
+    """
+    logits = np.empty((len(dataset), outputs), dtype=np.float32)
+    batches = batches_by_length(dataset, collate, batch_size=batch_size, device=torch.device("cpu"))
+    for indices, inputs, _ in batches:
+        logits[indices] = answer(inputs)
     return logits

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from innerdistill.evaluation.metrics import headline
+from innerdistill.files import whole_file
 
 TEMPLATES = Path(__file__).parent / "templates"
 ERRORS = ("standard_error", "calibration_error", "mse")  # less is better, so no share of them is "kept"
@@ -42,6 +43,17 @@ def model_card(record: Mapping[str, Any]) -> str:
         kept=kept,
         escaped=escaped,
     )
+
+
+def write_card(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write the model card into the folder of a run.
+
+    Args:
+        folder: of the run.
+        record: content of run.json.
+    """
+    with whole_file(folder / "model" / "README.md") as path:
+        path.write_text(model_card(record), encoding="utf-8")
 
 
 def page_template(name: str) -> jinja2.Template:

@@ -107,6 +107,8 @@ def different_keys(found: Mapping[str, Any], recipe: Recipe) -> list[str]:
     Returns:
         Keys in dots, each with the other run's value and the one that is wanted.
     """
+    with suppress(ValueError):  # a key that is younger than the run had its default
+        found = Recipe.model_validate(found).model_dump(mode="json")
     ours, theirs = (dict(_flat(content)) for content in (recipe.model_dump(mode="json"), found))
     names = [name for name in (*ours, *(name for name in theirs if name not in ours)) if name not in PLACE]
     return [

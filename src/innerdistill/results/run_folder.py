@@ -1,7 +1,7 @@
 """The folder of a run, and how files get into it whole; `opening` says when.
 
 recipe.yaml          what was asked for
-model/               the result: config, model.safetensors, tokenizer, README.md (model card)
+model/               the result: config, model.safetensors, tokenizer, README.md (model card); onnx/ if asked for
 run.json             what happened and what came out
 predictions.parquet  row, split, label, logits of teacher and student
 examples.json        attention of teacher and student on examples, and where they disagree most
@@ -13,8 +13,6 @@ baseline/            the run of the plainly fine-tuned student, if one was asked
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from innerdistill.files import read_json, to_disk, whole_file
+from innerdistill.files import read_json, whole_file, whole_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -75,16 +73,9 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
         model: classifier.
         tokenizer: belongs to it.
     """
-    temporary = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    try:
+    with whole_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        for path in temporary.iterdir():
-            to_disk(path)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:

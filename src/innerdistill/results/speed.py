@@ -3,28 +3,57 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
+from torch import Tensor
 from transformers import PreTrainedModel
 
+from innerdistill.data.mapped import numbers
 from innerdistill.models.families import embedding_parameters, max_positions
+from innerdistill.models.loading import default_device, load_classifier
+from innerdistill.results.run_folder import RUN, read_run
 
 
-@torch.no_grad()
+def load_models(folders: Sequence[str]) -> dict[str, PreTrainedModel]:
+    """Models whose speed is to be measured.
+
+    Args:
+        folders: of models, or of runs, of which teacher and student are taken.
+
+    Returns:
+        By name, on the device that the run would take.
+
+    Raises:
+        ValueError: no model there.
+    """
+    models = {}
+    for name in folders:
+        if (Path(name) / RUN).is_file():
+            if teacher := read_run(name)["teacher"]:
+                models[f"teacher of {Path(name).name}"] = load_classifier(teacher["path"])
+            models[str(Path(name) / "model")] = load_classifier(str(Path(name) / "model"))
+        else:
+            models[name] = load_classifier(name)
+    for model in models.values():
+        model.to(default_device())
+    return models
+
+
 def measure_speed(
     models: Mapping[str, PreTrainedModel], *, batch_size: int = 1, length: int = 32, repeats: int = 30
 ) -> dict[str, dict[str, Any]]:
-    """Size and latency of models, their runs interleaved so that a busy machine slows all of them alike.
+    """Size and latency of models, side by side.
 
     Args:
         models: by name, on the devices where they are to be measured.
         batch_size: examples per call.
         length: tokens per example, no padding.
-        repeats: timed calls per model, after 3 that are not counted.
+        repeats: timed calls per model.
 
     Returns:
         By name: parameters, parameters_without_embeddings, file_bytes (None if not loaded from a folder), batch_size,
@@ -33,31 +62,84 @@ def measure_speed(
     Raises:
         ValueError: longer than a model can read.
     """
-    times: dict[str, list[float]] = {name: [] for name in models}
-    inputs = {}
+    calls = {}
     for name, model in models.items():
         if length > max_positions(model.config):
             raise ValueError(f"length: {name} reads at most {max_positions(model.config)} tokens, got {length}.")
-        ids = torch.arange(batch_size * length).view(batch_size, length) % (model.config.vocab_size - 10) + 5
-        inputs[name] = {"input_ids": ids.to(model.device), "attention_mask": torch.ones_like(ids).to(model.device)}
-        model.eval()
+        calls[name] = model_call(model, batch_size=batch_size, length=length)
+    times = latencies(calls, repeats=repeats)
+    about = {"batch_size": batch_size, "length": length}
+    return {name: {**size(model), **about, "latency_ms": times[name]} for name, model in models.items()}
+
+
+@torch.no_grad()
+def latencies(calls: Mapping[str, Callable[[], object]], *, repeats: int = 30) -> dict[str, dict[str, float]]:
+    """How long calls take, made in turns so that a busy machine slows all of them alike.
+
+    Args:
+        calls: by name; each ends when its work is done.
+        repeats: timed calls of each, after 3 that are not counted.
+
+    Returns:
+        By name the percentiles p20, p50 and p80, in milliseconds.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for repeat in range(repeats + 3):
-        for name, model in models.items():
-            _synchronise(model)
+        for name, call in calls.items():
             start = time.perf_counter()
-            model(**inputs[name])
-            _synchronise(model)
+            call()
             if repeat >= 3:
                 times[name].append(1000 * (time.perf_counter() - start))
-    return {
-        name: {
-            **size(model),
-            "batch_size": batch_size,
-            "length": length,
-            "latency_ms": {f"p{q}": float(np.percentile(times[name], q)) for q in (20, 50, 80)},
-        }
-        for name, model in models.items()
-    }
+    return {name: {f"p{q}": float(np.percentile(found, q)) for q in (20, 50, 80)} for name, found in times.items()}
+
+
+def typical_length(rows: Dataset) -> int:
+    """Tokens that nine of ten rows stay within: the length at which speed is measured.
+
+    Args:
+        rows: tokenised.
+
+    Returns:
+        Number of tokens.
+    """
+    return int(np.percentile(numbers(rows, "length"), 90))
+
+
+def model_call(model: PreTrainedModel, *, batch_size: int, length: int) -> Callable[[], object]:
+    """A forward pass over made texts, to be timed.
+
+    Args:
+        model: classifier; put into eval mode.
+        batch_size: examples.
+        length: tokens of each, no padding.
+
+    Returns:
+        A function that returns when the answer is there.
+    """
+    inputs = {name: tensor.to(model.device) for name, tensor in made_inputs(model, batch_size, length).items()}
+    model.eval()
+
+    def call() -> None:
+        model(**inputs)
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)
+
+    return call
+
+
+def made_inputs(model: PreTrainedModel, batch_size: int, length: int) -> dict[str, Tensor]:
+    """Inputs of some length, on the processor.
+
+    Args:
+        model: that reads them.
+        batch_size: examples.
+        length: tokens of each, no padding.
+
+    Returns:
+        input_ids and attention_mask. (B, L)
+    """
+    ids = torch.arange(batch_size * length).view(batch_size, length) % (model.config.vocab_size - 10) + 5
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
 def size(model: PreTrainedModel) -> dict[str, Any]:
@@ -77,8 +159,3 @@ def size(model: PreTrainedModel) -> dict[str, Any]:
         "parameters_without_embeddings": parameters - embedding_parameters(model),
         "file_bytes": sum(file.stat().st_size for file in files) or None,
     }
-
-
-def _synchronise(model: PreTrainedModel) -> None:
-    if model.device.type == "cuda":
-        torch.cuda.synchronize(model.device)

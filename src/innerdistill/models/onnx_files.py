@@ -1,0 +1,116 @@
+"""A classifier as an ONNX file, which onnxruntime runs without torch or transformers."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+LARGEST = 2**31  # bytes that a file of protobuf may have; weights of more lie beside it
+
+
+def write_float32(model: PreTrainedModel, path: Path, *, inputs: Sequence[str]) -> None:
+    """Write a model as an ONNX file of the same arithmetic, for any number of texts of any length.
+
+    Args:
+        model: on the processor, in eval mode, not prepared for capture.
+        path: of the file; weights of more than 2 GB are written beside it.
+        inputs: names of what the model reads, each (B, L) of int64. The output is `logits` (B, C).
+    """
+    example = {name: torch.ones(2, 16, dtype=torch.int64) for name in inputs}
+    axes = {name: {0: "batch", 1: "sequence"} for name in inputs}
+    with warnings.catch_warnings(), _only_errors("torch.onnx"):
+        warnings.simplefilter("ignore")  # that all inputs have their axes in common, which is so
+        program = torch.onnx.export(
+            model, kwargs=example, dynamic_shapes=axes, output_names=["logits"], dynamo=True, verbose=False
+        )
+    assert program is not None
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # where on this machine the source of each node lies
+    program.save(path)
+
+
+def write_int8(source: Path, path: Path) -> None:
+    """Write a file whose matrices and embeddings are integers of 8 bits: a quarter of the size.
+
+    Activations are rounded to 8 bits as they come, by the smallest and largest of a batch, so the answer to a text
+    depends a little on the texts beside it. Matrices have a scale for each output and use 7 bits, since processors
+    without VNNI instructions add products of 8 bits in 16, which overflow.
+
+    Args:
+        source: file of `write_float32`.
+        path: of the file.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415
+
+    with _only_errors():  # it recommends a step that this graph does not need
+        quantize_dynamic(
+            source,
+            path,
+            per_channel=True,
+            reduce_range=True,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=size_of(source) > LARGEST,
+        )
+
+
+@contextmanager
+def _only_errors(name: str | None = None) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of an ONNX file with the weights beside it.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Their sum.
+    """
+    return sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*"))
+
+
+class OnnxClassifier:
+    """A file in onnxruntime, on the processor."""
+
+    def __init__(self, path: Path, *, threads: int) -> None:
+        """Load a file.
+
+        Args:
+            path: of the file.
+            threads: that compute together.
+        """
+        import onnxruntime  # noqa: PLC0415
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Threads that spin while they wait would slow down whatever else is timed in this process.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+        """Answer a batch.
+
+        Args:
+            inputs: by name. (B, L)
+
+        Returns:
+            Logits. (B, C)
+        """
+        found: NDArray[np.float32] = self._session.run(None, {name: x.numpy() for name, x in inputs.items()})[0]
+        return found

@@ -1,0 +1,72 @@
+"""Contract of ONNX files: every family answers the same in onnxruntime, for any number of texts of any length."""
+
+import logging
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from innerdistill.models.families import FAMILIES
+from innerdistill.models.onnx_files import OnnxClassifier, size_of, write_float32, write_int8
+from innerdistill.models.probing import probe
+from innerdistill.models.students import build_student
+
+
+def texts(rows, length, *, types):
+    generator = torch.Generator().manual_seed(rows * length)
+    ids = torch.randint(5, 100, (rows, length), generator=generator)
+    mask = torch.ones_like(ids)
+    for row in range(rows):
+        mask[row, length - row * length // 9 :] = 0
+    inputs = {"input_ids": ids * mask, "attention_mask": mask}
+    return inputs | (
+        {"token_type_ids": torch.arange(length).expand(rows, length) // (length // 2 + 1)} if types else {}
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_answers_the_same(make_model, tmp_path, family):
+    model = make_model(family, layers=2, num_labels=3)
+    types = family in ("bert", "electra")
+    inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if types else [])]
+    write_float32(model, tmp_path / "model.onnx", inputs=inputs)
+    write_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx")
+    exact, rounded = (OnnxClassifier(tmp_path / name, threads=1) for name in ("model.onnx", "int8.onnx"))
+    for rows, length in ((1, 5), (3, 16), (1, 2), (7, 40), (2, 64)):
+        batch = texts(rows, length, types=types)
+        with torch.no_grad():
+            wanted = model(**batch).logits.numpy()
+        assert np.allclose(exact(batch), wanted, rtol=1e-4, atol=1e-5)
+        found = rounded(batch)
+        assert found.shape == wanted.shape and 0 < np.abs(found - wanted).max() < 0.2 * max(1, np.abs(wanted).max())
+
+
+def test_files_are_small_and_say_nothing_of_this_machine(make_model, tmp_path):
+    model = make_model(hidden_size=256, intermediate_size=512)
+    root = logging.getLogger().level
+    for name in ("one.onnx", "two.onnx"):
+        write_float32(model, tmp_path / name, inputs=["input_ids", "attention_mask"])
+    write_int8(tmp_path / "one.onnx", tmp_path / "int8.onnx")
+    assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
+    assert size_of(tmp_path / "int8.onnx") < 0.3 * size_of(tmp_path / "one.onnx")
+    for name in ("one.onnx", "int8.onnx"):
+        content = (tmp_path / name).read_bytes()
+        assert b".py" not in content and b"site-packages" not in content
+        onnx.checker.check_model(tmp_path / name)
+    assert logging.getLogger().level == root
+
+
+def test_a_student_of_a_model_in_training_is_written_as_it_answers(make_model, tmp_path):
+    # What is saved and loaded again is exported; a prepared model has an attention that no other program knows.
+    student = build_student(make_model(), 2)
+    probe(student)
+    student.save_pretrained(tmp_path / "student")
+    from innerdistill.models.loading import load_classifier
+
+    loaded = load_classifier(str(tmp_path / "student"))
+    write_float32(loaded, tmp_path / "model.onnx", inputs=["input_ids", "attention_mask"])
+    batch = texts(2, 12, types=False)
+    with torch.no_grad():
+        wanted = student.eval()(**batch).logits.numpy()
+    assert np.allclose(OnnxClassifier(tmp_path / "model.onnx", threads=1)(batch), wanted, atol=1e-5)
