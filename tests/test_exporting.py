@@ -82,7 +82,7 @@ def test_a_finished_run_is_exported_later_and_again(copied, capsys):
             name: before[name] for name in before if name != "onnx"
         }
     printed = capsys.readouterr().out
-    assert "onnx/model_int8.onnx" in printed and "100.0%" in printed
+    assert "onnx/model_int8.onnx" in printed and "100.0 %" in printed
     assert sorted(path.name for path in (copied / "model" / "onnx").iterdir()) == ["model.onnx", "model_int8.onnx"]
 
 

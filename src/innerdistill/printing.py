@@ -142,7 +142,7 @@ def print_onnx(found: dict[str, Any]) -> None:
     table = table_of(f"batch 1, {found['length']} tokens", "size", *names, "p20", "p50", "p80")
     for row in found["files"].values():
         if metric:
-            numbers = [f"{row['scores'][metric]:.4f}", f"{row['as_model']:.1%}"]
+            numbers = [f"{row['scores'][metric]:.4f}", f"{100 * row['as_model']:.1f} %"]
         else:
             numbers = [f"{row['largest_difference']:.1g}"]
         times = (f"{row['latency_ms'][p]:.1f} ms" for p in ("p20", "p50", "p80"))

@@ -44,7 +44,8 @@ def test_every_family_answers_the_same(make_model, tmp_path, family):
 
 def test_files_are_small_and_say_nothing_of_this_machine(make_model, tmp_path):
     model = make_model(hidden_size=256, intermediate_size=512)
-    root = logging.getLogger().level
+    root = logging.getLogger()
+    before, handlers = root.level, list(root.handlers)
     for name in ("one.onnx", "two.onnx"):
         write_float32(model, tmp_path / name, inputs=["input_ids", "attention_mask"])
     write_int8(tmp_path / "one.onnx", tmp_path / "int8.onnx")
@@ -54,7 +55,7 @@ def test_files_are_small_and_say_nothing_of_this_machine(make_model, tmp_path):
         content = (tmp_path / name).read_bytes()
         assert b".py" not in content and b"site-packages" not in content
         onnx.checker.check_model(tmp_path / name)
-    assert logging.getLogger().level == root
+    assert root.level == before and root.handlers == handlers
 
 
 def test_a_student_of_a_model_in_training_is_written_as_it_answers(make_model, tmp_path):

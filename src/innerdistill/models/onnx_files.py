@@ -64,13 +64,15 @@ def write_int8(source: Path, path: Path) -> None:
 
 @contextmanager
 def _only_errors(name: str | None = None) -> Iterator[None]:
-    logger = logging.getLogger(name)
-    before = logger.level
+    """Keep what libraries recommend out of our messages."""
+    logger, level, none = logging.getLogger(name), logging.getLogger(name).level, logging.NullHandler()
     logger.setLevel(logging.ERROR)
+    logger.addHandler(none)  # to a root logger without one, logging adds one that stays
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.removeHandler(none)
+        logger.setLevel(level)
 
 
 def size_of(path: Path) -> int:
