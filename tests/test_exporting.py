@@ -57,6 +57,7 @@ def test_the_record_the_card_and_the_report_say_what_they_do(run, capsys):
     assert exact["standard_error"] == 0
     assert main(["report", str(run)]) == 0
     page = (run / "report.html").read_text()
+    assert "As an ONNX file of 8 bits it takes 0 MB instead of 0, answers" in page
     assert "Files to serve" in page and "onnx/model_int8.onnx" in page
     assert "onnx/model_int8.onnx" in (run / "model" / "README.md").read_text()
     assert not (run / "baseline" / "model" / "onnx").exists() and "onnx" not in read_run(run / "baseline")

@@ -76,11 +76,10 @@ def _answer(folder: Path, record: dict[str, Any], baseline: dict[str, Any] | Non
         return f"The {record['student']['layers']}-layer model scores {student:.3f} {metric} on the validation split."
     teacher, speed = scores["teacher"][metric], record["speed"]
     weights = speed["student"]["parameters"] / speed["teacher"]["parameters"]
-    faster = speed["teacher"]["latency_ms"]["p50"] / speed["student"]["latency_ms"]["p50"]
     text = (
         f"The {record['student']['layers']}-layer student keeps {kept(student, teacher)} of its "
         f"{record['teacher']['layers']}-layer teacher's {metric} ({student:.3f} against {teacher:.3f}) with "
-        f"{100 * weights:.0f} % of its parameters, and answers {faster:.1f} times as fast."
+        f"{100 * weights:.0f} % of its parameters, and answers {_times_as_fast(speed['teacher'], speed['student'])}."
     )
     if baseline is not None:
         plain = baseline["scores"]["validation"]["student"][metric]
@@ -93,7 +92,18 @@ def _answer(folder: Path, record: dict[str, Any], baseline: dict[str, Any] | Non
         if student == plain and error == 0:
             difference = "no difference, on whatever validation rows"
         text += f" The same student fine-tuned plainly for as many steps scores {plain:.3f}: {difference}."
+    if "onnx" in record:
+        model, rounded = (record["onnx"]["files"][name] for name in ("model", "int8"))
+        text += (
+            f" As an ONNX file of 8 bits it takes {rounded['file_bytes'] / 1e6:.0f} MB instead of "
+            f"{model['file_bytes'] / 1e6:.0f}, answers {_times_as_fast(model, rounded)} as in torch, and scores "
+            f"{rounded['scores'][metric]:.3f}."
+        )
     return text
+
+
+def _times_as_fast(slow: Mapping[str, Any], fast: Mapping[str, Any]) -> str:
+    return f"{slow['latency_ms']['p50'] / fast['latency_ms']['p50']:.1f} times as fast"
 
 
 def _error_of_difference(folder: Path, measured: Mapping[str, Any]) -> float:
