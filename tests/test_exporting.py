@@ -52,12 +52,12 @@ def test_the_record_the_card_and_the_report_say_what_they_do(run, capsys):
     )
     model, exact, rounded = found["files"].values()
     assert model["scores"]["accuracy"] == record["scores"]["validation"]["student"]["accuracy"]
-    assert exact["as_model"] == model["as_model"] == 1.0 and model["largest_difference"] == 0
-    assert exact["largest_difference"] < 1e-4 < rounded["largest_difference"] and rounded["as_model"] > 0.9
-    assert exact["standard_error"] == 0
+    assert exact["equal_predictions"] == 1 and exact["standard_error"] == 0 and rounded["equal_predictions"] > 0.9
+    assert exact["largest_difference"] < 1e-4 < rounded["largest_difference"]
+    assert not {"equal_predictions", "standard_error", "largest_difference"} & set(model)
     assert main(["report", str(run)]) == 0
     page = (run / "report.html").read_text()
-    assert "As an ONNX file of 8 bits it takes 0 MB instead of 0, answers" in page
+    assert "As an ONNX file of 8 bits the distilled student takes 0 instead of 0 MB, answers" in page
     assert "Files to serve" in page and "onnx/model_int8.onnx" in page
     assert "onnx/model_int8.onnx" in (run / "model" / "README.md").read_text()
     assert not (run / "baseline" / "model" / "onnx").exists() and "onnx" not in read_run(run / "baseline")
@@ -87,22 +87,65 @@ def test_a_finished_run_is_exported_later_and_again(copied, capsys):
     assert sorted(path.name for path in (copied / "model" / "onnx").iterdir()) == ["model.onnx", "model_int8.onnx"]
 
 
-def test_scores_of_a_regression(recipe, data_folder, tmp_path):
+def test_scores_of_a_regression(recipe, data_folder, tmp_path, capsys):
     data = {"train": f"{data_folder}/scores.csv", "validation": f"{data_folder}/scores_validation.csv",
             "label": "score", "metric": "pearson"}  # fmt: skip
     folder = distill(recipe(tmp_path / "run", data=data, onnx=True, schedule={"name": "soft_labels"}))
     files = read_run(folder)["onnx"]["files"]
-    assert files["float32"]["as_model"] == pytest.approx(1) and files["int8"]["scores"]["pearson"] > 0.7
-    assert main(["report", str(folder)]) == 0
-    assert "r = 1.0000" in (folder / "report.html").read_text()
+    assert files["float32"]["pearson"] == pytest.approx(1) and files["int8"]["scores"]["pearson"] > 0.7
+    assert main(["export", str(folder)]) == 0
+    for text in (
+        capsys.readouterr().out,
+        (folder / "report.html").read_text(),
+        (folder / "model/README.md").read_text(),
+    ):
+        assert "r = 1.0000" in text
 
 
-def test_a_model_without_a_run_is_compared_on_made_texts(teacher_folder, tmp_path, capsys):
+def test_a_model_without_a_run_is_compared_on_random_tokens(teacher_folder, tmp_path, capsys):
     model = shutil.copytree(teacher_folder, tmp_path / "model")
-    found = export(model)
-    assert "scores" not in found["files"]["int8"] and found["files"]["float32"]["largest_difference"] < 1e-4
+    shutil.copytree(model, model / ".onnx.partial-1")  # left by a process that was killed
     assert main(["export", str(model)]) == 0
     assert "logits off by" in capsys.readouterr().out
+    assert not (model / ".onnx.partial-1").exists() and (model / "onnx" / "model_int8.onnx").is_file()
+
+
+def test_few_positions_and_a_tokenizer_that_makes_more_than_the_model_reads(make_model, tokenizer, tmp_path):
+    make_model("distilbert", layers=1, max_position_embeddings=24).save_pretrained(tmp_path)
+    tokenizer.add_tokens([f"new{n}" for n in range(200)])  # of which the model knows none
+    tokenizer.save_pretrained(tmp_path)
+    assert "token_type_ids" in AutoTokenizer.from_pretrained(tmp_path).model_input_names
+    found = export(tmp_path)
+    assert "scores" not in found["files"]["int8"] and found["files"]["float32"]["largest_difference"] < 1e-4
+    assert found["length"] == 24
+
+
+def test_the_model_folder_of_a_run_means_the_run(copied, capsys):
+    assert main(["export", str(copied / "model")]) == 0
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_a_run_survives_what_cannot_be_exported(recipe, tmp_path, monkeypatch, capsys):
+    from innerdistill import exporting
+
+    def fail(*arguments, **options):
+        raise RuntimeError("no such operator\nmore")
+
+    content = recipe(tmp_path / "run", schedule={"name": "finetune"}, onnx=True)
+    file = tmp_path / "recipe.yaml"
+    file.write_text(json.dumps(content))
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting, "write_float32", fail)
+        assert main(["distill", str(file)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no file of" in said and "RuntimeError: no such operator" in said and "The run in" in said
+    trained = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
+    assert main(["distill", str(file), "onnx=false"]) == 0
+    assert (tmp_path / "run" / "report.html").is_file() and "onnx" not in read_run(tmp_path / "run")
+    assert main(["distill", str(file)]) == 0  # wants them still, and trains nothing
+    assert "onnx" in read_run(tmp_path / "run")
+    assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == trained
+    assert main(["distill", str(file)]) == 2  # now it is finished
 
 
 def content(folder):
@@ -131,7 +174,9 @@ def test_other_data_than_the_runs_are_refused(copied, capsys):
 
 def test_no_model(tmp_path, capsys):
     assert main(["export", str(tmp_path / "nowhere")]) == 2
-    assert "nowhere: no model found there" in capsys.readouterr().err
+    assert "nowhere: expected the folder of a run or of a model." in capsys.readouterr().err
+    assert main(["export", str(tmp_path)]) == 2
+    assert "expected a model folder with a config.json" in capsys.readouterr().err
 
 
 def test_a_loss_by_rounding_is_said(run):

@@ -180,9 +180,10 @@ def test_the_place_of_the_teachers_and_what_is_said_of_the_data_may_change(conte
 
 def test_a_key_that_is_younger_than_a_run_had_its_default(content, tmp_path):
     recipe = load_recipe(content(tmp_path / "run"))
-    older = {name: value for name, value in recipe.model_dump(mode="json").items() if name != "onnx"}
+    older = {name: value for name, value in recipe.model_dump(mode="json").items() if name != "group_by_length"}
     assert different_keys(older, recipe) == []
-    assert different_keys(older, recipe.model_copy(update={"onnx": True})) == ["onnx (False, now True)"]
+    changed = recipe.model_copy(update={"group_by_length": False})
+    assert different_keys(older, changed) == ["group_by_length (True, now False)"]
 
 
 def test_a_machine_without_16_bits_goes_on_where_the_teacher_is_not_run(content, whole, tmp_path, monkeypatch):

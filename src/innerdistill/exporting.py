@@ -6,6 +6,8 @@ model/onnx/model_int8.onnx   matrices and embeddings of 8 bits
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
@@ -16,15 +18,16 @@ import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
 from innerdistill.config import Recipe
 from innerdistill.data.batches import INPUT_NAMES, Collator, collator
 from innerdistill.data.loading import load_task
 from innerdistill.data.mapped import CACHE, numbers
 from innerdistill.data.tokens import tokenise
-from innerdistill.evaluation.bootstrap import bootstrap_scores
+from innerdistill.evaluation.bootstrap import error_of_difference
 from innerdistill.evaluation.metrics import agreement, headline, task_scores
-from innerdistill.evaluation.predicting import BATCH_SIZE, answers, predict_logits
+from innerdistill.evaluation.predicting import BATCH_SIZE, logits_of, predict_logits
 from innerdistill.files import whole_folder, write_json
 from innerdistill.models.loading import load_classifier, load_tokenizer, longest_input
 from innerdistill.models.onnx_files import OnnxClassifier, size_of, write_float32, write_int8
@@ -32,14 +35,17 @@ from innerdistill.results.card import write_card
 from innerdistill.results.opening import locked
 from innerdistill.results.report import write_report
 from innerdistill.results.run_folder import RUN, measured_by, read_run
-from innerdistill.results.speed import latencies, made_inputs, model_call, size, typical_length
+from innerdistill.results.speed import latencies, machine, made_inputs, model_call, size, typical_length
+from innerdistill.sentences import first_line, memory_problem
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "onnx"
 MODEL, FLOAT32, INT8 = "model", "float32", "int8"
 FILES = {FLOAT32: "model.onnx", INT8: "model_int8.onnx"}
 ROUNDING = 1e-3  # what another order of sums may do to a logit, in units of the largest one, or of 1
 # Of a model without data: texts on which its files are compared, tokens of the longest and of the one that is timed.
-MADE_ROWS, LONGEST_MADE, MADE_LENGTH = 32, 512, 32
+RANDOM_ROWS, LONGEST_RANDOM, RANDOM_LENGTH = 32, 512, 32
 
 
 def export(model: str | Path) -> dict[str, Any]:
@@ -54,20 +60,41 @@ def export(model: str | Path) -> dict[str, Any]:
         As `write_onnx`.
 
     Raises:
-        ValueError: no model there, data that are missing or others, or a file that answers otherwise.
+        ValueError: no model there, data that are missing or others, or a file that cannot be made or answers otherwise.
     """
     folder = Path(model)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: expected the folder of a run or of a model.")
+    if (folder.parent / RUN).is_file() and folder.name == "model":
+        folder = folder.parent
     if not (folder / RUN).is_file():
-        return write_onnx(folder, *_made_rows(folder), length=MADE_LENGTH)
+        return write_onnx(folder, *_random_rows(folder), length=RANDOM_LENGTH)
     with locked(folder):
-        record = read_run(folder)
-        rows, collate = _validation(folder, record)
-        found = write_onnx(folder / "model", rows, collate, measured=measured_by(record))
-        others = [sentence for sentence in record["warnings"] if sentence not in onnx_warnings(record.get("onnx"))]
-        record |= {"onnx": found, "warnings": others + onnx_warnings(found)}
-        write_card(folder, record)
-        write_json(folder / RUN, record)
+        found = add_onnx(folder, *_validation(folder))
         write_report(folder)
+    return found
+
+
+def add_onnx(folder: Path, rows: Dataset, collate: Collator) -> dict[str, Any]:
+    """Write the ONNX files of a finished run, and what they are worth into its record and model card.
+
+    Args:
+        folder: of the run.
+        rows: its validation split, tokenised.
+        collate: examples -> batch that is no longer than it has to be.
+
+    Returns:
+        As `write_onnx`.
+
+    Raises:
+        ValueError: as `write_onnx`.
+    """
+    record = read_run(folder)
+    found = write_onnx(folder / "model", rows, collate, measured=measured_by(record))
+    others = [sentence for sentence in record["warnings"] if sentence not in onnx_warnings(record.get("onnx"))]
+    record |= {"onnx": found, "warnings": others + onnx_warnings(found)}
+    write_card(folder, record)
+    write_json(folder / RUN, record)
     return found
 
 
@@ -77,7 +104,6 @@ def write_onnx(
     collate: Collator,
     *,
     measured: Mapping[str, Any] | None = None,
-    logits: NDArray[np.float32] | None = None,
     length: int | None = None,
 ) -> dict[str, Any]:
     """Write ONNX files into a model folder, both or neither.
@@ -87,55 +113,54 @@ def write_onnx(
         rows: tokenised, on which the files are compared with the model.
         collate: examples -> padded batch.
         measured: metric, names and positive, as `task_scores` takes them; None gives no scores.
-        logits: of the model on the rows, if they are known. (N, C)
         length: tokens of the text that is timed; None takes what nine of ten rows stay within.
 
     Returns:
-        rows, batch_size, length, threads and the version of onnxruntime; metric, with `measured`; and in `files`, by
-        `model`, `float32` and `int8`: file, file_bytes, latency_ms and the largest_difference of a logit from the
-        model's; with `measured` also scores, standard_error of the difference of the scores, and as_model, the share of
-        equal predictions (of a regression Pearson's r).
+        rows, batch_size, length, threads, machine and the version of onnxruntime; metric, with `measured`; and in
+        `files`, by `model`, `float32` and `int8`: file, file_bytes and latency_ms, of the two files also the
+        largest_difference of a logit from the model's. With `measured` also scores, and of the two files the
+        standard_error of the difference and `equal_predictions` (of a regression `pearson`), all beside the model's.
 
     Raises:
-        ValueError: the file in 32 bits answers otherwise than the model.
+        ValueError: a file cannot be made, or the one in 32 bits answers otherwise than the model.
     """
     model = load_classifier(str(folder))
-    names = [name for name in INPUT_NAMES if name in rows.column_names]
+    read = inspect.signature(model.forward).parameters  # a tokenizer may make more than its model reads
+    names = [name for name in INPUT_NAMES if name in rows.column_names and name in read]
     length, threads = length or typical_length(rows), torch.get_num_threads()
-    inputs = dict.fromkeys(names, torch.zeros(1, length, dtype=torch.int64)) | made_inputs(model, 1, length)
-    found = {MODEL: predict_logits(model, rows, collate) if logits is None else logits}
-    calls = {MODEL: model_call(model, batch_size=1, length=length)}
-    files = {MODEL: {"file": "model.safetensors", "file_bytes": size(model)["file_bytes"]}}
+    length = min(length, int(numbers(rows, "length").max()))
+    logger.info("writing ONNX files into %s and comparing their answers to %d rows", folder / FOLDER, len(rows))
     with whole_folder(folder / FOLDER) as temporary:
-        write_float32(model, temporary / FILES[FLOAT32], inputs=names)
-        write_int8(temporary / FILES[FLOAT32], temporary / FILES[INT8])
-        for name, file in FILES.items():
-            classifier = OnnxClassifier(temporary / file, threads=threads)
+        classifiers = _classifiers(model, temporary, names=names, threads=threads)
+        logits = {MODEL: predict_logits(model, rows, collate)}
+        for name, classifier in classifiers.items():
             # What 8 bits answer to a text depends on those beside it: each alone, as a service is asked.
             batch_size = 1 if name == INT8 else BATCH_SIZE
-            found[name] = answers(classifier, rows, collate, outputs=model.config.num_labels, batch_size=batch_size)
-            calls[name] = partial(classifier, inputs)
-            files[name] = {"file": f"{FOLDER}/{file}", "file_bytes": size_of(temporary / file)}
-        off = {name: float(np.abs(logits - found[MODEL]).max()) for name, logits in found.items()}
-        if not off[FLOAT32] <= ROUNDING * max(1.0, float(np.abs(found[MODEL]).max())):
+            outputs = model.config.num_labels
+            logits[name] = logits_of(classifier, rows, collate, outputs=outputs, batch_size=batch_size)
+        off = {name: float(np.abs(logits[name] - logits[MODEL]).max()) for name in FILES}
+        if not off[FLOAT32] <= ROUNDING * max(1.0, float(np.abs(logits[MODEL]).max())):
             raise ValueError(
                 f"onnx: the file of {folder} answers otherwise than the model (a logit is off by {off[FLOAT32]:.2g}), "
                 "so it was not kept; please report the model and the versions of torch and onnxruntime."
             )
-    times, labels = latencies(calls), numbers(rows, "labels")
+        sizes = {name: size_of(temporary / file) for name, file in FILES.items()}
+    inputs = dict.fromkeys(names, torch.zeros(1, length, dtype=torch.int64)) | made_inputs(model, 1, length)
+    calls = {MODEL: model_call(model, batch_size=1, length=length)}
+    times = latencies(calls | {name: partial(classifier, inputs) for name, classifier in classifiers.items()})
+    files: dict[str, dict[str, Any]] = {MODEL: {"file": "model.safetensors", "file_bytes": size(model)["file_bytes"]}}
+    for name, file in FILES.items():
+        files[name] = {"file": f"{FOLDER}/{file}", "file_bytes": sizes[name], "largest_difference": off[name]}
+    scores = {} if measured is None else _scores(numbers(rows, "labels"), logits, **measured)
     return {
         "rows": len(rows),
         "batch_size": 1,
         "length": length,
         "threads": threads,
+        "machine": machine(torch.device("cpu")),
         "onnxruntime": version("onnxruntime"),
         **({} if measured is None else {"metric": measured["metric"]}),
-        "files": {
-            name: file
-            | {"latency_ms": times[name], "largest_difference": off[name]}
-            | ({} if measured is None else _scores(labels, found[MODEL], found[name], **measured))
-            for name, file in files.items()
-        },
+        "files": {name: {**file, "latency_ms": times[name], **scores.get(name, {})} for name, file in files.items()},
     }
 
 
@@ -161,21 +186,41 @@ def onnx_warnings(found: Mapping[str, Any] | None) -> list[str]:
     return sentences
 
 
+def _classifiers(model: PreTrainedModel, folder: Path, *, names: list[str], threads: int) -> dict[str, OnnxClassifier]:
+    """Both files, written into a folder and loaded."""
+    paths = {name: folder / file for name, file in FILES.items()}
+    try:
+        write_float32(model, paths[FLOAT32], inputs=names)
+        write_int8(paths[FLOAT32], paths[INT8])
+        return {name: OnnxClassifier(path, threads=threads) for name, path in paths.items()}
+    except Exception as error:
+        if isinstance(error, OSError) or memory_problem(error):
+            raise
+        # Torch and onnxruntime have many kinds of their own.
+        raise ValueError(
+            f"onnx: no file of {model.name_or_path} could be made ({type(error).__name__}: {first_line(error)})."
+        ) from error
+
+
 def _scores(
-    labels: NDArray[Any], model: NDArray[Any], file: NDArray[Any], *, metric: str, names: Any, **others: Any
-) -> dict[str, Any]:
-    """Scores of a file's logits, beside the model's."""
-    measured = {"metric": metric, "names": names, **others}
-    draws = bootstrap_scores(labels, {"model": model, "file": file}, **measured)
-    return {
-        "scores": headline(task_scores(labels, file, **measured)),
-        "standard_error": float((draws["file"] - draws["model"]).std(ddof=1)),
-        "as_model": agreement(labels, model, file, names=names)["pearson" if names is None else "equal_predictions"],
+    labels: NDArray[Any], logits: Mapping[str, NDArray[np.float32]], *, names: Any, **measured: Any
+) -> dict[str, dict[str, Any]]:
+    """Scores of the model and its files, and of the files how they differ from the model."""
+    found: dict[str, dict[str, Any]] = {
+        name: {"scores": headline(task_scores(labels, answers, names=names, **measured))}
+        for name, answers in logits.items()
     }
+    for name in FILES:
+        alike = agreement(labels, logits[MODEL], logits[name], names=names)
+        measure = "pearson" if names is None else "equal_predictions"
+        error = error_of_difference(labels, logits[MODEL], logits[name], names=names, **measured)
+        found[name] |= {"standard_error": error, measure: alike[measure]}
+    return found
 
 
-def _validation(folder: Path, record: Mapping[str, Any]) -> tuple[Dataset, Collator]:
+def _validation(folder: Path) -> tuple[Dataset, Collator]:
     """The validation split of a finished run, as its student reads it."""
+    record = read_run(folder)
     data, recipe = record["data"], Recipe.model_validate(record["recipe"])
     found = load_task(recipe.data)
     if found.fingerprint() != data["fingerprint"]:
@@ -186,15 +231,15 @@ def _validation(folder: Path, record: Mapping[str, Any]) -> tuple[Dataset, Colla
         found.splits["validation"], found.task, tokenizer, names=names, max_length=longest, where="validation",
         folder=CACHE,
     )  # fmt: skip
-    return rows, collator(tokenizer, pad_to=longest if recipe.pad_to_max_length else None)
+    return rows, collator(tokenizer)
 
 
-def _made_rows(folder: Path) -> tuple[Dataset, Collator]:
-    """Texts of every length that a model reads, of tokens drawn at random."""
+def _random_rows(folder: Path) -> tuple[Dataset, Collator]:
+    """Random tokens, from 3 to as many as a model reads."""
     model, tokenizer = load_classifier(str(folder)), load_tokenizer(str(folder))
     generator = np.random.default_rng(0)
-    lengths = np.linspace(3, min(longest_input(tokenizer, model, None), LONGEST_MADE), MADE_ROWS).astype(int)
-    ids = [generator.integers(0, len(tokenizer), length).tolist() for length in lengths]
+    lengths = np.linspace(3, min(longest_input(tokenizer, model, None), LONGEST_RANDOM), RANDOM_ROWS).astype(int)
+    ids = [generator.integers(0, model.config.vocab_size, length).tolist() for length in lengths]
     columns: dict[str, Any] = {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
     if "token_type_ids" in tokenizer.model_input_names:
         columns["token_type_ids"] = [[0] * len(row) for row in ids]

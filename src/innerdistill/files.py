@@ -10,7 +10,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,22 +52,25 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """Write files under a temporary name and rename their folder when all are complete and on the disk.
 
     Args:
-        folder: final name; what is there is replaced.
+        folder: final name, which no other process writes; what is there is replaced.
 
     Yields:
         The temporary folder to write into, beside the other.
     """
-    temporary = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    for left in folder.parent.glob(f".{folder.name}.partial-*"):  # of a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    temporary, before = (folder.with_name(f".{folder.name}.partial-{part}") for part in (os.getpid(), "before"))
     try:
-        shutil.rmtree(temporary, ignore_errors=True)  # of a process of the same number that was killed
         temporary.mkdir()
         yield temporary
         for path in temporary.iterdir():
             to_disk(path)
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            folder.replace(before)
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
 
 
 def file_name(text: str) -> str:

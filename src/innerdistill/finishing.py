@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import PreTrainedModel
 
 from innerdistill.answers import teacher_logits
@@ -22,14 +20,13 @@ from innerdistill.evaluation.evaluate import compare
 from innerdistill.evaluation.examples import attention_examples, disagreements
 from innerdistill.evaluation.fidelity import layer_distances
 from innerdistill.evaluation.predicting import predict_splits
-from innerdistill.exporting import onnx_warnings, write_onnx
 from innerdistill.files import write_json
 from innerdistill.job import Job
 from innerdistill.models.loading import load_classifier
 from innerdistill.processes import from_first, is_first
 from innerdistill.results.card import write_card
 from innerdistill.results.run_folder import RUN, read_run, save_model, write_predictions
-from innerdistill.results.speed import measure_speed, typical_length
+from innerdistill.results.speed import machine, measure_speed, typical_length
 
 PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "scikit-learn")
 DISTANCE_ROWS = 1_000  # of validation, spread evenly over it: enough for a mean per layer
@@ -84,10 +81,6 @@ def finish(
         "speed": measure_speed(models, length=typical_length(job.splits["validation"])),
         "warnings": job.warnings(found, predictions, stages),
     }
-    if job.recipe.onnx:
-        validation = {"logits": logits["student"]["validation"], "measured": job.measured_by()}
-        record["onnx"] = write_onnx(folder / "model", job.splits["validation"], job.collate, **validation)
-        record["warnings"] += onnx_warnings(record["onnx"])
     write_card(folder, record)
     return record
 
@@ -156,20 +149,6 @@ def complete(folder: Path, record: Mapping[str, Any]) -> None:
 def versions() -> dict[str, str]:
     """Of Python and of the packages that a run's numbers depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-
-
-def machine(device: torch.device) -> str:
-    """What sums are rounded by: instructions and threads of the processor, or the GPU; in words.
-
-    Args:
-        device: where the student is.
-
-    Returns:
-        Such as "Linux x86_64, AVX512, 1 of 2 cores".
-    """
-    cores = f"{torch.get_num_threads()} of {os.cpu_count()} cores"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return f"{platform.system()} {platform.machine()}, {name}, {cores}"
 
 
 def _git(*words: str) -> str | None:

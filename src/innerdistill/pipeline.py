@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 from innerdistill.answers import kept_targets, teacher_logits
 from innerdistill.assemble import assemble, check_student
 from innerdistill.config import Recipe, TeacherRecipe, load_recipe
+from innerdistill.data.batches import collator
 from innerdistill.data.mapped import numbers
 from innerdistill.distillation.losses import Loss
 from innerdistill.distillation.schedules import Stage, StageRecord
@@ -32,6 +33,7 @@ from innerdistill.distillation.targets import Targets
 from innerdistill.evaluation.evaluate import compare
 from innerdistill.evaluation.metrics import headline, task_scores
 from innerdistill.evaluation.predicting import predict_logits, predict_splits
+from innerdistill.exporting import add_onnx
 from innerdistill.finishing import complete, distances, finish, is_complete
 from innerdistill.job import Job, chance_warning, naming_warning
 from innerdistill.models.fingerprint import weights_fingerprint
@@ -95,6 +97,7 @@ def _distill(job: Job, folder: Path) -> int:
         wait_for_all()
     elif is_first():  # killed between its last file and this
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    _export(job, folder)
     return sum(stage["steps"] for stage in read_run(folder)["stages"])
 
 
@@ -195,8 +198,20 @@ def _finetune(job: Job) -> Path:
                 complete(folder, finish(job, job.teacher, folder, teacher=None, stages=records))
         elif is_first():
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        _export(job, folder)
         wait_for_all()
     return folder
+
+
+def _export(job: Job, folder: Path) -> None:
+    """ONNX files of a complete run, which does not depend on them."""
+    if job.recipe.onnx and is_first() and "onnx" not in read_run(folder):
+        try:
+            add_onnx(folder, job.splits["validation"], collator(job.tokenizer))
+        except ValueError as error:
+            raise ValueError(
+                f"{error} The run in {folder} is finished; with onnx=false the same command writes its report."
+            ) from error
 
 
 def _train(

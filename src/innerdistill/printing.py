@@ -137,14 +137,14 @@ def print_onnx(found: dict[str, Any]) -> None:
     Args:
         found: from `write_onnx`.
     """
+    from innerdistill.results.card import as_model  # noqa: PLC0415
+
     metric = found.get("metric")
     names = [metric, "as the model"] if metric else ["logits off by"]
-    table = table_of(f"batch 1, {found['length']} tokens", "size", *names, "p20", "p50", "p80")
+    table = table_of(f"batch {found['batch_size']}, {found['length']} tokens", "size", *names, "p20", "p50", "p80")
     for row in found["files"].values():
-        if metric:
-            numbers = [f"{row['scores'][metric]:.4f}", f"{100 * row['as_model']:.1f} %"]
-        else:
-            numbers = [f"{row['largest_difference']:.1g}"]
+        off = f"{row['largest_difference']:.1g}" if "largest_difference" in row else "–"
+        numbers = [f"{row['scores'][metric]:.4f}", as_model(row)] if metric else [off]
         times = (f"{row['latency_ms'][p]:.1f} ms" for p in ("p20", "p50", "p80"))
         table.add_row(row["file"], f"{row['file_bytes'] / 1e6:.0f} MB", *numbers, *times)
     console.print(table)

@@ -49,6 +49,22 @@ def bootstrap_scores(
     return {model: of(values) for model, values in logits.items()}
 
 
+def error_of_difference(labels: Array, first: Array, second: Array, **measured: Any) -> float:
+    """Standard error over examples of the difference of two models' scores, which saw the same examples.
+
+    Args:
+        labels: class ids or scores. (N,)
+        first: logits of a model. (N, C)
+        second: logits of another. (N, C)
+        **measured: metric, names and positive, as `bootstrap_scores` takes them.
+
+    Returns:
+        In the units of the metric.
+    """
+    draws = bootstrap_scores(labels, {"first": first, "second": second}, **measured)
+    return float((draws["first"] - draws["second"]).std(ddof=1))
+
+
 def bootstrap_samples(rows: int, draws: int, *, seed: int = 0) -> Iterator[Array]:
     """Samples of rows with replacement, one at a time: together they would be draws times the data.
 

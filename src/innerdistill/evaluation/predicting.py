@@ -58,12 +58,12 @@ def predict_logits(
 
     training = model.training
     model.eval()
-    logits = answers(answer, dataset, collate, outputs=model.config.num_labels, batch_size=batch_size)
+    logits = logits_of(answer, dataset, collate, outputs=model.config.num_labels, batch_size=batch_size)
     model.train(training)
     return logits
 
 
-def answers(
+def logits_of(
     answer: Callable[[Mapping[str, Tensor]], NDArray[np.float32]],
     dataset: Dataset,
     collate: Collator,

@@ -8,6 +8,8 @@ from typing import Any
 
 import jinja2
 
+from innerdistill.config import DataRecipe
+from innerdistill.data.tasks import resolve_task
 from innerdistill.evaluation.metrics import headline
 from innerdistill.files import whole_file
 
@@ -41,6 +43,8 @@ def model_card(record: Mapping[str, Any]) -> str:
         agreement=record["agreement"].get("validation"),
         metrics=metric_names(scores["student"]),
         kept=kept,
+        as_model=as_model,
+        of_pairs=len(resolve_task(DataRecipe.model_validate(record["recipe"]["data"])).text) == 2,
         escaped=escaped,
     )
 
@@ -107,6 +111,20 @@ def kept(student: float, teacher: float) -> str:
     """
     part = share(student, teacher)
     return "–" if part is None else f"{100 * part:.1f} %"
+
+
+def as_model(file: Mapping[str, Any]) -> str:
+    """How far an ONNX file answers as its model does, in words.
+
+    Args:
+        file: of `files` of `write_onnx`.
+
+    Returns:
+        Such as `99.1 %` of equal predictions, or `r = 0.9994` of scores; a dash for the model itself.
+    """
+    if "pearson" in file:
+        return f"r = {file['pearson']:.4f}"
+    return f"{100 * file['equal_predictions']:.1f} %" if "equal_predictions" in file else "–"
 
 
 def escaped(text: str) -> str:

@@ -12,12 +12,12 @@ from filelock import FileLock, Timeout
 
 from innerdistill.config import Recipe
 from innerdistill.files import wait_for, whole_file
-from innerdistill.results.run_folder import RUN
+from innerdistill.results.run_folder import RUN, read_run
 from innerdistill.safe_yaml import read_yaml, write_yaml
 
 RECIPE, LOCK = "recipe.yaml", ".lock"
-# Keys that change nothing in the result.
-PLACE = {"output", "overwrite", "checkpoint_minutes", "teacher.folder", "data.note"}
+# Keys that change nothing in the student and its scores.
+PLACE = {"output", "overwrite", "checkpoint_minutes", "teacher.folder", "data.note", "onnx"}
 # Only a folder that holds nothing else is ever replaced.
 RUN_FILES = {
     RECIPE, "model", RUN, "predictions.parquet", "examples.json", "report.html", "tensorboard",
@@ -92,9 +92,11 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
         recipe: of the run.
 
     Returns:
-        Whether its record is there, and that of its baseline if it has one.
+        Whether its record is there, that of its baseline if it has one, and its ONNX files if they are wanted.
     """
-    return all((folder / part / RUN).is_file() for part in (".", *(["baseline"] if recipe.baseline else [])))
+    if not all((folder / part / RUN).is_file() for part in (".", *(["baseline"] if recipe.baseline else []))):
+        return False
+    return not recipe.onnx or "onnx" in read_run(folder)
 
 
 def different_keys(found: Mapping[str, Any], recipe: Recipe) -> list[str]:

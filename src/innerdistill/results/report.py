@@ -8,10 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from innerdistill.evaluation.bootstrap import bootstrap_scores
+from innerdistill.evaluation.bootstrap import error_of_difference
 from innerdistill.evaluation.metrics import headline
 from innerdistill.files import whole_file
-from innerdistill.results.card import kept, metric_names, page_template
+from innerdistill.results.card import as_model, kept, metric_names, page_template
 from innerdistill.results.explorer import explorer_data, read_examples
 from innerdistill.results.figures import attention_maps, learning_curve
 from innerdistill.results.run_folder import measured_by, read_predictions, read_run
@@ -41,6 +41,7 @@ def write_report(folder: str | Path) -> Path:
         models=_models(record, baseline),
         metrics=metric_names(record["scores"]["validation"]["student"]),
         kept=kept,
+        as_model=as_model,
         answer=_answer(folder, record, baseline),
         curve=Markup(_curve(record, baseline)),  # noqa: S704 - made by matplotlib, which escapes texts
         **_examples(folder, baseline is not None),
@@ -94,10 +95,11 @@ def _answer(folder: Path, record: dict[str, Any], baseline: dict[str, Any] | Non
         text += f" The same student fine-tuned plainly for as many steps scores {plain:.3f}: {difference}."
     if "onnx" in record:
         model, rounded = (record["onnx"]["files"][name] for name in ("model", "int8"))
+        small, large = (file["file_bytes"] / 1e6 for file in (rounded, model))
         text += (
-            f" As an ONNX file of 8 bits it takes {rounded['file_bytes'] / 1e6:.0f} MB instead of "
-            f"{model['file_bytes'] / 1e6:.0f}, answers {_times_as_fast(model, rounded)} as in torch, and scores "
-            f"{rounded['scores'][metric]:.3f}."
+            f" As an ONNX file of 8 bits the {'distilled student' if baseline else 'student'} takes {small:.0f} "
+            f"instead of {large:.0f} MB, answers {_times_as_fast(model, rounded)} as in torch on the processor and "
+            f"scores {rounded['scores'][metric]:.3f}."
         )
     return text
 
@@ -107,14 +109,9 @@ def _times_as_fast(slow: Mapping[str, Any], fast: Mapping[str, Any]) -> str:
 
 
 def _error_of_difference(folder: Path, measured: Mapping[str, Any]) -> float:
-    """Standard error over examples of the student's score less the plainly fine-tuned one's: both saw the same rows."""
-    students = {
-        name: read_predictions(run / "predictions.parquet", "validation")
-        for name, run in (("student", folder), ("plain", folder / "baseline"))
-    }
-    logits = {name: columns["student"] for name, columns in students.items()}
-    draws = bootstrap_scores(students["student"]["label"], logits, **measured)
-    return float((draws["student"] - draws["plain"]).std(ddof=1))
+    """Standard error over examples of the student's score less the plainly fine-tuned one's."""
+    students = [read_predictions(run / "predictions.parquet", "validation") for run in (folder, folder / "baseline")]
+    return error_of_difference(students[0]["label"], *(columns["student"] for columns in students), **measured)
 
 
 def _curve(record: dict[str, Any], baseline: dict[str, Any] | None) -> str:

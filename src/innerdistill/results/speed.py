@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -159,3 +161,17 @@ def size(model: PreTrainedModel) -> dict[str, Any]:
         "parameters_without_embeddings": parameters - embedding_parameters(model),
         "file_bytes": sum(file.stat().st_size for file in files) or None,
     }
+
+
+def machine(device: torch.device) -> str:
+    """What sums are rounded by: instructions and threads of the processor, or the GPU; in words.
+
+    Args:
+        device: where the student is.
+
+    Returns:
+        Such as "Linux x86_64, AVX512, 1 of 2 cores".
+    """
+    cores = f"{torch.get_num_threads()} of {os.cpu_count()} cores"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return f"{platform.system()} {platform.machine()}, {name}, {cores}"
