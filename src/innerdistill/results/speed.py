@@ -21,6 +21,9 @@ from innerdistill.models.loading import default_device, load_classifier
 from innerdistill.results.run_folder import RUN, read_run
 
 
+UNCOUNTED, BLOCK = 3, 5  # calls of one model before the next has its turn
+
+
 def load_models(folders: Sequence[str]) -> dict[str, PreTrainedModel]:
     """Models whose speed is to be measured.
 
@@ -76,22 +79,24 @@ def measure_speed(
 
 @torch.no_grad()
 def latencies(calls: Mapping[str, Callable[[], object]], *, repeats: int = 30) -> dict[str, dict[str, float]]:
-    """How long calls take, made in turns so that a busy machine slows all of them alike.
+    """How long calls take, made a few at a time in turns, so that a busy machine slows all of them alike.
 
     Args:
         calls: by name; each ends when its work is done.
-        repeats: timed calls of each, after 3 that are not counted.
+        repeats: timed calls of each; before every few come some that are not counted.
 
     Returns:
         By name the percentiles p20, p50 and p80, in milliseconds.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for repeat in range(repeats + 3):
+    for done in range(0, repeats, BLOCK):
         for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if repeat >= 3:
-                times[name].append(1000 * (time.perf_counter() - start))
+            # The first calls find the caches full of, and the cores busy with, what ran before.
+            for repeat in range(-UNCOUNTED, min(BLOCK, repeats - done)):
+                start = time.perf_counter()
+                call()
+                if repeat >= 0:
+                    times[name].append(1000 * (time.perf_counter() - start))
     return {name: {f"p{q}": float(np.percentile(found, q)) for q in (20, 50, 80)} for name, found in times.items()}
 
 
