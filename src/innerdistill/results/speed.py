@@ -20,7 +20,6 @@ from innerdistill.models.families import embedding_parameters, max_positions
 from innerdistill.models.loading import default_device, load_classifier
 from innerdistill.results.run_folder import RUN, read_run
 
-
 UNCOUNTED, BLOCK = 3, 5  # calls of one model before the next has its turn
 
 
