@@ -17,7 +17,7 @@ from innerdistill.safe_yaml import read_yaml, write_yaml
 
 RECIPE, LOCK = "recipe.yaml", ".lock"
 # Keys that change nothing in the student and its scores.
-PLACE = {"output", "overwrite", "checkpoint_minutes", "teacher.folder", "data.note", "onnx"}
+WITHOUT_EFFECT = {"output", "overwrite", "checkpoint_minutes", "teacher.folder", "data.note", "onnx"}
 # Only a folder that holds nothing else is ever replaced.
 RUN_FILES = {
     RECIPE, "model", RUN, "predictions.parquet", "examples.json", "report.html", "tensorboard",
@@ -112,7 +112,7 @@ def different_keys(found: Mapping[str, Any], recipe: Recipe) -> list[str]:
     with suppress(ValueError):  # a key that is younger than the run had its default
         found = Recipe.model_validate(found).model_dump(mode="json")
     ours, theirs = (dict(_flat(content)) for content in (recipe.model_dump(mode="json"), found))
-    names = [name for name in (*ours, *(name for name in theirs if name not in ours)) if name not in PLACE]
+    names = [name for name in (*ours, *(name for name in theirs if name not in ours)) if name not in WITHOUT_EFFECT]
     return [
         f"{name} ({theirs.get(name)!r}, now {ours.get(name)!r})" for name in names if ours.get(name) != theirs.get(name)
     ]
