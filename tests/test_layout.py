@@ -39,6 +39,7 @@ ROOMS = [
     "workers",
     "sweep",
     "printing",
+    "endings",
     "cli",
     "cell",
     "__main__",

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from innerdistill import distill
+from innerdistill.cli import main
 from innerdistill.results.run_folder import read_run
 
 TOGETHER = [
@@ -130,6 +131,31 @@ def test_the_same_student_as_one_process_also_after_a_stop_and_a_kill(content, p
     assert again.wait(timeout=300) == 0, again.stderr.read()
     weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (both, stopped)]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("at", ["while the error is on its way", "while it is said"])
+def test_the_signal_of_torchrun_does_not_cut_off_what_is_said_of_a_lost_process(at, monkeypatch, capsys):
+    """It comes a moment after the other process has ended."""
+
+    def sent(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def lost(_options):
+        try:
+            raise RuntimeError("gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+        finally:
+            if at == "while the error is on its way":
+                sent()
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("innerdistill.cli._distill", lost)
+    if at == "while it is said":
+        monkeypatch.setattr("innerdistill.endings.memory_problem", sent)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["distill", "recipe.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "another process of this run has ended" in said and "the same command goes on" in said
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_what_is_wrong_is_said_once_and_nobody_waits(content, place):

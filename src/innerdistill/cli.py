@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import shlex
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from rich.logging import RichHandler
 
 from innerdistill.config import Recipe, load_recipe
 from innerdistill.distillation.stopping import stop_now
-from innerdistill.files import disk_problem
+from innerdistill.endings import say_what_went_wrong, sigterm
 from innerdistill.printing import (
     console,
     errors,
@@ -30,11 +28,9 @@ from innerdistill.printing import (
     print_sweep,
 )
 from innerdistill.reference import keys
-from innerdistill.sentences import memory_problem
 
 # Everything that needs torch is imported inside the verbs, so that --help and a wrong recipe answer at once.
 
-GO_ON = ("distill", "finetune", "sweep")  # verbs that go on where they were stopped
 DESCRIPTION = "Turn a fine-tuned encoder into a student with half the layers that learns from its inside."
 
 
@@ -49,46 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         process of the run that ended, said in one sentence; 130 when stopped by Ctrl-C, 143 by SIGTERM.
     """
     options = _parse(arguments)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop_now)
-    try:
-        return options.function(options) or 0
-    except ValueError as error:
-        if options.traceback:
-            raise
-        errors.print(f"innerdistill: {error}", style="red")
-        return 2
-    except Exception as error:
-        full = memory_problem(error)
-        problem = full or disk_problem(error) or _lost_process(error)
-        if problem is None or options.traceback:
-            raise
-        errors.print(f"innerdistill: {problem}", style="red", soft_wrap=True)
-        if not full:
-            _say_how_to_go_on(options, "once that is mended, the same command goes on from there.")
-        return 2
-    except KeyboardInterrupt as interrupt:
-        errors.print("innerdistill: stopped.", style="red")
-        command = shlex.join(["innerdistill", *(sys.argv[1:] if arguments is None else arguments)])
-        shown = "." if "RANK" in os.environ else f":\n  {command}"  # torchrun's own words are not known here
-        _say_how_to_go_on(options, f"the same command goes on from there{shown}")
-        return 128 + getattr(interrupt, "signal", signal.SIGINT)
-
-
-def _say_how_to_go_on(options: argparse.Namespace, otherwise: str) -> None:
-    if "finished" in options:  # with overwrite=true the same command would begin anew
-        report = f"innerdistill report {options.finished}"
-        errors.print(f"The run is finished; its report is made by\n  {report}", soft_wrap=True)
-    elif options.verb in GO_ON:
-        errors.print(f"What is done is kept; {otherwise}", soft_wrap=True)
-
-
-def _lost_process(error: Exception) -> str | None:
-    if "RANK" not in os.environ:
-        return None
-    from innerdistill.processes import lost_process  # noqa: PLC0415
-
-    return lost_process(error)
+    with sigterm(stop_now):
+        try:
+            return options.function(options) or 0
+        except (Exception, KeyboardInterrupt) as error:
+            # torchrun sends one to every process that outlives another: it must not cut off what is said here.
+            with sigterm(signal.SIG_IGN):
+                code = say_what_went_wrong(error, options, sys.argv[1:] if arguments is None else arguments)
+            if code is None:
+                raise
+            return code
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -100,21 +100,26 @@ def number_of_processes() -> int:
     return int(PartialState().num_processes)
 
 
-def lost_process(error: BaseException) -> str | None:
+def lost_process(error: BaseException | None) -> str | None:
     """What happened, if an error is that another process of the run is gone.
 
     Args:
-        error: as it came out of a step, a barrier or a broadcast.
+        error: as it came out of a step, a barrier or a broadcast; those that were on their way when it came are looked
+            at too.
 
     Returns:
         One sentence, or None for any other error.
     """
-    # Of the backends, gloo has no error of its own, but names its source file in every message.
-    if not isinstance(error, dist.DistError) and not (isinstance(error, RuntimeError) and "gloo/" in str(error)):
-        return None
-    if "timed out" in str(error).lower():
-        return "this process waited for the others for longer than trainer.ddp_timeout, in seconds; set it higher."
-    return "another process of this run has ended, so this one cannot go on."
+    while error is not None:
+        # Of the backends, gloo has no error of its own, but names its source file in every message.
+        if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo/" in str(error)):
+            if "timed out" in str(error).lower():
+                return (
+                    "this process waited for the others for longer than trainer.ddp_timeout, in seconds; set it higher."
+                )
+            return "another process of this run has ended, so this one cannot go on."
+        error = error.__context__
+    return None
 
 
 def leave() -> None:
