@@ -12,7 +12,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from innerdistill.job import Job
     from innerdistill.reference import Key
-    from innerdistill.results.sweep_results import Group
+    from innerdistill.results.sweep_groups import Group
 
 # Everything that needs torch is imported inside the functions, so that --help and a wrong recipe answer at once.
 
@@ -156,6 +156,7 @@ def print_sweep(groups: Sequence[Group]) -> None:
     Args:
         groups: from `write_sweep_report`.
     """
+    from innerdistill.results.sweep_groups import places  # noqa: PLC0415
     from innerdistill.results.sweep_tables import AS_TEACHER, KEPT, SEEDS, tables_of  # noqa: PLC0415
     from innerdistill.results.swept import swept_numbers  # noqa: PLC0415 - what prints keys does not wait for SciPy
 
@@ -170,10 +171,14 @@ def print_sweep(groups: Sequence[Group]) -> None:
         for row in scores.rows:
             table.add_row(*(row[n] for n in shown))
         console.print(table)
-        for sentence in [*group.sentences(), *filter(None, [group.note])]:
+        said = group.sentences() if group.beside is None else []
+        for sentence in [*said, *filter(None, [group.note])]:
             console.print(sentence, highlight=False, markup=False, soft_wrap=True)
         console.print()
-    for sentence in (sentence for swept in swept_numbers(groups) for sentence in swept.sentences()):
+    for place in (place for place in places(groups) if place not in groups):
+        for sentence in place.sentences():
+            console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    for sentence in (said for swept in swept_numbers(groups) for said in [*swept.sentences(), *swept.smallest()]):
         console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 

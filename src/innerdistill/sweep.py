@@ -17,8 +17,9 @@ from innerdistill.files import read_json, whole_file, write_json
 from innerdistill.grid import Planned, Sweep, load_sweep, plan_cells
 from innerdistill.results.opening import locked
 from innerdistill.results.sweep_gathering import gather
+from innerdistill.results.sweep_groups import TEACHER_SEED, Group
 from innerdistill.results.sweep_report import PAGE, write_sweep_report
-from innerdistill.results.sweep_results import Cell, Group
+from innerdistill.results.sweep_results import Cell
 from innerdistill.safe_yaml import write_yaml
 from innerdistill.sentences import about
 from innerdistill.workers import run_cells
@@ -177,5 +178,6 @@ def report_on(sweep: Sweep, planned: Sequence[Planned] | None = None) -> list[Gr
         missing=len(without) - len(failed),
         settings=len({entry.cell.group for entry in planned}) // len({entry.cell.task for entry in planned}),
         seeds=len(sweep.seeds),
+        teachers=len(sweep.grid.get(TEACHER_SEED, [None])),
         content=sweep.model_dump(mode="json"),
     )

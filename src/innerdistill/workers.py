@@ -67,6 +67,9 @@ def run_cells(
                     logger.warning("%s: %s", cell.folder, cause)
                 seconds = (time.monotonic() - begun) / count * (len(missing) - count)
                 left = f"{timedelta(seconds=round(seconds))} left"
+                if console is not None and not console.is_terminal:  # a log shows no bar
+                    done_by_now = total - len(missing) + count
+                    console.print(f"{done_by_now} of {total} cells, {left}: {cell.folder}", soft_wrap=True)
                 progress.update(bar, advance=1, description=f"{cell.method}, seed {cell.seed}", left=left)
         except BaseException:  # Ctrl-C, SIGTERM, a run that cannot be compared: what runs ends after a checkpoint
             pool.shutdown(wait=False, cancel_futures=True)

@@ -94,9 +94,9 @@ def test_equal_methods_are_said_to_show_no_difference(cells, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "No difference shown between SID and &lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<script>alert" not in page and "Score against parameters outside the embeddings" in page
-    assert page.count("<svg xmlns") == 1 + 2 * 3  # over the sizes; in each, seeds, epochs and attention
+    assert page.count("<svg xmlns") == 2 + 2 * 3  # comparisons, over the sizes; in each, seeds, epochs and attention
     names = [path.name for path in sorted((tmp_path / "figures").iterdir())]
-    assert names[:2] == ["01-student.num_layers.svg", "02-seeds-student.num_layers=2.svg"] and len(names) == 7
+    assert names[:2] == ["01-comparisons.svg", "02-student.num_layers.svg"] and len(names) == 8
     for path in (tmp_path / "figures").iterdir():
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
         assert ElementTree.parse(path).getroot().get("aria-label") and "prefers-color-scheme: dark" in path.read_text()
@@ -104,7 +104,7 @@ def test_equal_methods_are_said_to_show_no_difference(cells, tmp_path):
     assert data["students"] == list(pair) and data["examples"][0]["layers"][3]["students"]["SID"]["all"] == 0
     table = (tmp_path / "table.tex").read_text()
     assert r"\textless{}script\textgreater{}alert(1)" in table and r"\& \$x\_1" in table
-    assert table.count(r"\begin{tabular}") == 3 + 2 * 3
+    assert table.count(r"\begin{tabular}") == 4 + 2 * 3
     assert (tmp_path / "cells.csv").read_text().count("\n") == 21
 
 
@@ -162,10 +162,10 @@ def test_how_methods_were_compared_is_said_where_they_were(cells, tmp_path):
     pair = (cells[0].method, cells[10].method)
     write_sweep_report(tmp_path, of_one_size, compare=[pair])
     said = [(tmp_path / name).read_text() for name in ("report.html", "report.md")]
-    assert all("a paired t-test over seeds" in text and "n = 1" not in text for text in said)
+    assert all("paired t-test over seeds" in text and "n = 1" not in text for text in said)
     write_sweep_report(tmp_path, [cell for cell in of_one_size if cell.seed == 1], compare=[pair])
     said = [(tmp_path / name).read_text() for name in ("report.html", "report.md", "table.tex")]
-    assert all("n = 1: of one seed" in text and "a paired t-test over seeds" not in text for text in said)
+    assert all("n = 1: of one seed" in text and "paired t-test over seeds" not in text for text in said)
 
 
 def test_a_method_that_failed_takes_no_seeds_from_the_others(cells, tmp_path):
@@ -173,7 +173,7 @@ def test_a_method_that_failed_takes_no_seeds_from_the_others(cells, tmp_path):
     third = [replace(cells[0], method="third")]
     pair, rest = (cells[0].method, cells[10].method), ("third", cells[10].method)
     group, *_ = gather([*cells[:5], *cells[10:15], *third], compare=[pair, rest])
-    assert [comparison.seeds for comparison in group.comparisons] == [5, 1]
+    assert [comparison.units for comparison in group.comparisons] == [5, 1]
     write_sweep_report(tmp_path, [*cells[:5], *cells[10:15], *third], compare=[pair])
     assert "what else sets methods apart is exploratory" in (tmp_path / "report.md").read_text()
     declared = [pair, ("third", "not run"), (pair[0], "not run")]
@@ -248,9 +248,9 @@ def test_sizes_of_texts_and_models_that_differ(cells, tmp_path):
             run["speed"][name]["latency_ms"]["p50"] = milliseconds
         run["speed"]["student"]["parameters"] = parameters
         write_json(folder / "run.json", run)
-        found.append(Cell(f"task {index}", "SID", {}, 1, folder))
+        found.append(Cell("long" if length > 18 else "short", "SID", {}, index, folder))
     *_, sizes = tables_over(gather(found))
-    rows = [(row[4], row[5], row[6]) for row in sizes.rows if row[0] == "student"]
+    rows = [(row[4], row[5], row[6]) for row in sizes.rows if row[0].startswith("student, ")]
     assert rows == [("18", "3.0", "75 %"), ("134", "5.0", "25 %")]  # medians of 1, 3, 9 and of 1/2, 3/4, 9/10
     assert len(sizes.rows) == 4
 

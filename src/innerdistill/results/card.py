@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -136,5 +137,6 @@ def escaped(text: str) -> str:
     Returns:
         One line without markup of its own.
     """
-    entities = str.maketrans({character: f"&#{ord(character)};" for character in "\\`*_[]<>|#&"})
-    return " ".join(text.translate(entities).split())
+    special: dict[str, str | int | None] = {character: f"\\{character}" for character in "\\`*_[]|#"}
+    text = " ".join(text.translate(str.maketrans({**special, "&": "&amp;", ">": "&gt;"})).split())
+    return re.sub(r"<(?! )", "&lt;", text)  # not where it opens no tag, as in p < 0.001

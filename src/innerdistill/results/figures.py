@@ -105,8 +105,9 @@ def attention_maps(
 ) -> str:
     """Attention of teacher and students on one example, one head per mapped layer.
 
-    The head shown is the one whose divergence is the median over the heads of the first student: neither the best nor
-    the worst. The number is that head's KL divergence from the teacher (nats per row), in brackets the mean over heads.
+    The maps of a layer have one scale. The head shown is the one whose divergence is the median over the heads of the
+    first student: neither the best nor the worst. The number is that head's KL divergence from the teacher (nats per
+    row), in brackets the mean over heads.
 
     Args:
         example: one of `attention` of examples.json.
@@ -132,12 +133,16 @@ def attention_maps(
             of_first = divergences(first[layer])
             head = int(np.argsort(of_first)[len(of_first) // 2])
             m = example["layers"][layer]["teacher_layer"]
-            _map(grid[row][0], reference[head], tokens, f"teacher, layer {m}, head {head + 1}", TEACHER, labels=True)
-            for column, (title, found) in enumerate(students.items(), start=1):
+            panels_of_row = [(reference[head], f"teacher, layer {m}, head {head + 1}")]
+            for title, found in students.items():
                 maps, kl = np.array(found[layer]["student"]), divergences(found[layer])
                 every = f", all layers {_nats(overall[title])}" if overall else ""
                 text = f"{title}, layer {layer}\nKL {_nats(kl[head])} (all heads {_nats(kl.mean())}{every})"
-                _map(grid[row][column], maps[head], tokens, text, STUDENT if column == 1 else BASELINE)
+                panels_of_row.append((maps[head], text))
+            darkest = max(0.3, *(float(maps.max()) for maps, _ in panels_of_row))
+            for column, (maps, text) in enumerate(panels_of_row):
+                colour = STUDENT if column else TEACHER
+                _map(grid[row][column], maps, tokens, text, colour, darkest=darkest, labels=not column)
         return svg(figure, f"Attention maps of one example: teacher, {', '.join(students)}")
 
 
@@ -170,10 +175,10 @@ def _scores(axes: Axes, stages: Sequence[Mapping[str, Any]], metric: str, **styl
 
 
 def _map(
-    axes: Axes, values: np.ndarray, tokens: Sequence[str], title: str, colour: str, *, labels: bool = False
+    axes: Axes, values: np.ndarray, tokens: Sequence[str], title: str, colour: str, *, darkest: float, labels: bool
 ) -> None:
     shades = LinearSegmentedColormap.from_list("shades", [(*matplotlib.colors.to_rgb(colour), a) for a in (0, 1)])
-    axes.imshow(values, cmap=shades, vmin=0, vmax=max(0.3, float(values.max())), interpolation="nearest")
+    axes.imshow(values, cmap=shades, vmin=0, vmax=darkest, interpolation="nearest")
     axes.set_title(title, fontsize=9)
     axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=7)
     axes.set_yticks(range(len(tokens)), tokens if labels else [""] * len(tokens), fontsize=7)

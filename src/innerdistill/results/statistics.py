@@ -1,13 +1,14 @@
 """Whether one method is better than another: paired over seeds, corrected, with an interval, in a sentence.
 
-The unit is the seed. Shapes: S seeds, N examples, C classes.
+The unit is the seed; where a sweep has several teachers, it is the teacher, with the mean over its students. Shapes: U
+units, R runs of a unit, N examples, C classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,35 +22,51 @@ Array = NDArray[Any]
 FEWEST_FOR_INTERVAL = 5  # below, mean and standard deviation are all that is said
 FEWEST_FOR_CLAIM = 8
 LEVEL = 0.05
+Verdict = Literal["untested", "better", "worse", "here", "equivalent", "open"]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One method against another on the same seeds.
+    """One method against another on the same seeds, or on students of the same teachers.
 
     Attributes:
         method: the first one.
         against: the second one.
-        seeds: S.
-        difference: mean over seeds of the first one's score less the second one's.
-        deviation: standard deviation of the differences; NaN for one seed.
-        p: of the paired t-test, corrected by Holm over the comparisons made together; None for too few seeds.
-        interval: 95 % of the two-level bootstrap; None for too few seeds.
+        differences: the first one's score less the second one's, by unit.
+        over: seeds, or teachers.
+        runs: of each method by unit, at least and at most.
+        p: of the paired t-test, corrected by Holm over the comparisons made together; None for too few units.
+        interval: 95 % of the two-level bootstrap; None for too few units.
         margin: differences below it do not matter; None if none was given.
-        margin_p: of two one-sided t-tests against the margin, corrected by Holm; None without a margin or seeds enough.
-        declared: seeds of the sweep; 0 if that is not known.
+        margin_p: of two one-sided t-tests against the margin, corrected by Holm; None without a margin or units enough.
+        declared: units of the sweep; 0 if that is not known.
     """
 
     method: str
     against: str
-    seeds: int
-    difference: float
-    deviation: float
+    differences: tuple[float, ...]
+    over: Literal["seeds", "teachers"] = "seeds"
+    runs: tuple[int, int] = (1, 1)
     p: float | None = None
     interval: tuple[float, float] | None = None
     margin: float | None = None
     margin_p: float | None = None
     declared: int = 0
+
+    @property
+    def units(self) -> int:
+        """U."""
+        return len(self.differences)
+
+    @property
+    def difference(self) -> float:
+        """Mean over units."""
+        return float(np.mean(self.differences))
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation of the differences; None for one unit."""
+        return float(np.std(self.differences, ddof=1)) if self.units > 1 else None
 
     @property
     def equivalent(self) -> bool:
@@ -58,6 +75,25 @@ class Comparison:
             return False
         return self.interval is None or max(map(abs, self.interval)) < self.margin
 
+    @property
+    def verdict(self) -> Verdict:
+        """What test and interval say together; `here` is a difference on these examples that others may not show."""
+        if self.p is None:
+            return "untested"
+        if self.p < LEVEL:
+            if self.interval and self.interval[0] <= 0 <= self.interval[1]:
+                return "here"
+            return "better" if self.difference > 0 else "worse"
+        return "equivalent" if self.equivalent else "open"
+
+    @property
+    def sample(self) -> str:
+        """What it was tested on, in words."""
+        if self.over == "seeds":
+            return f"{self.units} seeds, for this one teacher"
+        each = " to ".join(map(str, dict.fromkeys(self.runs)))
+        return f"{self.units} teachers, {each} student{'s' if self.runs[1] > 1 else ''} of each"
+
     def sentence(self, metric: str) -> str:
         """What was found, in words.
 
@@ -65,38 +101,37 @@ class Comparison:
             metric: name of the score.
 
         Returns:
-            One sentence, and another one while seeds are missing: a test that is looked at again and again errs more
+            One sentence, and another one while units are missing: a test that is looked at again and again errs more
             often than it says.
         """
-        few = (
-            ""
-            if self.seeds >= self.declared
-            else f" Only {self.seeds} of {self.declared} seeds are there: preliminary."
-        )
-        return self._found(metric) + few
+        if self.units >= self.declared:
+            return self._found(metric)
+        return f"{self._found(metric)} Only {self.units} of {self.declared} {self.over} are there: preliminary."
 
     def _found(self, metric: str) -> str:
+        pair = f"{self.method} against {self.against}"
         if self.p is None:
-            spread = "" if np.isnan(self.deviation) else f" ± {self.deviation:.3f}"
+            spread = "" if self.deviation is None else f" ± {self.deviation:.3f}"
             return (
-                f"{self.method} against {self.against}: {self.difference:+.3f}{spread} {metric} (n = {self.seeds}); "
-                f"intervals need at least {FEWEST_FOR_INTERVAL} seeds."
+                f"{pair}: {self.difference:+.3f}{spread} {metric} (n = {self.units}); "
+                f"intervals need at least {FEWEST_FOR_INTERVAL} {self.over}."
             )
         interval = f"95 % interval {self.interval[0]:+.3f} ... {self.interval[1]:+.3f}, " if self.interval else ""
-        seeds = f"{self.seeds} seeds, for this one teacher"
-        found = f"({interval}{_shown(self.p)} after Holm, {seeds})"
-        few = "" if self.seeds >= FEWEST_FOR_CLAIM else f" A claim needs {FEWEST_FOR_CLAIM} seeds."
-        if self.p < LEVEL:
-            if self.interval and self.interval[0] <= 0 <= self.interval[1]:
+        found = f"({interval}{shown(self.p)} after Holm, {self.sample})"
+        few = "" if self.units >= FEWEST_FOR_CLAIM else f" A claim needs {FEWEST_FOR_CLAIM} {self.over}."
+        match self.verdict:
+            case "here":
                 return (
                     f"On these examples {self.method} differs from {self.against} by {self.difference:+.3f} {metric}, "
                     f"which is not shown for others {found}.{few}"
                 )
-            verb = "beats" if self.difference > 0 else "is worse than"
-            return f"{self.method} {verb} {self.against} by {abs(self.difference):.3f} {metric} {found}.{few}"
-        if self.equivalent and self.margin_p is not None:
-            found = f"({interval}{_shown(self.margin_p)} after Holm, two one-sided tests, {seeds})"
-            return f"{self.method} and {self.against} are equivalent within {self.margin:g} {metric} {found}.{few}"
+            case "better" | "worse" as verdict:
+                verb = "beats" if verdict == "better" else "is worse than"
+                return f"{self.method} {verb} {self.against} by {abs(self.difference):.3f} {metric} {found}.{few}"
+            case "equivalent":
+                p = shown(self.margin_p or 0.0)
+                found = f"({interval}{p} after Holm, two one-sided tests, {self.sample})"
+                return f"{self.method} and {self.against} are equivalent within {self.margin:g} {metric} {found}.{few}"
         return f"No difference shown between {self.method} and {self.against}: {self.difference:+.3f} {metric} {found}."
 
 
@@ -108,24 +143,24 @@ def compare_pair(
     *,
     interval: tuple[float, float] | None = None,
     margin: float | None = None,
-    declared: int = 0,
+    **described: Any,
 ) -> Comparison:
-    """A paired t-test over seeds, not yet corrected.
+    """A paired t-test over units, not yet corrected.
 
     Args:
         method: the first one.
         against: the second one.
-        scores: of the first one, by seed. (S,)
-        others: of the second one, the same seeds in the same order. (S,)
+        scores: of the first one, by unit. (U,)
+        others: of the second one, the same units in the same order. (U,)
         interval: from `two_level_interval`.
         margin: differences below it do not matter; tested by two one-sided t-tests.
-        declared: seeds of the sweep; 0 if that is not known.
+        **described: `over`, `runs` and `declared` of the comparison.
 
     Returns:
-        The comparison. Differences that are the same for every seed have p = 1 if they are 0, else 0.
+        The comparison. Differences that are the same for every unit have p = 1 if they are 0, else 0.
 
     Raises:
-        ValueError: other numbers of seeds.
+        ValueError: other numbers of units.
     """
     if len(scores) != len(others):
         raise ValueError(f"{method} has {len(scores)} seeds, {against} {len(others)}; both need the same ones.")
@@ -134,14 +169,12 @@ def compare_pair(
     return Comparison(
         method,
         against,
-        seeds=len(values),
-        difference=float(values.mean()),
-        deviation=float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+        tuple(values.tolist()),
         p=_paired_p(values) if enough else None,
         interval=interval if enough else None,
         margin=margin,
         margin_p=_margin_p(values, margin) if enough and margin is not None else None,
-        declared=declared,
+        **described,
     )
 
 
@@ -188,8 +221,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def two_level_interval(
     labels: Array,
-    first: Array,
-    second: Array,
+    first: Sequence[Array],
+    second: Sequence[Array],
     *,
     metric: str,
     names: Sequence[str] | None,
@@ -197,19 +230,19 @@ def two_level_interval(
     draws: int = 4000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """95 % interval of the mean difference of two methods, over seeds and over examples.
+    """95 % interval of the mean difference of two methods, over seeds or teachers, and over examples.
 
-    Every draw takes seeds with replacement and examples with replacement, the same ones for both methods. With D(e) the
-    mean over all seeds on the examples drawn and D(e, s) that over the seeds drawn, a draw counts as
+    Every draw takes units with replacement and examples with replacement, the same ones for both methods. With D(e) the
+    mean over all units on the examples drawn and D(e, u) that over the units drawn, a draw counts as
 
-        D(e) + c (D(e, s) - D(e)),  c = sqrt(S / (S - 1)) t(0.975, S - 1) / z(0.975)
+        D(e) + c (D(e, u) - D(e)),  c = sqrt(U / (U - 1)) t(0.975, U - 1) / z(0.975)
 
-    since draws of few seeds spread too little: with c = 1, the interval of 5 seeds would miss in 16 % and not in 5 %.
+    since draws of few units spread too little: with c = 1, the interval of 5 seeds would miss in 16 % and not in 5 %.
 
     Args:
         labels: class ids or scores. (N,)
-        first: logits of one method, of at least two seeds. (S, N, C)
-        second: logits of the other one. (S, N, C)
+        first: logits of one method, of at least two units. (U of (N, C), or of (R, N, C) for several runs of each)
+        second: logits of the other one, of the same units.
         metric: name of the score.
         names: class names; None for a regression.
         positive: of two classes the one that f1 is of.
@@ -220,13 +253,19 @@ def two_level_interval(
         The 2.5 and 97.5 % quantiles.
     """
     known_rows = has_label(labels, names)
-    labels, first, second = labels[known_rows], first[:, known_rows], second[:, known_rows]
+    known_labels = labels[known_rows]
 
-    def by_seed(logits: Array) -> Array:
-        samples = bootstrap_samples(len(labels), draws, seed=seed)
-        return sample_scores(labels, logits, samples, metric=metric, names=names, positive=positive)
+    def of_unit(logits: Array) -> Array:
+        runs = logits.reshape(-1, len(labels), logits.shape[-1])[:, known_rows]
+        drawn = (bootstrap_samples(len(known_labels), draws, seed=seed) for _ in runs)
+        scores = [
+            sample_scores(known_labels, run, samples, metric=metric, names=names, positive=positive)
+            for run, samples in zip(runs, drawn, strict=True)
+        ]
+        mean: Array = np.mean(scores, axis=0)
+        return mean
 
-    found = np.stack([by_seed(ours) - by_seed(theirs) for ours, theirs in zip(first, second, strict=True)], axis=1)
+    found = np.stack([of_unit(ours) - of_unit(theirs) for ours, theirs in zip(first, second, strict=True)], axis=1)
     count = found.shape[1]
     drawn = np.random.default_rng([seed, 1]).integers(0, count, (draws, count))
     of_all, of_drawn = found.mean(1), np.take_along_axis(found, drawn, axis=1).mean(1)
@@ -235,7 +274,15 @@ def two_level_interval(
     return float(low), float(high)
 
 
-def _shown(p: float) -> str:
+def shown(p: float) -> str:
+    """A p value in words.
+
+    Args:
+        p: the value.
+
+    Returns:
+        Three digits.
+    """
     return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
 
 

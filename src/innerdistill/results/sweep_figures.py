@@ -1,19 +1,57 @@
-"""Figures of a sweep as SVG texts: seeds side by side, score per epoch, score against size or rows."""
+"""Figures of a sweep as SVG texts: comparisons, seeds side by side, score per epoch, score against size or rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from innerdistill.results.figures import INK, STYLE, TEACHER, scores_by_step, svg
-from innerdistill.results.sweep_results import Group, Method
+from innerdistill.results.figures import INK, STUDENT, STYLE, TEACHER, scores_by_step, svg
+from innerdistill.results.sweep_groups import Group, places
+from innerdistill.results.sweep_results import Method
 
-COLOURS = ("#ca6702", "#7b8794", "#3a86ff", "#c1549c", "#0a9396", "#7a9e2f", "#b5523b", "#4f5d95", "#a98600")
+COLOURS = ("#7b8794", "#c1549c", "#7a9e2f", "#b5523b", "#4f5d95", "#a98600", "#5f8f8f", "#8d6a4f", "#9a6fb0")
+OF_SCHEDULE = {  # the same in every figure; what else there is takes COLOURS in turn
+    "finetune": "#ca6702", "soft_labels": "#d4a017", "all_layers": "#3a86ff", "pid": "#e0457b", "sid": STUDENT,
+}  # fmt: skip
 LINES = ("-", "--", "-.")  # the teacher's is dotted
+WIDTH = 5.0  # inches: on a phone the type of a wider figure could not be read
+
+
+def differences(groups: Sequence[Group]) -> str:
+    """Every declared comparison: a point for each seed or teacher, the mean as a stroke, its interval as a bar.
+
+    Args:
+        groups: of a sweep.
+
+    Returns:
+        SVG; empty without comparisons.
+    """
+    rows = [(place, one) for place in places(groups) for one in place.comparisons if place.is_above_chance]
+    if not rows:
+        return ""
+    metrics = list(dict.fromkeys(place.metric for place, _ in rows))
+    units = " or ".join(dict.fromkeys(one.over.removesuffix("s") for _, one in rows))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.8 + 0.5 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(0, color=INK, alpha=0.45, linewidth=1)
+        for row, (_, one) in enumerate(rows):
+            colour = {"better": STUDENT, "worse": OF_SCHEDULE["finetune"]}.get(one.verdict, COLOURS[0])
+            if one.interval:
+                axes.plot(one.interval, [row, row], color=colour, alpha=0.35, linewidth=7, solid_capstyle="butt")
+            axes.plot(one.differences, [row] * one.units, "o", color=colour, alpha=0.6, markersize=5)
+            axes.plot([one.difference], [row], "|", color=colour, markersize=15, markeredgewidth=2.5)
+        names = [f"{one.method} − {one.against}" + (f", {place.name}" if place.name else "") for place, one in rows]
+        _rows(axes, names)
+        axes.set_xlabel(
+            f"difference of {', '.join(metrics)} on validation: a point per {units},\nmean and 95 % interval"
+        )
+        return svg(figure, "Differences of the declared comparisons with their intervals")
 
 
 def seeds_side_by_side(group: Group) -> str:
@@ -25,23 +63,21 @@ def seeds_side_by_side(group: Group) -> str:
     Returns:
         SVG.
     """
-    methods = list(group.methods.values())
+    methods, colours = list(group.methods.values()), _lines(group.methods)
     teacher = group.teacher
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 0.9 + 0.42 * len(methods)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 1.1 + 0.5 * len(methods)), layout="constrained")
         axes = figure.subplots()
         axes.axvline(teacher[group.metric], color=TEACHER, linestyle=":", label="teacher")
         for row, method in enumerate(methods):
-            values = method.score(group.metric)
-            axes.plot(values.values, [row] * len(values.values), "o", color=_colour(row), alpha=0.55, markersize=6)
-            axes.plot([values.mean], [row], "|", color=_colour(row), markersize=20, markeredgewidth=2.5)
+            values, colour = method.score(group.metric), colours[method.name]["color"]
+            axes.plot(values.values, [row] * len(values.values), "o", color=colour, alpha=0.55, markersize=6)
+            axes.plot([values.mean], [row], "|", color=colour, markersize=15, markeredgewidth=2.5)
         if teacher["constant"] > axes.get_xlim()[0]:  # else it would press the points together
             axes.axvline(teacher["constant"], color=INK, alpha=0.45, linestyle="--", label="best constant answer")
-        axes.set_yticks(range(len(methods)), [method.name for method in methods])
-        axes.set_ylim(len(methods) - 0.4, -0.6)
-        axes.tick_params(axis="y", length=0)
+        _rows(axes, [method.name for method in methods])
         axes.set_xlabel(f"{group.metric} on validation: a point per seed, the stroke is the mean")
-        axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+        axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
         return svg(figure, f"{group.metric} on validation of every seed of every method")
 
 
@@ -54,24 +90,25 @@ def score_per_epoch(group: Group) -> str:
     Returns:
         SVG.
     """
+    lines = _lines(group.methods)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 4.2), layout="constrained")
-        axes = figure.subplots()
-        for number, method in enumerate(group.methods.values()):
+        figure, axes = _with_legend_below(len(lines) + 1)
+        for method in group.methods.values():
             curve = mean_curve(method, group.metric)
             if not curve:
                 continue
-            axes.plot(list(curve), list(curve.values()), label=method.name, marker=".", markersize=5, **_line(number))
+            line = lines[method.name]
+            axes.plot(list(curve), list(curve.values()), label=method.name, marker=".", markersize=5, **line)
             ends = np.cumsum([stage["steps"] for stage in method.first["stages"]][:-1]).tolist()
             rings = [(step, mean) for step, mean in curve.items() if step in ends]
             if rings:
-                axes.plot(*zip(*rings, strict=True), "o", color=_colour(number), markersize=9, fillstyle="none")
+                axes.plot(*zip(*rings, strict=True), "o", color=line["color"], markersize=9, fillstyle="none")
         selection = group.any_run["scores"].get("selection", {}).get("teacher")
         if selection is not None:
             axes.axhline(selection[group.metric], color=TEACHER, linestyle=":", label="teacher")
         axes.set_xlabel("optimiser steps of all stages")
         axes.set_ylabel(f"{group.metric} on selection")
-        axes.legend(frameon=False, fontsize=9)
+        figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
         return svg(figure, f"{group.metric} on selection over the optimiser steps, by method")
 
 
@@ -103,16 +140,16 @@ def score_against(groups: Sequence[Group], key: str) -> str:
     """
     metric = groups[0].metric
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 4.2), layout="constrained")
-        axes = figure.subplots()
-        for number, name in enumerate(dict.fromkeys(name for group in groups for name in group.methods)):
+        lines = _lines({name: method for group in reversed(groups) for name, method in group.methods.items()})
+        figure, axes = _with_legend_below(len(lines) + 1)
+        for name, line in lines.items():
             points = [(_position(group, key, name), group.methods[name]) for group in groups if name in group.methods]
             points.sort(key=lambda point: point[0])
             values = [method.score(metric) for _, method in points]
             axes.errorbar(
                 [x for x, _ in points], [value.mean for value in values],
                 yerr=[value.deviation or 0 for value in values],
-                label=name, marker="o", markersize=5, capsize=3, **_line(number),
+                label=name, marker="o", markersize=5, capsize=3, **line,
             )  # fmt: skip
         first = next(iter(groups[0].methods))
         having = [group for group in groups if first in group.methods]
@@ -125,7 +162,7 @@ def score_against(groups: Sequence[Group], key: str) -> str:
         axes.minorticks_off()
         axes.set_xlabel(axis_name(key))
         axes.set_ylabel(f"{metric} on validation")
-        axes.legend(frameon=False, fontsize=9)
+        figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
         return svg(figure, f"{metric} on validation against {axis_name(key)}, by method")
 
 
@@ -151,10 +188,33 @@ def _position(group: Group, key: str, method: str) -> float:
     return float(group.setting[key])
 
 
-def _colour(number: int) -> str:
-    return COLOURS[number % len(COLOURS)]
+def _lines(methods: Mapping[str, Method]) -> dict[str, dict[str, Any]]:
+    """Colour and dashes of every method: by its schedule, if it is the first of it; 27 others can be told apart."""
+    found: dict[str, dict[str, Any]] = {}
+    taken: set[str] = set()
+    others = 0
+    for name, method in methods.items():
+        schedule = method.first["recipe"]["schedule"]["name"]
+        if schedule in OF_SCHEDULE and schedule not in taken:
+            taken.add(schedule)
+            found[name] = {"color": OF_SCHEDULE[schedule], "linestyle": LINES[0]}
+        else:
+            dashes = LINES[others // len(COLOURS) % len(LINES)]
+            found[name] = {"color": COLOURS[others % len(COLOURS)], "linestyle": dashes}
+            others += 1
+    return found
 
 
-def _line(number: int) -> dict[str, Any]:
-    """Colour and dashes: 27 methods can be told apart."""
-    return {"color": _colour(number), "linestyle": LINES[number // len(COLOURS) % len(LINES)]}
+def _rows(axes: Axes, names: Sequence[str]) -> None:
+    """A row for each name, which stands above what is drawn in it and so takes no width."""
+    for row, name in enumerate(names):
+        axes.text(0.01, row - 0.3, name, transform=axes.get_yaxis_transform(), ha="left", va="center")
+        axes.axhline(row + 0.5, color=INK, alpha=0.1, linewidth=0.8)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(len(names) - 0.5, -0.6)
+
+
+def _with_legend_below(entries: int) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, 3.5 + 0.2 * -(-entries // 2)), layout="constrained")
+    return figure, figure.subplots()

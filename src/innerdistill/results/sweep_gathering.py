@@ -11,7 +11,8 @@ import numpy as np
 from innerdistill.config import load_recipe, shared_keys
 from innerdistill.results.run_folder import measured_by, read_predictions, read_run
 from innerdistill.results.statistics import FEWEST_FOR_INTERVAL, Comparison, compare_pair, corrected, two_level_interval
-from innerdistill.results.sweep_results import SPLIT, Cell, Group, Method
+from innerdistill.results.sweep_groups import TEACHER_SEED, Compared, Group, OverTeachers, places
+from innerdistill.results.sweep_results import SPLIT, Cell, Method, named
 
 PREDICTIONS = "predictions.parquet"
 OTHER_START = "(another model under student.source, or another kind of processor)"
@@ -24,6 +25,7 @@ def gather(
     margin: float | None = None,
     settings: int = 1,
     seeds: int = 0,
+    teachers: int = 1,
 ) -> list[Group]:
     """Read the runs of a sweep.
 
@@ -33,6 +35,8 @@ def gather(
         margin: for equivalence.
         settings: of every task that were declared, those included of which no cell has run.
         seeds: that were declared; 0 if that is not known.
+        teachers: that were declared as seeds of the teacher; if there are several, they are what methods are compared
+            over.
 
     Returns:
         Groups, in the order of the cells.
@@ -47,17 +51,33 @@ def gather(
             group.note = f"{group.note} {cell.note}".strip()
         method = group.methods.setdefault(cell.method, Method(cell.method))
         method.runs[cell.seed], method.folders[cell.seed] = read_run(cell.folder), cell.folder
-    _check_alike(list(groups.values()))
-    for group in groups.values():
-        group.untested = [pair for pair in compare if not group.shared_seeds(*pair)]
-        group.comparisons = [_compare(group, *pair, margin, seeds) for pair in compare if pair not in group.untested]
-    for task in dict.fromkeys(group.task for group in groups.values()):
-        family = [group for group in groups.values() if group.task == task]
-        untested = sum(len(group.untested) for group in family) + len(compare) * max(0, settings - len(family))
-        found = iter(corrected([one for group in family for one in group.comparisons], untested=untested))
-        for group in family:
-            group.comparisons = [next(found) for _ in group.comparisons]
-    return list(groups.values())
+    found = list(groups.values())
+    _check_alike(found)
+    if teachers > 1:
+        _put_beside(found)
+    for task in dict.fromkeys(group.task for group in found):
+        family = [place for place in places(found) if place.task == task]
+        for place in family:
+            place.untested = [pair for pair in compare if not place.units(*pair)]
+            tested = [pair for pair in compare if pair not in place.untested]
+            declared = teachers if place.over == "teachers" else seeds
+            place.comparisons = [_compare(place, *pair, margin=margin, declared=declared) for pair in tested]
+        not_there = max(0, settings // teachers - len(family))
+        untested = sum(len(place.untested) for place in family) + len(compare) * not_there
+        made = iter(corrected([one for place in family for one in place.comparisons], untested=untested))
+        for place in family:
+            place.comparisons = [next(made) for _ in place.comparisons]
+    return found
+
+
+def _put_beside(groups: Sequence[Group]) -> None:
+    """Groups that differ in the seed of their teacher only are compared together."""
+    known: dict[str, OverTeachers] = {}
+    for group in groups:
+        others = {key: value for key, value in group.setting.items() if key != TEACHER_SEED}
+        name = named(group.task, others)
+        group.beside = known.setdefault(name, OverTeachers(name, group.task, others))
+        group.beside.groups.append(group)
 
 
 def _check_alike(groups: Sequence[Group]) -> None:
@@ -85,14 +105,32 @@ def _check_alike(groups: Sequence[Group]) -> None:
                     )
 
 
-def _compare(group: Group, name: str, against: str, margin: float | None, declared: int) -> Comparison:
-    """One declared comparison within one task and setting, over the seeds that both methods have; not yet corrected."""
-    methods, seeds = (group.methods[name], group.methods[against]), group.shared_seeds(name, against)
-    metric = group.metric
-    scores = [[method.runs[seed]["scores"][SPLIT]["student"][metric] for seed in seeds] for method in methods]
+def _compare(place: Compared, name: str, against: str, *, margin: float | None, declared: int) -> Comparison:
+    """One declared comparison in one place, over the units that both methods have; not yet corrected."""
+    units, metric = place.units(name, against), place.metric
+
+    def score(unit: Sequence[tuple[Group, int]], method: str) -> float:
+        runs = [group.methods[method].runs[seed] for group, seed in unit]
+        return float(np.mean([run["scores"][SPLIT]["student"][metric] for run in runs]))
+
+    def read(unit: Sequence[tuple[Group, int]], method: str) -> list[dict[str, np.ndarray]]:
+        folders = [group.methods[method].folders[seed] for group, seed in unit]
+        return [read_predictions(folder / PREDICTIONS, SPLIT) for folder in folders]
+
     interval = None
-    if len(seeds) >= FEWEST_FOR_INTERVAL:
-        read = [[read_predictions(method.folders[seed] / PREDICTIONS, SPLIT) for seed in seeds] for method in methods]
-        logits = [np.stack([columns["student"] for columns in of_seeds]) for of_seeds in read]
-        interval = two_level_interval(read[0][0]["label"], *logits, **measured_by(group.any_run))
-    return compare_pair(name, against, *scores, interval=interval, margin=margin, declared=declared)
+    if len(units) >= FEWEST_FOR_INTERVAL:
+        columns = [[read(unit, method) for unit in units] for method in (name, against)]
+        logits = [[np.stack([run["student"] for run in unit]) for unit in of_method] for of_method in columns]
+        (group, _), *_ = units[0]
+        interval = two_level_interval(columns[0][0][0]["label"], *logits, **measured_by(group.any_run))
+    runs = [len(unit) for unit in units]
+    return compare_pair(
+        name,
+        against,
+        *([score(unit, method) for unit in units] for method in (name, against)),
+        interval=interval,
+        margin=margin,
+        over=place.over,
+        runs=(min(runs), max(runs)),
+        declared=declared,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,29 @@ from markupsafe import Markup
 
 from innerdistill.files import file_name, whole_file
 from innerdistill.results.card import TEMPLATES, escaped, metric_names, page_template, share
-from innerdistill.results.explorer import explorer_data, overall_kl, read_examples
-from innerdistill.results.figures import attention_maps, standalone
-from innerdistill.results.sweep_figures import axis_name, mean_curve, score_against, score_per_epoch, seeds_side_by_side
+from innerdistill.results.figures import standalone
+from innerdistill.results.sweep_answers import answers
+from innerdistill.results.sweep_examples import examples_of
+from innerdistill.results.sweep_figures import (
+    axis_name,
+    differences,
+    mean_curve,
+    score_against,
+    score_per_epoch,
+    seeds_side_by_side,
+)
 from innerdistill.results.sweep_gathering import gather
-from innerdistill.results.sweep_results import SPLIT, Cell, Group
+from innerdistill.results.sweep_groups import Group, places
+from innerdistill.results.sweep_results import SPLIT, Cell
 from innerdistill.results.sweep_tables import Table, tables_of, tables_over
 from innerdistill.results.swept import is_number, swept_numbers
 from innerdistill.safe_yaml import write_yaml
 
 PAGE = "report.html"
 HOW_COMPARED = (
-    "Comparisons: a paired t-test over seeds, corrected by Holm. The 95 % intervals are over seeds and validation rows "
-    "together and rather too wide than too narrow: in simulations they held the true difference in 98.5 to 99.5 %. One "
-    "method is said to beat another only where test and interval agree."
+    "A paired t-test over seeds, or over teachers where there are several, corrected by Holm. The 95 % intervals are "
+    "over these and validation rows together and rather too wide than too narrow: in simulations they held the true "
+    "difference in 98.5 to 99.5 %. One method is said to beat another only where test and interval agree."
 )
 
 
@@ -41,6 +49,7 @@ def write_sweep_report(
     missing: int = 0,
     settings: int = 1,
     seeds: int = 0,
+    teachers: int = 1,
     content: Mapping[str, Any] | None = None,
 ) -> list[Group]:
     """Write report.html, report.md, table.tex, cells.csv and figures/ from the runs of a sweep.
@@ -54,6 +63,7 @@ def write_sweep_report(
         missing: cells that have not run.
         settings: of every task that were declared, as `gather` wants them.
         seeds: that were declared; 0 if that is not known.
+        teachers: that were declared, as seeds of the teacher.
         content: of the sweep's YAML file, to make it again.
 
     Returns:
@@ -62,19 +72,19 @@ def write_sweep_report(
     Raises:
         ValueError: cells of other data, another teacher, another start or other versions than those beside them.
     """
-    groups = gather(cells, compare=compare, margin=margin, settings=settings, seeds=seeds)
+    groups = gather(cells, compare=compare, margin=margin, settings=settings, seeds=seeds, teachers=teachers)
     swept = swept_numbers(groups)
     tables = [tables_of(group, alone=len(groups) == 1) for group in groups]
     facts = {
         "title": folder.name, "groups": groups, "missing": missing,
-        "answers": [answer for group in groups for answer in _answers(group, named=len(groups) > 1)]
-        + [sentence for one in swept for sentence in one.sentences()] + ([] if groups else ["No cell has run yet."]),
+        "answers": answers(groups), "comparisons": _sentences(groups),
+        "kept": [sentence for one in swept for sentence in one.sentences()],
         "warnings": [warning for group in groups for warning in _warnings(group)],
         "overall": tables_over(groups), "tables": tables,
         "methods": list(dict.fromkeys(cell.method for cell in cells)),
         "failed": {str(path): cause for path, cause in (failed or {}).items()},
         "run": groups[0].any_run if groups else None, "places": _places(groups),
-        "compared": HOW_COMPARED if any(one.interval for group in groups for one in group.comparisons) else "",
+        "compared": HOW_COMPARED if any(one.interval for place in places(groups) for one in place.comparisons) else "",
     }  # fmt: skip
     recipe, parts = write_yaml(dict(content or {})), _parts(groups, tables)
     sweeps = [
@@ -82,7 +92,8 @@ def write_sweep_report(
          "figure": Markup(score_against(one.groups, one.key))}  # noqa: S704 - made by matplotlib, which escapes texts
         for one in swept
     ]  # fmt: skip
-    page = page_template("sweep.html.j2").render(facts, recipe=recipe, sweeps=sweeps, parts=parts)
+    figure = Markup(differences(groups))  # noqa: S704
+    page = page_template("sweep.html.j2").render(facts, figure=figure, recipe=recipe, sweeps=sweeps, parts=parts)
     texts = {
         "report.md": _plain_template("sweep.md.j2").render(facts),
         "table.tex": _plain_template("sweep.tex.j2").render(facts),
@@ -92,7 +103,7 @@ def write_sweep_report(
         with whole_file(folder / name) as path:
             path.write_text(text, encoding="utf-8")
     _write_cells(folder / "cells.csv", cells, {folder: run for group in groups for folder, run in group.runs()})
-    _write_figures(folder / "figures", sweeps, parts)
+    _write_figures(folder / "figures", figure, sweeps, parts)
     return groups
 
 
@@ -106,9 +117,12 @@ def _write_cells(file: Path, cells: Sequence[Cell], runs: Mapping[Path, Mapping[
         pa.csv.write_csv(pa.table({name: _column([row.get(name) for row in rows]) for name in names}), path)
 
 
-def _write_figures(folder: Path, sweeps: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]]) -> None:
+def _write_figures(
+    folder: Path, comparisons: str, sweeps: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]]
+) -> None:
     """The page's figures as files, in its order; those of an earlier report go."""
-    named = [(f"{sweep['key']} {sweep['title']}", sweep["figure"]) for sweep in sweeps]
+    named = [("comparisons", comparisons)]
+    named += [(f"{sweep['key']} {sweep['title']}", sweep["figure"]) for sweep in sweeps]
     named += [(f"{name} {part['group'].name}", part[name]) for part in parts for name in ("seeds", "epochs", "maps")]
     drawn = [(file_name(name).encode()[:100].decode(errors="ignore"), figure) for name, figure in named if figure]
     digits = max(2, len(str(len(drawn))))
@@ -160,9 +174,13 @@ def _places(groups: Sequence[Group]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _answers(group: Group, *, named: bool) -> list[str]:
-    said = group.sentences() or ["No comparison was declared for these methods; differences are exploratory."]
-    return [f"{group.name}: {sentence}" if named else sentence for sentence in said]
+def _sentences(groups: Sequence[Group]) -> list[str]:
+    """One for each declared comparison."""
+    return [
+        f"{place.name}: {sentence}" if place.name else sentence
+        for place in places(groups)
+        for sentence in place.sentences()
+    ]
 
 
 def _warnings(group: Group) -> list[str]:
@@ -179,43 +197,10 @@ def _parts(groups: Sequence[Group], tables: Sequence[list[Table]]) -> list[dict[
             "seeds": Markup(seeds_side_by_side(group)),  # noqa: S704 - made by matplotlib, which escapes texts
             "epochs": Markup(score_per_epoch(group)),  # noqa: S704
             "curves": {name: mean_curve(method, group.metric) for name, method in group.methods.items()},
-            **_examples(group),
+            **examples_of(group),
         }
         for group, tables_of_one in zip(groups, tables, strict=True)
     ]
-
-
-def _examples(group: Group) -> dict[str, Any]:
-    """What the methods' students of the first seed that all have show on examples, where their runs kept any."""
-    seeds = group.shared_seeds(*group.methods)
-    kept = {
-        name: examples
-        for name, method in group.methods.items()
-        if seeds and (examples := read_examples(method.folders[seeds[0]])) is not None
-    }
-    facts = {
-        "seed": seeds[0] if seeds else None, "maps": "", "explorer": None,
-        "disagreements": {name: rows for name, of_one in kept.items() if (rows := of_one["disagreements"])},
-    }  # fmt: skip
-    found = {name: of_one["attention"] for name, of_one in kept.items() if of_one["attention"]}
-    if not found or not (explorer := explorer_data(found))["examples"]:
-        return facts
-    row = explorer["examples"][0]["row"]
-    examples = {name: next(e for e in attention if e["row"] == row) for name, attention in found.items()}
-    layers = {name: example["layers"] for name, example in examples.items()}
-    # The figure shows the pair of layers that most methods map; of several, the highest.
-    pairs = Counter((k, layer["teacher_layer"]) for of_one in layers.values() for k, layer in of_one.items())
-    if not pairs:
-        return {**facts, "explorer": explorer}
-    layer, teacher_layer = max(pairs, key=lambda pair: (pairs[pair], int(pair[0])))
-    chosen = {
-        name: {layer: of_one[layer]}
-        for name, of_one in layers.items()
-        if layer in of_one and of_one[layer]["teacher_layer"] == teacher_layer
-    }
-    example = {**next(iter(examples.values())), "layers": next(iter(chosen.values()))}
-    maps = attention_maps(example, chosen, overall={name: overall_kl(of_one) for name, of_one in layers.items()})
-    return {**facts, "maps": Markup(maps), "explorer": explorer}  # noqa: S704
 
 
 def _column(values: list[Any]) -> list[Any]:
@@ -234,10 +219,13 @@ def _row(cell: Cell, run: Mapping[str, Any]) -> dict[str, Any]:
     row |= {"seed": cell.seed}
     row |= {name: scores[name] for name in metric_names(scores)}
     metric = scores["metric"]
-    row |= {"kept": share(scores[metric], teacher[metric])}
+    row |= {"teacher": teacher[metric], "kept": share(scores[metric], teacher[metric])}
     row |= {"selection": run["scores"]["selection"]["student"][metric]}
     row |= {"as_teacher": agreed.get("equal_predictions", agreed.get("pearson")), "layers": run["student"]["layers"]}
     row |= {"parameters": run["speed"]["student"]["parameters"]}
     row |= {f"{name}_milliseconds": run["speed"][name]["latency_ms"]["p50"] for name in ("teacher", "student")}
     row |= {key: sum(stage[key] for stage in run["stages"]) for key in ("steps", "cpu_seconds")}
-    return {**row, "folder": str(cell.folder)}
+    row |= {name: agreed[name] for name in agreed if name.startswith("teacher_")}  # rows by right and wrong
+    for layer, found in run["distances"]["after"].items():
+        row |= {f"{name}_{layer}": found[name] for name in ("attention_kl", "cls_cosine")}
+    return {**row, "revision": run["git_revision"], "folder": str(cell.folder)}

@@ -1,10 +1,8 @@
-"""What a sweep found: groups of runs that differ in method and seed only, with means, deviations and sentences."""
+"""The runs of a sweep by method: places in the grid, means and deviations over seeds."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from innerdistill.evaluation.metrics import beats_constant
-from innerdistill.results.card import metric_names
-from innerdistill.results.statistics import Comparison
-
 SPLIT = "validation"
-DECIMAL = re.compile(r"\d+\.\d+")
 
 
 @dataclass(frozen=True)
@@ -134,13 +127,13 @@ class Method:
         return Value(tuple(found.get("equal_predictions", found.get("pearson")) for found in agreed))
 
     @cached_property
-    def agreement(self) -> dict[str, float] | None:
-        """Rows by right and wrong of teacher and student, the mean over seeds; None for a regression."""
+    def agreement(self) -> dict[str, Value] | None:
+        """Rows by right and wrong of teacher and student, one value per seed; None for a regression."""
         agreed = [run["agreement"][SPLIT] for run in self.runs.values()]
         names = [f"teacher_{t}_student_{s}" for t in ("right", "wrong") for s in ("right", "wrong")]
         if any(name not in found for found in agreed for name in names):
             return None
-        return {name: float(np.mean([found[name] for found in agreed])) for name in names}
+        return {name: Value(tuple(found[name] for found in agreed)) for name in names}
 
     @cached_property
     def distances(self) -> dict[tuple[int, int], dict[str, float | None]]:
@@ -169,91 +162,3 @@ class Method:
     def collapsed(self) -> int:
         """Number of students that predict one class."""
         return sum(bool(run["scores"][SPLIT]["student"].get("collapsed")) for run in self.runs.values())
-
-
-@dataclass
-class Group:
-    """Runs of one task and setting, which differ in method and seed only.
-
-    Attributes:
-        name: of the group.
-        task: name of the data set; empty if there is only one.
-        setting: values of the swept keys.
-        note: what the recipe says of the data.
-        methods: by name.
-        comparisons: what was declared, tested.
-        untested: what was declared and could not be tested, since a method has not run with the seeds of the other.
-    """
-
-    name: str
-    task: str
-    setting: Mapping[str, Any]
-    note: str = ""
-    methods: dict[str, Method] = field(default_factory=dict)
-    comparisons: list[Comparison] = field(default_factory=list)
-    untested: list[tuple[str, str]] = field(default_factory=list)
-
-    def runs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Folder and run.json of every run."""
-        for method in self.methods.values():
-            for seed, run in method.runs.items():
-                yield method.folders[seed], run
-
-    def shared_seeds(self, *names: str) -> list[int]:
-        """Seeds that all of some methods have run with.
-
-        Args:
-            *names: of the methods.
-
-        Returns:
-            The seeds, ascending.
-        """
-        seeds = [set(self.methods[name].runs) if name in self.methods else set() for name in names]
-        return sorted(set[int].intersection(*seeds))
-
-    @property
-    def any_run(self) -> dict[str, Any]:
-        """One of the runs, for what all have in common."""
-        return next(iter(self.methods.values())).first
-
-    @property
-    def metric(self) -> str:
-        """The primary metric."""
-        return str(self.any_run["data"]["metric"])
-
-    @property
-    def teacher(self) -> dict[str, Any]:
-        """Scores of the teacher."""
-        return dict(self.any_run["scores"][SPLIT]["teacher"])
-
-    @property
-    def metrics(self) -> list[str]:
-        """Names, the primary one first."""
-        return metric_names(self.teacher)
-
-    @property
-    def pairs(self) -> list[tuple[int, int]]:
-        """Layers of student and teacher that any method maps."""
-        return sorted({pair for method in self.methods.values() for pair in method.distances})
-
-    @property
-    def is_above_chance(self) -> bool:
-        """Whether the teacher beats the best constant answer by two standard errors; else nothing can be concluded."""
-        return beats_constant(self.teacher)
-
-    def sentences(self) -> list[str]:
-        """The declared comparisons in words."""
-        if not self.is_above_chance:
-            return ["The teacher is not clearly better than the best constant answer: nothing is concluded here."]
-        not_run = [
-            f"{one} against {other}: declared, but not tested, since there is no seed with which both have run."
-            for one, other in self.untested
-        ]
-        return [comparison.sentence(self.metric) for comparison in self.comparisons] + not_run
-
-    @property
-    def warnings(self) -> dict[str, int]:
-        """What the runs say of their data and training, with the number of runs that say it, whatever its decimals."""
-        said = [sentence for _, run in self.runs() for sentence in run["warnings"]]
-        first = {DECIMAL.sub("", sentence): sentence for sentence in reversed(said)}
-        return dict(Counter(first[DECIMAL.sub("", sentence)] for sentence in said))

@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 
 from innerdistill.results.card import kept
-from innerdistill.results.sweep_results import SPLIT, Group, Method, Value
+from innerdistill.results.statistics import Verdict, shown
+from innerdistill.results.sweep_groups import Group, places
+from innerdistill.results.sweep_results import SPLIT, Method, Value
 
 SELECTION = "selection"
 KEPT, AS_TEACHER, SEEDS = "kept", "as teacher", "seeds"  # columns, by which a terminal shows some of them
+OUTCOMES: dict[Verdict, str] = {
+    "better": "better", "worse": "worse", "here": "on these examples only", "equivalent": "equivalent",
+    "open": "no difference shown", "untested": "too few to test",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,10 +46,40 @@ def tables_over(groups: Sequence[Group]) -> list[Table]:
         groups: of the sweep.
 
     Returns:
-        Scores of all methods side by side, those on selection too, and the sizes of all models, if there are several
-        groups.
+        The declared comparisons, if any were made; scores of all methods side by side, those on selection too, and the
+        sizes of all models, if there are several groups.
     """
-    return [_overview(groups, SPLIT), _overview(groups, SELECTION), _sizes(groups)] if len(groups) > 1 else []
+    found = [_overview(groups, SPLIT), _overview(groups, SELECTION), _sizes(groups)] if len(groups) > 1 else []
+    return [table for table in [comparisons(groups)] if table.rows] + found
+
+
+def comparisons(groups: Sequence[Group]) -> Table:
+    """Every declared comparison that could be made.
+
+    Args:
+        groups: of the sweep.
+
+    Returns:
+        A row for each, in the order of their places.
+    """
+    rows = []
+    for place in places(groups):
+        for one in place.comparisons:
+            interval = f"{one.interval[0]:+.4f} ... {one.interval[1]:+.4f}" if one.interval else "–"
+            spread = "" if one.deviation is None else f" ± {one.deviation:.4f}"
+            rows.append((
+                f"{one.method} − {one.against}", place.name, place.metric, f"{one.difference:+.4f}{spread}", interval,
+                "–" if one.p is None else shown(one.p).removeprefix("p ").removeprefix("= "), str(one.units), one.over,
+                OUTCOMES[one.verdict] if place.is_above_chance else "none: the teacher is at chance",
+            ))  # fmt: skip
+    header = ("difference of", "in", "metric", "mean", "95 % interval", "p after Holm", "n", "over", "outcome")
+    dull = [column for column in range(len(header)) if all(row[column] == "" for row in rows)]
+    return Table(
+        "Comparisons",
+        tuple(name for column, name in enumerate(header) if column not in dull),
+        tuple(tuple(cell for column, cell in enumerate(row) if column not in dull) for row in rows),
+        "± is the standard deviation of the paired differences.",
+    )
 
 
 def tables_of(group: Group, *, alone: bool) -> list[Table]:
@@ -108,20 +144,21 @@ def _of_selection(groups: Sequence[Group]) -> list[str]:
 
 def _sizes(groups: Sequence[Group]) -> Table:
     """Every size of a teacher or student once for each length of text, with its latency."""
-    found: dict[tuple[str, int, str, str, int], list[tuple[float, float]]] = {}
-    for run in (run for group in groups for _, run in group.runs()):
+    found: dict[tuple[str, str, int, str, str, int], list[tuple[float, float]]] = {}
+    for task, run in ((group.task, run) for group in groups for _, run in group.runs()):
         beside = run["speed"]["teacher"]["latency_ms"]["p50"]
         for name in ("teacher", "student"):
             speed = run["speed"][name]
             stored = f"{speed['file_bytes'] / 1e6:.0f}" if speed["file_bytes"] else "–"
-            model = (name, run[name]["layers"], f"{speed['parameters'] / 1e6:.1f} M", stored, speed["length"])
+            model = (task, name, run[name]["layers"], f"{speed['parameters'] / 1e6:.1f} M", stored, speed["length"])
             latency = speed["latency_ms"]["p50"]
             found.setdefault(model, []).append((latency, latency / beside))
     rows = []
-    for (name, layers, parameters, stored, length), measured in found.items():
+    for (task, name, layers, parameters, stored, length), measured in found.items():
         latency, part = np.median(measured, axis=0)
-        rows.append((name, str(layers), parameters, stored, str(length), f"{latency:.1f}", f"{100 * part:.0f} %"))
-    rows.sort(key=lambda row: (int(row[4]), -int(row[1]), row[0] == "student"))
+        named = f"{name}, {task}" if task else name
+        rows.append((named, str(layers), parameters, stored, str(length), f"{latency:.1f}", f"{100 * part:.0f} %"))
+    rows.sort(key=lambda row: (int(row[4]), -int(row[1]), row[0].startswith("student")))
     return Table(
         "Sizes",
         ("model", "layers", "parameters", "megabytes", "tokens", "milliseconds", "share of the teacher's time"),
@@ -209,14 +246,15 @@ def _distances(group: Group) -> Table:
 
 
 def _agreement(group: Group) -> Table:
-    def cells(found: dict[str, float] | None) -> Iterable[str]:
-        return (f"{rows:.1f}" for rows in (found or {}).values())
+    def cells(found: dict[str, Value] | None) -> Iterable[str]:
+        for rows in (found or {}).values():
+            yield f"{rows.mean:.1f}" + ("" if rows.deviation is None else f" ± {rows.deviation:.1f}")
 
     return Table(
         "Right and wrong together",
         ("rows, mean over seeds", "both right", "only the teacher right", "only the student right", "both wrong"),
         tuple((method.name, *cells(method.agreement)) for method in group.methods.values()),
-        group.note,
+        f"± is the standard deviation over seeds. {group.note}".strip(),
     )
 
 

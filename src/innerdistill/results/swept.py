@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from innerdistill.results.card import kept
-from innerdistill.results.sweep_results import Group, named
+from innerdistill.results.sweep_groups import TEACHER_SEED, Group
+from innerdistill.results.sweep_results import named
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,37 @@ class Swept:
         names = dict.fromkeys(name for group in self.groups for name in group.methods)
         return [(f"{self.title}: " if self.title else "") + self._kept_by(name) for name in names]
 
+    def smallest(self) -> list[str]:
+        """The size to choose by the score on selection, where the number is that of layers; empty for other keys.
+
+        The smallest one within a standard error of the best, as Breiman et al. 1984 choose trees.
+        """
+        if self.key != "student.num_layers" or not all(group.is_above_chance for group in self.groups):
+            return []
+        metric = self.groups[0].metric
+        sizes = [(group, method) for group in self.groups for method in group.methods.values()]
+        error = self.groups[0].any_run["scores"]["selection"]["teacher"]["standard_error"]
+        best = max(method.score(metric, "selection").mean for _, method in sizes)
+        enough = [pair for pair in sizes if pair[1].score(metric, "selection").mean >= best - error]
+        least = min(group.setting[self.key] for group, _ in enough)
+        group, method = max(
+            (pair for pair in enough if pair[0].setting[self.key] == least),
+            key=lambda pair: pair[1].score(metric, "selection").mean,
+        )
+        of = f"{self.title}: " if self.title else ""
+        said = [
+            f"{of}The smallest within a standard error ({error:.3f}) of the best {metric} on selection has {least} "
+            f"layers, by {method.name}; it keeps {kept(method.score(metric).mean, group.teacher[metric])} of the "
+            "teacher's on validation."
+        ]
+        layers = group.any_run["teacher"]["layers"]
+        scores = [method.score(metric).mean for group, method in sizes if group.setting[self.key] == layers]
+        if scores and (more := max(scores) - group.teacher[metric]) > 0:
+            said.append(
+                f"{of}The teacher is not at its best: with its {layers} layers a student scores {more:.3f} more."
+            )
+        return said
+
     def _kept_by(self, name: str) -> str:
         having = [group for group in reversed(self.groups) if name in group.methods]
         metric, shares = self.groups[0].metric, []
@@ -53,10 +85,10 @@ def swept_numbers(groups: Sequence[Group]) -> list[Swept]:
         groups: of a sweep.
 
     Returns:
-        Those of at least two values; of training rows, null means all.
+        Those of at least two values, but for seeds of the teacher; of training rows, null means all.
     """
     found: list[Swept] = []
-    for key in dict.fromkeys(key for group in groups for key in group.setting):
+    for key in dict.fromkeys(key for group in groups for key in group.setting if key != TEACHER_SEED):
         having = [group for group in groups if key in group.setting]
         if key != "data.train_rows" and not all(is_number(group.setting[key]) for group in having):
             continue
