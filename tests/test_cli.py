@@ -83,6 +83,11 @@ BAD = [
     (["teacher.path={files}"], "expected a model folder with a config.json"),
     (["teacher.path=no/such/model"], "no/such/model: no model found there"),
     (["teacher.path={base}"], "this is a base model, its classification head is missing"),
+    (["teacher.path={wordless}"], "its tokenizer knows no words; copy the model's tokenizer.json or vocabulary there"),
+    (["teacher.path={nan}"], "holds values that are no numbers, so its answers are none either"),
+    (["teacher.path={cut}"], "its files do not hold all weights that its config.json asks for (1 are missing"),
+    (["teacher.path={three}"], "classifier.bias is [2] in its files and [3] by its config.json"),
+    (["teacher.path={twice}"], "two outputs are called 'same'; give each a name of its own (id2label)"),
     (["teacher.path={pickled}"], "pytorch_model.bin is a pickle, which may run code when it is read"),
     (["teacher.path=null", "teacher.base={foreign}"], "would start from random ones"),
     (["trainer.gradient_accumulation_steps=0"], "expected a number of at least 1, got 0"),
@@ -132,6 +137,13 @@ BAD = [
     (["trainer.lr_scheduler_type=greedy"], "trainer.lr_scheduler_type: 'greedy' follows a loss"),
     (["trainer.torch_compile_backend=inductor"], "trainer.torch_compile_backend: this is set by nothing"),
     (["trainer.ignore_data_skip=true"], "trainer.ignore_data_skip: this is set by nothing"),
+    (["trainer.learning_rate=.inf"], "trainer.learning_rate: expected a number of at least 0, got inf"),
+    (["trainer.gradient_accumulation_steps=99999999999"], "expected a whole number below 2^31"),
+    (["trainer.log_level=foo"], "trainer.log_level: 'foo' is not one of"),
+    (["trainer.optim=lomo"], "trainer: "),
+    (["trainer.dataloader_persistent_workers=true"], "trainer.dataloader_...: persistent_workers option needs"),
+    (["trainer.fsdp=full_shard"], "trainer.fsdp: this is set by nothing"),
+    (["data.labels=[no, yes]"], 'put them in quotes, "no"'),
     (["seed"], "expected key=value"),
     (["seed=!!bool maybe"], "override 'seed=!!bool maybe': not valid YAML"),
     (["seed=0x" + "f" * 5_000], "seed: "),
@@ -149,7 +161,7 @@ def fill(word, **names):
 
 
 @pytest.fixture
-def models(make_model, tokenizer, base_folder, tmp_path_factory):
+def models(make_model, tokenizer, base_folder, teacher_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     make_model(hidden_size=48).save_pretrained(folder / "wide")
     make_model(num_attention_heads=2).save_pretrained(folder / "heads")
@@ -159,6 +171,22 @@ def models(make_model, tokenizer, base_folder, tmp_path_factory):
     weights = {f"foreign.{name}": value for name, value in load_file(base_folder / "model.safetensors").items()}
     shutil.copytree(base_folder, folder / "foreign")
     save_file(weights, folder / "foreign" / "model.safetensors", metadata={"format": "pt"})
+    ill = ("wordless", "nan", "cut", "three", "twice")
+    for name in ill:
+        shutil.copytree(teacher_folder, folder / name)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / "wordless" / file).unlink()
+    weights = load_file(teacher_folder / "model.safetensors")
+    query = "bert.encoder.layer.1.attention.self.query.weight"
+    for name, changed in {
+        "nan": {**weights, query: weights[query] * float("nan")},
+        "cut": {key: value for key, value in weights.items() if key != query},
+    }.items():
+        save_file(changed, folder / name / "model.safetensors", metadata={"format": "pt"})
+    for name, labels in {"three": ["neg", "pos", "new"], "twice": ["same", "same"]}.items():
+        config = json.loads((folder / name / "config.json").read_text())
+        config |= {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+        (folder / name / "config.json").write_text(json.dumps(config))
     (folder / "pickled").mkdir()
     shutil.copy(base_folder / "config.json", folder / "pickled")
     (folder / "pickled" / "pytorch_model.bin").write_bytes(b"\x80\x04N.")
@@ -166,7 +194,7 @@ def models(make_model, tokenizer, base_folder, tmp_path_factory):
         "base": base_folder,
         "pickled": folder / "pickled",
         "foreign": folder / "foreign",
-        **{name: folder / name for name in ("wide", "heads", "deberta", "window")},
+        **{name: folder / name for name in ("wide", "heads", "deberta", "window", *ill)},
     }
 
 
@@ -250,6 +278,16 @@ def test_verbs_in_their_natural_order(recipe_file, data_folder, tmp_path, capsys
         main(["predict", str(tmp_path / "out"), f"{data_folder}/scores.csv", "--text", "txt", "--output", "x.csv"]) == 2
     )
     assert "did you mean 'text'" in capsys.readouterr().err
+    for output, message in (("nowhere/x.csv", "there is no folder"), ("model.csv", "this is a folder")):
+        (tmp_path / "model.csv").mkdir(exist_ok=True)
+        file = str(tmp_path / output)
+        assert main(["predict", str(tmp_path / "out"), f"{data_folder}/validation.csv", "--output", file]) == 2
+        assert message in capsys.readouterr().err.replace("\n", " ")
+    shutil.rmtree(tmp_path / "out" / "model")
+    for words in (["predict", str(tmp_path / "out"), f"{data_folder}/validation.csv", "--output", str(target)],
+                  ["export", str(tmp_path / "out")], ["speed", str(tmp_path / "out")]):  # fmt: skip
+        assert main(words) == 2
+        assert "the run has no model; it was removed, or not kept" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_a_run_that_its_own_teacher_lies_in_is_not_overwritten(recipe_file, tmp_path, capsys):

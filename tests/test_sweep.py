@@ -93,6 +93,10 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
         run_sweep(load_sweep(write(methods=changed)))
     assert "| soft labels |" in report.read_text() and "| sid |" not in report.read_text()
 
+    (runs[0].parent / "predictions.parquet").unlink()  # without them nothing can be compared: made again
+    assert main(["sweep", str(write())]) == 0
+    assert (runs[0].parent / "predictions.parquet").is_file()
+
     record = read_run(runs[0].parent)
     record["versions"]["torch"] = "1.0"
     write_json(runs[0], record)
@@ -119,6 +123,10 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
         ({"methods": {"a": {"schedule.name": "sdi"}}, "compare": []}, "cell a/seed-1: schedule.name: unknown schedule 'sdi'"),
         ({"methods": {"a": {"losses.gold_lable": 1}}, "compare": []}, "cell a/seed-1: losses: unknown loss 'gold_lable'"),
         ({"metods": {}}, "unknown key 'metods': did you mean 'methods'?"),
+        ({"seeds": [1, 1]}, "seeds: 1 stands there twice."),
+        ({"grid": {"student.num_layers": [2, 2]}}, "grid.student.num_layers: 2 stands there twice."),
+        ({"methods": {"": {}}, "compare": []}, "methods: one of them has no name."),
+        ({"methods": {"report.html": {}}, "compare": []}, "the sweep keeps report.html in its folder itself"),
         ({"grid": {"seed": [1, 2]}}, "grid.seed: a sweep has the list `seeds`."),
         ({"tasks": {"a": {"output": "x"}}}, "tasks.a.output: a sweep has its own `output`"),
         ({"grid": {"schedule": [{}, {"total_steps": 4}]}},
@@ -133,6 +141,29 @@ def test_bad_sweeps_in_one_sentence(write, tmp_path, capsys, changes, message):
     assert main(["sweep", str(write(**changes))]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "sweep").exists()
+
+
+def test_a_folder_of_somebody_else_is_left_alone(write, tmp_path, capsys):
+    """Notes, a run, or a sweep.yaml that was written by hand and says something else."""
+    theirs = tmp_path / "sweep"
+    theirs.mkdir()
+    for name, text in (("report.md", "mine"), ("sweep.yaml", "# mine\nrecipe: {}\nmethods: {a: {}}\nseeds: [1]\n")):
+        (theirs / name).write_text(text)
+        assert main(["sweep", str(write())]) == 2
+        assert "name another folder" in capsys.readouterr().err.replace("\n", " ")
+        assert [(path.name, path.read_text()) for path in theirs.iterdir()] == [(name, text)]
+        (theirs / name).unlink()
+
+
+def test_a_sweep_in_the_folder_of_its_own_file_leaves_it_as_it_is(write, tmp_path, monkeypatch):
+    (tmp_path / "sweep").mkdir()
+    text = "# mine\n" + write().read_text()
+    (tmp_path / "sweep" / "sweep.yaml").write_text(text)
+    monkeypatch.setattr("innerdistill.sweep.run_cells", lambda *_, **__: None)
+    run_sweep(load_sweep(tmp_path / "sweep" / "sweep.yaml"))
+    assert (tmp_path / "sweep" / "sweep.yaml").read_text() == text
+    (tmp_path / "sweep" / "failed.json").write_text("[1]")  # damaged: only the causes are not known
+    run_sweep(load_sweep(tmp_path / "sweep" / "sweep.yaml"))
 
 
 def test_every_key_can_be_swept(write):

@@ -179,11 +179,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     _use_torch()
-    from innerdistill.results.predict import check_format, predict_blocks, write_tables  # noqa: PLC0415
+    from innerdistill.results.predict import check_output, predict_blocks, write_tables  # noqa: PLC0415
 
-    check_format(options.output)
+    check_output(options.output)
     rows = write_tables(predict_blocks(options.model, options.file, text=options.text), options.output)
-    console.print(f"{rows} rows -> {options.output}")
+    console.print(f"{rows} rows -> {options.output}", soft_wrap=True)
 
 
 def _speed(options: argparse.Namespace) -> None:
@@ -218,9 +218,9 @@ def _keys(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     _use_torch()
-    from innerdistill.grid import load_sweep  # noqa: PLC0415
+    from innerdistill.grid import SWEEP_FILE, load_sweep  # noqa: PLC0415
     from innerdistill.results.report import write_report  # noqa: PLC0415
-    from innerdistill.sweep import SWEEP_FILE, report_on  # noqa: PLC0415
+    from innerdistill.sweep import report_on  # noqa: PLC0415
 
     sweep = Path(options.run) / SWEEP_FILE
     if sweep.is_file():

@@ -37,15 +37,20 @@ def _of_parts(path: str) -> str:
     return path
 
 
+def _label_names(value: Any) -> Any:
+    """A label written `0` in YAML is the label "0" of a CSV file."""
+    if not isinstance(value, list | tuple):
+        return value
+    if any(isinstance(label, bool) for label in value):
+        raise ValueError('YAML takes yes, no, on, off, true and false for truth values: put them in quotes, "no"')
+    return [str(label) for label in value]
+
+
 Text = Annotated[str, AfterValidator(_one_line)]
 Place = Annotated[Text, AfterValidator(_of_parts)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Columns = Annotated[tuple[Text, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
-# A label written `0` in YAML is the label "0" of a CSV file.
-Labels = Annotated[
-    tuple[Text, ...],
-    BeforeValidator(lambda value: [str(label) for label in value] if isinstance(value, list | tuple) else value),
-]
+Labels = Annotated[tuple[Text, ...], BeforeValidator(_label_names)]
 DEFAULT_LOSSES = {"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0, "gold_labels": 0.0}
 # A weight that is not mentioned keeps its default, so that `losses.gold_labels=1` adds gold labels to the rest.
 Losses = Annotated[

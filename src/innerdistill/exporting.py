@@ -34,7 +34,7 @@ from innerdistill.models.onnx_files import OnnxClassifier, size_of, write_float3
 from innerdistill.results.card import write_card
 from innerdistill.results.opening import locked
 from innerdistill.results.report import write_report
-from innerdistill.results.run_folder import RUN, measured_by, read_run
+from innerdistill.results.run_folder import RUN, measured_by, model_folder, read_run
 from innerdistill.results.speed import latencies, machine, made_inputs, model_call, size, typical_length
 from innerdistill.sentences import first_line, memory_problem
 
@@ -69,6 +69,7 @@ def export(model: str | Path) -> dict[str, Any]:
         folder = folder.parent
     if not (folder / RUN).is_file():
         return write_onnx(folder, *_random_rows(folder), length=RANDOM_LENGTH)
+    model_folder(folder)  # a run may have none
     with locked(folder):
         found = add_onnx(folder, *_validation(folder))
         write_report(folder)

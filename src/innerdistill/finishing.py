@@ -25,7 +25,7 @@ from innerdistill.job import Job
 from innerdistill.models.loading import load_classifier
 from innerdistill.processes import from_first, is_first
 from innerdistill.results.card import write_card
-from innerdistill.results.run_folder import RUN, read_run, save_model, write_predictions
+from innerdistill.results.run_folder import PREDICTIONS, RUN, read_run, save_model, write_predictions
 from innerdistill.results.speed import machine, measure_speed, typical_length
 
 PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "scikit-learn")
@@ -58,7 +58,7 @@ def finish(
     if teacher is not None:
         logits["teacher"] = teacher_logits(job)
     found, predictions = compare(job.splits, logits, **job.measured_by())
-    write_predictions(folder / "predictions.parquet", predictions)
+    write_predictions(folder / PREDICTIONS, predictions)
     if teacher is not None:
         validation = job.data.splits["validation"]
         shown = attention_examples(

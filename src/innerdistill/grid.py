@@ -13,15 +13,18 @@ from pydantic import Field, ValidationError
 from innerdistill.config import Recipe, Section, load_recipe, read_content, sentence, shared_keys
 from innerdistill.files import file_name
 from innerdistill.results.opening import different_keys, is_finished
-from innerdistill.results.run_folder import read_run
+from innerdistill.results.run_folder import PREDICTIONS, read_run
 from innerdistill.results.sweep_results import Cell
 from innerdistill.safe_yaml import write_yaml
+from innerdistill.sentences import shown
 
 SET_BY_SWEEP = {
     "seed": "a sweep has the list `seeds`.",
     "output": "a sweep has its own `output`, in which every run has a folder.",
     "overwrite": "in a sweep a run whose recipe has changed is always made again.",
 }
+SWEEP_FILE, FAILED = "sweep.yaml", "failed.json"  # what was asked for, and why cells are missing, by their folder
+SWEEP_FILES = {SWEEP_FILE, FAILED, "report.html", "report.md", "table.tex", "cells.csv", "figures"}
 SECTIONS = ("data", "teacher", "teacher.trainer", "student", "losses", "schedule", "trainer", "internal_trainer")
 
 
@@ -64,7 +67,8 @@ class Planned:
             found = read_run(self.cell.folder)["recipe"]
         except ValueError:
             return None
-        return different_keys(found, self.recipe) if is_finished(self.cell.folder, self.recipe) else None
+        complete = is_finished(self.cell.folder, self.recipe) and (self.cell.folder / PREDICTIONS).is_file()
+        return different_keys(found, self.recipe) if complete else None
 
 
 def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
@@ -91,9 +95,13 @@ def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
     for number, (method, against) in enumerate(sweep.compare):
         if method == against or {method, against} in [set(pair) for pair in sweep.compare[:number]]:
             raise ValueError(f"{path}: compare: {method!r} with {against!r}: expected two methods, and each pair once.")
-    for key, values in sweep.grid.items():
+    for key, values in {**{f"grid.{key}": values for key, values in sweep.grid.items()}, "seeds": sweep.seeds}.items():
         if not values:
-            raise ValueError(f"{path}: grid.{key}: it has no values.")
+            raise ValueError(f"{path}: {key}: it has no values.")
+        if twice := next((value for value in values if values.count(value) > 1), None):
+            raise ValueError(f"{path}: {key}: {shown(twice)} stands there twice.")
+    if not all(sweep.methods):
+        raise ValueError(f"{path}: methods: one of them has no name.")
     _check_keys(sweep, where=str(path))
     return sweep
 
@@ -131,6 +139,9 @@ def plan_cells(sweep: Sweep) -> list[Planned]:
     for task, setting, seed, method in itertools.product(sweep.tasks, settings, sweep.seeds, sweep.methods):
         parts = [task, *(f"{key}={value}" for key, value in setting.items()), method, f"seed-{seed}"]
         folder = Path(sweep.output, *(file_name(part) for part in parts if part))
+        first = folder.relative_to(sweep.output).parts[0]
+        if first in SWEEP_FILES:
+            raise ValueError(f"the sweep keeps {first} in its folder itself: give the method or task another name.")
         if folder in planned:
             raise ValueError(f"two cells of the sweep would be in {folder}: give methods, tasks and seeds other names.")
         own = {"seed": seed, "overwrite": True, "output": str(folder)}

@@ -31,6 +31,7 @@ from innerdistill.processes import number_of_processes
 from innerdistill.sentences import about
 
 UNKNOWN = 0.1  # share of unknown tokens that a tokenizer of the right language does not reach
+FEWEST_TO_NAME = 30  # rows; fewer fit some naming by chance
 EXCHANGED = 0.2  # accuracy that another naming of the teacher's outputs has to win
 
 
@@ -210,12 +211,15 @@ def naming_warning(labels: NDArray[Any], logits: NDArray[Any], names: tuple[str,
         names: class names by id.
 
     Returns:
-        A sentence, or None if no other naming fits the labels better by 0.2 accuracy.
+        A sentence; None if no other naming fits better by 0.2 accuracy, or there are too few rows to tell.
     """
+    if len(labels) < FEWEST_TO_NAME:
+        return None
     naming, as_named, at_best = best_naming(labels, logits)
     if at_best - as_named < EXCHANGED:
         return None
-    pairs = ", ".join(f"{names[i]!r} means {names[j]!r}" for i, j in enumerate(naming) if i != j)
+    moved = [f"{names[i]!r} means {names[j]!r}" for i, j in enumerate(naming) if i != j]
+    pairs = ", ".join(moved[:3]) + (f" and {len(moved) - 3} more are renamed" if len(moved) > 3 else "")
     return (
         f"The teacher's outputs seem to be exchanged: its accuracy is {as_named:.3f}, and would be {at_best:.3f} if "
         f"{pairs}. Check the order of the labels (id2label of its config.json, data.labels)."

@@ -8,24 +8,22 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 
 from innerdistill.config import shared_keys
 from innerdistill.files import read_json, whole_file, write_json
-from innerdistill.grid import Planned, Sweep, load_sweep, plan_cells
+from innerdistill.grid import FAILED, SWEEP_FILE, Planned, Sweep, load_sweep, plan_cells
 from innerdistill.results.opening import locked
 from innerdistill.results.sweep_gathering import gather
 from innerdistill.results.sweep_groups import TEACHER_SEED, Group
 from innerdistill.results.sweep_report import PAGE, write_sweep_report
 from innerdistill.results.sweep_results import Cell
-from innerdistill.safe_yaml import write_yaml
+from innerdistill.safe_yaml import read_yaml, write_yaml
 from innerdistill.sentences import about
 from innerdistill.workers import run_cells
-
-SWEEP_FILE = "sweep.yaml"  # in the folder of a sweep: what was asked for
-FAILED = "failed.json"  # beside it: why cells are missing, by their folder
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +52,11 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
         if len({repr(shared_keys(entry.recipe).get(key)) for entry in planned}) > 1:
             logger.warning("grid.%s is the teacher's too: for every value one is fine-tuned", key)
     output = Path(sweep.output)
+    by_hand = _is_written_by_hand(output, sweep)
     with locked(output):
-        with whole_file(output / SWEEP_FILE) as path:
-            path.write_text(write_yaml(sweep.model_dump(mode="json")), encoding="utf-8")
+        if not by_hand:
+            with whole_file(output / SWEEP_FILE) as path:
+                path.write_text(write_yaml(sweep.model_dump(mode="json")), encoding="utf-8")
         there = {entry.cell.folder for entry in planned if entry.is_finished()}
         finished = [entry.cell for entry in planned if entry.cell.folder in there]
         gather(finished)  # refuses what cannot be compared, here and after every run: not when hours have passed
@@ -83,6 +83,22 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
             if causes:
                 write_json(output / FAILED, causes)
         return report_on(sweep, planned), failed
+
+
+def _is_written_by_hand(output: Path, sweep: Sweep) -> bool:
+    """Whether the folder's sweep.yaml is the user's own and says the same; what is somebody else's is refused."""
+    file = output / SWEEP_FILE
+    if not file.is_file():
+        others = sorted(path.name for path in output.iterdir() if path.name[0] != ".") if output.is_dir() else []
+        if others:
+            raise ValueError(f"output: {output} holds {others[0]!r} and no {SWEEP_FILE}; name another folder.")
+        return False
+    with suppress(ValueError):
+        if write_yaml(read_yaml(file)) == file.read_text(encoding="utf-8"):  # as a sweep writes it
+            return False
+        if load_sweep(file).model_copy(update={"output": str(output)}) == sweep:
+            return True
+    raise ValueError(f"output: {file} was written by hand and says something else; name another folder.")
 
 
 def runs_of(folders: Iterable[str | Path], *, method: str | None = None, seed: int | None = None) -> list[Path]:
@@ -147,8 +163,10 @@ def _say_what_changed(missing: Sequence[Planned]) -> bool:
 
 def _failures(output: Path) -> dict[Path, str]:
     """Why cells are missing, as the sweep that ran last says."""
-    found = read_json(output / FAILED) if (output / FAILED).is_file() else {}
-    return {output / name: cause for name, cause in found.items()}
+    found = None
+    with suppress(ValueError, FileNotFoundError):  # without it only the causes are not known
+        found = read_json(output / FAILED)
+    return {output / name: str(cause) for name, cause in found.items()} if isinstance(found, dict) else {}
 
 
 def report_on(sweep: Sweep, planned: Sequence[Planned] | None = None) -> list[Group]:

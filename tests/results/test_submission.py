@@ -35,7 +35,9 @@ def make_run(make_model, tokenizer, tmp_path):
         tokenizer.save_pretrained(folder / "model")
         recipe = Recipe.model_validate({"data": {"task": task, "path": str(data)}, "output": str(folder)})
         facts_of_data = {"names": None if facts.is_regression else list(labels), "max_length": 32}
-        write_json(folder / "run.json", {"recipe": recipe.model_dump(mode="json"), "data": facts_of_data, "scores": {}})
+        record = {"teacher": None, "student": {}, "stages": [], "versions": {}, "scores": {"validation": {}}}
+        record |= {"recipe": recipe.model_dump(mode="json"), "data": facts_of_data}
+        write_json(folder / "run.json", record)
         data.mkdir()
         for file in FILES[task].values():
             rows = [["index", *facts.text], *([str(i), *[f"word{i} good{i % 8}"] * len(facts.text)] for i in range(6))]
@@ -118,6 +120,7 @@ def test_the_runs_of_one_method_of_a_sweep(make_run, tmp_path, capsys):
     runs = {task: make_run(task) for task in ("rte", "mrpc")}
     for entry in planned[:-1]:
         shutil.copytree(runs[entry.cell.task], entry.cell.folder)
+        (entry.cell.folder / "predictions.parquet").touch()
         run = read_run(entry.cell.folder)
         write_json(entry.cell.folder / "run.json", {**run, "recipe": entry.recipe.model_dump(mode="json")})
     found = runs_of([tmp_path / "sweep"], method="two", seed=1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments, get_scheduler
 
 from innerdistill.distillation.schedules import Stage
@@ -53,6 +54,11 @@ OWNED = {
     "push_to_hub": "nothing (nothing is uploaded)",
     "gradient_checkpointing": "nothing (recomputed layers would be captured twice)",
     "report_to": "nothing (TensorBoard files are always written)",
+    "deepspeed": "nothing (several processes share a run as torchrun starts them)",
+    "fsdp": "nothing (several processes share a run as torchrun starts them)",
+    "fsdp_config": "nothing (several processes share a run as torchrun starts them)",
+    "parallelism_config": "nothing (several processes share a run as torchrun starts them)",
+    "accelerator_config": "nothing (several processes share a run as torchrun starts them)",
 }
 # Values that TrainingArguments takes as they are and that would fail only in the middle of training.
 WHOLE = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1, "dataloader_num_workers": 0}
@@ -81,10 +87,10 @@ def check_arguments(section: str, options: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"{section}: TrainingArguments has no key {shown(key)}; {hint or 'see its documentation.'}"
             )
-        if key in AT_LEAST and not (type(value) in (int, float) and value >= AT_LEAST[key]):
+        if key in AT_LEAST and not (type(value) in (int, float) and AT_LEAST[key] <= value < float("inf")):
             raise ValueError(f"{section}.{key}: expected a number of at least {AT_LEAST[key]}, got {shown(value)}.")
-        if key in WHOLE and type(value) is not int:
-            raise ValueError(f"{section}.{key}: expected a whole number, got {shown(value)}.")
+        if key in WHOLE and not (type(value) is int and value < 2**31):
+            raise ValueError(f"{section}.{key}: expected a whole number below 2^31, got {shown(value)}.")
         if key in SWITCHES and type(value) is not bool:
             raise ValueError(f"{section}.{key}: expected true or false, got {shown(value)}.")
 
@@ -141,6 +147,7 @@ def training_arguments(
     except (ValueError, TypeError, ImportError) as error:
         raise ValueError(f"{section}: {first_line(error)}.") from None
     _check_optimizer(arguments, section=section)
+    _check_the_rest(arguments, section=section)
     if arguments.n_gpu > 1:
         raise ValueError(
             f"this process sees {arguments.n_gpu} GPUs: start one process for each with torchrun "
@@ -156,10 +163,11 @@ def _check_optimizer(arguments: TrainingArguments, *, section: str) -> None:
             f"{section}.lr_scheduler_type: {arguments.lr_scheduler_type.value!r} follows a loss on held-out rows, and "
             "none is computed; choose another one, such as linear or cosine."
         )
-    if str(arguments.optim.value).startswith(OF_THE_MODEL):
-        return
+    of_the_model = str(arguments.optim.value).startswith(OF_THE_MODEL)
     try:
         kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
+        if of_the_model:
+            return
         optimizer = kind([torch.nn.Parameter(torch.zeros(1))], **options)
         get_scheduler(
             arguments.lr_scheduler_type,
@@ -169,4 +177,26 @@ def _check_optimizer(arguments: TrainingArguments, *, section: str) -> None:
             scheduler_specific_kwargs=arguments.lr_scheduler_kwargs or {},
         )
     except Exception as error:  # noqa: BLE001 - whatever an optimiser of any library says
-        raise ValueError(f"{section}: {first_line(error)}.") from None
+        if not of_the_model or isinstance(error, ImportError):  # else it asks for the model
+            raise ValueError(f"{section}: {first_line(error)}.") from None
+
+
+def _check_the_rest(arguments: TrainingArguments, *, section: str) -> None:
+    """What else is looked at only when a stage begins, when the run that it replaces is gone."""
+    try:
+        arguments.get_process_log_level()
+    except KeyError:
+        raise ValueError(
+            f"{section}.log_level: {shown(arguments.log_level)} is not one of debug, info, warning, error, critical."
+        ) from None
+    workers = arguments.dataloader_num_workers
+    try:
+        DataLoader(
+            [0],  # type: ignore[arg-type]
+            num_workers=workers,
+            persistent_workers=arguments.dataloader_persistent_workers,
+            prefetch_factor=arguments.dataloader_prefetch_factor,
+            multiprocessing_context=getattr(arguments, "dataloader_multiprocessing_context", None) if workers else None,
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{section}.dataloader_...: {first_line(error)}.") from None

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from innerdistill.models.families import family_of, max_positions
-from innerdistill.sentences import first_line
+from innerdistill.sentences import first_line, shown
 
 
 def load_classifier(name: str) -> PreTrainedModel:
@@ -29,14 +29,29 @@ def load_classifier(name: str) -> PreTrainedModel:
         The model in eval mode, in float32.
 
     Raises:
-        ValueError: not found, family not supported, or a base model whose head would be new.
+        ValueError: not found, family not supported, a base model whose head would be new, weights that are missing, of
+            another shape than config.json says or no numbers, or two outputs of one name.
     """
-    model, missing = _load(name)
+    model, missing, mismatched = _load(name)
+    for key, found, wanted in mismatched:
+        raise ValueError(
+            f"{name}: {key} is {found} in its files and {wanted} by its config.json; one of them is wrong."
+        )
+    if inside := _of_encoder(model, missing):
+        raise ValueError(
+            f"{name}: its files do not hold all weights that its config.json asks for ({len(inside)} are missing, "
+            f"{inside[0]} first); copy the whole model again."
+        )
     if missing:
         raise ValueError(
             f"{name}: this is a base model, its classification head is missing ({', '.join(missing[:2])}): give it as "
             "teacher.base to have it fine-tuned first, or give a fine-tuned classifier as teacher.path."
         )
+    if bad := next((key for key, value in model.state_dict().items() if not torch.isfinite(value).all()), None):
+        raise ValueError(f"{name}: {bad} holds values that are no numbers, so its answers are none either.")
+    names = list(model.config.id2label.values())
+    if twice := next((one for one in names if names.count(one) > 1), None):
+        raise ValueError(f"{name}: two outputs are called {shown(twice)}; give each a name of its own (id2label).")
     return model
 
 
@@ -71,14 +86,14 @@ def load_base(name: str, *, names: Sequence[str] | None, seed: int = 1) -> PreTr
         }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, missing = _load(name, ignore_mismatched_sizes=True, **labels)
+        model, missing, mismatched = _load(name, **labels)
+        missing = sorted({*missing, *(key for key, *_ in mismatched)})
         inside = f"{model.base_model_prefix}."
         old_head = [key for key in model.state_dict() if not key.startswith(inside) and key not in missing]
         if old_head:
             fresh = type(model)(model.config).state_dict()
             model.load_state_dict({key: fresh[key] for key in old_head}, strict=False)
-    encoder = [key for key in missing if key.startswith(inside) and not key.startswith(f"{inside}pooler.")]
-    if encoder:
+    if encoder := _of_encoder(model, missing):
         raise ValueError(
             f"{name}: its files do not hold the weights of a {type(model).__name__} ({len(encoder)} are missing "
             f"or of another shape, {encoder[0]} first), so it would start from random ones."
@@ -96,12 +111,14 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         The tokenizer; it pads on the right.
 
     Raises:
-        ValueError: not found.
+        ValueError: not found, or files without words: transformers would make up a tokenizer that knows none.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, padding_side="right", trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
         raise ValueError(f"{name}: no tokenizer could be loaded ({first_line(error)}).") from None
+    if set(tokenizer.get_vocab().values()) <= set(tokenizer.all_special_ids):
+        raise ValueError(f"{name}: its tokenizer knows no words; copy the model's tokenizer.json or vocabulary there.")
     if tokenizer.pad_token_id is None:
         raise ValueError(f"{name}: the tokenizer has no padding token.")
     return tokenizer
@@ -127,7 +144,14 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, wa
     return wanted or limit
 
 
-def _load(name: str, **options: Any) -> tuple[PreTrainedModel, list[str]]:
+def _of_encoder(model: PreTrainedModel, keys: Sequence[str]) -> list[str]:
+    """Weights of the encoder, but for a pooler, which base models often lack."""
+    inside = f"{model.base_model_prefix}."
+    return [key for key in keys if key.startswith(inside) and not key.startswith(f"{inside}pooler.")]
+
+
+def _load(name: str, **options: Any) -> tuple[PreTrainedModel, list[str], list[tuple[str, list[int], list[int]]]]:
+    """The model, the keys that its files lack, and those of another shape with both shapes."""
     if Path(name).exists() and not (Path(name) / "config.json").is_file():
         raise ValueError(f"{name}: expected a model folder with a config.json.")
     try:
@@ -144,10 +168,17 @@ def _load(name: str, **options: Any) -> tuple[PreTrainedModel, list[str]]:
         )
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            name, output_loading_info=True, use_safetensors=True, trust_remote_code=False, dtype="float32", **options
+            name,
+            output_loading_info=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype="float32",
+            ignore_mismatched_sizes=True,  # they are looked at by who loads
+            **options,
         )
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
         raise ValueError(f"{name}: the model cannot be loaded ({first_line(error)}).") from None
     if model.config.problem_type == "multi_label_classification":
         raise ValueError(f"{name}: multi-label classifiers are not supported, only single-label and regression.")
-    return model.eval(), sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+    mismatched = [(key, list(found), list(wanted)) for key, found, wanted in info["mismatched_keys"]]
+    return model.eval(), sorted(info["missing_keys"]), sorted(mismatched)

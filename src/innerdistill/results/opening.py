@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from innerdistill.config import Recipe
 from innerdistill.files import wait_for, whole_file
-from innerdistill.results.run_folder import RUN, read_run
+from innerdistill.results.run_folder import PREDICTIONS, RUN, read_run
 from innerdistill.safe_yaml import read_yaml, write_yaml
 
 RECIPE, LOCK = "recipe.yaml", ".lock"
@@ -20,7 +20,7 @@ RECIPE, LOCK = "recipe.yaml", ".lock"
 WITHOUT_EFFECT = {"output", "overwrite", "checkpoint_minutes", "teacher.folder", "data.note", "onnx"}
 # Only a folder that holds nothing else is ever replaced.
 RUN_FILES = {
-    RECIPE, "model", RUN, "predictions.parquet", "examples.json", "report.html", "tensorboard",
+    RECIPE, "model", RUN, PREDICTIONS, "examples.json", "report.html", "tensorboard",
     "checkpoints", "baseline",
 }  # fmt: skip
 

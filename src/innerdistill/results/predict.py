@@ -23,7 +23,7 @@ from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.predicting import predict_logits
 from innerdistill.files import whole_file
 from innerdistill.models.loading import default_device, load_classifier, load_tokenizer, longest_input
-from innerdistill.results.run_folder import read_run
+from innerdistill.results.run_folder import model_folder, read_run
 from innerdistill.sentences import first_line, shown
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def predict_blocks(model: str | Path, file: str | Path, *, text: Sequence[str] |
     Raises:
         ValueError: missing model, file or column.
     """
-    folder = Path(model) / "model" if (Path(model) / "run.json").is_file() else Path(model)
+    folder = model_folder(model)
     record = read_run(folder.parent) if (folder.parent / "run.json").is_file() else None
     if record is None and not text:
         raise ValueError(f"{folder}: there is no run.json beside the model, so name the text columns with --text.")
@@ -113,7 +113,7 @@ def write_tables(tables: Iterable[pa.Table], path: str | Path) -> int:
         ValueError: another ending, a column that the format cannot hold, or a place that cannot be written.
     """
     path = Path(path)
-    check_format(path)
+    check_output(path)
     rows = 0
     try:
         with whole_file(path) as temporary, ExitStack() as stack:
@@ -142,14 +142,18 @@ def _writer(path: Path, suffix: str, schema: pa.Schema) -> Iterator[Callable[[pa
         yield lambda table: writer.write_table(table.cast(schema))
 
 
-def check_format(path: str | Path) -> None:
-    """Check the ending of a file that is to be written.
+def check_output(path: str | Path) -> None:
+    """Check a file that is to be written, before anything is predicted.
 
     Args:
         path: the file.
 
     Raises:
-        ValueError: another ending.
+        ValueError: another ending, a folder that is not there, or the name of a folder.
     """
     if Path(path).suffix not in FORMATS:
         raise ValueError(f"{path}: unknown format {Path(path).suffix!r}; expected one of {', '.join(FORMATS)}.")
+    if not Path(path).absolute().parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {Path(path).parent}; make it first.")
+    if Path(path).is_dir():
+        raise ValueError(f"{path}: this is a folder; name a file.")

@@ -14,7 +14,7 @@ from innerdistill.files import whole_file
 from innerdistill.results.card import as_model, kept, metric_names, page_template
 from innerdistill.results.explorer import explorer_data, read_examples
 from innerdistill.results.figures import attention_maps, learning_curve
-from innerdistill.results.run_folder import measured_by, read_predictions, read_run
+from innerdistill.results.run_folder import PREDICTIONS, measured_by, read_predictions, read_run
 from innerdistill.safe_yaml import write_yaml
 
 
@@ -110,7 +110,7 @@ def _times_as_fast(slow: Mapping[str, Any], fast: Mapping[str, Any]) -> str:
 
 def _error_of_difference(folder: Path, measured: Mapping[str, Any]) -> float:
     """Standard error over examples of the student's score less the plainly fine-tuned one's."""
-    students = [read_predictions(run / "predictions.parquet", "validation") for run in (folder, folder / "baseline")]
+    students = [read_predictions(run / PREDICTIONS, "validation") for run in (folder, folder / "baseline")]
     return error_of_difference(students[0]["label"], *(columns["student"] for columns in students), **measured)
 
 

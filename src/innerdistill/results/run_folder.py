@@ -27,7 +27,8 @@ from innerdistill.files import read_json, whole_file, whole_folder
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-RUN = "run.json"
+RUN, PREDICTIONS = "run.json", "predictions.parquet"
+RECORD = {"recipe", "data", "teacher", "student", "stages", "scores", "versions"}  # what every record has
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
@@ -47,9 +48,29 @@ def read_run(folder: str | Path) -> dict[str, Any]:
         found: dict[str, Any] = read_json(path)
     except FileNotFoundError:
         raise ValueError(f"{folder}: no finished run there (run.json is missing).") from None
-    if not isinstance(found, dict) or "recipe" not in found or "scores" not in found:
-        raise ValueError(f"{path}: this is not the record of a run.")
+    if not isinstance(found, dict) or not found.keys() >= RECORD or "validation" not in found["scores"]:
+        raise ValueError(f"{path}: this is not the record of a run; delete the folder and make the run again.")
     return found
+
+
+def model_folder(folder: str | Path) -> Path:
+    """Where the model is, given the folder of a run or of a model.
+
+    Args:
+        folder: of either.
+
+    Returns:
+        The folder of the model; that of a run is there.
+
+    Raises:
+        ValueError: the run has none.
+    """
+    folder = Path(folder)
+    if not (folder / RUN).is_file():
+        return folder
+    if not (folder / "model").is_dir():
+        raise ValueError(f"{folder}: the run has no model; it was removed, or not kept (keep_models of its sweep).")
+    return folder / "model"
 
 
 def measured_by(run: Mapping[str, Any]) -> dict[str, Any]:

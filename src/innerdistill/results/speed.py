@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from innerdistill.data.mapped import numbers
 from innerdistill.models.families import embedding_parameters, max_positions
 from innerdistill.models.loading import default_device, load_classifier
-from innerdistill.results.run_folder import RUN, read_run
+from innerdistill.results.run_folder import RUN, model_folder, read_run
 
 UNCOUNTED, BLOCK = 3, 5  # calls of one model before the next has its turn
 
@@ -40,7 +40,7 @@ def load_models(folders: Sequence[str]) -> dict[str, PreTrainedModel]:
         if (Path(name) / RUN).is_file():
             if teacher := read_run(name)["teacher"]:
                 models[f"teacher of {Path(name).name}"] = load_classifier(teacher["path"])
-            models[str(Path(name) / "model")] = load_classifier(str(Path(name) / "model"))
+            models[str(Path(name) / "model")] = load_classifier(str(model_folder(name)))
         else:
             models[name] = load_classifier(name)
     for model in models.values():

@@ -19,7 +19,7 @@ from innerdistill.data.reading import read_file
 from innerdistill.data.tasks import TASKS, resolve_task
 from innerdistill.files import whole_file
 from innerdistill.results.predict import predict_file
-from innerdistill.results.run_folder import read_predictions, read_run
+from innerdistill.results.run_folder import PREDICTIONS, read_predictions, read_run
 from innerdistill.sentences import nearest
 
 # Name in the archive -> test file, by task.
@@ -91,7 +91,7 @@ def _outputs(run: Path, path: Path, data: DataRecipe) -> NDArray[Any] | None:
         table = predict_file(run, path)
         names = [name for name in table.column_names if name.startswith("probability_")] or ["predicted_score"]
         return np.stack([table[name].to_numpy() for name in names], axis=1)
-    task, predictions = resolve_task(data), run / "predictions.parquet"
+    task, predictions = resolve_task(data), run / PREDICTIONS
     own = Path(data.path or "", data.test or dict(task.files)["test"])  # what the run read as its test split
     if path != own or not predictions.is_file():
         return None

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from innerdistill.config import load_recipe, shared_keys
-from innerdistill.results.run_folder import measured_by, read_predictions, read_run
+from innerdistill.results.run_folder import PREDICTIONS, measured_by, read_predictions, read_run
 from innerdistill.results.statistics import FEWEST_FOR_INTERVAL, Comparison, compare_pair, corrected, two_level_interval
 from innerdistill.results.sweep_groups import TEACHER_SEED, Compared, Group, OverTeachers, places
 from innerdistill.results.sweep_results import SPLIT, Cell, Method, named
 
-PREDICTIONS = "predictions.parquet"
 OTHER_START = "(another model under student.source, or another kind of processor)"
 
 
@@ -114,8 +113,13 @@ def _compare(place: Compared, name: str, against: str, *, margin: float | None, 
         return float(np.mean([run["scores"][SPLIT]["student"][metric] for run in runs]))
 
     def read(unit: Sequence[tuple[Group, int]], method: str) -> list[dict[str, np.ndarray]]:
-        folders = [group.methods[method].folders[seed] for group, seed in unit]
-        return [read_predictions(folder / PREDICTIONS, SPLIT) for folder in folders]
+        found = []
+        for folder in (group.methods[method].folders[seed] for group, seed in unit):
+            try:
+                found.append(read_predictions(folder / PREDICTIONS, SPLIT))
+            except ValueError as error:
+                raise ValueError(f"{error} Delete {folder} and run the sweep again.") from None
+        return found
 
     interval = None
     if len(units) >= FEWEST_FOR_INTERVAL:
