@@ -8,7 +8,7 @@ Scores of a method are drawn from a normal distribution with deviation 1 over se
 import numpy as np
 from scipy.stats import norm, t
 
-from innerdistill.results.statistics import compare_pair, corrected, two_level_interval
+from innerdistill.results.statistics import Comparison, compare_pair, corrected, two_level_interval
 
 SIMULATIONS = 5_000
 INTERVALS = 200
@@ -53,18 +53,67 @@ def coverage(seeds: int, *, examples: int = 1000, pairs: int = INTERVALS) -> tup
     """
     generator, inside, widths, differences = np.random.default_rng(seeds), 0, [], []
     for _ in range(pairs):
-        labels = np.zeros(examples, dtype=int)
-        hard = generator.normal(0, 0.5, examples)
-        logits = []
-        for mean in (0.8, 0.78):
-            rates = np.clip(generator.normal(mean, 0.02, seeds), 0, 1)
-            wrong = generator.normal(0, 1, (seeds, examples)) + hard > np.sqrt(1.25) * norm.ppf(rates)[:, None]
-            logits.append(np.stack([~wrong, wrong], axis=-1).astype(float))
+        labels, logits = simulated(generator, seeds, examples=examples, difference=0.02)
         low, high = two_level_interval(labels, *logits, metric="accuracy", names=("right", "wrong"), draws=300)
         inside += low <= 0.02 <= high
         widths.append(high - low)
         differences.append(logits[0][..., 0].mean() - logits[1][..., 0].mean())
     return inside / pairs, float(np.mean(widths) / (2 * norm.ppf(0.975) * np.std(differences)))
+
+
+def verdicts(seeds: int, *, examples: int = 1000, pairs: int = INTERVALS) -> tuple[float, float, float]:
+    """How often a difference of 1.5 deviations of the paired differences is found, and called better.
+
+    Args:
+        seeds: per method.
+        examples: scored.
+        pairs: number of pairs of methods.
+
+    Returns:
+        The share that the test finds; that which a page calls better, since the interval leaves 0 out too; and the same
+        with no difference, in either direction.
+    """
+    generator = np.random.default_rng(seeds)
+    drawn = (simulated(generator, 400, examples=examples, difference=0.0)[1] for _ in range(5))
+    deviation = np.mean([(ours[..., 0].mean(1) - theirs[..., 0].mean(1)).std(ddof=1) for ours, theirs in drawn])
+
+    def found(difference: float) -> list[Comparison]:
+        made = []
+        for _ in range(pairs):
+            labels, logits = simulated(generator, seeds, examples=examples, difference=difference)
+            interval = two_level_interval(labels, *logits, metric="accuracy", names=("right", "wrong"), draws=300)
+            scores = (of_seeds[..., 0].mean(1) for of_seeds in logits)
+            made.append(compare_pair("one", "other", *scores, interval=interval))
+        return [corrected([one])[0] for one in made]
+
+    there, none = found(1.5 * float(deviation)), found(0.0)
+    significant = [one.p is not None and one.p < 0.05 for one in there]
+    better = [one.verdict == "better" for one in there]
+    wrong = [one.verdict in ("better", "worse") for one in none]
+    return float(np.mean(significant)), float(np.mean(better)), float(np.mean(wrong))
+
+
+def simulated(
+    generator: np.random.Generator, seeds: int, *, examples: int, difference: float
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Answers of two methods with a spread over seeds, to examples that are hard for both.
+
+    Args:
+        generator: of the draws.
+        seeds: per method.
+        examples: scored.
+        difference: of the first one's mean accuracy from the second one's, 0.78.
+
+    Returns:
+        Labels, all 0, and the logits of both. (S, N, 2)
+    """
+    hard = generator.normal(0, 0.5, examples)
+    logits = []
+    for mean in (0.78 + difference, 0.78):
+        rates = np.clip(generator.normal(mean, 0.02, seeds), 0, 1)
+        wrong = generator.normal(0, 1, (seeds, examples)) + hard > np.sqrt(1.25) * norm.ppf(rates)[:, None]
+        logits.append(np.stack([~wrong, wrong], axis=-1).astype(float))
+    return np.zeros(examples, dtype=int), logits
 
 
 def main() -> None:
@@ -82,6 +131,12 @@ def main() -> None:
         print(f"{seeds:2} seeds: the two-level interval holds the true difference in {share:.3f},", end=" ")
         print(f"{width:.2f} times as wide as with the deviation known", end=" ")
         print(f"(Student's t: {t.ppf(0.975, seeds - 1) / norm.ppf(0.975):.2f})")
+    for seeds in (5, 8):
+        test, better, wrong = verdicts(seeds)
+        print(
+            f"{seeds:2} seeds, 1.5 deviations: the test finds {test:.3f}, a page says better in {better:.3f};", end=" "
+        )
+        print(f"with no difference it says better or worse in {wrong:.3f}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from innerdistill import distill
+from innerdistill import Recipe, distill
+from innerdistill.assemble import assemble
 from innerdistill.distillation.schedules import Stage, StageRecord
 from innerdistill.results.run_folder import read_run
 
@@ -62,6 +63,17 @@ def test_a_teacher_whose_labels_are_exchanged(content, teacher_folder, tmp_path,
     assert "The teacher's outputs seem to be exchanged" in caplog.text
     assert any("The teacher's outputs seem to be exchanged" in warning for warning in record["warnings"])
     assert "if 'pos' means 'neg', 'neg' means 'pos'. Check the order of the labels" in caplog.text
+
+
+def test_scores_that_are_taken_for_labels(content, data_folder, base_folder, tmp_path, caplog):
+    """data.metric was forgotten: every value would be a class of its own."""
+    rows = [f"good{n % 8} bad{n % 5},{n % 25 / 10}" for n in range(200)]
+    (tmp_path / "scores.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    made = content(teacher={"path": None, "base": str(base_folder)})
+    made["data"].pop("train_rows")
+    made["data"] |= {"train": str(tmp_path / "scores.csv"), "validation": None}
+    assemble(Recipe.model_validate(made))
+    assert "The 25 labels are all numbers: if they are scores, set data.metric=pearson." in caplog.text
 
 
 def test_a_tokenizer_of_another_model(content, teacher_folder, data_folder, tmp_path, caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.loading import load_base, load_classifier, load_tokenizer, longest_input
 from innerdistill.models.probing import Architecture, probe
 from innerdistill.sentences import about, listed, nearest, shown
+
+MANY_NUMBERS = 20  # labels; so many that are numbers are rarely names
+NUMBER = re.compile(r"[+-]?\d*\.?\d+")
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +83,8 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     unknown = _unknown_tokens(splits, tokenizer, teacher)
     for sentence in unknown_warnings(unknown):
         logger.warning("%s", sentence)
+    if names is not None and len(names) > MANY_NUMBERS and all(NUMBER.fullmatch(name) for name in names):
+        logger.warning("The %d labels are all numbers: if they are scores, set data.metric=pearson.", len(names))
     collate = collator(tokenizer, pad_to=max_length if recipe.pad_to_max_length else None)
     return Job(
         recipe, data, splits, names, tokenizer, collate, teacher, architecture, num_layers, pairs, stages, known,
