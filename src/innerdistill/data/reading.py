@@ -65,14 +65,16 @@ def read_tables(path: Path) -> Iterator[pa.Table]:
     for block in read_blocks(path):
         for name, values in block.items():
             _check_text(values, str(path), name, row)
-        with _without_common_type(path):
-            found = pa.schema([(name, pa.infer_type(values)) for name, values in block.items()])
-            schema = pa.unify_schemas([schema, found], promote_options="permissive")
+            with _without_common_type(path, name):
+                found = pa.schema([(name, pa.infer_type(values))])
+                schema = pa.unify_schemas([schema, found], promote_options="permissive")
         row += len(next(iter(block.values()), ()))
     for block in read_blocks(path):
         count = len(next(iter(block.values()), ()))
-        with _without_common_type(path):
-            columns = [pa.array(block.get(field.name, [None] * count), field.type) for field in schema]
+        columns = []
+        for field in schema:
+            with _without_common_type(path, field.name):
+                columns.append(pa.array(block.get(field.name, [None] * count), field.type))
         yield pa.table(columns, schema=schema)
 
 
@@ -209,8 +211,10 @@ def _check_text(values: list[Any], where: str, name: str, first: int) -> None:
 
 
 @contextmanager
-def _without_common_type(path: Path) -> Iterator[None]:
+def _without_common_type(path: Path, name: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, UnicodeEncodeError, OverflowError, TypeError) as error:
-        raise ValueError(f"{path}: a column holds values without a common type ({first_line(error)}).") from None
+        raise ValueError(
+            f"{path}: the values of column {shown(name)} have no common type ({first_line(error)}); write them as text."
+        ) from None
