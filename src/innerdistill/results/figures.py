@@ -120,7 +120,7 @@ def attention_maps(
     tokens, layers = example["tokens"], list(example["layers"])
     first = next(iter(students.values()))
     panels = 1 + len(students)
-    columns = min(panels, 3) if len(layers) == 1 else panels
+    columns = (2 if panels == 4 else min(panels, 3)) if len(layers) == 1 else panels
     rows = len(layers) if columns == panels else -(-panels // columns)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.3 * columns, 2.7 * rows), layout="constrained")
