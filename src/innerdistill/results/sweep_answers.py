@@ -130,7 +130,8 @@ def _samples(alike: Sequence[Comparison]) -> str:
 def _reserves(made: Sequence[Comparison]) -> list[str]:
     """What has to be kept in mind: few units, or units that are still missing."""
     said = []
-    if any(one.p is not None and one.units < FEWEST_FOR_CLAIM for one in made):
+    claims = [one for one in made if one.verdict not in ("open", "untested")]
+    if any(one.units < FEWEST_FOR_CLAIM for one in claims):
         said.append(f"A claim needs {FEWEST_FOR_CLAIM} {made[0].over}.")
     if missing := [one for one in made if one.units < one.declared]:
         least = min(one.units for one in missing)
