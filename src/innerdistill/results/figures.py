@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from innerdistill.results.explorer import divergences
 
 INK = "#010203"  # stands for the page's text colour, replaced by currentColor
+WIDTH = 5.0  # inches: on a phone the type of a wider figure could not be read
 TEACHER, STUDENT, BASELINE = "#8a63d2", "#0a9396", "#ca6702"
 SVG_TAG = (
     '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-label="{}" '
@@ -61,7 +62,7 @@ def learning_curve(
         SVG.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 5.2), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.1, 1])
         start = 0
         curves: dict[str, tuple[list[float], list[float]]] = {}
@@ -70,7 +71,7 @@ def learning_curve(
             for axes in (top, bottom):
                 axes.axvspan(start, end, color=INK, alpha=0.07 if number % 2 else 0.02, linewidth=0)
             top.text((start + end) / 2, 1.02, stage["stage"]["name"], transform=top.get_xaxis_transform(),
-                     ha="center", va="bottom", fontsize=9)  # fmt: skip
+                     ha="center", va="bottom", fontsize=7)  # fmt: skip
             for epoch in stage["epochs"]:
                 for name, value in epoch["losses"].items():
                     if name != "loss":
@@ -84,7 +85,7 @@ def learning_curve(
         if baseline:
             _scores(top, baseline, metric, color=BASELINE, marker="s", label="plainly fine-tuned student")
         top.set_ylabel(f"{metric} on selection")
-        top.legend(frameon=False, fontsize=9, loc="lower right")
+        top.legend(frameon=False, fontsize=8, loc="lower right")
         colours = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, max(1, len(curves))))
         for (name, (xs, ys)), colour in zip(sorted(curves.items()), colours, strict=True):
             bottom.plot(xs, ys, marker=".", color=colour, label=_loss_label(name))
@@ -93,7 +94,9 @@ def learning_curve(
         bottom.yaxis.set_minor_formatter("")
         bottom.set_ylabel("training loss, mean per epoch")
         bottom.set_xlabel("optimiser steps")
-        bottom.legend(frameon=False, fontsize=8, ncols=2)
+        figure.legend(
+            *bottom.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=2
+        )
         return svg(figure, f"{metric} on selection and training losses over the optimiser steps of all stages")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from innerdistill.results.figures import INK, STUDENT, STYLE, TEACHER, scores_by_step, svg
+from innerdistill.results.figures import INK, STUDENT, STYLE, TEACHER, WIDTH, scores_by_step, svg
 from innerdistill.results.sweep_groups import Group, places
 from innerdistill.results.sweep_results import Method
 
@@ -19,7 +19,6 @@ OF_SCHEDULE = {  # the same in every figure; what else there is takes COLOURS in
     "finetune": "#ca6702", "soft_labels": "#d4a017", "all_layers": "#3a86ff", "pid": "#e0457b", "sid": STUDENT,
 }  # fmt: skip
 LINES = ("-", "--", "-.")  # the teacher's is dotted
-WIDTH = 5.0  # inches: on a phone the type of a wider figure could not be read
 
 
 def differences(groups: Sequence[Group]) -> str:
