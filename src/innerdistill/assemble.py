@@ -176,7 +176,8 @@ def _load_teacher(recipe: Recipe, data: TaskData) -> tuple[PreTrainedModel, tupl
         return teacher, None
     if teacher.config.num_labels == 1:
         raise ValueError(f"teacher.path: {recipe.teacher.path} predicts a score, but the data has classes.")
-    return teacher, match_labels(data.names, teacher.config.id2label, declared=data.task.labels is not None)
+    with about(f"data.label: {data.task.label!r}"):
+        return teacher, match_labels(data.names, teacher.config.id2label, declared=data.task.labels is not None)
 
 
 def _check_source(
