@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from innerdistill.results.explorer import divergences
 
 INK = "#010203"  # stands for the page's text colour, replaced by currentColor
+CHARACTERS = 75  # of the smallest type that fit beside one another over a figure
 WIDTH = 5.0  # inches: on a phone the type of a wider figure could not be read
 TEACHER, STUDENT, BASELINE = "#8a63d2", "#0a9396", "#ca6702"
 SVG_TAG = (
@@ -64,14 +65,16 @@ def learning_curve(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.1, 1])
-        start = 0
+        start, steps = 0, sum(stage["steps"] for stage in stages)
         curves: dict[str, tuple[list[float], list[float]]] = {}
         for number, stage in enumerate(stages):
             end = start + stage["steps"]
             for axes in (top, bottom):
                 axes.axvspan(start, end, color=INK, alpha=0.07 if number % 2 else 0.02, linewidth=0)
-            top.text((start + end) / 2, 1.02, stage["stage"]["name"], transform=top.get_xaxis_transform(),
-                     ha="center", va="bottom", fontsize=7)  # fmt: skip
+            name = stage["stage"]["name"]
+            if len(name) < CHARACTERS * stage["steps"] / steps:  # else it would run into the next
+                top.text((start + end) / 2, 1.02, name, transform=top.get_xaxis_transform(), ha="center", va="bottom",
+                         fontsize=7)  # fmt: skip
             for epoch in stage["epochs"]:
                 for name, value in epoch["losses"].items():
                     if name != "loss":
@@ -92,7 +95,7 @@ def learning_curve(
         bottom.set_yscale("log")
         bottom.yaxis.set_major_formatter("{x:g}")
         bottom.yaxis.set_minor_formatter("")
-        bottom.set_ylabel("training loss, mean per epoch")
+        bottom.set_ylabel("training loss")
         bottom.set_xlabel("optimiser steps")
         figure.legend(
             *bottom.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=2
