@@ -49,8 +49,9 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
     """One story, since every cell is a process of its own: a sweep killed, continued, changed, and tampered with."""
     kill_in_a_cell(write(), tmp_path)  # what it had done is gone on with, and is compared below with a run left alone
     assert main(["sweep", str(write()), "--workers", "2"]) == 0
-    shown = capsys.readouterr().out
+    shown, log = capsys.readouterr()
     assert "sid against soft labels" in shown and "intervals need at least 5 seeds" in shown
+    assert "2 of 2 cells, 0:00:00 left: " in log  # where no bar is shown
     runs = [tmp_path / "sweep" / method / "seed-1" / "run.json" for method in ("sid", "soft-labels")]
     before = [run.stat().st_mtime_ns for run in runs]
     with (tmp_path / "sweep" / "cells.csv").open() as file:

@@ -47,7 +47,7 @@ def load_classifier(name: str) -> PreTrainedModel:
             f"{name}: this is a base model, its classification head is missing ({', '.join(missing[:2])}): give it as "
             "teacher.base to have it fine-tuned first, or give a fine-tuned classifier as teacher.path."
         )
-    if bad := next((key for key, value in model.state_dict().items() if not torch.isfinite(value).all()), None):
+    if bad := next((key for key, value in model.named_parameters() if not value.isfinite().all()), None):
         raise ValueError(f"{name}: {bad} holds values that are no numbers, so its answers are none either.")
     names = list(model.config.id2label.values())
     if twice := next((one for one in names if names.count(one) > 1), None):
