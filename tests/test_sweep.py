@@ -124,7 +124,8 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
         ({"methods": {"a": {"schedule.name": "sdi"}}, "compare": []}, "cell a/seed-1: schedule.name: unknown schedule 'sdi'"),
         ({"methods": {"a": {"losses.gold_lable": 1}}, "compare": []}, "cell a/seed-1: losses: unknown loss 'gold_lable'"),
         ({"metods": {}}, "unknown key 'metods': did you mean 'methods'?"),
-        ({"seeds": [1, 1]}, "seeds: 1 stands there twice."),
+        ({"seeds": [0, 0]}, "seeds: 0 stands there twice."),
+        ({"grid": {"teacher.seed": [1, 2]}}, "grid.teacher.seed: teacher.path is one teacher, whatever its seed"),
         ({"grid": {"student.num_layers": [2, 2]}}, "grid.student.num_layers: 2 stands there twice."),
         ({"methods": {"": {}}, "compare": []}, "methods: one of them has no name."),
         ({"methods": {"report.html": {}}, "compare": []}, "the sweep keeps report.html in its folder itself"),
@@ -161,8 +162,9 @@ def test_a_sweep_in_the_folder_of_its_own_file_leaves_it_as_it_is(write, tmp_pat
     text = "# mine\n" + write().read_text()
     (tmp_path / "sweep" / "sweep.yaml").write_text(text)
     monkeypatch.setattr("innerdistill.sweep.run_cells", lambda *_, **__: None)
-    run_sweep(load_sweep(tmp_path / "sweep" / "sweep.yaml"))
-    assert (tmp_path / "sweep" / "sweep.yaml").read_text() == text
+    for output in (tmp_path / "sweep", f"{tmp_path}/./sweep/"):
+        run_sweep(load_sweep(tmp_path / "sweep" / "sweep.yaml", overrides=[f"output={output}"]))
+        assert (tmp_path / "sweep" / "sweep.yaml").read_text() == text
     (tmp_path / "sweep" / "failed.json").write_text("[1]")  # damaged: only the causes are not known
     run_sweep(load_sweep(tmp_path / "sweep" / "sweep.yaml"))
 

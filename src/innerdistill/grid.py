@@ -14,9 +14,8 @@ from innerdistill.config import Recipe, Section, load_recipe, read_content, sent
 from innerdistill.files import file_name
 from innerdistill.results.opening import different_keys, is_finished
 from innerdistill.results.run_folder import PREDICTIONS, read_run
-from innerdistill.results.sweep_results import Cell
+from innerdistill.results.sweep_results import TEACHER_SEED, Cell
 from innerdistill.safe_yaml import write_yaml
-from innerdistill.sentences import shown
 
 SET_BY_SWEEP = {
     "seed": "a sweep has the list `seeds`.",
@@ -98,8 +97,9 @@ def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
     for key, values in {**{f"grid.{key}": values for key, values in sweep.grid.items()}, "seeds": sweep.seeds}.items():
         if not values:
             raise ValueError(f"{path}: {key}: it has no values.")
-        if twice := next((value for value in values if values.count(value) > 1), None):
-            raise ValueError(f"{path}: {key}: {shown(twice)} stands there twice.")
+        written = [repr(value) for value in values]  # 1 is not true, and 0 is a value too
+        if twice := next((one for one in written if written.count(one) > 1), None):
+            raise ValueError(f"{path}: {key}: {twice} stands there twice.")
     if not all(sweep.methods):
         raise ValueError(f"{path}: methods: one of them has no name.")
     _check_keys(sweep, where=str(path))
@@ -153,6 +153,8 @@ def plan_cells(sweep: Sweep) -> list[Planned]:
         except ValueError as error:
             raise ValueError(f"cell {'/'.join(filter(None, parts))}: {error}") from None
         planned[folder] = Planned(Cell(task, method, setting, seed, folder, recipe.data.note or ""), recipe)
+    if len(sweep.grid.get(TEACHER_SEED, [])) > 1 and any(one.recipe.teacher.base is None for one in planned.values()):
+        raise ValueError(f"grid.{TEACHER_SEED}: teacher.path is one teacher, whatever its seed; give teacher.base.")
     for _, group in itertools.groupby(planned.values(), key=lambda entry: entry.cell.group):
         _check_shared(list(group))
     return list(planned.values())

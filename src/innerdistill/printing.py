@@ -156,7 +156,7 @@ def print_sweep(groups: Sequence[Group]) -> None:
     Args:
         groups: from `write_sweep_report`.
     """
-    from innerdistill.results.sweep_groups import places  # noqa: PLC0415
+    from innerdistill.results.sweep_report import sentences  # noqa: PLC0415
     from innerdistill.results.sweep_tables import AS_TEACHER, KEPT, SEEDS, tables_of  # noqa: PLC0415
     from innerdistill.results.swept import swept_numbers  # noqa: PLC0415 - what prints keys does not wait for SciPy
 
@@ -175,9 +175,8 @@ def print_sweep(groups: Sequence[Group]) -> None:
         for sentence in [*said, *filter(None, [group.note])]:
             console.print(sentence, highlight=False, markup=False, soft_wrap=True)
         console.print()
-    for place in (place for place in places(groups) if place not in groups):
-        for sentence in place.sentences():
-            console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    for sentence in sentences([group for group in groups if group.beside is not None]):
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
     for sentence in (said for swept in swept_numbers(groups) for said in [*swept.sentences(), *swept.smallest()]):
         console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 

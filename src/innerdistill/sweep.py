@@ -6,6 +6,7 @@ sweep.yaml -> grid: cells -> workers: `innerdistill distill`, each in a process 
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -18,12 +19,14 @@ from innerdistill.files import read_json, whole_file, write_json
 from innerdistill.grid import FAILED, SWEEP_FILE, Planned, Sweep, load_sweep, plan_cells
 from innerdistill.results.opening import locked
 from innerdistill.results.sweep_gathering import gather
-from innerdistill.results.sweep_groups import TEACHER_SEED, Group
+from innerdistill.results.sweep_groups import Group
 from innerdistill.results.sweep_report import PAGE, write_sweep_report
-from innerdistill.results.sweep_results import Cell
-from innerdistill.safe_yaml import read_yaml, write_yaml
+from innerdistill.results.sweep_results import TEACHER_SEED, Cell
+from innerdistill.safe_yaml import write_yaml
 from innerdistill.sentences import about
 from innerdistill.workers import run_cells
+
+COMMENT = re.compile(r"^\s*#|\s#\s", re.MULTILINE)  # a sweep writes none
 
 logger = logging.getLogger(__name__)
 
@@ -86,17 +89,20 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
 
 
 def _is_written_by_hand(output: Path, sweep: Sweep) -> bool:
-    """Whether the folder's sweep.yaml is the user's own and says the same; what is somebody else's is refused."""
+    """Whether the folder's sweep.yaml has comments, so is the user's own, and says the same; else what is there is not.
+
+    A folder that holds something else is refused, and so is one whose comments would be lost.
+    """
     file = output / SWEEP_FILE
     if not file.is_file():
         others = sorted(path.name for path in output.iterdir() if path.name[0] != ".") if output.is_dir() else []
         if others:
             raise ValueError(f"output: {output} holds {others[0]!r} and no {SWEEP_FILE}; name another folder.")
         return False
+    if not COMMENT.search(file.read_text(encoding="utf-8", errors="replace")):
+        return False
     with suppress(ValueError):
-        if write_yaml(read_yaml(file)) == file.read_text(encoding="utf-8"):  # as a sweep writes it
-            return False
-        if load_sweep(file).model_copy(update={"output": str(output)}) == sweep:
+        if load_sweep(file).model_copy(update={"output": sweep.output}) == sweep:
             return True
     raise ValueError(f"output: {file} was written by hand and says something else; name another folder.")
 

@@ -1,7 +1,9 @@
 """What the page of a sweep opens with, and comparisons over teachers."""
 
 import copy
+import re
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from innerdistill.files import write_json
 from innerdistill.results.run_folder import read_run
 from innerdistill.results.statistics import compare_pair, corrected
 from innerdistill.results.sweep_answers import answers
+from innerdistill.results.sweep_figures import differences
 from innerdistill.results.sweep_gathering import gather
 from innerdistill.results.sweep_groups import Group, places
 from innerdistill.results.sweep_report import write_sweep_report
@@ -92,7 +95,10 @@ def test_along_one_key_the_values_share_a_sentence_and_the_smallest_size_is_name
     )
     assert f"with {key}=1 (8 seeds, for this one teacher)." in first
     assert "has 2 layers, by sid; it keeps 68.8 % of the teacher's" in smallest
-    assert at_its_best == "The teacher is not at its best: with its 4 layers a student scores 0.050 more."
+    assert at_its_best == (
+        "With the teacher's 4 layers sid scores 0.850, the teacher 0.800 ± 0.010 (not tested): it may not be the best of "
+        "its size."
+    )
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +113,8 @@ def of_teachers(recipe, teacher_folder, tmp_path_factory):
             for seed in (1, 2):
                 folder = shutil.copytree(made, root / f"{len(cells)}")
                 facts = copy.deepcopy(read_run(made))
-                facts["recipe"]["teacher"]["seed"] = teacher
+                facts["recipe"]["teacher"] |= {"seed": teacher, "path": None, "base": "a model"}
+                facts["teacher"]["fingerprint"] = f"of seed {teacher}"
                 more = 0.1 + 0.01 * teacher + 0.02 * seed if method == "sid" else 0.0
                 facts["scores"]["validation"]["student"]["accuracy"] = 0.5 + more
                 write_json(folder / "run.json", facts)
@@ -124,6 +131,11 @@ def test_over_teachers_the_mean_of_each_ones_students_is_the_unit(of_teachers, t
     assert found.p == pytest.approx(stats.ttest_1samp(wanted, 0).pvalue)
     assert found.sample == "6 teachers, 2 students of each" and found.interval is not None
     assert all(not group.comparisons for group in groups)
+    again = copy.deepcopy(read_run(of_teachers[0].folder))
+    write_json(tmp_path / "run.json", again)
+    twice = [*of_teachers, Cell("", "sid", {"teacher.seed": 7}, 1, tmp_path)]
+    with pytest.raises(ValueError, match=r"seed=1 and teacher\.seed=7 have the same teacher"):
+        gather(twice, compare=[("sid", "soft")], settings=7, seeds=2, teachers=7)
     (fewer,) = places(gather(of_teachers[:12], compare=[("sid", "soft")], settings=6, seeds=2, teachers=6))
     assert fewer.comparisons[0].sentence("accuracy").endswith("Only 3 of 6 teachers are there: preliminary.")
     write_sweep_report(tmp_path, of_teachers, compare=[("sid", "soft")], settings=6, seeds=2, teachers=6)
@@ -132,6 +144,17 @@ def test_over_teachers_the_mean_of_each_ones_students_is_the_unit(of_teachers, t
     assert page.count("Attention explorer") == 1  # of the first teacher
 
 
-def test_without_several_teachers_declared_the_seed_is_the_unit(of_teachers):
-    groups = gather(of_teachers[:4], compare=[("sid", "soft")])
-    assert places(groups) == groups and groups[0].comparisons[0].over == "seeds"
+def test_with_too_few_teachers_for_an_interval_the_seed_is_the_unit(of_teachers):
+    for cells, teachers in ((of_teachers[:4], 1), (of_teachers[:8], 2)):
+        groups = gather(cells, compare=[("sid", "soft")], teachers=teachers)
+        assert places(groups) == groups and groups[0].comparisons[0].over == "seeds"
+
+
+def test_names_of_any_length_leave_the_figure_its_width():
+    made = [group({"a": n}, f"task, {'long ' * 30}, a={n}", soft=0.5, sid=0.55) for n in range(3)]
+    for one in made:
+        compare(one, ("sid", "soft"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns where no layout is found
+        box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', differences(made))
+    assert float(box[1]) == 5 * 72 and float(box[2]) > 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -58,11 +59,11 @@ OWNED = {
     "fsdp": "nothing (several processes share a run as torchrun starts them)",
     "fsdp_config": "nothing (several processes share a run as torchrun starts them)",
     "parallelism_config": "nothing (several processes share a run as torchrun starts them)",
-    "accelerator_config": "nothing (several processes share a run as torchrun starts them)",
 }
 # Values that TrainingArguments takes as they are and that would fail only in the middle of training.
 WHOLE = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1, "dataloader_num_workers": 0}
 AT_LEAST = {**WHOLE, "learning_rate": 0, "weight_decay": 0, "max_grad_norm": 0, "warmup_steps": 0, "logging_steps": 1}
+OFF = ("deepspeed", "fsdp", "fsdp_config", "parallelism_config")  # may be said to be off
 STEERED = ("reduce_lr_on_plateau", "greedy")  # learning-rate schedules
 OF_THE_MODEL = ("lomo", "adalomo", "galore", "apollo")  # optimisers that are made from the model itself
 SWITCHES = ("bf16", "fp16", "use_cpu", "dataloader_drop_last", "full_determinism")
@@ -80,15 +81,17 @@ def check_arguments(section: str, options: Mapping[str, Any]) -> None:
     """
     known = {field.name for field in fields(TrainingArguments)}
     for key, value in options.items():
-        if key in OWNED:
+        if key in OWNED and (value or key not in OFF):
             raise ValueError(f"{section}.{key}: this is set by {OWNED[key]}.")
         if key not in known:
             hint = nearest(key, known).partition("Known:")[0].strip()
             raise ValueError(
                 f"{section}: TrainingArguments has no key {shown(key)}; {hint or 'see its documentation.'}"
             )
-        if key in AT_LEAST and not (type(value) in (int, float) and AT_LEAST[key] <= value < float("inf")):
+        if key in AT_LEAST and not (type(value) in (int, float) and value >= AT_LEAST[key]):
             raise ValueError(f"{section}.{key}: expected a number of at least {AT_LEAST[key]}, got {shown(value)}.")
+        if key in AT_LEAST and key != "max_grad_norm" and not math.isfinite(value):
+            raise ValueError(f"{section}.{key}: expected a finite number, got {shown(value)}.")
         if key in WHOLE and not (type(value) is int and value < 2**31):
             raise ValueError(f"{section}.{key}: expected a whole number below 2^31, got {shown(value)}.")
         if key in SWITCHES and type(value) is not bool:
@@ -144,7 +147,7 @@ def training_arguments(
     }
     try:
         arguments = TrainingArguments(**{**DEFAULTS, **options, **owned, **length, **checkpoints})
-    except (ValueError, TypeError, ImportError) as error:
+    except (ValueError, TypeError, ImportError, OSError) as error:
         raise ValueError(f"{section}: {first_line(error)}.") from None
     _check_optimizer(arguments, section=section)
     _check_the_rest(arguments, section=section)

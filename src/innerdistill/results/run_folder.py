@@ -48,8 +48,9 @@ def read_run(folder: str | Path) -> dict[str, Any]:
         found: dict[str, Any] = read_json(path)
     except FileNotFoundError:
         raise ValueError(f"{folder}: no finished run there (run.json is missing).") from None
-    if not isinstance(found, dict) or not found.keys() >= RECORD or "validation" not in found["scores"]:
-        raise ValueError(f"{path}: this is not the record of a run; delete the folder and make the run again.")
+    scores = found.get("scores") if isinstance(found, dict) and found.keys() >= RECORD else None
+    if not isinstance(scores, dict) or "validation" not in scores:
+        raise ValueError(f"{path}: this is not the record of a run, or not all of it.")
     return found
 
 

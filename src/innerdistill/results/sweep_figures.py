@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -18,6 +19,7 @@ COLOURS = ("#7b8794", "#c1549c", "#7a9e2f", "#b5523b", "#4f5d95", "#a98600", "#5
 OF_SCHEDULE = {  # the same in every figure; what else there is takes COLOURS in turn
     "finetune": "#ca6702", "soft_labels": "#d4a017", "all_layers": "#3a86ff", "pid": "#e0457b", "sid": STUDENT,
 }  # fmt: skip
+LETTERS = 48  # of a name that fit into the width of a figure
 LINES = ("-", "--", "-.")  # the teacher's is dotted
 
 
@@ -36,7 +38,7 @@ def differences(groups: Sequence[Group]) -> str:
     metrics = list(dict.fromkeys(place.metric for place, _ in rows))
     units = " or ".join(dict.fromkeys(one.over.removesuffix("s") for _, one in rows))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.8 + 0.5 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 1), layout="constrained")
         axes = figure.subplots()
         axes.axvline(0, color=INK, alpha=0.45, linewidth=1)
         for row, (_, one) in enumerate(rows):
@@ -46,7 +48,7 @@ def differences(groups: Sequence[Group]) -> str:
             axes.plot(one.differences, [row] * one.units, "o", color=colour, alpha=0.6, markersize=5)
             axes.plot([one.difference], [row], "|", color=colour, markersize=15, markeredgewidth=2.5)
         names = [f"{one.method} − {one.against}" + (f", {place.name}" if place.name else "") for place, one in rows]
-        _rows(axes, names)
+        _rows(figure, axes, names)
         axes.set_xlabel(
             f"difference of {', '.join(metrics)} on validation: a point per {units},\nmean and 95 % interval"
         )
@@ -65,7 +67,7 @@ def seeds_side_by_side(group: Group) -> str:
     methods, colours = list(group.methods.values()), _lines(group.methods)
     teacher = group.teacher
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 1.1 + 0.5 * len(methods)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 1), layout="constrained")
         axes = figure.subplots()
         axes.axvline(teacher[group.metric], color=TEACHER, linestyle=":", label="teacher")
         for row, method in enumerate(methods):
@@ -74,7 +76,7 @@ def seeds_side_by_side(group: Group) -> str:
             axes.plot([values.mean], [row], "|", color=colour, markersize=15, markeredgewidth=2.5)
         if teacher["constant"] > axes.get_xlim()[0]:  # else it would press the points together
             axes.axvline(teacher["constant"], color=INK, alpha=0.45, linestyle="--", label="best constant answer")
-        _rows(axes, [method.name for method in methods])
+        _rows(figure, axes, [method.name for method in methods])
         axes.set_xlabel(f"{group.metric} on validation: a point per seed, the stroke is the mean")
         axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
         return svg(figure, f"{group.metric} on validation of every seed of every method")
@@ -204,10 +206,14 @@ def _lines(methods: Mapping[str, Method]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _rows(axes: Axes, names: Sequence[str]) -> None:
+def _rows(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
     """A row for each name, which stands above what is drawn in it and so takes no width."""
-    for row, name in enumerate(names):
-        axes.text(0.01, row - 0.3, name, transform=axes.get_yaxis_transform(), ha="left", va="center")
+    wrapped = [fill(name, LETTERS) for name in names]
+    lines = max(name.count("\n") + 1 for name in wrapped)
+    figure.set_figheight(0.95 + (0.1 + 0.4 * lines) * len(names))
+    for row, name in enumerate(wrapped):
+        text = axes.text(0.01, row - 0.17, name, transform=axes.get_yaxis_transform(), ha="left", va="bottom")
+        text.set_in_layout(False)
         axes.axhline(row + 0.5, color=INK, alpha=0.1, linewidth=0.8)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)

@@ -11,8 +11,8 @@ import numpy as np
 from innerdistill.config import load_recipe, shared_keys
 from innerdistill.results.run_folder import PREDICTIONS, measured_by, read_predictions, read_run
 from innerdistill.results.statistics import FEWEST_FOR_INTERVAL, Comparison, compare_pair, corrected, two_level_interval
-from innerdistill.results.sweep_groups import TEACHER_SEED, Compared, Group, OverTeachers, places
-from innerdistill.results.sweep_results import SPLIT, Cell, Method, named
+from innerdistill.results.sweep_groups import Compared, Group, OverTeachers, places
+from innerdistill.results.sweep_results import SPLIT, TEACHER_SEED, Cell, Method, named
 
 OTHER_START = "(another model under student.source, or another kind of processor)"
 
@@ -34,8 +34,8 @@ def gather(
         margin: for equivalence.
         settings: of every task that were declared, those included of which no cell has run.
         seeds: that were declared; 0 if that is not known.
-        teachers: that were declared as seeds of the teacher; if there are several, they are what methods are compared
-            over.
+        teachers: that were declared as seeds of the teacher; if they are enough for an interval, they are what methods
+            are compared over.
 
     Returns:
         Groups, in the order of the cells.
@@ -52,8 +52,10 @@ def gather(
         method.runs[cell.seed], method.folders[cell.seed] = read_run(cell.folder), cell.folder
     found = list(groups.values())
     _check_alike(found)
-    if teachers > 1:
+    if teachers >= FEWEST_FOR_INTERVAL:
         _put_beside(found)
+    else:  # so few say nothing of others: every one is compared within
+        teachers = 1
     for task in dict.fromkeys(group.task for group in found):
         family = [place for place in places(found) if place.task == task]
         for place in family:
@@ -76,7 +78,14 @@ def _put_beside(groups: Sequence[Group]) -> None:
         others = {key: value for key, value in group.setting.items() if key != TEACHER_SEED}
         name = named(group.task, others)
         group.beside = known.setdefault(name, OverTeachers(name, group.task, others))
+        same = [other for other in group.beside.groups if _teacher(other) == _teacher(group)]
+        if same:
+            raise ValueError(f"{same[0].name} and {group.name} have the same teacher, which would count as two.")
         group.beside.groups.append(group)
+
+
+def _teacher(group: Group) -> str:
+    return str(group.any_run["teacher"]["fingerprint"])
 
 
 def _check_alike(groups: Sequence[Group]) -> None:

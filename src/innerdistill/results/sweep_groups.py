@@ -15,7 +15,6 @@ from innerdistill.results.card import metric_names
 from innerdistill.results.statistics import Comparison
 from innerdistill.results.sweep_results import SPLIT, Method
 
-TEACHER_SEED = "teacher.seed"
 DECIMAL = re.compile(r"\d+\.\d+")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 SPLIT = "validation"
+TEACHER_SEED = "teacher.seed"  # in a grid: the key of several teachers
 
 
 @dataclass(frozen=True)

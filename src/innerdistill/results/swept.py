@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from innerdistill.results.card import kept
-from innerdistill.results.sweep_groups import TEACHER_SEED, Group
-from innerdistill.results.sweep_results import named
+from innerdistill.results.sweep_groups import Group
+from innerdistill.results.sweep_results import TEACHER_SEED, named
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,14 @@ class Swept:
             f"layers, by {method.name}; it keeps {kept(method.score(metric).mean, group.teacher[metric])} of the "
             "teacher's on validation."
         ]
-        layers = group.any_run["teacher"]["layers"]
-        scores = [method.score(metric).mean for group, method in sizes if group.setting[self.key] == layers]
-        if scores and (more := max(scores) - group.teacher[metric]) > 0:
+        layers, teacher = group.any_run["teacher"]["layers"], group.teacher
+        scores = [(method.score(metric).mean, method.name) for one, method in sizes if one.setting[self.key] == layers]
+        if scores and max(scores)[0] > teacher[metric] + teacher["standard_error"]:
+            score, name = max(scores)
             said.append(
-                f"{of}The teacher is not at its best: with its {layers} layers a student scores {more:.3f} more."
+                f"{of}With the teacher's {layers} layers {name} scores {score:.3f}, the teacher "
+                f"{teacher[metric]:.3f} ± {teacher['standard_error']:.3f} (not tested): it may not be the best of its "
+                "size."
             )
         return said
 
@@ -85,11 +88,11 @@ def swept_numbers(groups: Sequence[Group]) -> list[Swept]:
         groups: of a sweep.
 
     Returns:
-        Those of at least two values, but for seeds of the teacher; of training rows, null means all.
+        Those of at least two values and one teacher, but for its seeds; of training rows, null means all.
     """
     found: list[Swept] = []
     for key in dict.fromkeys(key for group in groups for key in group.setting if key != TEACHER_SEED):
-        having = [group for group in groups if key in group.setting]
+        having = [group for group in groups if key in group.setting and group.beside is None]
         if key != "data.train_rows" and not all(is_number(group.setting[key]) for group in having):
             continue
         alike: dict[str, list[Group]] = {}
