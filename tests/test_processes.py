@@ -125,7 +125,9 @@ def test_the_same_student_as_one_process_also_after_a_stop_and_a_kill(content, p
     os.kill(processes_of(run)[0], signal.SIGKILL)  # the one that writes
     assert run.wait(timeout=120) != 0
     said = run.stderr.read()
-    assert "another process of this run has ended" in said and "[rank1]: Traceback" not in said
+    # Whichever comes first: the lost connection, or between two stages the signal that torchrun sends.
+    assert "another process of this run has ended" in said or "innerdistill: stopped." in said
+    assert "[rank1]: Traceback" not in said
     assert not (stopped / "run.json").exists()
     again = run_together(content("stopped", processes=2), place / "stopped")
     assert again.wait(timeout=300) == 0, again.stderr.read()
