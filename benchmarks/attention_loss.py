@@ -16,9 +16,9 @@ import torch.nn.functional as F
 import triton.testing
 from speed import append
 
-from innerdistill.distillation.blocked_kl import blocked_attention_kl
-from innerdistill.distillation.fused_kl import fused_attention_kl
-from innerdistill.distillation.losses import attention_kl
+from innerdistill.losses.blocked_kl import blocked_attention_kl
+from innerdistill.losses.fused_kl import fused_attention_kl
+from innerdistill.losses.paper import attention_kl
 from innerdistill.models.attention import Attention
 
 TOKENS = 16_384

@@ -13,18 +13,18 @@ import torch.nn.functional as F
 from peers import Era, TextBrewer
 from workload import LEARNING_RATE, MODEL_INPUTS, PARTS, Setting, collate, stages
 
-from innerdistill.distillation import targets as targets_module
-from innerdistill.distillation import trainer as trainer_module
-from innerdistill.distillation.arguments import training_arguments
-from innerdistill.distillation.losses import LOSSES, Loss, attention_kl
-from innerdistill.distillation.schedules import Stage, StageRecord
-from innerdistill.distillation.stages import distill_models
-from innerdistill.distillation.targets import Targets, choose_parts, keep_targets, make_store
-from innerdistill.distillation.trainer import DistillationTrainer
+from innerdistill.losses.paper import LOSSES, Loss, attention_kl
 from innerdistill.models import clean_attention as attention_module
+from innerdistill.models.capture import capture, capture_then
 from innerdistill.models.dropout import Dropout
-from innerdistill.models.internals import capture, capture_then
-from innerdistill.models.probing import probe
+from innerdistill.models.probe import probe
+from innerdistill.training import targets as targets_module
+from innerdistill.training import trainer as trainer_module
+from innerdistill.training.arguments import training_arguments
+from innerdistill.training.run_stages import distill_models
+from innerdistill.training.schedules import Stage, StageRecord
+from innerdistill.training.targets import Targets, choose_parts, keep_targets, make_store
+from innerdistill.training.trainer import DistillationTrainer
 
 
 def ideal(setting: Setting) -> Callable[[], None]:

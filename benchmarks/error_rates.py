@@ -1,4 +1,4 @@
-"""How often the statistics of a sweep err: the large version of what tests/results/test_statistics.py simulates.
+"""How often the statistics of a sweep err: the large version of what tests/sweep/test_statistics.py simulates.
 
     python benchmarks/error_rates.py
 
@@ -8,7 +8,7 @@ Scores of a method are drawn from a normal distribution with deviation 1 over se
 import numpy as np
 from scipy.stats import norm, t
 
-from innerdistill.results.statistics import Comparison, compare_pair, corrected, two_level_interval
+from innerdistill.sweep.statistics import Comparison, compare_pair, corrected, two_level_interval
 
 SIMULATIONS = 5_000
 INTERVALS = 200

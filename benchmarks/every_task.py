@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from innerdistill import SCHEDULES
-from innerdistill.grid import Sweep
-from innerdistill.printing import console, print_sweep
-from innerdistill.sweep import run_sweep
+from innerdistill.cli.printing import console, print_sweep
+from innerdistill.sweep.grid import Sweep
+from innerdistill.sweep.sweep import run_sweep
 
 FOLDER = Path("runs/every-task")
 OWN = {"data.train": "demo-data/train.csv", "data.validation": "demo-data/validation.csv", "data.text": "sentence"}

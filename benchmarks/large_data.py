@@ -27,7 +27,7 @@ import yaml
 from rich.console import Console
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from innerdistill.printing import table_of
+from innerdistill.cli.printing import table_of
 
 FORMATS = ("csv", "jsonl", "parquet")
 VALIDATION = 1_000

@@ -29,7 +29,7 @@ from contestants import JOBS, STEPS
 from transformers.utils import logging as transformers_logging
 from workload import PARTS, Setting, Workload
 
-from innerdistill.distillation.targets import has_fast_bfloat16
+from innerdistill.training.targets import has_fast_bfloat16
 
 RESULTS = Path(__file__).parent / "results.csv"
 MEMORY = ("fine-tuning alone", "ours, maps, all tokens", "ours, all tokens", "ours, live")

@@ -9,11 +9,11 @@ from datasets import Dataset
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from innerdistill.data.batches import LengthGroupedSampler, positions_apart
-from innerdistill.distillation.schedules import Stage
 from innerdistill.models.layer_map import uniform_layers
-from innerdistill.models.loading import load_base
-from innerdistill.models.probing import probe
-from innerdistill.models.students import build_student
+from innerdistill.models.pretrained import load_base
+from innerdistill.models.probe import probe
+from innerdistill.models.student import build_student
+from innerdistill.training.schedules import Stage
 
 # Tokens per training example at the 0, 10, ... 100 % quantiles, measured on GLUE with the demo's tokenizer; cut at 128,
 # the length to which scripts of the paper's time pad.

@@ -20,12 +20,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from innerdistill.data.batches import collator
-from innerdistill.distillation.arguments import training_arguments
-from innerdistill.distillation.schedules import StageRecord
-from innerdistill.distillation.trainer import DistillationTrainer
 from innerdistill.models.families import FAMILIES
-from innerdistill.models.probing import probe
-from innerdistill.models.students import build_student
+from innerdistill.models.probe import probe
+from innerdistill.models.student import build_student
+from innerdistill.training.arguments import training_arguments
+from innerdistill.training.schedules import StageRecord
+from innerdistill.training.trainer import DistillationTrainer
 
 GOOD, BAD = [f"good{n}" for n in range(8)], [f"bad{n}" for n in range(8)]
 PLAIN = [f"word{n}" for n in range(24)]

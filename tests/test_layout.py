@@ -9,39 +9,26 @@ import yaml
 
 import innerdistill
 from innerdistill import Recipe, load_recipe
-from innerdistill.assemble import assemble, check_names
-from innerdistill.grid import Sweep, load_sweep, plan_cells
-from innerdistill.planning import stage_costs
-from innerdistill.reference import markdown
+from innerdistill.recipe.keys import markdown
+from innerdistill.run.assemble import assemble, check_names
+from innerdistill.run.cost import stage_costs
+from innerdistill.sweep.grid import Sweep, load_sweep, plan_cells
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "innerdistill"
 ROOMS = [
-    "sentences",
-    "files",
-    "safe_yaml",
-    "processes",
-    "config",
-    "reference",
-    "data",
+    "support",
+    "recipe",
     "models",
-    "distillation",
+    "data",
+    "losses",
     "evaluation",
-    "results",
-    "job",
-    "assemble",
-    "planning",
-    "answers",
-    "exporting",
-    "finishing",
-    "pipeline",
-    "grid",
-    "workers",
+    "problem_types",
+    "training",
+    "report",
+    "run",
     "sweep",
-    "printing",
-    "endings",
     "cli",
-    "cell",
     "__main__",
 ]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -119,7 +106,7 @@ def test_documents_name_files_that_exist(path):
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
 def test_commands_in_documents_are_right(path):
     """Every `innerdistill VERB ...` line parses, and its recipe accepts its overrides."""
-    from innerdistill.cli import _parse
+    from innerdistill.cli.main import _parse
 
     for line in re.findall(
         r"^\s*(?:\.venv/bin/)?innerdistill (\w.*?)(?:\s+#.*)?$", path.read_text(), flags=re.MULTILINE
@@ -139,8 +126,9 @@ def test_yaml_in_documents_is_a_recipe(path):
 def test_extensions_in_documents_run(path, monkeypatch):
     """The examples for dict entries are executed where they belong, and pass through the dict."""
     from innerdistill.data import tasks
-    from innerdistill.distillation import losses, schedules
+    from innerdistill.losses import paper as losses
     from innerdistill.models import families
+    from innerdistill.training import schedules
 
     rooms = {"LOSSES": losses, "SCHEDULES": schedules, "FAMILIES": families, "TASKS": tasks}
     for block in re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL):

@@ -2,6 +2,6 @@
 
 import sys
 
-from innerdistill.cli import main
+from innerdistill.cli.main import main
 
 sys.exit(main())

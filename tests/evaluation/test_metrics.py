@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from innerdistill.data.labels import UNLABELLED
-from innerdistill.evaluation.bootstrap import bootstrap_scores, sample_scores
+from innerdistill.evaluation.intervals import bootstrap_scores, sample_scores
 from innerdistill.evaluation.metrics import (
     METRICS,
     agreement,

@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from innerdistill.models.capture import capture, first_layers
 from innerdistill.models.families import FAMILIES, encoder_layers, family_of, max_positions, prepare
-from innerdistill.models.internals import capture, first_layers
-from innerdistill.models.probing import probe
+from innerdistill.models.probe import probe
 
 
 def first(output):

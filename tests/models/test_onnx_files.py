@@ -9,8 +9,8 @@ import torch
 
 from innerdistill.models.families import FAMILIES
 from innerdistill.models.onnx_files import OnnxClassifier, size_of, write_float32, write_int8
-from innerdistill.models.probing import probe
-from innerdistill.models.students import build_student
+from innerdistill.models.probe import probe
+from innerdistill.models.student import build_student
 
 
 def texts(rows, length, *, types):
@@ -63,7 +63,7 @@ def test_a_student_of_a_model_in_training_is_written_as_it_answers(make_model, t
     student = build_student(make_model(), 2)
     probe(student)
     student.save_pretrained(tmp_path / "student")
-    from innerdistill.models.loading import load_classifier
+    from innerdistill.models.pretrained import load_classifier
 
     loaded = load_classifier(str(tmp_path / "student"))
     write_float32(loaded, tmp_path / "model.onnx", inputs=["input_ids", "attention_mask"])

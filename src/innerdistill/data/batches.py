@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from innerdistill.data.mapped import numbers
+from innerdistill.data.arrow import numbers
 
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")  # what a model reads of a batch
 POOL = 50  # batches that are sorted by length together: little padding, still well shuffled

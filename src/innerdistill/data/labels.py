@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from innerdistill.data.tasks import Task
-from innerdistill.sentences import listed, nearest, shown
+from innerdistill.support.messages import listed, nearest, shown
 
 LARGEST_SCORE = 1e6  # its square must still be a number that float32 can add up
 UNLABELLED = -100  # class id of a row without a label (a score is NaN there): gold losses skip it

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from innerdistill.data.arrow import blocks
 from innerdistill.data.labels import numbered
-from innerdistill.data.mapped import blocks
 
 
 def text_hashes(table: pa.Table, *, salt: str = "", column: str | None = None) -> NDArray[np.uint64]:

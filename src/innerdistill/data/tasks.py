@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from innerdistill.config import DataRecipe
-from innerdistill.sentences import nearest
+from innerdistill.recipe.recipe import DataRecipe
+from innerdistill.support.messages import nearest
 
 REGRESSION_METRICS = ("pearson", "spearman")
 CLASSIFICATION_METRICS = ("accuracy", "f1", "macro_f1", "mcc")

@@ -14,11 +14,11 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from innerdistill.data.arrow import numbers
 from innerdistill.data.batches import INPUT_NAMES
 from innerdistill.data.labels import class_ids, scores
-from innerdistill.data.loading import add_table
-from innerdistill.data.mapped import numbers
 from innerdistill.data.splits import text_columns
+from innerdistill.data.task_data import add_table
 from innerdistill.data.tasks import Task
 
 FORMAT = 1  # of what is kept; another number makes old files useless

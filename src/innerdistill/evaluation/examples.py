@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from innerdistill.data.arrow import numbers
 from innerdistill.data.batches import INPUT_NAMES, Collator
-from innerdistill.data.mapped import numbers
 from innerdistill.data.splits import text_columns
-from innerdistill.evaluation.fidelity import finite
+from innerdistill.evaluation.layer_distances import finite
 from innerdistill.evaluation.metrics import has_label
-from innerdistill.models.internals import capture
+from innerdistill.models.capture import capture
 
 READABLE = 18  # tokens that can be labelled in a small figure
 ATTENTION_EXAMPLES = 4

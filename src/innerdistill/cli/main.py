@@ -1,0 +1,264 @@
+"""The command line: verbs -> functions. Parsing and printing only."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.logging import RichHandler
+
+from innerdistill.cli.errors import say_what_went_wrong, sigterm
+from innerdistill.cli.printing import (
+    console,
+    errors,
+    print_keys,
+    print_onnx,
+    print_plan,
+    print_scores,
+    print_speed,
+    print_summary,
+    print_sweep,
+)
+from innerdistill.recipe.keys import keys
+from innerdistill.recipe.recipe import Recipe, load_recipe
+from innerdistill.training.stopping import stop_now
+
+# Everything that needs torch is imported inside the verbs, so that --help and a wrong recipe answer at once.
+
+DESCRIPTION = "Turn a fine-tuned encoder into a student with half the layers that learns from its inside."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: words of the command line; None takes the process's.
+
+    Returns:
+        Exit code: 0, 1 if cells of a sweep failed, 2 for a mistake of the user's, a fault of the disk, full memory or a
+        process of the run that ended, said in one sentence; 130 when stopped by Ctrl-C, 143 by SIGTERM.
+    """
+    options = _parse(arguments)
+    with sigterm(stop_now):
+        try:
+            return options.function(options) or 0
+        except (Exception, KeyboardInterrupt) as error:
+            # torchrun sends one to every process that outlives another: it must not cut off what is said here.
+            with sigterm(signal.SIG_IGN):
+                code = say_what_went_wrong(error, options, sys.argv[1:] if arguments is None else arguments)
+            if code is None:
+                raise
+            return code
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options, others = parser.parse_known_args(arguments)
+    # argparse takes a list of positional words in one piece: those behind an option are left over.
+    if hasattr(options, "overrides") and not any(word.startswith("-") for word in others):
+        options.overrides += others
+    elif others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="innerdistill", description=DESCRIPTION)
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, function: Any, description: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=description, description=description)
+        added.set_defaults(function=function)
+        return added
+
+    for name, function, description in (
+        ("plan", _plan, "print stages, sizes and cost of a recipe; train nothing"),
+        ("finetune", _finetune, "fine-tune the recipe's teacher.base"),
+        ("distill", _distill, "distil a student and write its report"),
+        ("evaluate", _evaluate, "score a student beside its teacher"),
+    ):
+        added = verb(name, function, description)
+        added.add_argument("recipe", help="YAML file")
+        added.add_argument("overrides", nargs="*", metavar="key=value", help="for example schedule.name=pid")
+        if name == "evaluate":
+            added.add_argument("--model", help="model folder (default: model/ in the recipe's output)")
+    added = verb("predict", _predict, "labels and probabilities for the rows of a file")
+    added.add_argument("model", help="model folder or run folder")
+    added.add_argument("file", help="CSV, TSV, JSON lines or Parquet")
+    added.add_argument("--text", nargs="+", metavar="COLUMN", help="text column, or two (default: as trained)")
+    added.add_argument("--output", required=True, help="CSV, JSON lines or Parquet file to write")
+    added = verb("speed", _speed, "size and latency of models, side by side")
+    added.add_argument("models", nargs="+", help="model folders; of a run folder, teacher and student are taken")
+    added.add_argument("--batch-size", type=int, default=1)
+    added.add_argument("--length", type=int, default=32, help="tokens per example")
+    added.add_argument("--repeats", type=int, default=30)
+    added = verb("export", _export, "write ONNX files, of 32 and of 8 bits, compared with the model, scored and timed")
+    added.add_argument("model", help="run folder or model folder")
+    added = verb("sweep", _sweep, "run methods x tasks x settings x seeds, and compare them")
+    added.add_argument("sweep", help="YAML file")
+    added.add_argument("overrides", nargs="*", metavar="key=value", help="for example recipe.data.path=/data/CoLA")
+    added.add_argument("--workers", type=int, default=1, help="runs at a time; they share the cores")
+    verb("report", _report, "write report.html into the folder of a run or a sweep").add_argument("run", help="folder")
+    added = verb("keys", _keys, "every key of a recipe: what it takes, its default, what it is for")
+    added.add_argument("of", nargs="?", choices=["recipe", "sweep"], default="recipe")
+    added = verb("submit", _submit, "predict GLUE's test files and zip them for its server")
+    added.add_argument("runs", nargs="+", metavar="run", help="folders of runs, one per task, or of a sweep")
+    for option, kind, words in (("--method", str, "of a sweep"), ("--seed", int, "of a sweep (default: its first)")):
+        added.add_argument(option, type=kind, help=words)
+    added.add_argument("--output", required=True, help="archive to write, for example submission.zip")
+    return parser
+
+
+def _use_torch() -> None:
+    """Import what takes seconds, and keep its own messages and small bars out of ours."""
+    import datasets  # noqa: PLC0415
+    from transformers.utils import logging as transformers_logging  # noqa: PLC0415
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    handler = RichHandler(console=errors, show_time=False, show_path=False, show_level=False)
+    logging.getLogger("innerdistill").handlers = [handler]
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts
+    logging.getLogger("innerdistill").setLevel(logging.INFO if first else logging.ERROR)
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    return load_recipe(options.recipe, overrides=options.overrides)
+
+
+def _plan(options: argparse.Namespace) -> None:
+    recipe = _recipe(options)
+    _use_torch()
+    from innerdistill.run.assemble import assemble  # noqa: PLC0415
+
+    print_plan(assemble(recipe))
+
+
+def _finetune(options: argparse.Namespace) -> None:
+    recipe = _recipe(options)
+    _use_torch()
+    from innerdistill.run.distill import finetune  # noqa: PLC0415
+
+    _summarise(finetune(recipe), options)
+
+
+def _distill(options: argparse.Namespace) -> None:
+    recipe = _recipe(options)
+    _use_torch()
+    from innerdistill.run.distill import distill  # noqa: PLC0415
+
+    _summarise(distill(recipe), options)
+
+
+def _summarise(folder: Path, options: argparse.Namespace) -> None:
+    from innerdistill.support.processes import is_first, leave  # noqa: PLC0415
+
+    options.finished = folder
+    if is_first():
+        print_summary(folder)
+    leave()
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    recipe = _recipe(options)
+    _use_torch()
+    from innerdistill.run.distill import evaluate  # noqa: PLC0415
+
+    found = evaluate(recipe, model=options.model)
+    for split, scores in found["scores"].items():
+        print_scores(split, scores, found["agreement"].get(split))
+
+
+def _predict(options: argparse.Namespace) -> None:
+    _use_torch()
+    from innerdistill.run.predict import check_output, predict_blocks, write_tables  # noqa: PLC0415
+
+    check_output(options.output)
+    rows = write_tables(predict_blocks(options.model, options.file, text=options.text), options.output)
+    console.print(f"{rows} rows -> {options.output}", soft_wrap=True)
+
+
+def _speed(options: argparse.Namespace) -> None:
+    _use_torch()
+    from innerdistill.evaluation.latency import measure_speed  # noqa: PLC0415
+    from innerdistill.run.speed import load_models  # noqa: PLC0415
+
+    for option in ("batch_size", "length", "repeats"):
+        if getattr(options, option) < 1:
+            raise ValueError(f"--{option.replace('_', '-')}: expected a number of at least 1.")
+    models = load_models(options.models)
+    print_speed(measure_speed(models, batch_size=options.batch_size, length=options.length, repeats=options.repeats))
+
+
+def _export(options: argparse.Namespace) -> None:
+    _use_torch()
+    from innerdistill.run.onnx import export, onnx_warnings  # noqa: PLC0415
+
+    found = export(options.model)
+    print_onnx(found)
+    for sentence in onnx_warnings(found):
+        errors.print(f"Warning: {sentence}", style="bold yellow")
+
+
+def _keys(options: argparse.Namespace) -> None:
+    if options.of == "recipe":
+        print_keys(keys(Recipe))
+        return
+    from innerdistill.sweep.grid import Sweep  # noqa: PLC0415
+
+    print_keys(keys(Sweep))
+
+
+def _report(options: argparse.Namespace) -> None:
+    _use_torch()
+    from innerdistill.report.page import write_report  # noqa: PLC0415
+    from innerdistill.sweep.grid import SWEEP_FILE, load_sweep  # noqa: PLC0415
+    from innerdistill.sweep.sweep import report_on  # noqa: PLC0415
+
+    sweep = Path(options.run) / SWEEP_FILE
+    if sweep.is_file():
+        print_sweep(report_on(load_sweep(sweep).model_copy(update={"output": options.run})))
+        report = sweep.with_name("report.html")
+    else:
+        report = write_report(options.run)
+    console.print(str(report), soft_wrap=True)
+
+
+def _submit(options: argparse.Namespace) -> None:
+    _use_torch()
+    from innerdistill.run.submission import write_submission  # noqa: PLC0415
+    from innerdistill.sweep.sweep import runs_of  # noqa: PLC0415
+
+    runs = runs_of(options.runs, method=options.method, seed=options.seed)
+    written, missing = write_submission(runs, options.output)
+    for sentence in missing:
+        errors.print(sentence, style="yellow")
+    console.print(f"{', '.join(written)} -> {options.output}", soft_wrap=True)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from innerdistill.sweep.grid import load_sweep  # noqa: PLC0415
+
+    if options.workers < 1:
+        raise ValueError("--workers: expected a number of at least 1.")
+    sweep = load_sweep(options.sweep, overrides=options.overrides)
+    from innerdistill.sweep.sweep import run_sweep  # noqa: PLC0415
+
+    groups, failed = run_sweep(sweep, workers=options.workers, console=errors)
+    print_sweep(groups)
+    for folder, cause in failed.items():
+        errors.print(f"Failed: {folder}: {cause}", style="red")
+    console.print(f"Report  {Path(sweep.output, 'report.html')}", soft_wrap=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""What the verbs print: plans, scores, speed, sweeps, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from innerdistill.recipe.keys import Key
+    from innerdistill.run.job import Job
+    from innerdistill.sweep.groups import Group
+
+# Everything that needs torch is imported inside the functions, so that --help and a wrong recipe answer at once.
+
+# What is printed may come from files: no markup, no emoji.
+console = Console(markup=False, emoji=False)
+errors = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
+
+
+def print_plan(job: Job) -> None:
+    """Stages, sizes and cost of a job that has not run.
+
+    Args:
+        job: from `assemble`.
+    """
+    from innerdistill.evaluation.latency import size  # noqa: PLC0415
+    from innerdistill.run.cost import seconds_per_full_step, stage_costs, targets_to_keep  # noqa: PLC0415
+
+    sizes = (f"{size(model)['parameters'] / 1e6:.1f} M" for model in (job.teacher, job.fresh_student()))
+    counts = ", ".join(f"{split} {len(rows)}" for split, rows in job.splits.items())
+    console.print(
+        f"Teacher {job.architecture.num_layers} layers ({next(sizes)} parameters), student {job.num_layers} "
+        f"({next(sizes)}); {job.architecture.hidden_size} wide, {job.architecture.num_heads} heads.\nRows: {counts}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = table_of("stage", "losses", "layers matched", "steps", "layers run", "cost of a step")
+    kept = targets_to_keep(job, job.student_rows())
+    costs = stage_costs(job, kept=kept[1] if kept is not None else ())
+    for cost in costs:
+        pairs = ", ".join(f"{k}←{m}" for k, m in cost.stage.pairs.items()) or "–"
+        layers = f"{cost.student_layers} + {cost.teacher_layers}"
+        losses = ", ".join(cost.stage.losses)
+        table.add_row(cost.stage.name, losses, pairs, str(cost.steps), layers, f"{cost.relative:.2f}")
+    console.print(table)
+    if kept is not None:
+        store, parts = kept
+        console.print(
+            f"The teacher's answers are kept: {', '.join(part.name for part in parts)} "
+            f"({sum(map(store.bytes_of, parts)) / 1e6:.0f} MB in {store.folder.parent}).",
+            highlight=False,
+            soft_wrap=True,
+        )
+    full_steps = sum(cost.steps * cost.relative for cost in costs)
+    minutes = full_steps * seconds_per_full_step(job) / 60
+    teacher = " The teacher's own fine-tuning comes on top." if job.recipe.teacher.base else ""
+    console.print(
+        f"Layers run: student + teacher. A step of cost 1 is the whole teacher forward, the whole student forward and "
+        f"backward.\nTogether as much as {full_steps:.0f} such steps, about {minutes:.1f} minutes on this machine now."
+        f"{teacher}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_summary(folder: Path) -> None:
+    """A run: scores, speed, warnings, and where things are. Writes its report.
+
+    Args:
+        folder: of a finished run.
+    """
+    from innerdistill.report.page import write_report  # noqa: PLC0415
+    from innerdistill.report.run_folder import read_run  # noqa: PLC0415
+
+    report = write_report(folder)
+    record = read_run(folder)
+    scores = dict(record["scores"]["validation"])
+    if (folder / "baseline" / "run.json").is_file():
+        scores["plainly fine-tuned student"] = read_run(folder / "baseline")["scores"]["validation"]["student"]
+    print_scores("validation", scores, record["agreement"].get("validation"))
+    print_speed(record["speed"])
+    if "onnx" in record:
+        print_onnx(record["onnx"])
+    for warning in record["warnings"]:
+        errors.print(f"Warning: {warning}", style="bold yellow")
+    console.print(f"Model   {folder / 'model'}\nReport  {report}", soft_wrap=True)
+
+
+def print_scores(split: str, scores: dict[str, Any], agreement: dict[str, Any] | None) -> None:
+    """Teacher, student and others on one split.
+
+    Args:
+        split: its name.
+        scores: by model; `student` is one of them.
+        agreement: of student and teacher on that split.
+    """
+    from innerdistill.report.card import kept, metric_names  # noqa: PLC0415
+
+    names = metric_names(scores["student"])
+    metric, teacher = names[0], scores.get("teacher")
+    table = table_of(f"{split} ({scores['student']['rows']} rows)", *names, f"{metric} kept")
+    for name, row in scores.items():
+        share = kept(row[metric], teacher[metric]) if teacher and name != "teacher" else ""
+        table.add_row(name, *(f"{row[key]:.4f}" for key in names), share)
+    table.add_row("best constant answer", f"{scores['student']['constant']:.4f}", *([""] * len(names)))
+    console.print(table)
+    if agreement and "equal_predictions" in agreement:
+        console.print(
+            f"The student predicts as its teacher on {100 * agreement['equal_predictions']:.1f} % of the rows.",
+            highlight=False,
+        )
+
+
+def print_speed(found: dict[str, Any]) -> None:
+    """Size and latency of models.
+
+    Args:
+        found: by model, from `measure_speed`.
+    """
+    any_row = next(iter(found.values()))
+    title = f"batch {any_row['batch_size']}, {any_row['length']} tokens"
+    table = table_of(title, "parameters", "without embeddings", "file", "p20", "p50", "p80")
+    for name, row in found.items():
+        size = f"{row['file_bytes'] / 1e6:.0f} MB" if row["file_bytes"] else "–"
+        counts = (f"{row[key] / 1e6:.1f} M" for key in ("parameters", "parameters_without_embeddings"))
+        table.add_row(name, *counts, size, *(f"{row['latency_ms'][p]:.1f} ms" for p in ("p20", "p50", "p80")))
+    console.print(table)
+
+
+def print_onnx(found: dict[str, Any]) -> None:
+    """ONNX files beside the model that they are of.
+
+    Args:
+        found: from `write_onnx`.
+    """
+    from innerdistill.report.card import as_model  # noqa: PLC0415
+
+    metric = found.get("metric")
+    names = [metric, "as the model"] if metric else ["logits off by"]
+    table = table_of(f"batch {found['batch_size']}, {found['length']} tokens", "size", *names, "p20", "p50", "p80")
+    for row in found["files"].values():
+        off = f"{row['largest_difference']:.1g}" if "largest_difference" in row else "–"
+        numbers = [f"{row['scores'][metric]:.4f}", as_model(row)] if metric else [off]
+        times = (f"{row['latency_ms'][p]:.1f} ms" for p in ("p20", "p50", "p80"))
+        table.add_row(row["file"], f"{row['file_bytes'] / 1e6:.0f} MB", *numbers, *times)
+    console.print(table)
+
+
+def print_sweep(groups: Sequence[Group]) -> None:
+    """The declared comparisons and the means of a sweep.
+
+    Args:
+        groups: from `write_sweep_report`.
+    """
+    from innerdistill.sweep.report import sentences  # noqa: PLC0415
+    from innerdistill.sweep.sizes import swept_numbers  # noqa: PLC0415 - what prints keys does not wait for SciPy
+    from innerdistill.sweep.tables import AS_TEACHER, KEPT, SEEDS, tables_of  # noqa: PLC0415
+
+    for group in groups:
+        if group.name:
+            console.print(group.name, style="bold", highlight=False, markup=False, soft_wrap=True)
+        scores, *_ = tables_of(group, alone=False)
+        shown = [0, 1, *(scores.header.index(name) for name in (KEPT, AS_TEACHER, SEEDS))]
+        table = table_of(*(scores.header[n] for n in shown))
+        for column in table.columns[1:]:
+            column.no_wrap = True  # numbers and their deviations
+        for row in scores.rows:
+            table.add_row(*(row[n] for n in shown))
+        console.print(table)
+        said = group.sentences() if group.beside is None else []
+        for sentence in [*said, *filter(None, [group.note])]:
+            console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+        console.print()
+    for sentence in sentences([group for group in groups if group.beside is not None]):
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    for sentence in (said for swept in swept_numbers(groups) for said in [*swept.sentences(), *swept.smallest()]):
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_keys(keys: Sequence[Key]) -> None:
+    """What can stand in a recipe.
+
+    Args:
+        keys: from `reference.keys`.
+    """
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("key", "values", "default", "meaning"):
+        table.add_column(name, no_wrap=name == "key")
+    for key in keys:
+        table.add_row(key.name, key.values, key.default, key.meaning)
+    console.print(table)
+
+
+def table_of(first: str, *others: str) -> Table:
+    """An empty table.
+
+    Args:
+        first: heading of the first column, of texts.
+        *others: headings of the columns of numbers.
+
+    Returns:
+        The table.
+    """
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table

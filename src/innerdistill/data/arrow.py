@@ -1,0 +1,134 @@
+"""Tables that may be larger than memory: Arrow in a nameless file, mapped, and read a block at a time."""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from innerdistill.support.files import OF_THE_DISK
+
+CACHE = Path(datasets.config.HF_DATASETS_CACHE) / "innerdistill"  # beside what `datasets` itself keeps
+BLOCK, BLOCK_BYTES = 10_000, 1 << 26  # in memory at a time: so many rows, or fewer if they are long
+
+
+def on_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    """Write batches to the disk as they come, in blocks of even size, and map them.
+
+    The file has no name, so it goes with the table or with the process, however that ends. Where nothing can be
+    written, the table is in memory.
+
+    Args:
+        batches: of any number of rows.
+        schema: theirs.
+
+    Returns:
+        A table that takes no memory of its own.
+
+    Raises:
+        ValueError: the disk is full.
+    """
+    try:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=CACHE)  # noqa: SIM115 - closed below; the mapping keeps it
+    except OSError:
+        return pa.Table.from_batches([batch for block in together(batches) for batch in block.to_batches()], schema)
+    try:
+        with file, pa.ipc.new_stream(file, schema) as writer:
+            for block in together(batches):
+                writer.write_table(block)
+            writer.close()
+            file.flush()
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            raise
+        raise ValueError(
+            f"{CACHE}: the data cannot be written there ({error.strerror}); make room, or name another folder with the "
+            "environment variable HF_DATASETS_CACHE."
+        ) from None
+    return pa.ipc.open_stream(pa.py_buffer(mapping)).read_all()
+
+
+def blocks(table: pa.Table) -> Iterator[pa.Table]:
+    """Walk through a table.
+
+    Args:
+        table: from `on_disk`.
+
+    Yields:
+        Its blocks.
+    """
+    for batch in table.to_batches():
+        yield pa.Table.from_batches([batch])
+
+
+def part(table: pa.Table, chosen: NDArray[np.bool_]) -> pa.Table:
+    """The rows that were chosen.
+
+    Args:
+        table: from `on_disk`.
+        chosen: True for the rows to keep. (num_rows,)
+
+    Returns:
+        A table on disk.
+    """
+
+    def kept() -> Iterator[pa.RecordBatch]:
+        start = 0
+        for batch in table.to_batches():
+            yield batch.filter(pa.array(chosen[start : start + batch.num_rows]))
+            start += batch.num_rows
+
+    return on_disk(kept(), table.schema)
+
+
+def numbers(dataset: datasets.Dataset, name: str) -> NDArray[Any]:
+    """A column of numbers.
+
+    Args:
+        dataset: a tokenised split.
+        name: of the column.
+
+    Returns:
+        Its values. (num_rows,)
+    """
+    values: NDArray[Any] = dataset.with_format("numpy")[name][:]
+    return values
+
+
+def together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The same rows in blocks of BLOCK rows, or of as many as hold BLOCK_BYTES of text, however they come in.
+
+    Args:
+        batches: of any number of rows.
+
+    Yields:
+        The blocks.
+    """
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        texts = [column for column in batch.columns if pa.types.is_string(column.type)]
+        lengths = np.zeros(batch.num_rows, dtype=np.int64)
+        for column in texts:
+            lengths += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+        start = 0
+        while start < batch.num_rows:
+            filled = size + np.cumsum(lengths[start : start + BLOCK - rows])
+            count = min(len(filled), int(np.searchsorted(filled, BLOCK_BYTES, side="right")) + 1)
+            waiting.append(batch.slice(start, count))
+            start, rows, size = start + count, rows + count, int(filled[count - 1])
+            if rows == BLOCK or size > BLOCK_BYTES:
+                yield pa.Table.from_batches(waiting).combine_chunks()
+                waiting, rows, size = [], 0, 0
+    if waiting:
+        yield pa.Table.from_batches(waiting).combine_chunks()

@@ -1,0 +1,270 @@
+"""CSV, TSV, JSON lines and Parquet files -> blocks of rows, whatever the size of the file.
+
+A block holds plain Python values by column. Text is taken as it is written: 007 stays 007, and NA is a word. Bytes that
+are not UTF-8 arrive as lone surrogates, which no text may hold: whoever uses the column finds them, and knows the row.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from innerdistill.data.arrow import BLOCK, BLOCK_BYTES, together
+from innerdistill.support.messages import first_line, nearest, shown
+
+T = TypeVar("T")
+Block = dict[str, list[Any]]
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+LONGEST = 1 << 26  # characters of a line, and of a cell
+BYTES_PER_CELL = 50  # that Python needs beside the characters
+FEW = 256  # rows of a Parquet file at a time: what is repeated there may be a thousand times larger in memory
+# What the csv module says, and what it means.
+CSV_ERRORS = {
+    "unexpected end of data": "a quote is opened and never closed",
+    "larger than field limit": f"a cell holds more than {LONGEST:,} characters; is a quote never closed?",
+    "new-line character seen": "a carriage return inside a cell, which only the quoted cells of a CSV file may hold",
+    "expected after": "text follows a closing quote; inside quotes, a quote is written twice",
+}
+
+
+def read_blocks(
+    path: Path,
+    *,
+    columns: Sequence[str] | None = None,
+    optional: Sequence[str] = (),
+    header: Sequence[str] | None = None,
+) -> Iterator[Block]:
+    """Read a file a few thousand rows at a time.
+
+    Args:
+        path: CSV (standard quoting), TSV (quoting off: GLUE's texts hold bare quotes), JSON lines or Parquet, by its
+            ending.
+        columns: must be there; None reads all that there are.
+        optional: are read where they are there.
+        header: column names of a CSV or TSV file without a header line.
+
+    Yields:
+        Lists of equal length by column.
+
+    Raises:
+        ValueError: missing or damaged file, unknown format, a column that is missing or there twice; names file and
+            row.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: unknown format {shown(path.suffix)}; expected one of {', '.join(SUFFIXES)}.")
+    try:
+        if not path.is_file():
+            raise ValueError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")
+        if suffix == ".parquet":
+            yield from _parquet(path, columns, optional)
+            return
+        with path.open("rb") as file:
+            beginning = file.read(1 << 16)
+        if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ValueError(f"{path}: this is UTF-16; save it as UTF-8.")
+        # As the first line ends: where it is not by a carriage return, one of those alone does not end a line.
+        ends = re.search(rb"\r\n?|\n", beginning)
+        newline = "" if ends and ends[0] == b"\r" else "\n"
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as text:
+            if suffix in (".csv", ".tsv"):
+                yield from _delimited(path, text, columns, optional, header)
+            else:
+                yield from _json_lines(path, text, columns, optional)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or first_line(error)}).") from None
+
+
+def parquet_tables(path: Path) -> Iterator[pa.Table]:
+    """Read all columns of a Parquet file in their own types.
+
+    Args:
+        path: the file.
+
+    Yields:
+        Tables of a few thousand rows.
+
+    Raises:
+        ValueError: missing or damaged file, a column that is there twice.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file.")
+    with _parquet_errors(path):
+        file = pa.parquet.ParquetFile(path, memory_map=True)
+        _choose(path, file.schema_arrow.names, None, ())
+        yield from together(file.iter_batches(FEW))
+
+
+def not_text(values: Iterable[Any]) -> int | None:
+    """Find what UTF-8 cannot write.
+
+    Args:
+        values: of any kind.
+
+    Returns:
+        Position of the first text that holds half a character; None if there is none.
+    """
+    for position, value in enumerate(values):
+        if isinstance(value, str) and not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            return position
+    return None
+
+
+def _delimited(
+    path: Path,
+    text: TextIO,
+    columns: Sequence[str] | None,
+    optional: Sequence[str],
+    header: Sequence[str] | None,
+) -> Iterator[Block]:
+    """Blocks of a CSV or TSV file. An empty line is no row, but where there is one column only it is an empty text."""
+    csv.field_size_limit(LONGEST)
+    layout: dict[str, Any] = {"delimiter": ",", "strict": True}
+    if path.suffix.lower() == ".tsv":
+        layout = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    reader = csv.reader(_lines(path, text), **layout)
+    names = list(header or next(filter(None, _cells(path, reader)), ()))
+    chosen = _choose(path, names, columns, optional)
+
+    def rows() -> Iterator[tuple[list[str], int]]:
+        number = 0
+        for cells in _cells(path, reader):
+            if not cells and len(names) > 1:
+                continue
+            number += 1
+            if len(cells or [""]) != len(names):
+                raise ValueError(
+                    f"{path}: row {number} (line {reader.line_num}): expected {len(names)} cells, got {len(cells)}."
+                )
+            kept = [cells[position] for position in chosen.values()] if cells else [""] * len(chosen)
+            yield kept, sum(map(len, kept)) + BYTES_PER_CELL * len(kept)
+
+    for block in _in_blocks(rows()):
+        yield dict(zip(chosen, map(list, zip(*block, strict=True)), strict=True))
+
+
+def _cells(path: Path, reader: Any) -> Iterator[list[str]]:
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            reason = next((words for part, words in CSV_ERRORS.items() if part in str(error)), first_line(error))
+            raise ValueError(f"{path}: line {line}: {reason}.") from None
+        if cells is None:
+            return
+        yield cells
+
+
+def _json_lines(path: Path, text: TextIO, columns: Sequence[str] | None, optional: Sequence[str]) -> Iterator[Block]:
+    names: list[str] | None = None
+    for block in _in_blocks(_objects(path, text)):
+        there = dict.fromkeys(name for row in block for name in row)
+        for name in columns or () if names is None else ():
+            if name not in there:
+                raise ValueError(f"{path}: row 1 has no {shown(name)}: {nearest(name, there)}")
+        names = list(_choose(path, list(there), None, ())) if columns is None else [*columns, *optional]
+        yield {name: [row.get(name) for row in block] for name in names}
+
+
+def _objects(path: Path, text: TextIO) -> Iterator[tuple[dict[str, Any], int]]:
+    number = 0
+    for line, content in enumerate(_lines(path, text), start=1):
+        if not content.strip():
+            continue
+        number += 1
+        where = f"{path}: row {number} (line {line})"
+        try:
+            row = json.loads(content, object_pairs_hook=_object)
+        except RecursionError:
+            raise ValueError(f"{where}: too deeply nested.") from None
+        except ValueError as error:
+            if number == 1 and content.lstrip().startswith("["):
+                raise ValueError(f"{path}: expected one JSON object per line, not a list of them.") from None
+            raise ValueError(f"{where}: no JSON object ({getattr(error, 'msg', first_line(error))}).") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"{where}: expected one JSON object per line, got {shown(row)}.")
+        yield row, len(content)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{shown(next(name for name in names if names.count(name) > 1))} is there twice")
+    return found
+
+
+def _parquet(path: Path, columns: Sequence[str] | None, optional: Sequence[str]) -> Iterator[Block]:
+    with _parquet_errors(path):
+        file = pa.parquet.ParquetFile(path, memory_map=True)
+        chosen = _choose(path, file.schema_arrow.names, columns, optional)
+        for batch in file.iter_batches(FEW, columns=list(chosen)):
+            yield {name: _values(batch.column(name)) for name in chosen}
+
+
+@contextmanager
+def _parquet_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        raise ValueError(f"{path}: damaged, or no Parquet file ({first_line(error)}).") from None
+
+
+def _values(column: pa.Array) -> list[Any]:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+            raise
+        raw = column.cast(pa.large_binary()).to_pylist()
+        return [value if value is None else value.decode("utf-8", "surrogateescape") for value in raw]
+    return list(column.to_pylist())
+
+
+def _choose(path: Path, names: Sequence[str], columns: Sequence[str] | None, optional: Sequence[str]) -> dict[str, int]:
+    """Position of each column that is read."""
+    wanted = list(names) if columns is None else [*columns, *(name for name in optional if name in names)]
+    for name in wanted:
+        if name not in names:
+            raise ValueError(f"{path}: no column {shown(name)}: {nearest(name, names)}")
+        if not_text([name]) is not None:
+            raise ValueError(f"{path}: the name of column {shown(name)} is not UTF-8 text; save the file as UTF-8.")
+        if names.count(name) > 1:
+            raise ValueError(f"{path}: column {shown(name)} appears {names.count(name)} times.")
+    return {name: names.index(name) for name in wanted}
+
+
+def _lines(path: Path, text: TextIO) -> Iterator[str]:
+    number = 0
+    while line := text.readline(LONGEST):
+        number += 1
+        if len(line) == LONGEST:
+            raise ValueError(f"{path}: line {number}: longer than {LONGEST:,} characters, which no row is.")
+        yield line
+
+
+def _in_blocks(rows: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
+    """Rows, given with their lengths, together."""
+    block: list[T] = []
+    length = 0
+    for row, characters in rows:
+        block.append(row)
+        length += characters
+        if len(block) == BLOCK or length > BLOCK_BYTES:
+            yield block
+            block, length = [], 0
+    if block:
+        yield block

@@ -1,0 +1,220 @@
+"""Files and `datasets` sets -> one plain Arrow table: row, text1, [text2], label; on disk, memory-mapped.
+
+`row` is the 1-based number of the data row in its source, so that a message or a prediction can name it. Labels are
+strings here (or null where there is none): a CSV knows no other type, and class names are strings anyway.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from datasets import ClassLabel, Dataset, DatasetDict, load_dataset, load_from_disk
+
+from innerdistill.data.arrow import BLOCK, on_disk
+from innerdistill.data.formats import Block, not_text, parquet_tables, read_blocks
+from innerdistill.data.tasks import Task
+from innerdistill.support.messages import first_line, nearest, shown
+
+
+def read_file(path: str | Path, task: Task, *, split: str, labelled: bool | None = True) -> pa.Table:
+    """Read one CSV, TSV, JSON lines or Parquet file.
+
+    Args:
+        path: the file; its ending says the format.
+        task: names the columns.
+        split: train, validation, test or unlabelled; used for the columns of files without a header line.
+        labelled: True: every row needs a label. None: labels are used where there are any. False: not read.
+
+    Returns:
+        Table of row (int64), text1 (string), text2 (string, for pairs), label (string, null where missing).
+
+    Raises:
+        ValueError: missing or damaged file, missing column, missing text or label; names the file and the row.
+    """
+    columns = [*task.text, *([task.label] if labelled else [])]
+    optional = [task.label] if labelled is None else []
+    blocks = read_blocks(Path(path), columns=columns, optional=optional, header=dict(task.names).get(split))
+    return _plain(blocks, task, where=str(path), labelled=labelled)
+
+
+def read_tables(path: Path) -> Iterator[pa.Table]:
+    """Read all columns of a file as they are, a few thousand rows at a time, after all of it has been looked at.
+
+    Args:
+        path: as in `read_file`.
+
+    Yields:
+        Tables of the same columns: of the types of a Parquet file, text of CSV and TSV, and of JSON lines the types
+        that hold all values.
+
+    Raises:
+        ValueError: missing or damaged file, text that is not UTF-8, a column of JSON lines without a common type.
+    """
+    if path.suffix.lower() == ".parquet":
+        deque(parquet_tables(path), maxlen=0)
+        yield from parquet_tables(path)
+        return
+    schema, row = pa.schema([]), 1
+    for block in read_blocks(path):
+        for name, values in block.items():
+            _check_text(values, str(path), name, row)
+            with _without_common_type(path, name):
+                found = pa.schema([(name, pa.infer_type(values))])
+                schema = pa.unify_schemas([schema, found], promote_options="permissive")
+        row += len(next(iter(block.values()), ()))
+    for block in read_blocks(path):
+        count = len(next(iter(block.values()), ()))
+        columns = []
+        for field in schema:
+            with _without_common_type(path, field.name):
+                columns.append(pa.array(block.get(field.name, [None] * count), field.type))
+        yield pa.table(columns, schema=schema)
+
+
+def read_dataset(name: str, subset: str | None) -> DatasetDict:
+    """Open a data set saved by `datasets`, or load one by name.
+
+    Args:
+        name: folder written by `save_to_disk`, or a name that `load_dataset` knows.
+        subset: configuration name, for data sets that have several.
+
+    Returns:
+        The splits by name.
+
+    Raises:
+        ValueError: it cannot be found or holds no named splits.
+    """
+    try:
+        found = load_from_disk(name) if Path(name).is_dir() else load_dataset(name, subset)
+    except Exception as error:  # noqa: BLE001 - `datasets` raises many kinds; the user needs one sentence
+        raise ValueError(
+            f"data.path: {shown(name)} is neither a task folder nor a `datasets` set ({first_line(error)})."
+        ) from None
+    if isinstance(found, Dataset):
+        found = DatasetDict({"train": found})
+    if not isinstance(found, DatasetDict):
+        raise ValueError(f"data.path: {shown(name)} has no named splits.")
+    return found
+
+
+def read_split(splits: DatasetDict, split: str, task: Task, *, labelled: bool | None = True) -> pa.Table:
+    """One split of a `datasets` set as a plain table.
+
+    Args:
+        splits: the data set.
+        split: name of the split.
+        task: names the columns.
+        labelled: as in `read_file`.
+
+    Returns:
+        As `read_file`.
+
+    Raises:
+        ValueError: missing split or column, missing text or label.
+    """
+    if split not in splits:
+        raise ValueError(f"data: the data set has no split {shown(split)}: {nearest(split, splits)}")
+    dataset = splits[split]
+    for name in (*task.text, *([task.label] if labelled else [])):
+        if name not in dataset.column_names:
+            raise ValueError(f"split {split!r}: no column {shown(name)}: {nearest(name, dataset.column_names)}")
+    names = [name for name in dataset.column_names if name in (*task.text, task.label)]
+    feature = dataset.features.get(task.label)
+
+    def blocks() -> Iterator[Block]:
+        for batch in dataset.select_columns(names).with_format("arrow").iter(BLOCK):
+            block = batch.to_pydict()
+            if isinstance(feature, ClassLabel):
+                # -1 is how `datasets` marks the hidden labels of test splits.
+                block[task.label] = [None if n in (None, -1) else feature.int2str(n) for n in block[task.label]]
+            yield block
+
+    return _plain(blocks(), task, where=f"split {split!r}", labelled=labelled)
+
+
+def _plain(blocks: Iterable[Block], task: Task, *, where: str, labelled: bool | None) -> pa.Table:
+    """Bring the columns that a task names into the package's own form, checked."""
+    texts = [f"text{number}" for number in range(1, len(task.text) + 1)]
+    schema = pa.schema([("row", pa.int64()), *((name, pa.string()) for name in texts), ("label", pa.string())])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        first = 1
+        for block in blocks:
+            count = len(block[task.text[0]])
+            columns = [pa.array(range(first, first + count), pa.int64())]
+            columns += [_texts(block[name], where, name, first) for name in task.text]
+            given = block.get(task.label, [None] * count) if labelled is not False else [None] * count
+            columns.append(_labels(given, where, task.label, first, needed=bool(labelled)))
+            yield pa.record_batch(columns, schema)
+            first += count
+
+    table = on_disk(batches(), schema)
+    if table.num_rows == 0:
+        raise ValueError(f"{where}: no rows.")
+    return table
+
+
+def _texts(values: list[Any], where: str, name: str, first: int) -> pa.Array:
+    for row, value in enumerate(values, start=first):
+        if value is None:
+            raise ValueError(f"{where}: row {row} has no text in {shown(name)}.")
+        if not isinstance(value, str):
+            raise ValueError(f"{where}: row {row}: {shown(name)} holds {shown(value)}, expected text.")
+    return _strings(values, where, name, first)
+
+
+def _labels(values: list[Any], where: str, name: str, first: int, *, needed: bool) -> pa.Array:
+    labels = []
+    for row, value in enumerate(values, start=first):
+        if not isinstance(value, str | bool | int | float | Decimal | None):
+            raise ValueError(f"{where}: row {row}: {shown(name)} holds {shown(value)}, expected a name or a number.")
+        labels.append(_label(value))
+        if needed and labels[-1] is None:
+            raise ValueError(
+                f"{where}: row {row} has no {shown(name)}; rows without a label belong into the file named by "
+                "data.unlabelled."
+            )
+    return _strings(labels, where, name, first)
+
+
+def _label(value: str | float | Decimal | None) -> str | None:
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value)
+
+
+def _strings(values: list[str | None], where: str, name: str, first: int) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        _check_text(values, where, name, first)
+        raise
+
+
+def _check_text(values: list[Any], where: str, name: str, first: int) -> None:
+    if (position := not_text(values)) is not None:
+        raise ValueError(
+            f"{where}: row {first + position}: {shown(name)} is not UTF-8 text ({shown(values[position])}); save the "
+            "file as UTF-8."
+        )
+
+
+@contextmanager
+def _without_common_type(path: Path, name: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, UnicodeEncodeError, OverflowError, TypeError) as error:
+        raise ValueError(
+            f"{path}: the values of column {shown(name)} have no common type ({first_line(error)}); write them as text."
+        ) from None

@@ -1,0 +1,155 @@
+"""load_task: a data recipe -> the splits of a task, as text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from innerdistill.data.arrow import blocks, part
+from innerdistill.data.labels import class_ids, label_names, numbered, scores
+from innerdistill.data.splits import shares_text, strata_of, stratified_part, text_hashes
+from innerdistill.data.tables import read_dataset, read_file, read_split
+from innerdistill.data.tasks import Task, resolve_task
+from innerdistill.recipe.recipe import DataRecipe
+from innerdistill.support.messages import about
+
+PART_OF_TRAIN = "a stratified tenth of train, at most 10,000 rows, chosen by a hash of the text"
+OVERLAP = "validation_rows_that_are_also_in_train"
+# Set apart of train for `selection`, and for `validation` where none is given: a tenth, and at most as many rows as
+# bring the standard error of an accuracy down to half a point.
+HELD_OUT, MOST_HELD_OUT = 0.1, 10_000
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The splits of a task, as text; tables on disk, which may be larger than memory.
+
+    Attributes:
+        task: columns, labels, metric.
+        splits: train, selection, validation and, where given, test and unlabelled. Columns row, text1, [text2], label.
+        names: class names in the order of their ids; None for regression.
+        notes: what was counted or decided on the way, for run.json.
+    """
+
+    task: Task
+    splits: dict[str, pa.Table]
+    names: tuple[str, ...] | None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over texts, labels and columns of all splits, so that two runs can be told to have the same data."""
+        digest = hashlib.sha256(repr((self.task, self.names)).encode())
+        for name in sorted(self.splits):
+            digest.update(name.encode())
+            add_table(digest, self.splits[name])
+        return digest.hexdigest()
+
+
+def add_table(digest: hashlib._Hash, table: pa.Table) -> None:
+    """Add the content of a table to a hash, a block at a time.
+
+    Args:
+        digest: of hashlib.
+        table: from `reading`.
+    """
+    for block in blocks(table):
+        digest.update(repr(block.to_pydict()).encode())
+
+
+def load_task(recipe: DataRecipe) -> TaskData:
+    """Read all splits that a data recipe names, and set a tenth of train, at most 10,000 rows, apart as `selection`.
+
+    The selection split is where checkpoints, thresholds and learning rates may be chosen; validation is for reporting
+    only. Both splits, and `train_rows`, depend on the hash of the texts, not on a seed.
+
+    Args:
+        recipe: the `data` section of a recipe.
+
+    Returns:
+        The splits as text.
+
+    Raises:
+        ValueError: missing file or column, empty split, unknown label; the sentence names file and row.
+    """
+    task = resolve_task(recipe)
+    splits = _read_splits(recipe, task)
+    labels, rows = splits["train"]["label"], splits["train"]["row"]
+    names = None
+    if task.is_regression:
+        scores(labels, where="train", rows=rows)
+    else:
+        names = label_names(numbered(labels)[1], task)
+        class_ids(labels, task, names, where="train", rows=rows)
+    notes: dict[str, Any] = {"rows_read": {name: table.num_rows for name, table in splits.items()}}
+    if "validation" not in splits:
+        splits["train"], splits["validation"] = _set_apart(splits["train"], task, salt="validation")
+        notes["validation"] = PART_OF_TRAIN
+    if task.drop_overlap:
+        overlap = shares_text(splits["validation"], splits["train"])
+        notes["validation_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
+        splits["validation"] = part(splits["validation"], ~overlap)
+    notes[OVERLAP] = int(np.isin(text_hashes(splits["validation"]), text_hashes(splits["train"])).sum())
+    splits["train"], splits["selection"] = _set_apart(splits["train"], task, salt="selection")
+    notes["selection"] = PART_OF_TRAIN
+    if task.drop_overlap:
+        overlap = shares_text(splits["selection"], splits["train"])
+        notes["selection_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
+        splits["selection"] = part(splits["selection"], ~overlap)
+    if recipe.train_rows is not None and recipe.train_rows < splits["train"].num_rows:
+        strata = strata_of(splits["train"]["label"], regression=task.is_regression)
+        chosen = stratified_part(splits["train"], strata, size=recipe.train_rows, salt="train_rows")
+        splits["train"] = part(splits["train"], chosen)
+    for name, table in splits.items():
+        if table.num_rows == 0:
+            raise ValueError(
+                f"nothing is left for the {name} split: {sum(notes['rows_read'].values())} rows were read, and rows of "
+                "equal text stay together; give more rows with different texts."
+            )
+    notes["rows"] = {name: table.num_rows for name, table in splits.items()}
+    return TaskData(task, splits, names, notes)
+
+
+def _read_splits(recipe: DataRecipe, task: Task) -> dict[str, pa.Table]:
+    labelled = {"train": True, "validation": True, "test": None, "unlabelled": False}
+    given = {split: getattr(recipe, split) for split in labelled}
+    own_files = any(name and Path(name).suffix for name in given.values())
+    read: Callable[[str, str], pa.Table]
+    if recipe.task is None and recipe.path is not None and not own_files:
+        found = read_dataset(recipe.path, recipe.subset)
+        given |= {split: split for split, name in given.items() if name is None and split in (*found, "train")}
+
+        def read(split: str, name: str) -> pa.Table:
+            return read_split(found, name, task, labelled=labelled[split])
+    else:
+        folder = Path(recipe.path or "")
+        if not folder.is_dir():
+            raise ValueError(f"data.path: {folder} is not a folder.")
+        if recipe.task is not None and recipe.path is not None:
+            layout = {split: name for split, name in task.files if (folder / name).is_file()}
+            given = {split: name or layout.get(split) for split, name in given.items()}
+            given["train"] = given["train"] or dict(task.files)["train"]
+        if given["train"] is None:
+            raise ValueError("data.train: name the training file (or give data.path, the folder of a task's files).")
+
+        def read(split: str, name: str) -> pa.Table:
+            return read_file(folder / name, task, split=split, labelled=labelled[split])
+
+    tables = {}
+    for split, name in given.items():
+        if name is not None:
+            with about(f"data.{split}"):
+                tables[split] = read(split, name)
+    return tables
+
+
+def _set_apart(table: pa.Table, task: Task, *, salt: str) -> tuple[pa.Table, pa.Table]:
+    strata = strata_of(table["label"], regression=task.is_regression)
+    size = HELD_OUT if HELD_OUT * table.num_rows <= MOST_HELD_OUT else MOST_HELD_OUT
+    apart = stratified_part(table, strata, size=size, salt=salt)
+    return part(table, ~apart), part(table, apart)

@@ -1,0 +1,154 @@
+"""How large and how fast models are, measured side by side."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from innerdistill.data.arrow import numbers
+from innerdistill.models.families import embedding_parameters, max_positions
+
+UNCOUNTED, BLOCK = 3, 5  # calls of one model before the next has its turn
+
+
+def measure_speed(
+    models: Mapping[str, PreTrainedModel], *, batch_size: int = 1, length: int = 32, repeats: int = 30
+) -> dict[str, dict[str, Any]]:
+    """Size and latency of models, side by side.
+
+    Args:
+        models: by name, on the devices where they are to be measured.
+        batch_size: examples per call.
+        length: tokens per example, no padding.
+        repeats: timed calls per model.
+
+    Returns:
+        By name: parameters, parameters_without_embeddings, file_bytes (None if not loaded from a folder), batch_size,
+        length, and latency_ms with p20, p50 and p80.
+
+    Raises:
+        ValueError: longer than a model can read.
+    """
+    calls = {}
+    for name, model in models.items():
+        if length > max_positions(model.config):
+            raise ValueError(f"length: {name} reads at most {max_positions(model.config)} tokens, got {length}.")
+        calls[name] = model_call(model, batch_size=batch_size, length=length)
+    times = latencies(calls, repeats=repeats)
+    about = {"batch_size": batch_size, "length": length}
+    return {name: {**size(model), **about, "latency_ms": times[name]} for name, model in models.items()}
+
+
+@torch.no_grad()
+def latencies(calls: Mapping[str, Callable[[], object]], *, repeats: int = 30) -> dict[str, dict[str, float]]:
+    """How long calls take, made a few at a time in turns, so that a busy machine slows all of them alike.
+
+    Args:
+        calls: by name; each ends when its work is done.
+        repeats: timed calls of each; before every few come some that are not counted.
+
+    Returns:
+        By name the percentiles p20, p50 and p80, in milliseconds.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for done in range(0, repeats, BLOCK):
+        for name, call in calls.items():
+            # The first calls find the caches full of, and the cores busy with, what ran before.
+            for repeat in range(-UNCOUNTED, min(BLOCK, repeats - done)):
+                start = time.perf_counter()
+                call()
+                if repeat >= 0:
+                    times[name].append(1000 * (time.perf_counter() - start))
+    return {name: {f"p{q}": float(np.percentile(found, q)) for q in (20, 50, 80)} for name, found in times.items()}
+
+
+def typical_length(rows: Dataset) -> int:
+    """Tokens that nine of ten rows stay within: the length at which speed is measured.
+
+    Args:
+        rows: tokenised.
+
+    Returns:
+        Number of tokens.
+    """
+    return int(np.percentile(numbers(rows, "length"), 90))
+
+
+def model_call(model: PreTrainedModel, *, batch_size: int, length: int) -> Callable[[], object]:
+    """A forward pass over made texts, to be timed.
+
+    Args:
+        model: classifier; put into eval mode.
+        batch_size: examples.
+        length: tokens of each, no padding.
+
+    Returns:
+        A function that returns when the answer is there.
+    """
+    inputs = {name: tensor.to(model.device) for name, tensor in made_inputs(model, batch_size, length).items()}
+    model.eval()
+
+    def call() -> None:
+        model(**inputs)
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)
+
+    return call
+
+
+def made_inputs(model: PreTrainedModel, batch_size: int, length: int) -> dict[str, Tensor]:
+    """Inputs of some length, on the processor.
+
+    Args:
+        model: that reads them.
+        batch_size: examples.
+        length: tokens of each, no padding.
+
+    Returns:
+        input_ids and attention_mask. (B, L)
+    """
+    ids = torch.arange(batch_size * length).view(batch_size, length) % (model.config.vocab_size - 10) + 5
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def size(model: PreTrainedModel) -> dict[str, Any]:
+    """Parameters and file size of a model.
+
+    Args:
+        model: any model.
+
+    Returns:
+        parameters, parameters_without_embeddings, and file_bytes of its safetensors files.
+    """
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    folder = Path(model.name_or_path)
+    files = list(folder.glob("*.safetensors")) if folder.is_dir() else []
+    return {
+        "parameters": parameters,
+        "parameters_without_embeddings": parameters - embedding_parameters(model),
+        "file_bytes": sum(file.stat().st_size for file in files) or None,
+    }
+
+
+def machine(device: torch.device) -> str:
+    """What sums are rounded by: instructions and threads of the processor, or the GPU; in words.
+
+    Args:
+        device: where the student is.
+
+    Returns:
+        Such as "Linux x86_64, AVX512, 1 of 2 cores".
+    """
+    cores = f"{torch.get_num_threads()} of {os.cpu_count()} cores"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return f"{platform.system()} {platform.machine()}, {name}, {cores}"

@@ -1,0 +1,78 @@
+"""How far the student's inside is from the teacher's, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel
+
+from innerdistill.data.batches import Collator, batches_by_length
+from innerdistill.losses.blocked_kl import attention_kl_without_maps
+from innerdistill.losses.paper import cls_cosine
+from innerdistill.models.attention import Attention
+from innerdistill.models.capture import capture
+
+INFINITE = 1e6  # nats per row: a hidden key's logarithm is -3e38, where it should be minus infinity
+
+
+@torch.no_grad()
+def layer_distances(
+    teacher: PreTrainedModel,
+    student: PreTrainedModel,
+    dataset: Dataset,
+    collate: Collator,
+    *,
+    pairs: Mapping[int, int],
+    batch_size: int = 64,
+) -> dict[str, dict[str, Any]]:
+    """Mean attention KL and CLS cosine distance of every pair of mapped layers, in eval mode.
+
+    Args:
+        teacher: prepared by `prepare`.
+        student: prepared by `prepare`.
+        dataset: a tokenised split.
+        collate: examples -> padded batch.
+        pairs: teacher layer by student layer.
+        batch_size: examples per batch.
+
+    Returns:
+        By student layer (as a string, for JSON): teacher_layer, attention_kl (nats per row; None where the student
+        cannot attend to what its teacher does, so that it is infinite) and cls_cosine (0 ... 2).
+    """
+    teacher.eval()
+    student.eval()
+    kinds = ("attention", "cls")
+    sums = {k: torch.zeros(2, dtype=torch.float64) for k in pairs}
+    for _, inputs, _ in batches_by_length(dataset, collate, batch_size=batch_size, device=student.device):
+        theirs = capture(teacher, inputs, layers=dict.fromkeys(pairs.values(), kinds), logits=False)
+        ours = capture(student, inputs, layers=dict.fromkeys(pairs, kinds), logits=False)
+        mask = inputs["attention_mask"].bool()
+        for k, m in pairs.items():
+            t, s = theirs.layers[m], ours.layers[k]
+            assert t.attention is not None and isinstance(s.attention, Attention)
+            assert t.cls is not None and s.cls is not None
+            kl = attention_kl_without_maps(t.attention, s.attention, mask)
+            sums[k] += torch.stack([kl.sum(), cls_cosine(t.cls, s.cls).sum()]).double().cpu()
+    return {
+        str(k): {
+            "teacher_layer": pairs[k],
+            "attention_kl": finite(float(total[0] / len(dataset))),
+            "cls_cosine": float(total[1] / len(dataset)),
+        }
+        for k, total in sums.items()
+    }
+
+
+def finite(kl: float) -> float | None:
+    """A divergence as a number of JSON.
+
+    Args:
+        kl: nats per row.
+
+    Returns:
+        The same; None where it is infinite, because the student cannot attend to what its teacher does.
+    """
+    return kl if kl < INFINITE else None

@@ -1,0 +1,90 @@
+"""Logits of a model on a split, in batches of similar length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from datasets import Dataset
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from innerdistill.data.batches import Collator, batches_by_length
+from innerdistill.models.capture import capture
+
+SPLITS = ("selection", "validation", "test")  # those that models are scored on
+BATCH_SIZE = 64
+
+
+def predict_splits(
+    model: PreTrainedModel, splits: Mapping[str, Dataset], collate: Collator
+) -> dict[str, NDArray[np.float32]]:
+    """Logits on the evaluation splits, where they are there.
+
+    Args:
+        model: as `predict_logits`.
+        splits: tokenised splits.
+        collate: examples -> padded batch.
+
+    Returns:
+        By split. (N, C)
+    """
+    return {name: predict_logits(model, splits[name], collate) for name in SPLITS if name in splits}
+
+
+@torch.no_grad()
+def predict_logits(
+    model: PreTrainedModel, dataset: Dataset, collate: Collator, *, batch_size: int = BATCH_SIZE
+) -> NDArray[np.float32]:
+    """Logits of all examples, in the order of the dataset.
+
+    Args:
+        model: classifier; runs in eval mode, its own mode is restored.
+        dataset: a tokenised split.
+        collate: examples -> padded batch.
+        batch_size: examples per batch.
+
+    Returns:
+        (N, C), float32.
+    """
+
+    def answer(inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+        logits = capture(model, {name: tensor.to(model.device) for name, tensor in inputs.items()}, layers={}).logits
+        assert logits is not None
+        found: NDArray[np.float32] = logits.float().cpu().numpy()
+        return found
+
+    training = model.training
+    model.eval()
+    logits = logits_of(answer, dataset, collate, outputs=model.config.num_labels, batch_size=batch_size)
+    model.train(training)
+    return logits
+
+
+def logits_of(
+    answer: Callable[[Mapping[str, Tensor]], NDArray[np.float32]],
+    dataset: Dataset,
+    collate: Collator,
+    *,
+    outputs: int,
+    batch_size: int = BATCH_SIZE,
+) -> NDArray[np.float32]:
+    """Logits of all examples, in the order of the dataset, from anything that answers a batch.
+
+    Args:
+        answer: inputs by name (B, L) -> logits (B, C).
+        dataset: a tokenised split.
+        collate: examples -> padded batch.
+        outputs: C.
+        batch_size: examples per batch.
+
+    Returns:
+        (N, C), float32.
+    """
+    logits = np.empty((len(dataset), outputs), dtype=np.float32)
+    batches = batches_by_length(dataset, collate, batch_size=batch_size, device=torch.device("cpu"))
+    for indices, inputs, _ in batches:
+        logits[indices] = answer(inputs)
+    return logits

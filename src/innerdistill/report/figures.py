@@ -1,0 +1,230 @@
+"""Figures of the report as SVG texts that take the page's colours, light or dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from markupsafe import escape
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from innerdistill.report.explorer import divergences
+
+INK = "#010203"  # stands for the page's text colour, replaced by currentColor
+CHARACTERS = 75  # of the smallest type that fit beside one another over a figure
+WIDTH = 5.0  # inches: on a phone the type of a wider figure could not be read
+TEACHER, STUDENT, BASELINE = "#8a63d2", "#0a9396", "#ca6702"
+SVG_TAG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-label="{}" '
+    'viewBox="{}">'
+)
+FILE_STYLE = (  # of a figure in a file of its own, which no page gives its colours
+    "<style>svg { color: #1d2733; background: #ffffff }"
+    "@media (prefers-color-scheme: dark) { svg { color: #e7ebef; background: #12171d } }</style>"
+)
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "innerdistill",  # the same run gives the same file
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.parse_math": False,  # tokens may hold dollar signs
+}
+
+
+def learning_curve(
+    stages: Sequence[Mapping[str, Any]],
+    *,
+    metric: str,
+    teacher: float | None = None,
+    baseline: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Score on selection and losses per epoch over the steps of the run, with the stages marked.
+
+    Args:
+        stages: `stages` of run.json.
+        metric: primary metric.
+        teacher: its score on selection, drawn as a line.
+        baseline: `stages` of the plainly fine-tuned student's run.
+
+    Returns:
+        SVG.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.1, 1])
+        start, steps = 0, sum(stage["steps"] for stage in stages)
+        curves: dict[str, tuple[list[float], list[float]]] = {}
+        for number, stage in enumerate(stages):
+            end = start + stage["steps"]
+            for axes in (top, bottom):
+                axes.axvspan(start, end, color=INK, alpha=0.07 if number % 2 else 0.02, linewidth=0)
+            name = stage["stage"]["name"]
+            if len(name) < CHARACTERS * stage["steps"] / steps:  # else it would run into the next
+                top.text((start + end) / 2, 1.02, name, transform=top.get_xaxis_transform(), ha="center", va="bottom",
+                         fontsize=7)  # fmt: skip
+            for epoch in stage["epochs"]:
+                for name, value in epoch["losses"].items():
+                    if name != "loss":
+                        xs, ys = curves.setdefault(name, ([], []))
+                        xs.append(start + epoch["steps"])
+                        ys.append(value)
+            start = end
+        if teacher is not None:
+            top.axhline(teacher, color=TEACHER, linestyle=":", label="teacher")
+        _scores(top, stages, metric, color=STUDENT, marker="o", label="distilled student")
+        if baseline:
+            _scores(top, baseline, metric, color=BASELINE, marker="s", label="plainly fine-tuned student")
+        top.set_ylabel(f"{metric} on selection")
+        top.legend(frameon=False, fontsize=8, loc="lower right")
+        colours = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, max(1, len(curves))))
+        for (name, (xs, ys)), colour in zip(sorted(curves.items()), colours, strict=True):
+            bottom.plot(xs, ys, marker=".", color=colour, label=_loss_label(name))
+        bottom.set_yscale("log")
+        bottom.yaxis.set_major_formatter("{x:g}")
+        bottom.yaxis.set_minor_formatter("")
+        bottom.set_ylabel("training loss")
+        bottom.set_xlabel("optimiser steps")
+        figure.legend(
+            *bottom.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=2
+        )
+        return svg(figure, f"{metric} on selection and training losses over the optimiser steps of all stages")
+
+
+def attention_maps(
+    example: Mapping[str, Any],
+    students: Mapping[str, Mapping[str, Any]],
+    *,
+    overall: Mapping[str, float] | None = None,
+) -> str:
+    """Attention of teacher and students on one example, one head per mapped layer.
+
+    The maps of a layer have one scale. The head shown is the one whose divergence is the median over the heads of the
+    first student: neither the best nor the worst. The number is that head's KL divergence from the teacher (nats per
+    row), in brackets the mean over heads.
+
+    Args:
+        example: one of `attention` of examples.json.
+        students: title -> `layers` of the same file, of each student to show.
+        overall: title -> KL over all mapped layers, for the captions.
+
+    Returns:
+        SVG.
+    """
+    tokens, layers = example["tokens"], list(example["layers"])
+    first = next(iter(students.values()))
+    panels = 1 + len(students)
+    columns = (2 if panels == 4 else min(panels, 3)) if len(layers) == 1 else panels
+    rows = len(layers) if columns == panels else -(-panels // columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.3 * columns, 2.7 * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for unused in axes[len(layers) * panels :]:
+            unused.set_axis_off()
+        grid = axes[: len(layers) * panels].reshape(len(layers), panels)
+        for row, layer in enumerate(layers):
+            reference = np.array(example["layers"][layer]["teacher"])
+            of_first = divergences(first[layer])
+            head = int(np.argsort(of_first)[len(of_first) // 2])
+            m = example["layers"][layer]["teacher_layer"]
+            panels_of_row = [(reference[head], f"teacher, layer {m}, head {head + 1}")]
+            for title, found in students.items():
+                maps, kl = np.array(found[layer]["student"]), divergences(found[layer])
+                every = f", all layers {_nats(overall[title])}" if overall else ""
+                text = f"{title}, layer {layer}\nKL {_nats(kl[head])} (all heads {_nats(kl.mean())}{every})"
+                panels_of_row.append((maps[head], text))
+            darkest = max(0.3, *(float(maps.max()) for maps, _ in panels_of_row))
+            for column, (maps, text) in enumerate(panels_of_row):
+                colour = STUDENT if column else TEACHER
+                _map(grid[row][column], maps, tokens, text, colour, darkest=darkest, labels=not column)
+        return svg(figure, f"Attention maps of one example: teacher, {', '.join(students)}")
+
+
+def _nats(kl: float) -> str:
+    return f"{kl:.3f}" if np.isfinite(kl) else "∞"
+
+
+def scores_by_step(stages: Sequence[Mapping[str, Any]], metric: str) -> dict[int, float]:
+    """Score on selection by the steps of the run until then.
+
+    Args:
+        stages: `stages` of run.json.
+        metric: of the score.
+
+    Returns:
+        One entry per epoch that was scored.
+    """
+    found, start = {}, 0
+    for stage in stages:
+        for epoch in stage["epochs"]:
+            if "scores" in epoch:
+                found[start + epoch["steps"]] = epoch["scores"][metric]
+        start += stage["steps"]
+    return found
+
+
+def _scores(axes: Axes, stages: Sequence[Mapping[str, Any]], metric: str, **style: Any) -> None:
+    found = scores_by_step(stages, metric)
+    axes.plot(list(found), list(found.values()), **style)
+
+
+def _map(
+    axes: Axes, values: np.ndarray, tokens: Sequence[str], title: str, colour: str, *, darkest: float, labels: bool
+) -> None:
+    shades = LinearSegmentedColormap.from_list("shades", [(*matplotlib.colors.to_rgb(colour), a) for a in (0, 1)])
+    axes.imshow(values, cmap=shades, vmin=0, vmax=darkest, interpolation="nearest")
+    axes.set_title(title, fontsize=9)
+    axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(tokens)), tokens if labels else [""] * len(tokens), fontsize=7)
+    axes.tick_params(length=0)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_alpha(0.3)
+
+
+def _loss_label(name: str) -> str:
+    kind, _, layer = name.partition("/")
+    return kind.replace("_", " ") + (f", layer {layer}" if layer else "")
+
+
+def svg(figure: Figure, name: str) -> str:
+    """A figure as text for a page.
+
+    Args:
+        figure: made under STYLE.
+        name: what it shows, for those who do not see it.
+
+    Returns:
+        An svg element as wide as its place, whose ink is the page's.
+    """
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = text.replace(INK, "currentColor")
+    # The page decides the width, so only the proportions (viewBox) stay.
+    tag = re.compile(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', re.DOTALL)
+    return tag.sub(lambda found: SVG_TAG.format(escape(name), found[1]), text, count=1)
+
+
+def standalone(figure: str) -> str:
+    """A figure as the content of a file, dark on light or light on dark, as its viewer asks for.
+
+    Args:
+        figure: from `svg`.
+
+    Returns:
+        An SVG document.
+    """
+    return str(figure).replace(">", f">{FILE_STYLE}", 1)  # plain text, where it came as markup

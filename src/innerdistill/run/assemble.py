@@ -1,0 +1,228 @@
+"""assemble: a recipe -> a Job, checked before anything is trained or written."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import datasets
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from innerdistill.data.arrow import CACHE
+from innerdistill.data.batches import collator
+from innerdistill.data.labels import match_labels
+from innerdistill.data.task_data import TaskData, load_task
+from innerdistill.data.tokens import tokenise
+from innerdistill.losses.paper import LOSSES, Loss
+from innerdistill.models.families import encoder_layers
+from innerdistill.models.layer_map import choose_layers
+from innerdistill.models.pretrained import load_base, load_classifier, load_tokenizer, longest_input
+from innerdistill.models.probe import Architecture, probe
+from innerdistill.recipe.recipe import Recipe
+from innerdistill.run.job import Job, student_source, unknown_warnings
+from innerdistill.support.messages import about, listed, nearest, shown
+from innerdistill.training.arguments import check_arguments, training_arguments
+from innerdistill.training.schedules import SchedulePlan, check_schedule, make_stages
+from innerdistill.training.targets import has_fast_bfloat16
+
+MANY_NUMBERS = 20  # labels; so many that are numbers are rarely names
+NUMBER = re.compile(r"[+-]?\d*\.?\d+")
+
+logger = logging.getLogger(__name__)
+
+
+def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job:
+    """Read data and models, resolve layers and stages, and check that they fit together.
+
+    Args:
+        recipe: the recipe.
+        losses: further losses by name, from outside the package.
+
+    Returns:
+        The job.
+
+    Raises:
+        ValueError: anything that does not fit, in one sentence.
+    """
+    known = {**LOSSES, **(losses or {})}
+    check_names(recipe, known)
+    if (recipe.teacher.path is None) == (recipe.teacher.base is None):
+        raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
+    data = load_task(recipe.data)
+    teacher, names = _load_teacher(recipe, data)
+    with about("teacher"):
+        tokenizer = load_tokenizer(recipe.teacher.path or str(recipe.teacher.base))
+    architecture = probe(teacher)
+    num_layers = recipe.student.num_layers or max(1, architecture.num_layers // 2)
+    pairs = choose_layers(recipe.layer_map, num_layers, architecture.num_layers, key="layer_map")
+    student_types = _check_source(recipe, teacher, names, num_layers, architecture)
+    if any("attention" in known[name].needs for name, weight in recipe.losses.items() if weight > 0):
+        _check_reach(pairs, student_types, getattr(teacher.config, "layer_types", None))
+    stages = make_stages(_schedule_plan(recipe, pairs, known))
+    own = {"trainer": {}, "internal_trainer": recipe.internal_trainer, "teacher.trainer": recipe.teacher.trainer}
+    arguments = [
+        training_arguments(Path(recipe.output), stage, recipe.trainer | options, seed=recipe.seed, section=section)
+        for section, options in own.items()
+        for stage in stages
+    ]
+    device = arguments[-1].device
+    if any(of_stage.bf16 for of_stage in arguments) and not has_fast_bfloat16(device):
+        logger.warning(
+            "trainer.bf16: this device has no instructions for bfloat16, so a step takes about ten times as long as in "
+            "32 bits; leave it out."
+        )
+    teacher.to(device)
+    max_length = longest_input(tokenizer, teacher, recipe.data.max_length)
+    splits, truncated = {}, {}
+    for split, table in data.splits.items():
+        splits[split], truncated[split] = tokenise(
+            table, data.task, tokenizer, names=names, max_length=max_length, where=split, folder=CACHE
+        )
+    unknown = _unknown_tokens(splits, tokenizer, teacher)
+    for sentence in unknown_warnings(unknown):
+        logger.warning("%s", sentence)
+    if names is not None and len(names) > MANY_NUMBERS and all(NUMBER.fullmatch(name) for name in names):
+        logger.warning("The %d labels are all numbers: if they are scores, set data.metric=pearson.", len(names))
+    collate = collator(tokenizer, pad_to=max_length if recipe.pad_to_max_length else None)
+    return Job(
+        recipe, data, splits, names, tokenizer, collate, teacher, architecture, num_layers, pairs, stages, known,
+        max_length, truncated, unknown,
+    )  # fmt: skip
+
+
+def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
+    """Check what a recipe names: losses, its schedule, keys of TrainingArguments. Reads neither data nor models.
+
+    Args:
+        recipe: the recipe.
+        losses: the losses by name.
+
+    Raises:
+        ValueError: a name that nobody knows, with the nearest known one.
+    """
+    for name in recipe.losses:
+        if name not in losses:
+            raise ValueError(f"losses: unknown loss {shown(name)}; {nearest(name, losses)}")
+    check_schedule(recipe.schedule.name)
+    for section in ("trainer", "internal_trainer"):
+        check_arguments(section, getattr(recipe, section))
+    check_arguments("teacher.trainer", recipe.teacher.trainer)
+
+
+def _unknown_tokens(
+    splits: Mapping[str, datasets.Dataset], tokenizer: PreTrainedTokenizerBase, teacher: PreTrainedModel
+) -> dict[str, float]:
+    """Share of unknown tokens by split; ids that the model does not have are refused."""
+    shares = {}
+    for split, rows in splits.items():
+        highest, unknown, count = 0, 0, 0
+        for chunk in rows.data["input_ids"].chunks:
+            ids = chunk.flatten().to_numpy(zero_copy_only=False)
+            highest = max(highest, int(ids.max(initial=0)))
+            unknown, count = unknown + int((ids == tokenizer.unk_token_id).sum()), count + len(ids)
+        if highest >= teacher.config.vocab_size:
+            raise ValueError(
+                f"teacher: its tokenizer makes the token {highest} of a text of {split}, but the model knows only "
+                f"{teacher.config.vocab_size} tokens; the two do not belong together."
+            )
+        shares[split] = unknown / max(count, 1)
+    return shares
+
+
+def check_student(job: Job, student: PreTrainedModel) -> None:
+    """Check that a saved student answers a job's question with the ids of its teacher.
+
+    Args:
+        job: an assembled job.
+        student: loaded from somewhere.
+
+    Raises:
+        ValueError: other outputs, another order of the labels, or another vocabulary.
+    """
+    ours, theirs = student.config, job.teacher.config
+    if ours.num_labels != theirs.num_labels or (job.names is not None and ours.id2label != theirs.id2label):
+        raise ValueError(
+            f"{student.name_or_path}: its outputs are {listed(list(ours.id2label.values()))}, the teacher's are "
+            f"{listed(list(theirs.id2label.values()))}; both must be the same, in the same order."
+        )
+    _check_tables(student, job.teacher, what=student.name_or_path)
+
+
+def _check_tables(student: PreTrainedModel, teacher: PreTrainedModel, *, what: str) -> None:
+    for key in ("vocab_size", "max_position_embeddings", "type_vocab_size"):
+        ours, theirs = getattr(student.config, key, None), getattr(teacher.config, key, None)
+        if ours != theirs:
+            raise ValueError(
+                f"{what}: the teacher's {key} is {theirs}, the student's {ours}; both read the same tokens, so these "
+                "must be equal."
+            )
+
+
+def _load_teacher(recipe: Recipe, data: TaskData) -> tuple[PreTrainedModel, tuple[str, ...] | None]:
+    if recipe.teacher.base is not None:
+        with about("teacher.base"):
+            return load_base(recipe.teacher.base, names=data.names, seed=recipe.teacher.seed), data.names
+    assert recipe.teacher.path is not None
+    with about("teacher.path"):
+        teacher = load_classifier(recipe.teacher.path)
+    if data.names is None:
+        if teacher.config.num_labels != 1:
+            raise ValueError(
+                f"teacher.path: the metric {data.task.metric!r} means regression, but {recipe.teacher.path} has "
+                f"{teacher.config.num_labels} outputs instead of 1."
+            )
+        return teacher, None
+    if teacher.config.num_labels == 1:
+        raise ValueError(f"teacher.path: {recipe.teacher.path} predicts a score, but the data has classes.")
+    with about(f"data.label: {data.task.label!r}"):
+        return teacher, match_labels(data.names, teacher.config.id2label, declared=data.task.labels is not None)
+
+
+def _check_source(
+    recipe: Recipe,
+    teacher: PreTrainedModel,
+    names: tuple[str, ...] | None,
+    num_layers: int,
+    architecture: Architecture,
+) -> list[str] | None:
+    """Check that the student's source fits; returns the kind of attention of each student layer, if it has kinds."""
+    source = student_source(recipe, teacher, names)
+    chosen = choose_layers(recipe.student.layers, num_layers, len(encoder_layers(source)), key="student.layers")
+    types = getattr(source.config, "layer_types", None)
+    student_types = types and [types[number - 1] for number in chosen.values()]
+    if source is teacher:
+        return student_types
+    other = probe(source)
+    _check_tables(source, teacher, what="student.source")
+    for what in ("hidden_size", "num_heads"):
+        ours, theirs = getattr(other, what), getattr(architecture, what)
+        if ours != theirs:
+            raise ValueError(
+                f"student.source: teacher and student must have the same {what}, but the teacher has {theirs} and "
+                f"the student {ours}."
+            )
+    if recipe.student.head == "teacher" and type(source) is not type(teacher):
+        raise ValueError(f"student.head: a {type(teacher).__name__}'s head does not fit a {type(source).__name__}.")
+    return student_types
+
+
+def _check_reach(pairs: Mapping[int, int], student: Sequence[str] | None, teacher: Sequence[str] | None) -> None:
+    # Where the teacher attends and the student cannot, the KL is infinite.
+    for k, m in pairs.items():
+        if student and teacher and (student[k - 1], teacher[m - 1]) == ("sliding_attention", "full_attention"):
+            raise ValueError(
+                f"layer_map: teacher layer {m} attends to the whole text, student layer {k} only to a window of it; "
+                "map layers of the same kind, choose other student.layers, or set losses.attention_kl=0."
+            )
+
+
+def _schedule_plan(recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss]) -> SchedulePlan:
+    weights = {name: weight for name, weight in recipe.losses.items() if weight > 0}
+    return SchedulePlan(
+        pairs=pairs,
+        internal={name: weight for name, weight in weights.items() if losses[name].is_internal},
+        classification={name: weight for name, weight in weights.items() if not losses[name].is_internal},
+        recipe=recipe.schedule,
+    )

@@ -1,0 +1,149 @@
+"""What a recipe will do and what it will cost, without training anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from innerdistill.data.arrow import numbers
+from innerdistill.data.batches import INPUT_NAMES
+from innerdistill.models.capture import capture
+from innerdistill.run.job import Job
+from innerdistill.training.needs import needs_of
+from innerdistill.training.schedules import Stage
+from innerdistill.training.target_store import Part, TargetStore
+from innerdistill.training.targets import choose_parts, left_to_run
+
+# Per example. An accelerator makes larger maps anew in less time than it takes to read and hand them over: measured
+# on an H100, where kept targets pay at 10 KB, make no difference at 200 KB and take four times as long at 19 MB.
+BYTES_TO_ACCELERATOR = 1 << 18
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Length and cost of one stage.
+
+    Attributes:
+        stage: as planned.
+        steps: optimiser steps.
+        student_layers: layers of the student that run.
+        teacher_layers: layers of the teacher that run.
+        relative: cost of a step, where 1 is the teacher forward and the student forward and backward, for the logits.
+    """
+
+    stage: Stage
+    steps: int
+    student_layers: int
+    teacher_layers: int
+    relative: float
+
+
+def stage_costs(job: Job, *, kept: Collection[Part] = ()) -> list[StageCost]:
+    """Length and cost of every stage of a job.
+
+    Cost counts passes through one layer, forward 1 and backward 2; the highest layer that runs, of which only the first
+    token is wanted, counts a quarter: queries, keys and values. Embeddings, head and losses are left out.
+
+    Args:
+        job: an assembled job.
+        kept: the teacher's answers that are read from disk.
+
+    Returns:
+        One entry per stage.
+    """
+    costs = []
+    rows = len(job.student_rows())
+    for stage in job.stages:
+        needs = needs_of(stage, job.losses)
+        student = job.num_layers if needs.student_logits else max(needs.student_layers)
+        layers, logits = left_to_run(needs, kept)
+        teacher = job.architecture.num_layers if logits else max(layers, default=0)
+        relative = _passes(student, teacher) / _passes(job.num_layers, job.architecture.num_layers)
+        per_epoch = -(-rows // job.batch_size(stage))
+        steps = stage.steps or int(np.ceil(per_epoch * (stage.epochs or 0)))
+        costs.append(StageCost(stage, steps, student, teacher, relative))
+    return costs
+
+
+def seconds_per_full_step(job: Job, *, repeats: int = 3) -> float:
+    """Measured time of one whole step on this machine, without the optimiser: teacher forward, student both ways.
+
+    Args:
+        job: an assembled job.
+        repeats: timed steps after one that is not counted.
+
+    Returns:
+        Seconds, the median, for a batch of typical length.
+    """
+    student = job.fresh_student().train()
+    train = job.student_rows()
+    lengths = numbers(train, "length")
+    # A batch of examples around the mean length costs what the mean batch costs.
+    nearest = np.argsort(np.abs(lengths - lengths.mean()))[: job.batch_size(job.stages[-1])]
+    batch = job.collate([train[int(index)] for index in nearest])
+    inputs = {name: batch[name].to(student.device) for name in INPUT_NAMES if name in batch}
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        with torch.no_grad():
+            capture(job.teacher, inputs, layers={})
+        logits = capture(student, inputs, layers={}).logits
+        assert logits is not None
+        torch.autograd.backward(logits.sum())
+        float(logits.detach().sum())  # an accelerator has to have finished
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[1:]))
+
+
+def targets_to_keep(
+    job: Job, rows: Dataset, *, begun_with: Collection[str] | None = None
+) -> tuple[TargetStore, list[Part]] | None:
+    """Which of the teacher's answers are kept on disk, and where.
+
+    Args:
+        job: an assembled job.
+        rows: what the student is trained on.
+        begun_with: names of the parts that an unfinished run was begun with.
+
+    Returns:
+        The store and its parts; None if the teacher runs in every step.
+    """
+    options = job.recipe.teacher
+    if options.targets == "live" or not any(needs_of(stage, job.losses).teacher for stage in job.stages):
+        return None
+    passes = sum(
+        stage.epochs or (stage.steps or 0) * job.batch_size(stage) / len(rows)
+        for stage in job.stages
+        if needs_of(stage, job.losses).teacher
+    )
+    if options.targets == "auto" and passes <= 1:
+        return None  # building the store would cost as much as it saves
+    store = job.target_store(rows)
+    max_bytes = most_bytes(options.targets_gigabytes, rows=len(rows), device=job.teacher.device)
+    keep_all = options.targets == "keep"
+    parts = choose_parts(store, job.stages, job.losses, keep_all=keep_all, max_bytes=max_bytes, begun_with=begun_with)
+    return (store, parts) if parts else None
+
+
+def most_bytes(gigabytes: float, *, rows: int, device: torch.device) -> int:
+    """How much of the teacher's answers is worth keeping.
+
+    Args:
+        gigabytes: the recipe's budget.
+        rows: examples.
+        device: where the student is trained.
+
+    Returns:
+        Bytes.
+    """
+    budget = int(gigabytes * 1e9)
+    return budget if device.type == "cpu" else min(budget, BYTES_TO_ACCELERATOR * rows)
+
+
+def _passes(student: int, teacher: int) -> float:
+    return 3 * (student - 0.75) + max(0, teacher - 0.75)

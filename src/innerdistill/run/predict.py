@@ -1,0 +1,159 @@
+"""Labels and probabilities for the rows of a file."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from innerdistill.data.batches import collator
+from innerdistill.data.tables import read_file, read_tables
+from innerdistill.data.tasks import Task, resolve_task
+from innerdistill.data.tokens import tokenise
+from innerdistill.evaluation.predictions import predict_logits
+from innerdistill.models.pretrained import default_device, load_classifier, load_tokenizer, longest_input
+from innerdistill.recipe.recipe import Recipe
+from innerdistill.report.run_folder import model_folder, read_run
+from innerdistill.support.files import whole_file
+from innerdistill.support.messages import first_line, shown
+
+logger = logging.getLogger(__name__)
+
+FORMATS = (".csv", ".jsonl", ".parquet")
+
+
+def predict_file(model: str | Path, file: str | Path, *, text: Sequence[str] | None = None) -> pa.Table:
+    """Predict every row of a file.
+
+    Args:
+        model: model folder, or the folder of a run.
+        file: CSV, TSV, JSON lines or Parquet.
+        text: text column, or two for pairs; None means those the model was trained on (needs its run.json beside it).
+
+    Returns:
+        The file's own columns, then predicted_label and probability_<label> per class; or predicted_score.
+
+    Raises:
+        ValueError: missing model, file or column.
+    """
+    tables = list(predict_blocks(model, file, text=text))
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise ValueError(f"{file}: {first_line(error)}.") from None
+
+
+def predict_blocks(model: str | Path, file: str | Path, *, text: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Predict every row of a file that may be larger than memory. The whole file is checked first.
+
+    Args:
+        model: as in `predict_file`.
+        file: as in `predict_file`.
+        text: as in `predict_file`.
+
+    Yields:
+        As `predict_file` returns, a few thousand rows at a time.
+
+    Raises:
+        ValueError: missing model, file or column.
+    """
+    folder = model_folder(model)
+    record = read_run(folder.parent) if (folder.parent / "run.json").is_file() else None
+    if record is None and not text:
+        raise ValueError(f"{folder}: there is no run.json beside the model, so name the text columns with --text.")
+    if text and len(text) > 2:
+        raise ValueError(f"--text: expected one column, or two for pairs, got {len(text)}.")
+    task = Task(tuple(text)) if text else resolve_task(Recipe.model_validate((record or {})["recipe"]).data)
+    rows = read_file(file, task, split="prediction", labelled=False)
+    classifier, tokenizer = load_classifier(str(folder)).to(default_device()), load_tokenizer(str(folder))
+    # As long as in training, so that the same text gets the same answer.
+    longest = longest_input(tokenizer, classifier, record["data"]["max_length"] if record else None)
+    names = [classifier.config.id2label[index] for index in range(classifier.config.num_labels)]
+    start = cut = 0
+    for table in read_tables(Path(file)):
+        block = rows.slice(start, table.num_rows)
+        dataset, truncated = tokenise(block, task, tokenizer, names=("", ""), max_length=longest)
+        added = _answers(predict_logits(classifier, dataset, collator(tokenizer)), names)
+        if taken := [name for name in table.column_names if name in added]:
+            raise ValueError(f"{file}: column {shown(taken[0])} would be lost beside the predictions; rename it.")
+        yield pa.table({**dict(zip(table.column_names, table.columns, strict=True)), **added})
+        start, cut = start + table.num_rows, cut + truncated
+    if cut:
+        logger.warning("%d of %d rows are longer than %d tokens and were truncated", cut, start, longest)
+
+
+def _answers(logits: NDArray[Any], names: Sequence[str]) -> dict[str, Any]:
+    if len(names) == 1:
+        return {"predicted_score": logits[:, 0]}
+    probabilities = softmax(logits, axis=1)
+    answers = {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
+    return {"predicted_label": [names[index] for index in logits.argmax(1)], **answers}
+
+
+def write_tables(tables: Iterable[pa.Table], path: str | Path) -> int:
+    """Write tables, one after the other, in the format that the file's ending names.
+
+    Args:
+        tables: of the same columns.
+        path: CSV, JSON lines or Parquet.
+
+    Returns:
+        Number of rows.
+
+    Raises:
+        ValueError: another ending, a column that the format cannot hold, or a place that cannot be written.
+    """
+    path = Path(path)
+    check_output(path)
+    rows = 0
+    try:
+        with whole_file(path) as temporary, ExitStack() as stack:
+            write: Callable[[pa.Table], Any] | None = None
+            for table in tables:
+                write = write or stack.enter_context(_writer(temporary, path.suffix, table.schema))
+                write(table)
+                rows += table.num_rows
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written ({error.strerror}).") from None
+    except pa.ArrowException as error:
+        raise ValueError(f"{path}: {first_line(error)}; write JSON lines instead.") from None
+    return rows
+
+
+@contextmanager
+def _writer(path: Path, suffix: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], Any]]:
+    """A function that adds a table to a file."""
+    if suffix == ".jsonl":
+        with path.open("w", encoding="utf-8") as file:
+            yield lambda table: file.writelines(
+                json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in table.to_pylist()
+            )
+        return
+    with (pa.parquet.ParquetWriter if suffix == ".parquet" else pa.csv.CSVWriter)(path, schema) as writer:
+        yield lambda table: writer.write_table(table.cast(schema))
+
+
+def check_output(path: str | Path) -> None:
+    """Check a file that is to be written, before anything is predicted.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: another ending, a folder that is not there, or the name of a folder.
+    """
+    if Path(path).suffix not in FORMATS:
+        raise ValueError(f"{path}: unknown format {Path(path).suffix!r}; expected one of {', '.join(FORMATS)}.")
+    if not Path(path).absolute().parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {Path(path).parent}; make it first.")
+    if Path(path).is_dir():
+        raise ValueError(f"{path}: this is a folder; name a file.")

@@ -1,0 +1,166 @@
+"""The cells of a sweep, each `innerdistill distill` in a process of its own, several at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from innerdistill.recipe.yaml import write_yaml
+from innerdistill.support.files import whole_file
+from innerdistill.sweep.grid import Planned
+from innerdistill.sweep.methods import Cell
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+logger = logging.getLogger(__name__)
+
+
+def run_cells(
+    missing: Sequence[Planned],
+    failed: dict[Path, str],
+    *,
+    workers: int,
+    total: int,
+    check: Callable[[Cell], None],
+    console: Console | None = None,
+) -> None:
+    """Run cells, with a bar over the whole grid and the time that is left.
+
+    Args:
+        missing: what is to run.
+        failed: gets the cause in a sentence, by folder, for every cell that fails; loses it for one that does not.
+        workers: cells at a time; they share the cores, and each has a GPU of its own as far as there are enough.
+        total: cells of the grid.
+        check: called with every cell that has run; what it raises stops the others.
+        console: where the progress is shown.
+    """
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with (
+        Progress(*columns, TextColumn("{task.fields[left]}"), console=console) as progress,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        bar = progress.add_task("cells", total=total, completed=total - len(missing), left="")
+        running, begun = Running(devices_of(workers)), time.monotonic()
+        waiting = {pool.submit(_run, entry, workers, running): entry.cell for entry in missing}
+        try:
+            for count, done in enumerate(as_completed(waiting), start=1):
+                cell = waiting[done]
+                if (cause := done.result()) is None:
+                    failed.pop(cell.folder, None)
+                    check(cell)
+                else:
+                    failed[cell.folder] = cause
+                    logger.warning("%s: %s", cell.folder, cause)
+                seconds = (time.monotonic() - begun) / count * (len(missing) - count)
+                left = f"{timedelta(seconds=round(seconds))} left"
+                if console is not None and not console.is_terminal:  # a log shows no bar
+                    done_by_now = total - len(missing) + count
+                    console.print(f"{done_by_now} of {total} cells, {left}: {cell.folder}", soft_wrap=True)
+                progress.update(bar, advance=1, description=f"{cell.method}, seed {cell.seed}", left=left)
+        except BaseException:  # Ctrl-C, SIGTERM, a run that cannot be compared: what runs ends after a checkpoint
+            pool.shutdown(wait=False, cancel_futures=True)
+            running.stop()
+            raise
+
+
+def devices_of(workers: int) -> list[str | None]:
+    """The GPU of each worker, as CUDA_VISIBLE_DEVICES names it: one process does not use several.
+
+    Args:
+        workers: how many.
+
+    Returns:
+        One entry per worker, in turn over the GPUs that are there; None where there is none.
+    """
+    import torch  # noqa: PLC0415 - takes seconds, and a sweep that is wrong answers at once
+
+    given = os.environ.get(VISIBLE)
+    found = given.split(",") if given is not None else [str(number) for number in range(torch.cuda.device_count())]
+    return [found[worker % len(found)] if found else None for worker in range(workers)]
+
+
+class Running:
+    """The cells that run, so that all of them can be stopped; none begins afterwards."""
+
+    def __init__(self, devices: Sequence[str | None] = (None,)) -> None:
+        """Nothing runs.
+
+        Args:
+            devices: of the workers, from `devices_of`.
+        """
+        self.free_devices: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        for device in devices:
+            self.free_devices.put(device)
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes] | None:
+        """Start a cell, out of reach of the terminal's Ctrl-C, which is for the sweep to pass on.
+
+        Args:
+            command: words.
+            **options: of Popen.
+
+        Returns:
+            The process; None if the sweep has been stopped.
+        """
+        with self._lock:
+            if self._stopped:
+                return None
+            process = subprocess.Popen(command, start_new_session=True, **options)  # noqa: S603
+            self._processes.add(process)
+            return process
+
+    def stop(self) -> None:
+        """Ask all cells to end after a checkpoint."""
+        with self._lock:
+            self._stopped = True
+            for process in self._processes:
+                process.terminate()  # does nothing to one that has ended
+
+
+def _run(planned: Planned, workers: int, running: Running) -> str | None:
+    """One cell in a process of its own: what it leaves in memory, or how it dies, is not the sweep's business."""
+    folder = planned.cell.folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    recipe = folder.with_suffix(".yaml")
+    with whole_file(recipe) as path:
+        path.write_text(write_yaml(planned.recipe.model_dump(mode="json")), encoding="utf-8")
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    device = running.free_devices.get()  # never waits: there are as many as workers
+    if device is not None:
+        environment[VISIBLE] = device
+    command = [sys.executable, "-m", "innerdistill.cli.sweep_cell", str(recipe)]
+    try:
+        with folder.with_suffix(".log").open("w", encoding="utf-8") as log:
+            process = running.start(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
+            if process is None:
+                return "the sweep was stopped"
+            with process:
+                code = process.wait()  # standard input stays open until then
+    finally:
+        running.free_devices.put(device)
+    return None if code == 0 else _cause(code, folder.with_suffix(".log"))
+
+
+def _cause(code: int, log: Path) -> str:
+    said = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    cause = next((line for line in reversed(said) if line.startswith("innerdistill: ")), "")
+    ended = f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"exit code {code}"
+    return cause.removeprefix("innerdistill: ") or f"{ended}; see {log}"

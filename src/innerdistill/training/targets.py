@@ -1,0 +1,288 @@
+"""Targets: what a student learns from in a step, made by the teacher now (live) or read from a store (kept)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from innerdistill.data.arrow import numbers
+from innerdistill.data.batches import Collator, batches_by_length
+from innerdistill.data.tokens import tokens_fingerprint
+from innerdistill.losses.paper import Loss
+from innerdistill.models.attention import AttentionMaps
+from innerdistill.models.capture import Internals, LayerInternals, capture
+from innerdistill.models.fingerprint import weights_fingerprint
+from innerdistill.models.probe import Architecture
+from innerdistill.training.needs import Needs, needs_of
+from innerdistill.training.schedules import Stage
+from innerdistill.training.target_store import LOGITS, Part, TargetStore
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 2  # of what is kept; another number makes old stores useless
+MAP_ELEMENTS = 1 << 25  # of one layer's maps at once while targets are made: 128 MiB in 32 bits
+
+
+class Targets:
+    """A teacher's internals for the examples of a batch."""
+
+    def __init__(self, teacher: PreTrainedModel, *, store: TargetStore | None = None, bfloat16: bool = False) -> None:
+        """Choose where they come from.
+
+        Args:
+            teacher: prepared by `probe`; runs in eval mode, without gradients.
+            store: parts that are opened there are read instead.
+            bfloat16: run the teacher in 16 bits where it is run.
+        """
+        self.teacher, self.store, self.bfloat16 = teacher.eval(), store, bfloat16
+
+    def __call__(self, inputs: Mapping[str, Tensor], rows: NDArray[Any] | None, needs: Needs) -> Internals:
+        """What the losses of a stage need of the teacher.
+
+        A stage's layers are read if all of them are kept; otherwise one pass of the teacher gives them all.
+
+        Args:
+            inputs: of the model. (B, L)
+            rows: positions of the examples in the store; None if there is no store. (B,)
+            needs: of the stage.
+
+        Returns:
+            The internals, without gradients.
+        """
+        layers, logits = self._left_to_run(needs)
+        found = Internals()
+        if layers or logits:
+            kind = inputs["input_ids"].device.type
+            with torch.no_grad(), torch.autocast(kind, dtype=torch.bfloat16, enabled=self.bfloat16):
+                found = capture(self.teacher, inputs, layers=layers, logits=logits)
+        if self.store is not None:
+            assert rows is not None
+            ids = inputs["input_ids"]
+            read = _Reader(self.store, rows, ids.shape[1], ids.device)
+            if not layers:
+                found.layers = {layer: read.layer(layer, kinds) for layer, kinds in needs.teacher_layers.items()}
+            if needs.teacher_logits and not logits:
+                found.logits = read(LOGITS)
+        return found
+
+    def is_run_for(self, needs: Needs) -> bool:
+        """Whether the teacher itself has to be run in the steps of a stage.
+
+        Args:
+            needs: of the stage.
+
+        Returns:
+            False if everything is kept.
+        """
+        return any(self._left_to_run(needs))
+
+    def _left_to_run(self, needs: Needs) -> tuple[Mapping[int, tuple[str, ...]], bool]:
+        return left_to_run(needs, self.store.arrays if self.store is not None else ())
+
+    def describe(self) -> dict[str, Any]:
+        """For run.json: what was kept, and how the teacher ran otherwise."""
+        kept = sorted(self.store.arrays, key=lambda part: part.order) if self.store is not None else []
+        return {
+            "kept": {part.name: self.store.bytes_of(part) for part in kept} if self.store is not None else {},
+            "precision_live": "bfloat16" if self.bfloat16 else "float32",
+        }
+
+
+def left_to_run(needs: Needs, kept: Collection[Part]) -> tuple[Mapping[int, tuple[str, ...]], bool]:
+    """What the teacher has to be run for, although some parts are kept.
+
+    Args:
+        needs: of a stage.
+        kept: parts in the store.
+
+    Returns:
+        Kinds by layer, and whether the head is needed.
+    """
+    parts = _parts_of(needs.teacher_layers)
+    layers = {} if parts is not None and all(part in kept for part in parts) else needs.teacher_layers
+    return layers, needs.teacher_logits and LOGITS not in kept
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether 16-bit products are faster than 32-bit ones.
+
+    Args:
+        device: where a model runs.
+
+    Returns:
+        True for accelerators that know bfloat16, and for processors with instructions for it.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = torch.cpu.get_capabilities()
+    return device.type == "cpu" and bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+
+
+class _Reader:
+    """Parts of a store as tensors, for the examples of one batch."""
+
+    def __init__(self, store: TargetStore, rows: NDArray[Any], length: int, device: torch.device) -> None:
+        self.store, self.rows, self.length, self.device = store, rows, length, device
+
+    def __call__(self, part: Part) -> Tensor:
+        values = torch.from_numpy(self.store.read(part, self.rows, self.length))
+        if self.device.type == "cuda":
+            values = values.pin_memory()  # else the copy waits until the GPU has done all steps before
+        return values.to(self.device, non_blocking=True)
+
+    def layer(self, layer: int, kinds: Sequence[str]) -> LayerInternals:
+        maps = None
+        if "attention" in kinds:
+            maps = AttentionMaps(self(Part("attention", layer)), self(Part("entropy", layer))[:, 0])
+        return LayerInternals(attention=maps, cls=self(Part("cls", layer)) if "cls" in kinds else None)
+
+
+def make_store(
+    teacher: PreTrainedModel,
+    dataset: Dataset,
+    architecture: Architecture,
+    *,
+    folder: Path,
+    weights: str | None = None,
+) -> TargetStore:
+    """The store that belongs to a teacher and examples; nothing is built yet.
+
+    Args:
+        teacher: the teacher.
+        dataset: tokenised examples.
+        architecture: of the teacher.
+        folder: where stores are kept.
+        weights: the teacher's fingerprint, where it is known.
+
+    Returns:
+        A store keyed by the fingerprint of weights, configuration and tokens.
+    """
+    config = teacher.config.to_dict()
+    for key in ("_name_or_path", "transformers_version"):
+        config.pop(key, None)
+    tokens = tokens_fingerprint(dataset)
+    content = FORMAT, weights or weights_fingerprint(teacher), json.dumps(config, sort_keys=True), tokens
+    return TargetStore(
+        folder,
+        key=hashlib.sha256(repr(content).encode()).hexdigest()[:16],
+        lengths=numbers(dataset, "length"),
+        num_heads=architecture.num_heads,
+        hidden_size=architecture.hidden_size,
+        num_labels=teacher.config.num_labels,
+        tokens=tokens,
+    )
+
+
+def choose_parts(
+    store: TargetStore,
+    stages: Sequence[Stage],
+    losses: Mapping[str, Loss],
+    *,
+    keep_all: bool,
+    max_bytes: int,
+    begun_with: Collection[str] | None = None,
+) -> list[Part]:
+    """Which parts to keep.
+
+    What fits into the budget and into half of the free disk: logits first, then the layers of each stage, from the
+    first stage on. A stage reads its layers only if all parts of them are kept, so half of them is never kept.
+
+    Args:
+        store: knows sizes.
+        stages: of the run.
+        losses: the losses by name.
+        keep_all: keep everything the stages read, whatever it costs.
+        max_bytes: budget.
+        begun_with: names of the parts that a run was begun with; it goes on with these, whatever fits by now.
+
+    Returns:
+        The parts, logits first.
+    """
+    needed = [needs_of(stage, losses) for stage in stages]
+    bundles = [[LOGITS]] if any(needs.teacher_logits for needs in needed) else []
+    bundles += [parts for needs in needed if (parts := _parts_of(needs.teacher_layers))]
+    existing = next(path for path in (store.folder, *store.folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free // 2
+    chosen: set[Part] = set()
+    for bundle in bundles:
+        together = chosen | set(bundle)
+        on_disk = sum(store.bytes_of(part) for part in together if not store.exists(part))
+        fits = keep_all or (sum(map(store.bytes_of, together)) <= max_bytes and on_disk <= free)
+        if fits if begun_with is None else all(part.name in begun_with for part in bundle):
+            chosen = together
+    return sorted(chosen, key=lambda part: part.order)
+
+
+def keep_targets(
+    teacher: PreTrainedModel, store: TargetStore, parts: Sequence[Part], dataset: Dataset, collate: Collator
+) -> None:
+    """Open parts of a store, and let the teacher make those that are not there: one pass, in 32 bits.
+
+    Args:
+        teacher: prepared by `probe`.
+        store: from `make_store`, of the same teacher and data.
+        parts: from `choose_parts`.
+        dataset: tokenised examples.
+        collate: examples -> padded batch.
+    """
+
+    def compute(missing: Sequence[Part]) -> Iterator[tuple[NDArray[Any], dict[Part, NDArray[Any]]]]:
+        layers: dict[int, set[str]] = {}
+        for part in missing:
+            if part != LOGITS:
+                layers.setdefault(part.layer, set()).add("cls" if part.kind == "cls" else "attention")
+        logger.info("keeping the teacher's answers for %d rows in %s", len(dataset), store.folder)
+        size = 64
+        if any(kind == "attention" for kinds in layers.values() for kind in kinds):
+            # Few long examples at a time: their maps are made whole here.
+            size = max(1, min(size, MAP_ELEMENTS // (store.num_heads * int(store.lengths.max()) ** 2)))
+        walk = batches_by_length(dataset, collate, batch_size=size, device=teacher.device)
+        total = -(-len(dataset) // size)
+        for rows, padded, _ in tqdm(walk, desc="teacher", total=total, dynamic_ncols=True, disable=None):
+            longest = int(store.lengths[rows].max())  # padding to a fixed length is not worth a teacher's time
+            inputs = {name: values[:, :longest] for name, values in padded.items()}
+            with torch.no_grad():
+                found = capture(
+                    teacher.eval(),
+                    inputs,
+                    layers={n: tuple(kinds) for n, kinds in layers.items()},
+                    logits=LOGITS in missing,
+                )
+            made = dict(_values(found, inputs["attention_mask"].bool()))
+            yield rows, {part: made[part] for part in missing}
+
+    store.open(parts, compute)
+
+
+def _values(found: Internals, token_mask: Tensor) -> Iterator[tuple[Part, NDArray[Any]]]:
+    """What a store keeps of a batch, by part."""
+    if found.logits is not None:
+        yield LOGITS, found.logits.float().cpu().numpy()
+    for number, layer in found.layers.items():
+        if layer.cls is not None:
+            yield Part("cls", number), layer.cls.float().cpu().numpy()
+        if layer.attention is not None:
+            maps = AttentionMaps.of(layer.attention.probabilities().half(), token_mask)
+            yield Part("attention", number), maps.maps.cpu().numpy()
+            yield Part("entropy", number), maps.entropy[:, None].cpu().numpy()
+
+
+def _parts_of(layers: Mapping[int, Sequence[str]]) -> list[Part] | None:
+    """Parts that hold what is needed of layers; None if a kind is needed that no store holds."""
+    kinds = {kind for of_layer in layers.values() for kind in of_layer}
+    if not kinds <= {"cls", "attention"}:
+        return None
+    held = {"cls": ("cls",), "attention": ("attention", "entropy")}
+    return [Part(part, layer) for layer, of_layer in layers.items() for kind in of_layer for part in held[kind]]

@@ -1,0 +1,300 @@
+"""DistillationTrainer: one stage of a schedule on transformers' Trainer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainingArguments
+
+from innerdistill.data.arrow import numbers
+from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler, positions_apart
+from innerdistill.losses.paper import LOSSES, Loss, LossInputs, measure
+from innerdistill.models.capture import Internals, capture_then, train_first_layers
+from innerdistill.support.files import saying_when_full
+from innerdistill.support.processes import is_first
+from innerdistill.training.callbacks import EpochEnd, Saver
+from innerdistill.training.checkpoints import keep_broken_step
+from innerdistill.training.embedding_rows import WordRows, take_word_rows
+from innerdistill.training.loss_sums import BrokenLossError, LossSums
+from innerdistill.training.needs import needs_of
+from innerdistill.training.schedules import StageRecord
+from innerdistill.training.targets import Targets
+
+logger = logging.getLogger(__name__)
+
+
+class DistillationTrainer(Trainer):
+    """Trains a student on the losses of one stage.
+
+    Only the layers that the stage's losses can reach are trained; with no output loss, only they are run.
+    """
+
+    # Each micro-batch is divided by the examples of the whole step, so accumulation must not divide again.
+    loss_is_scaled_for_ga = True
+    control: TrainerControl
+
+    def __init__(
+        self,
+        student: PreTrainedModel,
+        args: TrainingArguments,
+        *,
+        record: StageRecord,
+        train: Dataset,
+        data_collator: Collator,
+        teacher: Targets | PreTrainedModel | None = None,
+        losses: Mapping[str, Loss] = LOSSES,
+        temperature: float = 1.0,
+        is_regression: bool = False,
+        selection: Dataset | None = None,
+        score: Callable[[PreTrainedModel, Dataset], Mapping[str, float]] | None = None,
+        data_seed: int = 1,
+        first_step: int = 0,
+        group_by_length: bool = True,
+        saver: Saver | None = None,
+        callbacks: Iterable[TrainerCallback] = (),
+    ) -> None:
+        """Set up one stage.
+
+        Args:
+            student: prepared by `prepare`; trained in place.
+            args: arguments of the Trainer; the length in epochs or steps is the stage's.
+            record: of the stage, with its losses, layer pairs and end; gets what happens.
+            train: columns input_ids, attention_mask, (token_type_ids), labels, length; and, if the teacher's targets
+                are kept, index: the position in the store.
+            data_collator: examples -> padded batch.
+            teacher: its targets, or the model itself, prepared; None if no loss of the stage reads it.
+            losses: the losses by name.
+            temperature: of the soft labels.
+            is_regression: whether the head gives a score.
+            selection: tokenised split that is scored where the Trainer evaluates.
+            score: (student, selection) -> scores by name; needed with `selection`.
+            data_seed: seed of the order of the examples.
+            first_step: steps of the run before this stage, for the order of the examples.
+            group_by_length: whether batches hold examples of similar length.
+            saver: writes checkpoints; None leaves that to the arguments.
+            callbacks: further callbacks.
+
+        Raises:
+            ValueError: a loss needs a teacher and there is none.
+        """
+        self.record, self.stage = record, (stage := record.stage)
+        self.losses = {name: losses[name] for name in stage.losses}
+        self.pairs, self.needs = dict(stage.pairs), needs_of(stage, losses)
+        self.targets = Targets(teacher) if isinstance(teacher, PreTrainedModel) else teacher
+        if self.targets is None and self.needs.teacher:
+            raise ValueError(f"stage {stage.name!r} needs a teacher.")
+        self.temperature, self.is_regression = temperature, is_regression
+        self.score, self.data_seed, self.first_step = score, data_seed, first_step
+        self.group_by_length, self.saver, self.sums = group_by_length, saver, LossSums(stage.name)
+        train_first_layers(student, None if self.needs.student_logits else max(self.pairs))
+        super().__init__(
+            model=student,
+            args=args,
+            train_dataset=train,
+            eval_dataset=selection,
+            data_collator=positions_apart(data_collator),  # reading them back from a GPU would wait for it
+            callbacks=[*callbacks, EpochEnd(self), *([] if saver is None else [saver])],
+        )
+        if self.targets is not None:
+            self.targets.teacher.to(args.device)
+        self.word_rows: WordRows | None = None
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """Run the stage; `record` then says what happened.
+
+        Args:
+            resume_from_checkpoint: one of this stage; `record` says what happened until then.
+            **kwargs: as Trainer.train.
+
+        Returns:
+            As Trainer.train.
+
+        Raises:
+            ValueError: a loss became NaN or infinite; names stage and step, and a file with the step's examples.
+        """
+        self._began = time.perf_counter() - self.record.seconds, time.process_time() - self.record.cpu_seconds
+        try:
+            if isinstance(resume_from_checkpoint, str):
+                self.sums.load(Path(resume_from_checkpoint), self.args.device)
+                if not is_first():  # whose are those of all
+                    self.sums.clear()
+            result = super().train(resume_from_checkpoint, **kwargs)
+            if not self._weights().isfinite().all():  # the last update's, whose loss nobody computes any more
+                what = "the student's weights are no longer finite numbers"
+                raise BrokenLossError(self.stage.name, self.state.global_step, what=what)
+        except BrokenLossError as broken:
+            rows = self.train_dataset[self._get_train_sampler().rows_of(broken.step)]
+            path = keep_broken_step(Path(self.args.output_dir), broken.step, rows)
+            raise ValueError(f"{broken} The examples of that step are in {path}.") from None
+        finally:
+            train_first_layers(self.model, None)
+            if self.word_rows is not None:
+                self.word_rows.release()
+            # 16-bit training wraps the model's forward; the next stage and evaluation want the model as it was.
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            self.model.__dict__.pop("_is_accelerate_prepared", None)  # or the next stage would not be wrapped again
+        self._count()
+        if (sentence := self.record.warning()) is not None:
+            logger.warning("%s", sentence)
+        self.record.ended = self.record.ended or ("steps done" if self.stage.steps else "epochs done")
+        return result
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Make the optimiser; of the word embeddings it holds the words that occur.
+
+        Args:
+            model: as in Trainer.
+
+        Returns:
+            The optimiser.
+        """
+        optimizer = super().create_optimizer(model)
+        if self.word_rows is None and self.args.world_size == 1:  # processes exchange whole gradients
+            self.word_rows = take_word_rows(self.model, optimizer, self.train_dataset, self.data_collator)
+        return optimizer
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Weighted sum of the stage's losses, averaged over the examples of the whole optimiser step.
+
+        Args:
+            model: the student, perhaps wrapped for distributed training.
+            inputs: a padded batch (B, L), and the positions of its examples in the store as a NumPy array.
+            return_outputs: as in Trainer.
+            num_items_in_batch: examples in the step, over accumulation and processes; None means this batch.
+
+        Returns:
+            The loss, or (loss, every loss by name (B,)).
+        """
+        model_inputs = {name: inputs[name] for name in INPUT_NAMES if name in inputs}
+        shared = LossInputs(inputs["attention_mask"].bool(), inputs["labels"], self.temperature, self.is_regression)
+
+        needs = self.needs
+
+        def losses(student: Internals) -> dict[str, Tensor]:
+            teacher = Internals() if self.targets is None else self.targets(model_inputs, inputs.get("index"), needs)
+            return measure(self.losses, self.pairs, teacher, student, shared)
+
+        parts = capture_then(model, model_inputs, losses, layers=needs.student_layers, logits=needs.student_logits)
+        total = sum(self.stage.losses[name.partition("/")[0]] * part for name, part in parts.items())
+        assert isinstance(total, Tensor)
+        self.sums.add({**parts, "loss": total}, step=self.state.global_step + 1, steps=self.state.max_steps)
+        # The mean over the global step: DDP averages gradients over processes, hence the factor.
+        count = len(total) if num_items_in_batch is None else num_items_in_batch
+        loss = total.sum() * (1 if num_items_in_batch is None else self.args.world_size) / count
+        return (loss, parts) if return_outputs else loss
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Tensor]:
+        """Micro-batches of one optimiser step, and the number of examples in it over all processes.
+
+        Args:
+            epoch_iterator: of the data loader.
+            num_batches: accumulation steps.
+            device: where the number is put.
+
+        Returns:
+            The micro-batches and the number of examples.
+        """
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        count = torch.tensor(sum(len(batch["input_ids"]) for batch in batches), device=device)
+        return batches, self.accelerator.gather(count).sum()
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Scores on the selection split; they also go into the record of the epoch.
+
+        Returns:
+            Scores by name, each with the prefix `eval_`.
+        """
+        assert self.score is not None and self.eval_dataset is not None
+        scores = dict(self.score(self.model, self.eval_dataset))
+        if self.record.epochs:
+            self.record.epochs[-1]["scores"] = scores
+        self.log(metrics := {f"eval_{name}": value for name, value in scores.items()})
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, and stop if a loss is no number any more.
+
+        Args:
+            logs: values by name.
+            start_time: as in Trainer.
+
+        Raises:
+            ValueError: a loss became NaN or infinite; names the stage and the step.
+        """
+        self.sums.check()
+        super().log(logs, start_time)
+
+    def _init_training_state(self, max_steps: int, steps_per_epoch: int, epochs: int, *args: Any) -> tuple[int, int]:
+        trained = super()._init_training_state(max_steps, steps_per_epoch, epochs, *args)
+        self._before = self._weights()  # those of a checkpoint are there by now
+        best = Path(self.args.output_dir, f"checkpoint-{self.state.best_global_step}")
+        if best.is_dir():  # the run's folder may have been moved
+            self.state.best_model_checkpoint = str(best)
+        # After the last step inside a pass nothing is left; the Trainer's loop would take one more.
+        return (epochs, 0) if self.state.global_step >= max_steps else trained
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self.sums.check()  # nobody could go on from there
+        folder = Path(self.args.output_dir)
+        with saying_when_full(folder):
+            super()._save_checkpoint(model, trial)
+        if self.saver is not None:
+            self._count()
+            sums = self.sums.together(self.over_processes)
+            self.saver.seal(folder / f"checkpoint-{self.state.global_step}", self.record, sums)
+
+    def over_processes(self, value: Tensor) -> Tensor:
+        """The sum of a value over all processes.
+
+        Args:
+            value: of this process.
+
+        Returns:
+            The sum.
+        """
+        return torch.as_tensor(self.accelerator.reduce(value, "sum"))
+
+    def _clip_grad_norm(self, model: nn.Module, most: float | None = None) -> Tensor:
+        most = self.args.max_grad_norm if most is None else most
+        if self.word_rows is None:
+            return self.accelerator.clip_grad_norm_(model.parameters(), most)
+        return self.word_rows.clip(model.parameters(), most, self.accelerator)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        return super()._get_grad_norm(
+            model, self._clip_grad_norm(model, float("inf")) if grad_norm is None else grad_norm
+        )
+
+    def _weights(self) -> Tensor:
+        """A number for every tensor, to see whether it changes."""
+        return torch.stack([part.detach().float().sum() for part in self.model.parameters()])
+
+    def _count(self) -> None:
+        """Bring the record up to date."""
+        self.record.learned |= not torch.equal(self._before, self._weights())
+        self.record.seconds = time.perf_counter() - self._began[0]
+        self.record.cpu_seconds = time.process_time() - self._began[1]
+        self.record.steps = self.state.global_step
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
+        return LengthGroupedSampler(
+            numbers(train_dataset or self.train_dataset, "length"),
+            batch_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
+            seed=self.data_seed,
+            first_step=self.first_step,
+            group=self.group_by_length,
+        )

@@ -1,0 +1,274 @@
+"""Reading, labels, splits and batches."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from innerdistill.data import arrow, formats
+from innerdistill.data.arrow import on_disk
+from innerdistill.data.batches import LengthGroupedSampler
+from innerdistill.data.labels import UNLABELLED, class_ids, match_labels
+from innerdistill.data.splits import stratified_part
+from innerdistill.data.tables import read_tables
+from innerdistill.data.task_data import load_task
+from innerdistill.data.tasks import TASKS, Task
+from innerdistill.recipe.recipe import DataRecipe
+
+# One made row per GLUE layout, in the files' own columns. Quotes are bare, as in the real files.
+GLUE_ROWS = {
+    "cola": (None, ["gj04", "1", "", 'He said "no" to "me']),
+    "sst2": (["sentence", "label"], ['a "fine film', "1"]),
+    "mrpc": (["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"], ["1", "7", "8", 'A "b', "C d"]),
+    "qqp": (["id", "qid1", "qid2", "question1", "question2", "is_duplicate"], ["1", "2", "3", 'What "is', "Why", "0"]),
+    "stsb": (
+        ["index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2", "score"],
+        ["0", "main", "f", "2012", "1", "n", "n", "A plane", 'An "air plane', "4.750"],
+    ),
+    "mnli": (["index", "sentence1", "sentence2", "gold_label"], ["0", 'One "way', "Two", "neutral"]),
+    "qnli": (["index", "question", "sentence", "label"], ["0", "Who?", 'He "did', "entailment"]),
+    "rte": (["index", "sentence1", "sentence2", "label"], ["0", "It rains", 'It "is wet', "not_entailment"]),
+    "wnli": (["index", "sentence1", "sentence2", "label"], ["0", "It fell", 'The "cup fell', "1"]),
+}
+
+
+@pytest.mark.parametrize("name", GLUE_ROWS)
+def test_every_glue_layout_is_read_with_quoting_off(name, tmp_path):
+    header, row = GLUE_ROWS[name]
+    position = list(TASKS[name].text)
+    lines = ["\t".join(header)] if header else []
+    for number in range(40):
+        cells = list(row)
+        text = (header or ["source", "label", "star", "sentence"]).index(position[0])
+        cells[text] += f" {number}"
+        if name == "qqp":
+            cells[4] += f" {number}"
+        lines.append("\t".join(cells))
+    half = len(lines) // 2
+    files = dict(TASKS[name].files)
+    head = lines[:1] if header else []
+    (tmp_path / files["train"]).write_text("\n".join(lines[:half]) + "\n")
+    (tmp_path / files["validation"]).write_text("\n".join(head + lines[half:]) + "\n")
+    data = load_task(DataRecipe(task=name, path=str(tmp_path)))
+    assert any('"' in text for column in ("text1", "text2") if column in data.splits["train"].column_names
+               for text in data.splits["train"][column].to_pylist())  # fmt: skip
+    assert len(data.task.text) == (2 if "text2" in data.splits["train"].column_names else 1)
+    assert data.splits["validation"].num_rows == len(lines) - half
+    assert (data.names is None) == (name == "stsb")
+
+
+def write(folder, name, rows):
+    table = pa.table(
+        {"text": [f"some text {n}" for n in range(rows)], "y": [("no", "yes")[n % 2] for n in range(rows)]}
+    )
+    pa.parquet.write_table(table, folder / f"{name}.parquet")
+    table.to_pandas().to_csv(folder / f"{name}.csv", index=False)
+    table.to_pandas().to_csv(folder / f"{name}.tsv", index=False, sep="\t")
+    table.to_pandas().to_json(folder / f"{name}.jsonl", orient="records", lines=True)
+
+
+def test_all_formats_say_the_same(tmp_path):
+    write(tmp_path, "train", 60)
+    found = [
+        load_task(DataRecipe(train=f"{tmp_path}/train.{ending}", text="text", label="y"))
+        for ending in ("csv", "tsv", "jsonl", "parquet")
+    ]
+    assert len({data.fingerprint() for data in found}) == 1
+    assert found[0].names == ("no", "yes")
+    assert set(found[0].splits) == {"train", "validation", "selection"}
+
+
+def test_csv_with_quotes_line_breaks_bom_and_crlf(tmp_path):
+    rows = "".join(f'"one, ""two""\nand {n}",{"ab"[n % 2]}\r\n' for n in range(30))
+    (tmp_path / "train.csv").write_bytes(("\ufefftext,label\r\n" + rows).encode())
+    data = load_task(DataRecipe(train=f"{tmp_path}/train.csv", text="text"))
+    assert sum(data.notes["rows"].values()) == 30
+    assert all(text.startswith('one, "two"\nand ') for text in data.splits["train"]["text1"].to_pylist())
+
+
+def test_columns_of_json_lines_have_one_type_in_all_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "BLOCK", 2)
+
+    def tables(*rows):
+        (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        found = list(read_tables(tmp_path / "rows.jsonl"))
+        assert len(found) == 2
+        return [row for table in found for row in table.to_pylist()]
+
+    rows = [{"n": 1, "m": {"a": 1}}, {"n": 2, "m": {"a": 1}}, {"m": {"a": 1, "b": "kept"}, "n": 1.5, "late": "x"}]
+    assert tables(*rows)[-1] == {"n": 1.5, "m": {"a": 1, "b": "kept"}, "late": "x"}
+    for other in ("007", True):
+        with pytest.raises(ValueError, match="rows.jsonl: the values of column .* have no common type"):
+            tables({"n": 1}, {"n": 2}, {"n": other})
+
+
+def test_blocks_do_not_depend_on_how_rows_come_in(monkeypatch):
+    monkeypatch.setattr(arrow, "BLOCK_BYTES", 400)
+    table = pa.table({"row": range(60), "text1": ["x" * (7 * n % 50) for n in range(60)], "label": ["a"] * 60})
+    found = [on_disk(table.to_batches(max_chunksize=size), table.schema).to_batches() for size in (1, 7, 60)]
+    assert found[0] == found[1] == found[2] and len(found[0]) > 3
+    monkeypatch.setattr(arrow, "CACHE", Path("/dev/null/nowhere"))  # then they stay in memory
+    assert on_disk(table.to_batches(), table.schema).to_batches() == found[0]
+
+
+def test_scores_with_spaces_and_a_label_for_every_row(tmp_path):
+    (tmp_path / "scores.csv").write_text("text,label\n" + "".join(f"text {n}, {n / 4}\n" for n in range(60)))
+    data = load_task(DataRecipe(train=f"{tmp_path}/scores.csv", text="text", metric="pearson"))
+    assert data.splits["selection"].num_rows == 5  # one of each fifth
+    table = pa.table({"text1": [f"text {n}" for n in range(20_000)]})
+    assert stratified_part(table, np.arange(20_000), size=0.1, salt="s").sum() == 1  # none can be shared
+
+
+def test_what_is_no_file_and_a_cell_of_a_megabyte(tmp_path):
+    rows = "".join(f"text {n} {'x' * 10**6 if n == 7 else ''},{'ab'[n % 2]}\n" for n in range(40))
+    (tmp_path / "whole.csv").write_text(f"text,label\n{rows}")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "whole.csv")
+    (tmp_path / "nowhere.csv").symlink_to(tmp_path / "gone.csv")
+    (tmp_path / "circle.csv").symlink_to(tmp_path / "circle.csv")
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name, reason in (
+        ("nowhere", "no such file"),
+        ("circle", "no such file"),
+        ("folder", "not a regular"),
+        ("pipe", "not a"),
+    ):
+        with pytest.raises(ValueError, match=f"data.train: .*{name}.csv: {reason}"):
+            load_task(DataRecipe(train=f"{tmp_path}/{name}.csv", text="text"))
+    data = load_task(DataRecipe(train=f"{tmp_path}/link.csv", text="text"))
+    assert sum(data.notes["rows"].values()) == 40
+    (tmp_path / "whole.csv").write_text(f'text,label\n"never closed,a\n{rows}')
+    with pytest.raises(ValueError, match="line 2: a quote is opened and never closed"):
+        load_task(DataRecipe(train=f"{tmp_path}/whole.csv", text="text"))
+
+
+def test_a_saved_data_set_with_class_labels(tmp_path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["bad", "good"])})
+    rows = {"text": [f"t{n}" for n in range(50)], "label": [n % 2 for n in range(50)]}
+    hidden = {"text": ["a", "b"], "label": [-1, -1]}
+    splits = DatasetDict(train=Dataset.from_dict(rows, features), test=Dataset.from_dict(hidden, features))
+    splits.save_to_disk(tmp_path / "set")
+    data = load_task(DataRecipe(path=f"{tmp_path}/set", text="text"))
+    assert data.names == ("bad", "good") and data.splits["test"]["label"].to_pylist() == [None, None]
+    with pytest.raises(ValueError, match="no split 'dev'"):
+        load_task(DataRecipe(path=f"{tmp_path}/set", text="text", validation="dev"))
+
+
+def test_rows_that_share_a_text_with_train_are_not_scored(tmp_path):
+    write(tmp_path, "train", 40)
+    write(tmp_path, "dev", 50)
+    recipe = {"train": f"{tmp_path}/train.csv", "validation": f"{tmp_path}/dev.csv", "text": "text", "label": "y"}
+    data = load_task(DataRecipe(**recipe, drop_overlap=True))
+    assert data.splits["validation"].num_rows == 10
+    assert load_task(DataRecipe(**recipe)).splits["validation"].num_rows == 50
+
+
+def test_selection_shares_no_question_with_train_either(tmp_path):
+    rows = [f"q{n // 2},only{n},{'yes' if n % 3 else 'no'}" for n in range(100, 300)]
+    rows += [f"single{n},one{n},{'yes' if n % 2 else 'no'}" for n in range(100)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["a,b,y", *rows]) + "\n")
+    (tmp_path / "dev.csv").write_text("a,b,y\nnew,unseen,yes\nfresh,unheard,no\n")
+    recipe = {"train": f"{tmp_path}/pairs.csv", "text": ["a", "b"], "label": "y", "validation": f"{tmp_path}/dev.csv"}
+    for drop in (False, True):
+        data = load_task(DataRecipe(**recipe, drop_overlap=drop))
+        train, selection = (set(data.splits[name]["text1"].to_pylist()) for name in ("train", "selection"))
+        assert bool(train & selection) != drop and selection
+    assert data.notes["selection_rows_dropped_because_they_share_a_text_with_train"] > 0
+
+
+def test_selection_is_stratified_fixed_and_apart_from_train(tmp_path):
+    write(tmp_path, "train", 400)
+    first, second = (
+        load_task(DataRecipe(train=f"{tmp_path}/train.csv", text="text", label="y", train_rows=rows))
+        for rows in (None, 100)
+    )
+    assert first.splits["selection"].equals(second.splits["selection"])
+    labels = first.splits["selection"]["label"].to_pylist()
+    assert abs(labels.count("yes") - labels.count("no")) <= 1
+    texts = [set(first.splits[name]["text1"].to_pylist()) for name in ("train", "selection", "validation")]
+    assert not texts[0] & texts[1] and not texts[0] & texts[2] and not texts[1] & texts[2]
+    assert second.splits["train"].num_rows == 100
+
+
+def test_rows_of_equal_text_stay_together():
+    table = pa.table({"row": list(range(40)), "text1": [f"t{n // 2}" for n in range(40)], "label": ["a"] * 40})
+    chosen = stratified_part(table, np.zeros(40, dtype=int), size=0.25, salt="s")
+    assert (chosen[::2] == chosen[1::2]).all() and 10 <= chosen.sum() <= 12
+    disagreeing = stratified_part(table, np.array([0, 1] * 20), size=0.25, salt="s")
+    assert (disagreeing[::2] == disagreeing[1::2]).all() and 10 <= disagreeing.sum() <= 12
+
+
+@pytest.mark.parametrize(
+    ("names", "model", "declared", "wanted"),
+    [
+        (("neg", "pos"), ("pos", "neg"), False, ("pos", "neg")),  # by name, whatever the order
+        (("negative", "positive"), ("NEGATIVE", "POSITIVE"), False, ("negative", "positive")),
+        (("0", "1"), ("LABEL_0", "LABEL_1"), False, ("0", "1")),
+        (("0", "1"), ("neg", "pos"), False, ("0", "1")),  # numbers are ids
+        (("no", "yes"), ("LABEL_0", "LABEL_1"), True, ("no", "yes")),  # declared order
+        (("no", "yes"), ("no", "perhaps", "yes"), False, ("no", "perhaps", "yes")),
+    ],
+)
+def test_labels_are_matched_to_the_models(names, model, declared, wanted):
+    assert match_labels(names, dict(enumerate(model)), declared=declared) == wanted
+
+
+def test_labels_that_cannot_be_matched():
+    with pytest.raises(ValueError, match="label '1' is not one of the teacher's labels"):  # ids would start at 0
+        match_labels(("1", "2"), {0: "no", 1: "perhaps", 2: "yes"}, declared=False)
+    with pytest.raises(ValueError, match="name all 2 with data.labels"):
+        match_labels(("no", "yes"), {0: "LABEL_0", 1: "LABEL_1"}, declared=False)
+    with pytest.raises(ValueError, match=r"'maybe' is not one of the teacher's labels \(no, yes\)"):
+        match_labels(("no", "maybe"), {0: "no", 1: "yes"}, declared=False)
+
+
+def test_numbers_in_a_glue_file_follow_names_not_positions():
+    task = Task(("t",), labels=("unacceptable", "acceptable"))
+    labels, rows = pa.chunked_array([["0", "1"], [None]], pa.string()), pa.chunked_array([[1, 2, 3]])
+    found = class_ids(labels, task, ("acceptable", "unacceptable"), where="x", rows=rows)
+    assert found.tolist() == [1, 0, UNLABELLED]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=300), st.integers(1, 40), st.integers(0, 5))
+def test_every_example_in_every_pass_and_every_batch_full(lengths, batch_size, epoch):
+    sampler = LengthGroupedSampler(lengths, batch_size=batch_size, seed=3)
+    sampler.set_epoch(epoch)
+    order = list(sampler)
+    assert order == list(sampler) and len(order) == len(sampler)
+    times = np.bincount(order, minlength=len(lengths))
+    assert len(order) % batch_size == 0 and len(order) - len(lengths) < batch_size
+    assert times.min() >= 1 and times.max() <= -(-len(order) // len(lengths))
+
+
+@given(st.integers(1, 99), st.integers(1, 60), st.booleans())
+def test_order_depends_on_seed_and_step_of_the_run_only(batch_size, first_step, group):
+    lengths = list(range(1, 200))
+
+    def stream(seed, first_step, epochs):
+        sampler = LengthGroupedSampler(lengths, batch_size=batch_size, seed=seed, first_step=first_step, group=group)
+        for epoch in range(epochs):
+            sampler.set_epoch(epoch)
+            np.random.seed(epoch)
+            yield from sampler
+
+    later = list(stream(1, first_step, 2))
+    epochs = first_step // -(-199 // batch_size) + 3
+    whole = list(stream(1, 0, epochs))
+    assert later == whole[first_step * batch_size :][: len(later)]
+    assert later != list(stream(2, first_step, 2))
+
+
+def test_batches_hold_similar_lengths():
+    lengths = np.random.default_rng(0).integers(5, 60, 3200)
+    order = np.array(list(LengthGroupedSampler(lengths, batch_size=32, seed=1)))
+    batches = lengths[order].reshape(-1, 32)
+    assert (batches.max(1) * 32).sum() / lengths.sum() < 1.06
+    assert np.ptp(batches.mean(1)[:20]) > 20  # and the batches themselves are shuffled

@@ -1,0 +1,137 @@
+"""The objectives of other papers against slow references, written one number at a time from their formulas."""
+
+import math
+
+import pytest
+import torch
+from drawn_attention import masks, random_attention
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from innerdistill.losses.other_papers import attention_score_mse, hidden_mse, normalised_cls_mse, relation_kl
+from innerdistill.losses.paper import LOSSES, LossInputs, cls_cosine
+from innerdistill.models.attention import Attention
+from innerdistill.models.capture import capture
+from innerdistill.models.families import FAMILIES
+from innerdistill.models.probe import probe
+from innerdistill.training.needs import needs_of
+from innerdistill.training.schedules import Stage
+
+
+def slow_softmax(values):
+    total = sum(math.exp(value) for value in values)
+    return [math.exp(value) / total for value in values]
+
+
+def dot(a, b):
+    return sum(float(x) * float(y) for x, y in zip(a, b, strict=True))
+
+
+def slow_score_mse(teacher, student, lengths):
+    values = []
+    for example, length in enumerate(lengths):
+        heads = teacher.query.shape[1]
+        total = 0.0
+        for head in range(heads):
+            for i in range(length):
+                for j in range(length):
+                    t, s = (
+                        dot(a.query[example, head, i], a.key[example, head, j]) / math.sqrt(a.query.shape[-1])
+                        for a in (teacher, student)
+                    )
+                    total += (t - s) ** 2 / length**2
+        values.append(total / heads)
+    return values
+
+
+def slow_relation_kl(teacher, student, lengths):
+    values = []
+    for example, length in enumerate(lengths):
+        total = 0.0
+        for kind in ("query", "key", "value"):
+            vectors = [getattr(a, kind)[example].tolist() for a in (teacher, student)]
+            for head in range(len(vectors[0])):
+                for i in range(length):
+                    rows = [
+                        slow_softmax([dot(v[head][i], v[head][j]) / math.sqrt(4) for j in range(length)])
+                        for v in vectors
+                    ]
+                    total += sum(t * math.log(t / s) for t, s in zip(*rows, strict=True)) / (len(vectors[0]) * length)
+        values.append(total / 3)
+    return values
+
+
+@settings(max_examples=40, deadline=None)
+@given(masks(), st.integers(1, 3), st.integers(0, 2**20))
+@pytest.mark.parametrize(("loss", "slow"), [(attention_score_mse, slow_score_mse), (relation_kl, slow_relation_kl)])
+def test_attention_objectives_equal_their_formulas(loss, slow, shape, heads, seed):
+    mask, lengths = shape
+    generator = torch.Generator().manual_seed(seed)
+    teacher, student = (random_attention(generator, len(lengths), heads, mask.shape[1], mask) for _ in range(2))
+    assert loss(teacher, student, mask).tolist() == pytest.approx(slow(teacher, student, lengths), abs=1e-9)
+
+
+def test_relations_have_the_gradient_of_their_formula():
+    """A vector is query and key at once, so both ways count."""
+    mask = torch.tensor([[True] * 4, [True] * 3 + [False]])
+    generator = torch.Generator().manual_seed(0)
+    teacher = random_attention(generator, 2, 2, 4, mask)
+    student = tuple(
+        torch.randn(2, 2, 4, 4, generator=generator, dtype=torch.float64, requires_grad=True) for _ in "qkv"
+    )
+    loss = lambda q, k, v: relation_kl(teacher, Attention(q, k, 0.5, None, v), mask)  # noqa: E731
+    assert torch.autograd.gradcheck(loss, student)
+
+
+@settings(max_examples=40, deadline=None)
+@given(masks(), st.integers(0, 2**20))
+def test_hidden_mse_equals_its_formula(shape, seed):
+    mask, lengths = shape
+    teacher, student = torch.randn(
+        2, *mask.shape, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
+    wanted = [
+        sum((float(teacher[b, i, d]) - float(student[b, i, d])) ** 2 for i in range(n) for d in range(6)) / (6 * n)
+        for b, n in enumerate(lengths)
+    ]
+    assert hidden_mse(teacher, student, mask).tolist() == pytest.approx(wanted, abs=1e-9)
+
+
+@given(st.integers(0, 2**20))
+def test_the_patient_loss_is_twice_the_cosine_loss(seed):
+    teacher, student = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    assert torch.allclose(normalised_cls_mse(teacher, student), 2 * cls_cosine(teacher, student))
+
+
+def test_scores_beyond_a_window_do_not_count():
+    query, key, value = torch.randn(3, 1, 2, 4, 4, dtype=torch.float64)
+    window = torch.ones(4, 4, dtype=torch.bool).tril(1).triu(-1)[None, None]
+    near, other = (Attention(q, key, 0.5, window, value) for q in (query, query + 1))
+    found = attention_score_mse(near, other, torch.ones(1, 4, dtype=torch.bool))
+    differences = (near.scores() - other.scores())[window.expand(1, 2, 4, 4)]
+    assert found.item() == pytest.approx(differences.square().mean().item())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", ["attention_score_mse", "hidden_mse", "relation_kl", "normalised_cls_mse"])
+def test_every_family_serves_every_rival(name, family, make_model):
+    """From real models: 0 between a model and itself, a gradient in the embeddings between two of them."""
+    loss = LOSSES[name]
+    stage = Stage("all", {name: 1.0}, pairs={1: 2, 2: 4}, epochs=1)
+    teacher, student = make_model(family), make_model(family, layers=2, seed=1, dropout=0.0)
+    probe(teacher), probe(student)
+    ids = torch.randint(6, 40, (3, 7), generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[1] * 7, [1] * 5 + [0] * 2, [1] * 2 + [0] * 5])
+    needs = needs_of(stage, LOSSES)
+    assert (0 in needs.student_layers) == (name == "hidden_mse")
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    theirs = capture(teacher, inputs, layers=needs.teacher_layers, logits=False)
+    ours = capture(student, inputs, layers=needs.student_layers, logits=False)
+    shared = LossInputs(mask.bool(), torch.zeros(3, dtype=torch.long))
+    pairs = loss.pairs(stage.pairs)
+    found = [loss.function(theirs.layers[m], ours.layers[k], shared) for k, m in pairs.items()]
+    same = [loss.function(theirs.layers[m], theirs.layers[m], shared) for m in pairs.values()]
+    assert all((part > 0).all() and part.isfinite().all() for part in found)
+    assert all(torch.allclose(part, torch.zeros_like(part), atol=1e-6) for part in same)
+    sum(found).sum().backward()
+    assert student.get_input_embeddings().weight.grad.abs().sum() > 0

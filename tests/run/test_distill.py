@@ -1,0 +1,281 @@
+"""Whole runs on tiny models: every schedule, classes and scores, and what a run leaves behind."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+from innerdistill import distill, evaluate, finetune, load_recipe
+from innerdistill.evaluation.intervals import bootstrap_scores
+from innerdistill.evaluation.metrics import agreement, task_scores
+from innerdistill.losses.paper import Loss
+from innerdistill.models.families import encoder_layers
+from innerdistill.report.page import write_report
+from innerdistill.report.run_folder import measured_by, read_predictions, read_run
+from innerdistill.run.assemble import assemble
+from innerdistill.run.predict import predict_file, write_tables
+from innerdistill.training.schedules import SCHEDULES
+
+
+@pytest.fixture(scope="module")
+def run(recipe, tmp_path_factory):
+    """One SID run with its plainly fine-tuned baseline."""
+    return distill(recipe(tmp_path_factory.mktemp("runs") / "sid", baseline=True))
+
+
+@pytest.fixture
+def scores(data_folder):
+    return {
+        "train": f"{data_folder}/scores.csv", "validation": f"{data_folder}/scores_validation.csv",
+        "label": "score", "metric": "pearson",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_on_classes(recipe, tmp_path, schedule):
+    folder = distill(recipe(tmp_path / "run", schedule={"name": schedule}))
+    record = read_run(folder)
+    assert record["scores"]["validation"]["teacher"]["accuracy"] > 0.85
+    assert len(record["stages"]) == {"all_layers": 2, "pid": 3, "sid": 3}.get(schedule, 1)
+    for stage in record["stages"]:
+        assert stage["steps"] > 0 and stage["ended"] == "epochs done" and stage["epochs"][-1]["scores"]["accuracy"] > 0
+    if schedule in ("all_layers", "sid"):
+        for layer, before in record["distances"]["before"].items():
+            assert record["distances"]["after"][layer]["attention_kl"] < before["attention_kl"]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_on_scores(recipe, scores, tmp_path, schedule):
+    record = read_run(distill(recipe(tmp_path / "run", data=scores, schedule={"name": schedule})))
+    assert record["scores"]["validation"]["teacher"]["pearson"] > 0.8
+    assert set(record["agreement"]["validation"]) == {"pearson", "mse"}
+
+
+def test_the_objectives_of_other_papers_in_a_whole_run(recipe, tmp_path):
+    rivals = {"attention_score_mse": 1.0, "hidden_mse": 1.0, "relation_kl": 1.0, "normalised_cls_mse": 1.0}
+    losses = {"attention_kl": 0.0, "cls_cosine": 0.0, **rivals}
+    schedule = {"name": "all_layers", "epochs_per_layer": 2}
+    record = read_run(distill(recipe(tmp_path / "run", schedule=schedule, losses=losses)))
+    first, *_, last = (epoch["losses"] for epoch in record["stages"][0]["epochs"])
+    # Values are for the student's layers 1 and 2, and of the embeddings.
+    assert set(first) == {"loss", "hidden_mse/0", *(f"{name}/{layer}" for name in rivals for layer in (1, 2))}
+    assert all(last[name] < first[name] for name in first if name != "hidden_mse/0")
+
+
+@pytest.mark.parametrize("kind", ["classes", "scores"])
+def test_soft_labels_alone_bring_a_fresh_student_to_its_teacher(recipe, scores, tmp_path, kind):
+    changes = {"schedule": {"name": "soft_labels", "classification_epochs": 12}, "student": {"source": "random"}}
+    record = read_run(distill(recipe(tmp_path / "run", data=scores if kind == "scores" else {}, **changes)))
+    metric, found = record["data"]["metric"], record["scores"]["validation"]
+    assert found["student"][metric] >= 0.9 * found["teacher"][metric]
+
+
+def test_the_result_works_with_transformers_alone(run, data_folder):
+    record, rows = read_run(run), read_predictions(run / "predictions.parquet", "validation")
+    tokenizer = AutoTokenizer.from_pretrained(run / "model")
+    model = AutoModelForSequenceClassification.from_pretrained(run / "model")
+    texts = [line.split(",")[0] for line in (data_folder / "validation.csv").read_text().splitlines()[1:]]
+    with torch.no_grad():
+        logits = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits.numpy()
+    assert np.allclose(logits, rows["student"], atol=1e-4)
+    assert (logits.argmax(1) == rows["label"]).mean() == record["scores"]["validation"]["student"]["accuracy"]
+    assert pipeline("text-classification", model=str(run / "model"))("good1 good2 word3")[0]["label"] == "pos"
+    files = {path.name for path in (run / "model").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= files
+    assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in files)
+
+
+def test_every_score_can_be_computed_again(run):
+    record = read_run(run)
+    for split in ("selection", "validation"):
+        rows = read_predictions(run / "predictions.parquet", split)
+        logits = {model: rows[model] for model in ("teacher", "student")}
+        draws = bootstrap_scores(rows["label"], logits, **measured_by(record))
+        for model in logits:
+            again = task_scores(rows["label"], rows[model], **measured_by(record))
+            assert again | {"standard_error": draws[model].std(ddof=1)} == record["scores"][split][model]
+        assert (
+            agreement(rows["label"], rows["teacher"], rows["student"], names=record["data"]["names"])
+            == record["agreement"][split]
+        )
+
+
+def test_report_and_card_show_the_scores(run):
+    record, page = read_run(run), write_report(run).read_text()
+    for model in ("teacher", "student"):
+        assert f"{record['scores']['validation'][model]['accuracy']:.3f}" in page
+        assert f"{record['scores']['validation'][model]['accuracy']:.4f}" in (run / "model" / "README.md").read_text()
+    assert "plainly fine-tuned student" in page and page.count("<svg xmlns") == 2
+    assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
+
+
+def test_what_rounds_the_numbers_is_recorded(run):
+    assert f"{torch.get_num_threads()} of {os.cpu_count()} cores" in read_run(run)["machine"]
+
+
+def test_the_baseline_has_the_same_steps(run):
+    steps = [sum(stage["steps"] for stage in read_run(folder)["stages"]) for folder in (run, run / "baseline")]
+    assert steps[0] == steps[1]
+
+
+def test_repeated_run_gives_the_same_bytes(recipe, tmp_path):
+    runs = [distill(recipe(tmp_path / str(number))) for number in range(2)]
+    first, second = ((run / "model" / "model.safetensors").read_bytes() for run in runs)
+    assert first == second
+    other = distill(recipe(tmp_path / "other", seed=2))
+    assert (other / "model" / "model.safetensors").read_bytes() != first
+
+
+def test_evaluate_says_what_run_json_says(run):
+    found = evaluate(load_recipe(run / "recipe.yaml"))
+    assert found["scores"]["validation"] == read_run(run)["scores"]["validation"]
+
+
+def test_predict_file(run, data_folder, tmp_path):
+    table = predict_file(run, data_folder / "validation.csv")
+    rows = read_predictions(run / "predictions.parquet", "validation")
+    labels = [("neg", "pos")[index] for index in rows["student"].argmax(1)]
+    assert table["predicted_label"].to_pylist() == labels
+    assert np.allclose(np.add(table["probability_neg"], table["probability_pos"]), 1)
+    for ending in ("csv", "jsonl", "parquet"):
+        write_tables([table], tmp_path / f"out.{ending}")
+        assert (tmp_path / f"out.{ending}").stat().st_size > 1000
+
+
+def test_a_given_teacher_and_the_best_checkpoint(recipe, teacher_folder, tmp_path):
+    content = recipe(tmp_path / "run", checkpoint="best", schedule={"name": "soft_labels", "classification_epochs": 4})
+    content["teacher"] = {"path": str(teacher_folder)}
+    record = read_run(distill(content))
+    epochs = record["stages"][0]["epochs"]
+    best = max(epoch["scores"]["accuracy"] for epoch in epochs)
+    assert record["scores"]["selection"]["student"]["accuracy"] == pytest.approx(best)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_unlabelled_rows_are_distilled_on(recipe, data_folder, tmp_path):
+    data = {"unlabelled": f"{data_folder}/unlabelled.csv"}
+    record = read_run(
+        distill(recipe(tmp_path / "run", data=data, schedule={"name": "soft_labels", "classification_epochs": 1}))
+    )
+    with_rows = record["stages"][0]["steps"]
+    record = read_run(
+        distill(recipe(tmp_path / "plain", data=data, schedule={"name": "finetune", "classification_epochs": 1}))
+    )
+    assert with_rows > record["stages"][0]["steps"]
+    teacher = {read_run(tmp_path / name)["teacher"]["fingerprint"] for name in ("run", "plain")}
+    assert len(teacher) == 1  # unlabelled rows are the student's only
+
+
+def test_the_teacher_is_trained_on_labelled_rows_only(recipe, data_folder, tmp_path):
+    steps = []
+    for name, data in (("plain", {}), ("more", {"unlabelled": f"{data_folder}/unlabelled.csv"})):
+        content = recipe(tmp_path / name, data=data)
+        content["teacher"]["epochs"] = 1
+        steps.append(read_run(finetune(content))["stages"][0]["steps"])
+    assert steps[0] == steps[1]
+
+
+def test_a_loss_from_outside_the_package(recipe, tmp_path):
+    def hidden_mse(teacher, student, inputs):
+        mask = inputs.token_mask[..., None]
+        return (((teacher.hidden - student.hidden) * mask).square().mean(-1).sum(-1)) / inputs.token_mask.sum(-1)
+
+    content = recipe(
+        tmp_path / "run", losses={"hidden_mse": 0.1, "attention_kl": 0, "cls_cosine": 0}, schedule={"name": "pid"}
+    )
+    outside = {"hidden_mse": Loss(hidden_mse, needs=("hidden",))}
+    folder = distill(content, losses=outside)
+    assert evaluate(content, losses=outside)["scores"] == read_run(folder)["scores"]
+    losses = [set(epoch["losses"]) for stage in read_run(folder)["stages"] for epoch in stage["epochs"]]
+    assert {"hidden_mse/1", "loss"} in losses
+
+
+def test_layer_map_and_student_options(recipe, tmp_path):
+    content = recipe(
+        tmp_path / "run",
+        teacher={"epochs": 2},
+        student={"num_layers": 3, "source": "base", "layers": [1, 2, 4], "head": "teacher"},
+        layer_map={3: 4},
+        schedule={"name": "sid", "classification_always": True, "threshold": 1.9},
+        pad_to_max_length=True,
+        group_by_length=False,
+        temperature=2.0,
+    )
+    record = read_run(distill(content))
+    assert record["layer_map"] == {"3": 4} and record["student"]["layers"] == 3
+    assert record["stages"][0]["ended"].startswith("threshold")
+    assert json.dumps(record)  # plain data only
+
+
+def test_kept_targets_give_the_live_student_and_are_shared_by_seeds(recipe, teacher_folder, tmp_path):
+    def run(name, **changes):
+        content = recipe(tmp_path / name, **changes)
+        keep = {"folder": str(tmp_path / "teachers"), "precision": "float32"}
+        content["teacher"] = {"path": str(teacher_folder), **keep, **changes.get("teacher", {})}
+        return read_run(distill(content))
+
+    live, kept = (run(mode, teacher={"targets": mode}) for mode in ("live", "keep"))
+    assert live["teacher"]["targets"]["kept"] == {}
+    names = list(kept["teacher"]["targets"]["kept"])
+    assert names == ["logits", *(f"layer_{n}_{kind}" for kind in ("cls", "attention", "entropy") for n in ("02", "04"))]
+    for ours, theirs in zip(live["stages"], kept["stages"], strict=True):
+        for first, second in zip(ours["epochs"], theirs["epochs"], strict=True):
+            assert first["losses"] == pytest.approx(second["losses"], rel=2e-3, abs=1e-4)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("teachers/targets/*/*.npy")}
+    run("other", seed=2, teacher={"targets": "keep"})
+    assert len(files) == 7 + 2  # and the logits of selection and validation
+    assert kept["scores"]["validation"]["teacher"] == live["scores"]["validation"]["teacher"]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("teachers/targets/*/*.npy")} == files
+
+
+def test_a_store_that_cannot_be_written(recipe, teacher_folder, tmp_path, caplog):
+    (tmp_path / "teachers").write_text("a file where a folder should be")
+    content = recipe(tmp_path / "run", schedule={"name": "soft_labels"})
+    content["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers"), "targets": "keep"}
+    with pytest.raises(ValueError, match=r"teacher.targets: they cannot be kept in .*Not a directory"):
+        distill(content)
+    content["teacher"]["targets"], content["overwrite"] = "auto", True
+    assert read_run(distill(content))["teacher"]["targets"]["kept"] == {}
+    assert "the teacher runs in every step instead" in caplog.text
+
+
+def test_layers_that_cannot_be_compared_do_not_lose_the_run(recipe, tokenizer, make_model, tmp_path):
+    """A student's sliding window under a teacher's whole layer: allowed without the KL, whose value is infinite."""
+    make_model("modernbert", id2label={0: "neg", 1: "pos"}, local_attention=4).save_pretrained(tmp_path / "teacher")
+    tokenizer.save_pretrained(tmp_path / "teacher")
+    content = recipe(tmp_path / "run", student={"layers": [2, 3]}, layer_map=[1, 3], losses={"attention_kl": 0})
+    content["teacher"] = {"path": str(tmp_path / "teacher"), "folder": str(tmp_path / "teachers")}
+    folder = distill(content)
+    assert read_run(folder)["distances"]["after"]["1"]["attention_kl"] is None
+    shown = json.loads((folder / "examples.json").read_text())["attention"][0]["layers"]
+    assert None in shown["1"]["kl"]
+    assert None not in shown["2"]["kl"]
+    page = write_report(folder).read_text()
+    assert "all heads ∞" in page
+    assert not re.search(r"\d{20}", page)  # a hidden key's stand-in for minus infinity
+
+
+def test_f1_is_of_the_second_label_of_the_data_whatever_its_id_in_the_model(recipe, tokenizer, make_model, tmp_path):
+    for names, positive in ((("neg", "pos"), 1), (("pos", "neg"), 0)):
+        make_model(id2label=dict(enumerate(names))).save_pretrained(tmp_path / "teacher")
+        tokenizer.save_pretrained(tmp_path / "teacher")
+        content = recipe(tmp_path / "run")
+        content["teacher"] = {"path": str(tmp_path / "teacher")}
+        measured = assemble(load_recipe(content)).measured_by()
+        assert (measured["names"], measured["positive"]) == (names, positive)
+
+
+def test_the_example_without_a_recipe(teacher_folder, data_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
+    from in_memory import distil
+
+    student = distil(str(teacher_folder), str(data_folder / "train.csv"), folder=str(tmp_path))
+    assert len(encoder_layers(student)) == 2
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "layer 1", "layer 1+2", "classification"
+    ]  # fmt: skip

@@ -1,0 +1,187 @@
+"""ONNX files of runs and models: beside the model, scored, timed, and refused if they answer otherwise."""
+
+import json
+import shutil
+
+import numpy as np
+import onnxruntime
+import pytest
+from transformers import AutoTokenizer
+
+from innerdistill import distill, export
+from innerdistill.cli.main import main
+from innerdistill.report.run_folder import read_predictions, read_run
+from innerdistill.run.onnx import onnx_warnings
+
+
+@pytest.fixture(scope="module")
+def run(recipe, tmp_path_factory):
+    schedule = {"name": "soft_labels"}
+    return distill(recipe(tmp_path_factory.mktemp("runs") / "run", onnx=True, baseline=True, schedule=schedule))
+
+
+@pytest.fixture
+def copied(run, tmp_path):
+    return shutil.copytree(run, tmp_path / "run")
+
+
+def test_a_run_leaves_files_that_onnxruntime_reads_alone(run, data_folder):
+    found = read_run(run)["onnx"]
+    predictions = read_predictions(run / "predictions.parquet", "validation")
+    rows = [line.split(",") for line in (data_folder / "validation.csv").read_text().splitlines()[1:]]
+    tokenizer = AutoTokenizer.from_pretrained(run / "model")
+    for name, closeness in (("float32", 1e-4), ("int8", 0.2)):
+        path = run / "model" / found["files"][name]["file"]
+        session = onnxruntime.InferenceSession(path)
+        logits = []
+        for text, _ in rows:
+            inputs = tokenizer([text], return_tensors="np")
+            asked = {node.name: inputs[node.name] for node in session.get_inputs()}
+            logits.append(session.run(["logits"], asked)[0][0])
+        assert np.allclose(logits, predictions["student"], atol=closeness * np.abs(predictions["student"]).max())
+        accuracy = (np.argmax(logits, 1) == predictions["label"]).mean()
+        assert accuracy == pytest.approx(found["files"][name]["scores"]["accuracy"])
+        assert found["files"][name]["file_bytes"] == path.stat().st_size
+
+
+def test_the_record_the_card_and_the_report_say_what_they_do(run, capsys):
+    record = read_run(run)
+    found = record["onnx"]
+    assert (
+        found["rows"] == 140 and found["metric"] == "accuracy" and list(found["files"]) == ["model", "float32", "int8"]
+    )
+    model, exact, rounded = found["files"].values()
+    assert model["scores"]["accuracy"] == record["scores"]["validation"]["student"]["accuracy"]
+    assert exact["equal_predictions"] == 1 and exact["standard_error"] == 0 and rounded["equal_predictions"] > 0.9
+    assert exact["largest_difference"] < 1e-4 < rounded["largest_difference"]
+    assert not {"equal_predictions", "standard_error", "largest_difference"} & set(model)
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "As an ONNX file of 8 bits the distilled student takes 0 instead of 0 MB, answers" in page
+    assert "Files to serve" in page and "onnx/model_int8.onnx" in page
+    assert "onnx/model_int8.onnx" in (run / "model" / "README.md").read_text()
+    assert not (run / "baseline" / "model" / "onnx").exists() and "onnx" not in read_run(run / "baseline")
+
+
+def test_without_the_key_nothing_is_written(recipe, tmp_path):
+    folder = distill(recipe(tmp_path / "run", schedule={"name": "finetune"}))
+    assert not (folder / "model" / "onnx").exists() and "onnx" not in read_run(folder)
+    assert main(["report", str(folder)]) == 0
+    assert "Files to serve" not in (folder / "report.html").read_text()
+
+
+def test_a_finished_run_is_exported_later_and_again(copied, capsys):
+    before = read_run(copied)
+    shutil.rmtree(copied / "model" / "onnx")
+    (copied / "run.json").write_text(json.dumps({name: before[name] for name in before if name != "onnx"}))
+    for folder in (copied, copied / "model"):  # the model of a run means the run
+        assert main(["export", str(folder)]) == 0
+        after = read_run(copied)
+        assert (copied / "model" / "onnx" / "model.onnx").is_file()
+        assert after["onnx"]["files"]["int8"]["scores"] == before["onnx"]["files"]["int8"]["scores"]
+        assert {name: after[name] for name in after if name != "onnx"} == {
+            name: before[name] for name in before if name != "onnx"
+        }
+    printed = capsys.readouterr().out
+    assert "onnx/model_int8.onnx" in printed and "100.0 %" in printed
+    assert sorted(path.name for path in (copied / "model" / "onnx").iterdir()) == ["model.onnx", "model_int8.onnx"]
+
+
+def test_scores_of_a_regression(recipe, data_folder, tmp_path, capsys):
+    data = {"train": f"{data_folder}/scores.csv", "validation": f"{data_folder}/scores_validation.csv",
+            "label": "score", "metric": "pearson"}  # fmt: skip
+    folder = distill(recipe(tmp_path / "run", data=data, onnx=True, schedule={"name": "soft_labels"}))
+    files = read_run(folder)["onnx"]["files"]
+    assert files["float32"]["pearson"] == pytest.approx(1) and files["int8"]["scores"]["pearson"] > 0.7
+    assert main(["export", str(folder)]) == 0
+    for text in (
+        capsys.readouterr().out,
+        (folder / "report.html").read_text(),
+        (folder / "model/README.md").read_text(),
+    ):
+        assert "r = 1.0000" in text
+
+
+def test_a_model_without_a_run_is_compared_on_random_tokens(teacher_folder, tmp_path, capsys):
+    model = shutil.copytree(teacher_folder, tmp_path / "model")
+    shutil.copytree(model, model / ".onnx.partial-1")  # left by a process that was killed
+    assert main(["export", str(model)]) == 0
+    assert "logits off by" in capsys.readouterr().out
+    assert not (model / ".onnx.partial-1").exists() and (model / "onnx" / "model_int8.onnx").is_file()
+
+
+def test_few_positions_and_a_tokenizer_that_makes_more_than_the_model_reads(make_model, tokenizer, tmp_path):
+    make_model("distilbert", layers=1, max_position_embeddings=24).save_pretrained(tmp_path)
+    tokenizer.add_tokens([f"new{n}" for n in range(200)])  # of which the model knows none
+    tokenizer.save_pretrained(tmp_path)
+    assert "token_type_ids" in AutoTokenizer.from_pretrained(tmp_path).model_input_names
+    found = export(tmp_path)
+    assert "scores" not in found["files"]["int8"] and found["files"]["float32"]["largest_difference"] < 1e-4
+    assert found["length"] == 24
+
+
+def test_a_run_survives_what_cannot_be_exported(recipe, tmp_path, monkeypatch, capsys):
+    from innerdistill import exporting
+
+    def fail(*arguments, **options):
+        raise RuntimeError("no such operator\nmore")
+
+    content = recipe(tmp_path / "run", schedule={"name": "finetune"}, onnx=True)
+    file = tmp_path / "recipe.yaml"
+    file.write_text(json.dumps(content))
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting, "write_float32", fail)
+        assert main(["distill", str(file)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no file of" in said and "RuntimeError: no such operator" in said and "The run in" in said
+    trained = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
+    assert main(["distill", str(file), "onnx=false"]) == 0
+    assert (tmp_path / "run" / "report.html").is_file() and "onnx" not in read_run(tmp_path / "run")
+    assert main(["distill", str(file)]) == 0  # wants them still, and trains nothing
+    assert "onnx" in read_run(tmp_path / "run")
+    assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == trained
+    assert main(["distill", str(file)]) == 2  # now it is finished
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def test_a_file_that_answers_otherwise_is_refused_and_the_old_one_stays(copied, monkeypatch, make_model, capsys):
+    from innerdistill import exporting
+
+    before = content(copied)
+    write = exporting.write_float32
+    other = make_model(layers=2, seed=9)
+    monkeypatch.setattr(exporting, "write_float32", lambda model, path, *, inputs: write(other, path, inputs=inputs))
+    assert main(["export", str(copied)]) == 2
+    assert "answers otherwise than the model" in capsys.readouterr().err
+    assert content(copied) == before
+
+
+def test_other_data_than_the_runs_are_refused(copied, capsys):
+    record = read_run(copied)
+    record["data"]["fingerprint"] = "0" * 64
+    (copied / "run.json").write_text(json.dumps(record))
+    assert main(["export", str(copied)]) == 2
+    assert "its data are not those it was made with" in capsys.readouterr().err
+
+
+def test_no_model(tmp_path, capsys):
+    assert main(["export", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: expected the folder of a run or of a model." in capsys.readouterr().err
+    assert main(["export", str(tmp_path)]) == 2
+    assert "expected a model folder with a config.json" in capsys.readouterr().err
+
+
+def test_a_loss_by_rounding_is_said(run):
+    found = read_run(run)["onnx"]
+    assert onnx_warnings(None) == onnx_warnings(found) == []
+    wanted = found["files"]["model"]["scores"]["accuracy"]
+    found["files"]["int8"] |= {"scores": {"accuracy": wanted - 0.05}, "standard_error": 0.02}
+    (sentence,) = onnx_warnings(found)
+    assert sentence.startswith(
+        f"onnx/model_int8.onnx scores {wanted - 0.05:.3f} accuracy, the model {wanted:.3f}: a loss"
+    )
+    found["files"]["int8"]["standard_error"] = 0.03
+    assert onnx_warnings(found) == []

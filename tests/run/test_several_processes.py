@@ -1,0 +1,168 @@
+"""Two processes train the student that one process trains with the same global batch."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import tiny_model
+from safetensors.numpy import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from innerdistill import distill
+from innerdistill.cli.main import main
+from innerdistill.report.run_folder import read_run
+
+TOGETHER = [
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--standalone",
+    "--nproc_per_node",
+    "2",
+    "-m",
+    "innerdistill",
+]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("processes")
+
+
+@pytest.fixture(scope="module")
+def content(recipe, tokenizer, place):
+    """SID without dropout from kept targets, with clipping, length groups and a threshold that the first stage crosses."""
+    teacher = tiny_model(dropout=0.0, id2label={0: "neg", 1: "pos"})
+    teacher.save_pretrained(place / "teacher")
+    tokenizer.save_pretrained(place / "teacher")
+
+    def make(name, *, processes, **changes):
+        trainer = {"learning_rate": 2e-3, "max_grad_norm": 0.5, "logging_steps": 1, "use_cpu": True}
+        made = recipe(
+            place / name,
+            data={"train_rows": 160},
+            schedule={"name": "sid", "epochs_per_layer": 3, "classification_epochs": 2, "threshold": 0.2},
+            checkpoint_minutes=0,
+        )
+        made["trainer"] = {**trainer, "per_device_train_batch_size": 16 // processes}
+        made["teacher"] = {"path": str(place / "teacher"), "folder": str(place / "teachers"), "targets": "keep"}
+        return {**made, **changes}
+
+    return make
+
+
+def run_together(content, folder):
+    file = folder.with_suffix(".yaml")
+    file.write_text(yaml.safe_dump(content))
+    return subprocess.Popen([*TOGETHER, "distill", str(file)], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+
+
+def run_until(content, folder, sign):
+    """Two processes that have come to where a file of this name is."""
+    run = run_together(content, folder)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob(sign)) and run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return run
+
+
+def processes_of(run):
+    """Process numbers of the ranks, the first rank first (Linux)."""
+    return [int(number) for number in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
+
+
+def stop(run):
+    """SIGTERM to torchrun, which passes it on; the ranks are held meanwhile, or they could be done before it comes."""
+    ranks = processes_of(run)
+    for rank in ranks:
+        os.kill(rank, signal.SIGSTOP)
+    run.send_signal(signal.SIGTERM)
+    time.sleep(2)
+    for rank in ranks:
+        os.kill(rank, signal.SIGCONT)
+
+
+def curves(folder):
+    """Loss and norm of the gradient per step, stage after stage."""
+    found = {"train/loss": [], "train/grad_norm": []}
+    for stage in sorted((folder / "tensorboard").iterdir()):
+        events = EventAccumulator(str(stage)).Reload()
+        for name, values in found.items():
+            values += [event.value for event in events.Scalars(name)]
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def test_the_same_student_as_one_process_also_after_a_stop_and_a_kill(content, place):
+    """One story, since every run imports everything again."""
+    both = run_together(content("both", processes=2), place / "both")
+    one = distill(content("one", processes=1))
+    assert both.wait(timeout=300) == 0, both.stderr.read()
+    both = place / "both"
+    ours, theirs = curves(one), curves(both)
+    for name, values in ours.items():
+        # Absolutely too: gradients of examples are of size 1, and where they nearly cancel, their rounding does not.
+        assert len(values) >= 50 and values == pytest.approx(theirs[name], rel=1e-5, abs=1e-6), name
+    ended = [[stage["ended"] for stage in read_run(folder)["stages"]] for folder in (one, both)]
+    assert ended[0] == ended[1] and ended[0][0].startswith("threshold")
+    first, second = (load_file(folder / "model" / "model.safetensors") for folder in (one, both))
+    for name in first:
+        # A key's bias moves no distribution, so its gradient is rounding alone, which Adam makes steps of.
+        assert name.endswith("key.bias") or first[name] == pytest.approx(second[name], abs=1e-5), name
+
+    stopped = place / "stopped"
+    run = run_until(content("stopped", processes=2), stopped, "checkpoints/01/checkpoint-*")
+    stop(run)
+    assert run.wait(timeout=120) != 0
+    assert "the same command goes on from there" in run.stderr.read()
+    run = run_until(content("stopped", processes=2), stopped, "checkpoints/02/checkpoint-*")
+    os.kill(processes_of(run)[0], signal.SIGKILL)  # the one that writes
+    assert run.wait(timeout=120) != 0
+    said = run.stderr.read()
+    # Whichever comes first: the lost connection, or between two stages the signal that torchrun sends.
+    assert "another process of this run has ended" in said or "innerdistill: stopped." in said
+    assert "[rank1]: Traceback" not in said
+    assert not (stopped / "run.json").exists()
+    again = run_together(content("stopped", processes=2), place / "stopped")
+    assert again.wait(timeout=300) == 0, again.stderr.read()
+    weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (both, stopped)]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("at", ["while the error is on its way", "while it is said"])
+def test_the_signal_of_torchrun_does_not_cut_off_what_is_said_of_a_lost_process(at, monkeypatch, capsys):
+    """It comes a moment after the other process has ended."""
+
+    def sent(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def lost(_options):
+        try:
+            raise RuntimeError("gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+        finally:
+            if at == "while the error is on its way":
+                sent()
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("innerdistill.cli.main._distill", lost)
+    if at == "while it is said":
+        monkeypatch.setattr("innerdistill.cli.errors.memory_problem", sent)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["distill", "recipe.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "another process of this run has ended" in said and "the same command goes on" in said
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_is_wrong_is_said_once_and_nobody_waits(content, place):
+    (place / "bad").mkdir()
+    (place / "bad" / "thesis.txt").write_text("mine")
+    bad = run_together(content("bad", processes=2), place / "bad")
+    assert bad.wait(timeout=120) != 0
+    assert "holds 'thesis.txt', which is not part of a run" in bad.stderr.read()

@@ -1,0 +1,113 @@
+"""What goes wrong without an error is said aloud, once in the log and once in run.json."""
+
+import json
+import shutil
+
+import pytest
+
+from innerdistill import Recipe, distill
+from innerdistill.report.run_folder import read_run
+from innerdistill.run.assemble import assemble
+from innerdistill.training.schedules import Stage, StageRecord
+
+
+@pytest.fixture
+def content(recipe, teacher_folder, tmp_path):
+    """A short run; other sections by name."""
+
+    def make(**changes):
+        made = recipe(
+            tmp_path / "run", data={"train_rows": 96}, schedule={"name": "soft_labels", "classification_epochs": 2}
+        )
+        made["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers"), "targets": "live"}
+        return {**made, **changes}
+
+    return make
+
+
+def test_a_student_that_learns_nothing(content, caplog):
+    record = read_run(distill(content(trainer={"learning_rate": 0.0, "use_cpu": True})))
+    sentence = "No parameter of the student changed in stage 'classification': is the learning rate 0"
+    assert sentence in caplog.text and sentence in record["warnings"][0]
+
+
+def test_a_loss_that_does_not_fall(content, caplog):
+    record = read_run(distill(content(trainer={"learning_rate": 3.0, "max_grad_norm": 0.0, "use_cpu": True})))
+    assert "The loss of stage 'classification' did not fall" in caplog.text
+    assert "the learning rate may be too high or too low" in record["warnings"][0]
+
+
+def test_a_loss_that_does_not_fall_in_the_only_epoch(content):
+    made = content(schedule={"name": "soft_labels", "classification_epochs": 1})
+    made["data"].pop("train_rows")
+    stage = read_run(distill({**made, "trainer": {**made["trainer"], "per_device_train_batch_size": 8}}))["stages"][0]
+    first, last = stage["thirds"]
+    assert last < first
+    record = StageRecord(Stage("one", {"soft_labels": 1.0}, {}, epochs=1))
+    record.update({"learned": True, "thirds": [last, first], "epochs": stage["epochs"]})
+    assert "in its first third" in record.warning()
+    record.update({"thirds": [first, last]})
+    assert record.warning() is None
+
+
+def test_a_teacher_whose_labels_are_exchanged(content, teacher_folder, tmp_path, caplog):
+    exchanged = tmp_path / "exchanged"
+    shutil.copytree(teacher_folder, exchanged)
+    config = json.loads((exchanged / "config.json").read_text())
+    config["id2label"], config["label2id"] = {"0": "pos", "1": "neg"}, {"pos": 0, "neg": 1}
+    (exchanged / "config.json").write_text(json.dumps(config))
+    made = content(
+        teacher={"path": str(exchanged), "targets": "live"}, schedule={"name": "soft_labels", "total_steps": 2}
+    )
+    record = read_run(distill(made))
+    assert "The teacher's outputs seem to be exchanged" in caplog.text
+    assert any("The teacher's outputs seem to be exchanged" in warning for warning in record["warnings"])
+    assert "if 'pos' means 'neg', 'neg' means 'pos'. Check the order of the labels" in caplog.text
+
+
+def test_scores_that_are_taken_for_labels(content, data_folder, base_folder, tmp_path, caplog):
+    """data.metric was forgotten: every value would be a class of its own."""
+    rows = [f"good{n % 8} bad{n % 5},{n % 25 / 10}" for n in range(200)]
+    (tmp_path / "scores.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    made = content(teacher={"path": None, "base": str(base_folder)})
+    made["data"].pop("train_rows")
+    made["data"] |= {"train": str(tmp_path / "scores.csv"), "validation": None}
+    assemble(Recipe.model_validate(made))
+    assert "The 25 labels are all numbers: if they are scores, set data.metric=pearson." in caplog.text
+
+
+def test_a_tokenizer_of_another_model(content, teacher_folder, data_folder, tmp_path, caplog):
+    other = tmp_path / "other"
+    shutil.copytree(teacher_folder, other)
+    state = json.loads((other / "tokenizer.json").read_text())
+    state["model"]["vocab"] = {
+        word: 0 if word == "[PAD]" else index + 900 for word, index in state["model"]["vocab"].items()
+    }
+    (other / "tokenizer.json").write_text(json.dumps(state))
+    with pytest.raises(
+        ValueError, match=r"makes the token 9\d\d of a text of train, but the model knows only 128 tokens"
+    ):
+        distill(content(teacher={"path": str(other)}))
+    lines = (data_folder / "train.csv").read_text().splitlines()
+    (tmp_path / "foreign.csv").write_text("\n".join([lines[0], *(line.replace("word", "wort") for line in lines[1:])]))
+    made = content()
+    made["data"] = {**made["data"], "train": str(tmp_path / "foreign.csv")}
+    record = read_run(distill(made))
+    assert "of the tokens of train are unknown to the teacher's tokenizer" in caplog.text
+    assert any("of the tokens of train are unknown" in warning for warning in record["warnings"])
+
+
+def test_validation_rows_that_are_in_train(content, data_folder, tmp_path):
+    held = (data_folder / "train.csv").read_text().splitlines()
+    (tmp_path / "held.csv").write_text("\n".join(held[:21]))
+    made = content()
+    made["data"] = {**made["data"], "validation": str(tmp_path / "held.csv")}
+    warnings = read_run(distill(made))["warnings"]
+    assert "20 rows of validation are also in train, word for word; data.drop_overlap=true leaves them out." in warnings
+
+
+def test_a_sound_run_is_silent(content, caplog):
+    made = content(schedule={"name": "soft_labels", "classification_epochs": 6})
+    made["data"].pop("train_rows")
+    assert read_run(distill(made))["warnings"] == []
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]

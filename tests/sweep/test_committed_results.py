@@ -1,0 +1,51 @@
+"""`results/`: what the documents report has runs behind it, whose scores are those of their predictions."""
+
+import re
+from pathlib import Path
+
+import pyarrow.csv
+import pytest
+
+from innerdistill.evaluation.metrics import task_scores
+from innerdistill.report.run_folder import measured_by, read_predictions, read_run
+from innerdistill.sweep.gather import gather
+from innerdistill.sweep.grid import load_sweep, plan_cells
+
+ROOT = Path(__file__).parents[2]
+SWEEPS = sorted((ROOT / "results").rglob("sweep.yaml"))
+
+
+@pytest.fixture(params=SWEEPS, ids=lambda path: str(path.parent.relative_to(ROOT / "results")))
+def kept(request):
+    """The folder of a sweep and its cells that have run."""
+    sweep = load_sweep(request.param, overrides=[f"output={request.param.parent}"])
+    return request.param.parent, [entry.cell for entry in plan_cells(sweep) if entry.is_finished()]
+
+
+def test_every_kept_run_is_a_cell_and_scores_what_its_predictions_say(kept):
+    folder, cells = kept
+    assert {cell.folder for cell in cells} == {path.parent for path in folder.rglob("run.json")}
+    for cell in cells:
+        run, columns = read_run(cell.folder), read_predictions(cell.folder / "predictions.parquet", "validation")
+        facts = measured_by(run)
+        for model in ("teacher", "student"):
+            found = task_scores(columns["label"], columns[model], **facts)[facts["metric"]]
+            assert found == pytest.approx(run["scores"]["validation"][model][facts["metric"]], abs=1e-9)
+
+
+def test_the_table_of_cells_and_the_report_are_of_these_runs(kept):
+    folder, cells = kept
+    table = pyarrow.csv.read_csv(folder / "cells.csv")
+    metric = read_run(cells[0].folder)["data"]["metric"]
+    scores = [read_run(cell.folder)["scores"]["validation"]["student"][metric] for cell in cells]
+    assert table[metric].to_pylist() == pytest.approx(scores)
+    report = (folder / "report.md").read_text()
+    for group in gather(cells):
+        for method in group.methods.values():
+            assert str(method.score(metric)) in report, (group.name, method.name)
+
+
+def test_the_documents_name_every_sweep():
+    text = (ROOT / "docs" / "results.md").read_text() + (ROOT / "docs" / "speed.md").read_text()
+    for path in SWEEPS:
+        assert re.search(rf"\bresults/{re.escape(str(path.parent.relative_to(ROOT / 'results')))}\b", text), path
