@@ -152,7 +152,7 @@ def test_the_signal_of_torchrun_does_not_cut_off_what_is_said_of_a_lost_process(
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr("innerdistill.cli.main._distill", lost)
     if at == "while it is said":
-        monkeypatch.setattr("innerdistill.cli.errors.memory_problem", sent)
+        monkeypatch.setattr("innerdistill.cli.errors.describe_memory_problem", sent)
     before = signal.getsignal(signal.SIGTERM)
     assert main(["distill", "recipe.yaml"]) == 2
     said = capsys.readouterr().err

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from innerdistill.cli.printing import errors
-from innerdistill.support.files import disk_problem
-from innerdistill.support.messages import memory_problem
+from innerdistill.support.files import describe_disk_problem
+from innerdistill.support.messages import describe_memory_problem
 
 GO_ON = ("distill", "finetune", "sweep")  # verbs that go on where they were stopped
 
@@ -59,8 +59,8 @@ def say_what_went_wrong(error: BaseException, options: argparse.Namespace, argum
     if isinstance(error, ValueError):
         errors.print(f"innerdistill: {error}", style="red")
         return 2
-    full = memory_problem(error)
-    problem = full or disk_problem(error) or lost
+    full = describe_memory_problem(error)
+    problem = full or describe_disk_problem(error) or lost
     if problem is None:
         return None
     errors.print(f"innerdistill: {problem}", style="red", soft_wrap=True)
@@ -80,6 +80,6 @@ def _say_how_to_go_on(options: argparse.Namespace, otherwise: str) -> None:
 def _lost_process(error: BaseException) -> str | None:
     if "RANK" not in os.environ:
         return None
-    from innerdistill.support.processes import lost_process  # noqa: PLC0415 - it needs torch
+    from innerdistill.support.processes import describe_lost_process  # noqa: PLC0415 - it needs torch
 
-    return lost_process(error)
+    return describe_lost_process(error)

@@ -159,12 +159,12 @@ def _distill(options: argparse.Namespace) -> None:
 
 
 def _summarise(folder: Path, options: argparse.Namespace) -> None:
-    from innerdistill.support.processes import is_first, leave  # noqa: PLC0415
+    from innerdistill.support.processes import end_process_group, is_first_process  # noqa: PLC0415
 
     options.finished = folder
-    if is_first():
+    if is_first_process():
         print_summary(folder)
-    leave()
+    end_process_group()
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from innerdistill.data.arrow import BLOCK, BLOCK_BYTES, together
-from innerdistill.support.messages import first_line, nearest, shown
+from innerdistill.support.messages import get_first_line, shorten_value, suggest_name
 
 T = TypeVar("T")
 Block = dict[str, list[Any]]
@@ -62,7 +62,7 @@ def read_blocks(
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: unknown format {shown(path.suffix)}; expected one of {', '.join(SUFFIXES)}.")
+        raise ValueError(f"{path}: unknown format {shorten_value(path.suffix)}; expected one of {', '.join(SUFFIXES)}.")
     try:
         if not path.is_file():
             raise ValueError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")
@@ -82,7 +82,7 @@ def read_blocks(
             else:
                 yield from _json_lines(path, text, columns, optional)
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror or first_line(error)}).") from None
+        raise ValueError(f"{path}: cannot be read ({error.strerror or get_first_line(error)}).") from None
 
 
 def parquet_tables(path: Path) -> Iterator[pa.Table]:
@@ -159,7 +159,7 @@ def _cells(path: Path, reader: Any) -> Iterator[list[str]]:
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            reason = next((words for part, words in CSV_ERRORS.items() if part in str(error)), first_line(error))
+            reason = next((words for part, words in CSV_ERRORS.items() if part in str(error)), get_first_line(error))
             raise ValueError(f"{path}: line {line}: {reason}.") from None
         if cells is None:
             return
@@ -172,7 +172,7 @@ def _json_lines(path: Path, text: TextIO, columns: Sequence[str] | None, optiona
         there = dict.fromkeys(name for row in block for name in row)
         for name in columns or () if names is None else ():
             if name not in there:
-                raise ValueError(f"{path}: row 1 has no {shown(name)}: {nearest(name, there)}")
+                raise ValueError(f"{path}: row 1 has no {shorten_value(name)}: {suggest_name(name, there)}")
         names = list(_choose(path, list(there), None, ())) if columns is None else [*columns, *optional]
         yield {name: [row.get(name) for row in block] for name in names}
 
@@ -191,9 +191,9 @@ def _objects(path: Path, text: TextIO) -> Iterator[tuple[dict[str, Any], int]]:
         except ValueError as error:
             if number == 1 and content.lstrip().startswith("["):
                 raise ValueError(f"{path}: expected one JSON object per line, not a list of them.") from None
-            raise ValueError(f"{where}: no JSON object ({getattr(error, 'msg', first_line(error))}).") from None
+            raise ValueError(f"{where}: no JSON object ({getattr(error, 'msg', get_first_line(error))}).") from None
         if not isinstance(row, dict):
-            raise ValueError(f"{where}: expected one JSON object per line, got {shown(row)}.")
+            raise ValueError(f"{where}: expected one JSON object per line, got {shorten_value(row)}.")
         yield row, len(content)
 
 
@@ -201,7 +201,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{shown(next(name for name in names if names.count(name) > 1))} is there twice")
+        raise ValueError(f"{shorten_value(next(name for name in names if names.count(name) > 1))} is there twice")
     return found
 
 
@@ -218,7 +218,7 @@ def _parquet_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
-        raise ValueError(f"{path}: damaged, or no Parquet file ({first_line(error)}).") from None
+        raise ValueError(f"{path}: damaged, or no Parquet file ({get_first_line(error)}).") from None
 
 
 def _values(column: pa.Array) -> list[Any]:
@@ -239,11 +239,13 @@ def _choose(path: Path, names: Sequence[str], columns: Sequence[str] | None, opt
     wanted = list(names) if columns is None else [*columns, *(name for name in optional if name in names)]
     for name in wanted:
         if name not in names:
-            raise ValueError(f"{path}: no column {shown(name)}: {nearest(name, names)}")
+            raise ValueError(f"{path}: no column {shorten_value(name)}: {suggest_name(name, names)}")
         if not_text([name]) is not None:
-            raise ValueError(f"{path}: the name of column {shown(name)} is not UTF-8 text; save the file as UTF-8.")
+            raise ValueError(
+                f"{path}: the name of column {shorten_value(name)} is not UTF-8 text; save the file as UTF-8."
+            )
         if names.count(name) > 1:
-            raise ValueError(f"{path}: column {shown(name)} appears {names.count(name)} times.")
+            raise ValueError(f"{path}: column {shorten_value(name)} appears {names.count(name)} times.")
     return {name: names.index(name) for name in wanted}
 
 

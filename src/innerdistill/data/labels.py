@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from innerdistill.data.tasks import Task
-from innerdistill.support.messages import listed, nearest, shown
+from innerdistill.support.messages import join_names, shorten_value, suggest_name
 
 LARGEST_SCORE = 1e6  # its square must still be a number that float32 can add up
 UNLABELLED = -100  # class id of a row without a label (a score is NaN there): gold losses skip it
@@ -48,7 +48,7 @@ def label_names(labels: Iterable[str | None], task: Task) -> tuple[str, ...]:
     found = {label for label in labels if label is not None}
     if len(found) < 2:
         raise ValueError(
-            f"the training labels hold {len(found)} class ({listed(sorted(found))}); at least 2 are needed."
+            f"the training labels hold {len(found)} class ({join_names(sorted(found))}); at least 2 are needed."
         )
     return tuple(
         sorted(found, key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0, label))
@@ -78,7 +78,7 @@ def match_labels(names: Sequence[str], id2label: Mapping[int, str], *, declared:
     if len(by_case) == len(names) and set(by_case) <= {name.casefold() for name in known}:
         return tuple(by_case.get(name.casefold(), name) for name in known)
     if len(names) > len(known):
-        raise ValueError(f"the data has {len(names)} labels ({listed(names)}), the teacher {len(known)}.")
+        raise ValueError(f"the data has {len(names)} labels ({join_names(names)}), the teacher {len(known)}.")
     numbers = all(name.isdecimal() and int(name) < len(known) for name in names) and ("0" in names or declared)
     if numbers and not any(name.isdecimal() for name in known):
         return tuple(str(index) for index in range(len(known)))
@@ -87,11 +87,13 @@ def match_labels(names: Sequence[str], id2label: Mapping[int, str], *, declared:
         return tuple(names)
     if stock:
         raise ValueError(
-            f"the teacher names its {len(known)} labels only {listed(known)}, the data {listed(names)}: "
+            f"the teacher names its {len(known)} labels only {join_names(known)}, the data {join_names(names)}: "
             f"name all {len(known)} with data.labels, in the order of the teacher's ids."
         )
     unknown = sorted(name for name in names if name.casefold() not in {label.casefold() for label in known})
-    raise ValueError(f"label {shown((unknown or names)[0])} is not one of the teacher's labels ({listed(known)}).")
+    raise ValueError(
+        f"label {shorten_value((unknown or names)[0])} is not one of the teacher's labels ({join_names(known)})."
+    )
 
 
 def class_ids(
@@ -125,7 +127,7 @@ def class_ids(
         name = label if label in ids else by_position.get(str(label), label)
         if name is not None and name not in ids:
             row = rows[int(np.argmax(codes == code))]
-            raise ValueError(f"{where}: row {row}: unknown label {shown(label)}: {nearest(name, names)}")
+            raise ValueError(f"{where}: row {row}: unknown label {shorten_value(label)}: {suggest_name(name, names)}")
         if name is not None:
             id_of[code] = ids[name]
     return id_of[codes]
@@ -157,7 +159,7 @@ def scores(labels: pa.ChunkedArray, *, where: str, rows: pa.ChunkedArray) -> NDA
         if not abs(score) <= LARGEST_SCORE:
             row = rows[int(np.argmax(codes == code))]
             raise ValueError(
-                f"{where}: row {row}: expected a number between -1e6 and 1e6 as score, got {shown(label)}."
+                f"{where}: row {row}: expected a number between -1e6 and 1e6 as score, got {shorten_value(label)}."
             )
         score_of[code] = score
     return score_of[codes]

@@ -20,7 +20,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, load_dataset, load_from_d
 from innerdistill.data.arrow import BLOCK, on_disk
 from innerdistill.data.formats import Block, not_text, parquet_tables, read_blocks
 from innerdistill.data.tasks import Task
-from innerdistill.support.messages import first_line, nearest, shown
+from innerdistill.support.messages import get_first_line, shorten_value, suggest_name
 
 
 def read_file(path: str | Path, task: Task, *, split: str, labelled: bool | None = True) -> pa.Table:
@@ -95,12 +95,12 @@ def read_dataset(name: str, subset: str | None) -> DatasetDict:
         found = load_from_disk(name) if Path(name).is_dir() else load_dataset(name, subset)
     except Exception as error:  # noqa: BLE001 - `datasets` raises many kinds; the user needs one sentence
         raise ValueError(
-            f"data.path: {shown(name)} is neither a task folder nor a `datasets` set ({first_line(error)})."
+            f"data.path: {shorten_value(name)} is neither a task folder nor a `datasets` set ({get_first_line(error)})."
         ) from None
     if isinstance(found, Dataset):
         found = DatasetDict({"train": found})
     if not isinstance(found, DatasetDict):
-        raise ValueError(f"data.path: {shown(name)} has no named splits.")
+        raise ValueError(f"data.path: {shorten_value(name)} has no named splits.")
     return found
 
 
@@ -120,11 +120,13 @@ def read_split(splits: DatasetDict, split: str, task: Task, *, labelled: bool | 
         ValueError: missing split or column, missing text or label.
     """
     if split not in splits:
-        raise ValueError(f"data: the data set has no split {shown(split)}: {nearest(split, splits)}")
+        raise ValueError(f"data: the data set has no split {shorten_value(split)}: {suggest_name(split, splits)}")
     dataset = splits[split]
     for name in (*task.text, *([task.label] if labelled else [])):
         if name not in dataset.column_names:
-            raise ValueError(f"split {split!r}: no column {shown(name)}: {nearest(name, dataset.column_names)}")
+            raise ValueError(
+                f"split {split!r}: no column {shorten_value(name)}: {suggest_name(name, dataset.column_names)}"
+            )
     names = [name for name in dataset.column_names if name in (*task.text, task.label)]
     feature = dataset.features.get(task.label)
 
@@ -164,9 +166,9 @@ def _plain(blocks: Iterable[Block], task: Task, *, where: str, labelled: bool | 
 def _texts(values: list[Any], where: str, name: str, first: int) -> pa.Array:
     for row, value in enumerate(values, start=first):
         if value is None:
-            raise ValueError(f"{where}: row {row} has no text in {shown(name)}.")
+            raise ValueError(f"{where}: row {row} has no text in {shorten_value(name)}.")
         if not isinstance(value, str):
-            raise ValueError(f"{where}: row {row}: {shown(name)} holds {shown(value)}, expected text.")
+            raise ValueError(f"{where}: row {row}: {shorten_value(name)} holds {shorten_value(value)}, expected text.")
     return _strings(values, where, name, first)
 
 
@@ -174,11 +176,13 @@ def _labels(values: list[Any], where: str, name: str, first: int, *, needed: boo
     labels = []
     for row, value in enumerate(values, start=first):
         if not isinstance(value, str | bool | int | float | Decimal | None):
-            raise ValueError(f"{where}: row {row}: {shown(name)} holds {shown(value)}, expected a name or a number.")
+            raise ValueError(
+                f"{where}: row {row}: {shorten_value(name)} holds {shorten_value(value)}, expected a name or a number."
+            )
         labels.append(_label(value))
         if needed and labels[-1] is None:
             raise ValueError(
-                f"{where}: row {row} has no {shown(name)}; rows without a label belong into the file named by "
+                f"{where}: row {row} has no {shorten_value(name)}; rows without a label belong into the file named by "
                 "data.unlabelled."
             )
     return _strings(labels, where, name, first)
@@ -205,8 +209,8 @@ def _strings(values: list[str | None], where: str, name: str, first: int) -> pa.
 def _check_text(values: list[Any], where: str, name: str, first: int) -> None:
     if (position := not_text(values)) is not None:
         raise ValueError(
-            f"{where}: row {first + position}: {shown(name)} is not UTF-8 text ({shown(values[position])}); save the "
-            "file as UTF-8."
+            f"{where}: row {first + position}: {shorten_value(name)} is not UTF-8 text "
+            f"({shorten_value(values[position])}); save the file as UTF-8."
         )
 
 
@@ -216,5 +220,6 @@ def _without_common_type(path: Path, name: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, UnicodeEncodeError, OverflowError, TypeError) as error:
         raise ValueError(
-            f"{path}: the values of column {shown(name)} have no common type ({first_line(error)}); write them as text."
+            f"{path}: the values of column {shorten_value(name)} have no common type "
+            f"({get_first_line(error)}); write them as text."
         ) from None

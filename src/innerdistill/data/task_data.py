@@ -17,7 +17,7 @@ from innerdistill.data.splits import shares_text, strata_of, stratified_part, te
 from innerdistill.data.tables import read_dataset, read_file, read_split
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import DataRecipe
-from innerdistill.support.messages import about
+from innerdistill.support.messages import name_key
 
 PART_OF_TRAIN = "a stratified tenth of train, at most 10,000 rows, chosen by a hash of the text"
 OVERLAP = "validation_rows_that_are_also_in_train"
@@ -143,7 +143,7 @@ def _read_splits(recipe: DataRecipe, task: Task) -> dict[str, pa.Table]:
     tables = {}
     for split, name in given.items():
         if name is not None:
-            with about(f"data.{split}"):
+            with name_key(f"data.{split}"):
                 tables[split] = read(split, name)
     return tables
 

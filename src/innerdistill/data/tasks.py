@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from innerdistill.recipe.recipe import DataRecipe
-from innerdistill.support.messages import nearest
+from innerdistill.support.messages import suggest_name
 
 REGRESSION_METRICS = ("pearson", "spearman")
 CLASSIFICATION_METRICS = ("accuracy", "f1", "macro_f1", "mcc")
@@ -55,7 +55,7 @@ def resolve_task(recipe: DataRecipe) -> Task:
         ValueError: unknown task or metric, or a task of the user's own without text columns.
     """
     if recipe.task is not None and recipe.task not in TASKS:
-        raise ValueError(f"data.task: unknown task {recipe.task!r}: {nearest(recipe.task, TASKS)}")
+        raise ValueError(f"data.task: unknown task {recipe.task!r}: {suggest_name(recipe.task, TASKS)}")
     task = TASKS[recipe.task] if recipe.task else Task(text=())
     given = {name: getattr(recipe, name) for name in ("label", "labels", "metric", "drop_overlap")}
     task = replace(task, **{name: value for name, value in given.items() if value is not None})
@@ -68,7 +68,7 @@ def resolve_task(recipe: DataRecipe) -> Task:
         )
     if task.metric not in CLASSIFICATION_METRICS + REGRESSION_METRICS:
         known = CLASSIFICATION_METRICS + REGRESSION_METRICS
-        raise ValueError(f"data.metric: unknown metric {task.metric!r}: {nearest(task.metric, known)}")
+        raise ValueError(f"data.metric: unknown metric {task.metric!r}: {suggest_name(task.metric, known)}")
     return task
 
 

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from innerdistill.models.families import family_of, max_positions
-from innerdistill.support.messages import first_line, shown
+from innerdistill.support.messages import get_first_line, shorten_value
 
 
 def load_classifier(name: str) -> PreTrainedModel:
@@ -51,7 +51,9 @@ def load_classifier(name: str) -> PreTrainedModel:
         raise ValueError(f"{name}: {bad} holds values that are no numbers, so its answers are none either.")
     names = list(model.config.id2label.values())
     if twice := next((one for one in names if names.count(one) > 1), None):
-        raise ValueError(f"{name}: two outputs are called {shown(twice)}; give each a name of its own (id2label).")
+        raise ValueError(
+            f"{name}: two outputs are called {shorten_value(twice)}; give each a name of its own (id2label)."
+        )
     return model
 
 
@@ -116,7 +118,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, padding_side="right", trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
-        raise ValueError(f"{name}: no tokenizer could be loaded ({first_line(error)}).") from None
+        raise ValueError(f"{name}: no tokenizer could be loaded ({get_first_line(error)}).") from None
     if set(tokenizer.get_vocab().values()) <= set(tokenizer.all_special_ids):
         raise ValueError(f"{name}: its tokenizer knows no words; copy the model's tokenizer.json or vocabulary there.")
     if tokenizer.pad_token_id is None:
@@ -157,7 +159,7 @@ def _load(name: str, **options: Any) -> tuple[PreTrainedModel, list[str], list[t
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
-        raise ValueError(f"{name}: no model found there ({first_line(error)}).") from None
+        raise ValueError(f"{name}: no model found there ({get_first_line(error)}).") from None
     family_of(config)
     pickled = [file.name for file in Path(name).glob("*.bin") if file.name.startswith("pytorch_model")]
     if pickled and not any(Path(name).glob("*.safetensors")):
@@ -177,7 +179,7 @@ def _load(name: str, **options: Any) -> tuple[PreTrainedModel, list[str], list[t
             **options,
         )
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
-        raise ValueError(f"{name}: the model cannot be loaded ({first_line(error)}).") from None
+        raise ValueError(f"{name}: the model cannot be loaded ({get_first_line(error)}).") from None
     if model.config.problem_type == "multi_label_classification":
         raise ValueError(f"{name}: multi-label classifiers are not supported, only single-label and regression.")
     mismatched = [(key, list(found), list(wanted)) for key, found, wanted in info["mismatched_keys"]]

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from innerdistill.recipe.yaml import parse_yaml, read_yaml
-from innerdistill.support.messages import nearest, shown
+from innerdistill.support.messages import shorten_value, suggest_name
 
 MAX_TEXT = 4_096  # characters of a name or a path
 MAX_PART = 255  # bytes of what stands between two slashes: more than that, no file system knows
@@ -242,12 +242,12 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
     path = [str(part) for part in first["loc"]] or ["a key"]  # one that is not even text has no place
     if path[0] == "layer_map" or path[:2] == ["student", "layers"]:
         key = "layer_map" if path[0] == "layer_map" else "student.layers"
-        return f"{key}: expected uniform, first, last or a list of layer numbers, got {shown(first['input'])}."
+        return f"{key}: expected uniform, first, last or a list of layer numbers, got {shorten_value(first['input'])}."
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
         section: type[BaseModel] = model
         for part in path[:-1]:
             section = type(section.model_fields[part].get_default(call_default_factory=True))
-        return f"unknown key {shown(key)}: {nearest(path[-1], section.model_fields)}"
+        return f"unknown key {shorten_value(key)}: {suggest_name(path[-1], section.model_fields)}"
     given = first["input"]
-    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {shown(given)}."
+    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {shorten_value(given)}."

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from innerdistill.support.messages import first_line, shown
+from innerdistill.support.messages import get_first_line, shorten_value
 
 MAX_BYTES, MAX_NODES = 1_000_000, 100_000  # of a recipe
 
@@ -44,7 +44,7 @@ def _weigh(node: yaml.Node, known: dict[int, int]) -> int:
         known[id(node)] = MAX_NODES + 1  # of a node that holds itself
         parts = list(node.value) if isinstance(node, yaml.SequenceNode) else []
         if isinstance(node, yaml.ScalarNode) and any("\ud800" <= character <= "\udfff" for character in node.value):
-            problem = f"half a character, {shown(node.value)}"
+            problem = f"half a character, {shorten_value(node.value)}"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
@@ -110,11 +110,11 @@ def parse_yaml(text: str, *, where: str) -> Any:
         AttributeError,
         TypeError,
     ) as error:  # the last three of a tag such as !!bool maybe
-        raise ValueError(f"{where}: not valid YAML ({first_line(error)}).") from None
+        raise ValueError(f"{where}: not valid YAML ({get_first_line(error)}).") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or first_line(error)
+        reason = getattr(error, "problem", None) or get_first_line(error)
         raise ValueError(f"{where}:{line} not valid YAML ({reason}).") from None
 
 

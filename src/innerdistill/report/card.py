@@ -12,7 +12,7 @@ import jinja2
 from innerdistill.data.tasks import resolve_task
 from innerdistill.evaluation.metrics import headline
 from innerdistill.recipe.recipe import DataRecipe
-from innerdistill.support.files import whole_file
+from innerdistill.support.files import open_whole_file
 
 TEMPLATES = Path(__file__).parent / "templates"
 ERRORS = ("standard_error", "calibration_error", "mse")  # less is better, so no share of them is "kept"
@@ -57,7 +57,7 @@ def write_card(folder: Path, record: Mapping[str, Any]) -> None:
         folder: of the run.
         record: content of run.json.
     """
-    with whole_file(folder / "model" / "README.md") as path:
+    with open_whole_file(folder / "model" / "README.md") as path:
         path.write_text(model_card(record), encoding="utf-8")
 
 

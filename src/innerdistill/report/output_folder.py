@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.yaml import read_yaml, write_yaml
 from innerdistill.report.run_folder import PREDICTIONS, RUN, read_run
-from innerdistill.support.files import wait_for, whole_file
+from innerdistill.support.files import acquire_lock, open_whole_file
 
 RECIPE, LOCK = "recipe.yaml", ".lock"
 # Keys that change nothing in the student and its scores.
@@ -48,7 +48,7 @@ def run_folder(recipe: Recipe) -> Iterator[Path]:
             _delete(sorted(folder.iterdir(), key=lambda path: path.name == RECIPE))
         _delete(path for path in folder.iterdir() if _is_left_over(path.name))
         if not (folder / RECIPE).exists():
-            with whole_file(folder / RECIPE) as path:
+            with open_whole_file(folder / RECIPE) as path:
                 path.write_text(write_yaml(recipe.model_dump(mode="json")), encoding="utf-8")
         yield folder
 
@@ -186,7 +186,7 @@ def lock_beside(folder: Path, *, key: str) -> Iterator[None]:
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        wait_for(lock, what=folder)
+        acquire_lock(lock, what=folder)
     except OSError as error:
         raise ValueError(f"{key}: {folder.parent} cannot be written ({error.strerror}).") from None
     try:

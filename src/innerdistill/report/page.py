@@ -15,7 +15,7 @@ from innerdistill.report.card import as_model, kept, metric_names, page_template
 from innerdistill.report.explorer import explorer_data, read_examples
 from innerdistill.report.figures import attention_maps, learning_curve
 from innerdistill.report.run_folder import PREDICTIONS, measured_by, read_predictions, read_run
-from innerdistill.support.files import whole_file
+from innerdistill.support.files import open_whole_file
 
 
 def write_report(folder: str | Path) -> Path:
@@ -48,7 +48,7 @@ def write_report(folder: str | Path) -> Path:
         recipe=write_yaml(record["recipe"]),
     )
     path = folder / "report.html"
-    with whole_file(path) as temporary:
+    with open_whole_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from innerdistill.support.files import read_json, whole_file, whole_folder
+from innerdistill.support.files import open_whole_file, open_whole_folder, read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -95,7 +95,7 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
         model: classifier.
         tokenizer: belongs to it.
     """
-    with whole_folder(folder) as temporary:
+    with open_whole_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
 
@@ -115,7 +115,7 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]
                 {name: values} if values.ndim == 1 else {f"{name}_{c}": values[:, c] for c in range(values.shape[1])}
             )
         tables.append(pa.table(flat))
-    with whole_file(path) as temporary:
+    with open_whole_file(path) as temporary:
         pa.parquet.write_table(pa.concat_tables(tables, promote_options="default"), temporary)
 
 

@@ -22,7 +22,7 @@ from innerdistill.models.pretrained import load_base, load_classifier, load_toke
 from innerdistill.models.probe import Architecture, probe
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.job import Job, student_source, unknown_warnings
-from innerdistill.support.messages import about, listed, nearest, shown
+from innerdistill.support.messages import join_names, name_key, shorten_value, suggest_name
 from innerdistill.training.arguments import check_arguments, training_arguments
 from innerdistill.training.schedules import SchedulePlan, check_schedule, make_stages
 from innerdistill.training.targets import has_fast_bfloat16
@@ -52,7 +52,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
         raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
     data = load_task(recipe.data)
     teacher, names = _load_teacher(recipe, data)
-    with about("teacher"):
+    with name_key("teacher"):
         tokenizer = load_tokenizer(recipe.teacher.path or str(recipe.teacher.base))
     architecture = probe(teacher)
     num_layers = recipe.student.num_layers or max(1, architecture.num_layers // 2)
@@ -104,7 +104,7 @@ def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
     """
     for name in recipe.losses:
         if name not in losses:
-            raise ValueError(f"losses: unknown loss {shown(name)}; {nearest(name, losses)}")
+            raise ValueError(f"losses: unknown loss {shorten_value(name)}; {suggest_name(name, losses)}")
     check_schedule(recipe.schedule.name)
     for section in ("trainer", "internal_trainer"):
         check_arguments(section, getattr(recipe, section))
@@ -144,8 +144,8 @@ def check_student(job: Job, student: PreTrainedModel) -> None:
     ours, theirs = student.config, job.teacher.config
     if ours.num_labels != theirs.num_labels or (job.names is not None and ours.id2label != theirs.id2label):
         raise ValueError(
-            f"{student.name_or_path}: its outputs are {listed(list(ours.id2label.values()))}, the teacher's are "
-            f"{listed(list(theirs.id2label.values()))}; both must be the same, in the same order."
+            f"{student.name_or_path}: its outputs are {join_names(list(ours.id2label.values()))}, the teacher's are "
+            f"{join_names(list(theirs.id2label.values()))}; both must be the same, in the same order."
         )
     _check_tables(student, job.teacher, what=student.name_or_path)
 
@@ -162,10 +162,10 @@ def _check_tables(student: PreTrainedModel, teacher: PreTrainedModel, *, what: s
 
 def _load_teacher(recipe: Recipe, data: TaskData) -> tuple[PreTrainedModel, tuple[str, ...] | None]:
     if recipe.teacher.base is not None:
-        with about("teacher.base"):
+        with name_key("teacher.base"):
             return load_base(recipe.teacher.base, names=data.names, seed=recipe.teacher.seed), data.names
     assert recipe.teacher.path is not None
-    with about("teacher.path"):
+    with name_key("teacher.path"):
         teacher = load_classifier(recipe.teacher.path)
     if data.names is None:
         if teacher.config.num_labels != 1:
@@ -176,7 +176,7 @@ def _load_teacher(recipe: Recipe, data: TaskData) -> tuple[PreTrainedModel, tupl
         return teacher, None
     if teacher.config.num_labels == 1:
         raise ValueError(f"teacher.path: {recipe.teacher.path} predicts a score, but the data has classes.")
-    with about(f"data.label: {data.task.label!r}"):
+    with name_key(f"data.label: {data.task.label!r}"):
         return teacher, match_labels(data.names, teacher.config.id2label, declared=data.task.labels is not None)
 
 

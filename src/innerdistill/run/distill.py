@@ -39,10 +39,10 @@ from innerdistill.run.job import Job, chance_warning, naming_warning
 from innerdistill.run.onnx import add_onnx
 from innerdistill.run.teacher_cache import kept_targets, teacher_logits
 from innerdistill.support.processes import (
-    entered_by_first,
-    from_first,
-    is_first,
-    number_of_processes,
+    broadcast_from_first,
+    count_processes,
+    enter_in_first_process,
+    is_first_process,
     wait_for_all,
 )
 from innerdistill.training.run_stages import distill_models
@@ -67,15 +67,15 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
             comes to light on the way (no room for kept answers, a folder of another run), which loses nothing.
     """
     job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), losses=losses)
-    with entered_by_first(run_folder(job.recipe)) as folder:
+    with enter_in_first_process(run_folder(job.recipe)) as folder:
         if job.recipe.teacher.base is not None:
             job = replace(job, teacher=fine_tuned_teacher(job))
-        if is_first():
+        if is_first_process():
             _check_teacher(job)
         steps = _distill(job, folder)
         if job.recipe.baseline:
             baseline = _baseline(job, folder, steps=steps)
-            with entered_by_first(run_folder(baseline.recipe)) as inside:
+            with enter_in_first_process(run_folder(baseline.recipe)) as inside:
                 _distill(baseline, inside)
     return folder
 
@@ -85,17 +85,17 @@ def _distill(job: Job, folder: Path) -> int:
     if not is_complete(job, folder, teacher=True):
         student = job.fresh_student()
         start = weights_fingerprint(student)
-        before = distances(job, student) if is_first() else {}
+        before = distances(job, student) if is_first_process() else {}
         targets = kept_targets(job, folder)
         records = _train(job, student, folder, teacher=targets, stages=job.stages)
-        if is_first():
+        if is_first_process():
             record = finish(job, student, folder, teacher=job.teacher, stages=records)
             record["student"]["start"] = start
             record["teacher"]["targets"] = targets.describe()
             record["distances"] = {"before": before, "after": distances(job, student)}
             complete(folder, record)
         wait_for_all()
-    elif is_first():  # killed between its last file and this
+    elif is_first_process():  # killed between its last file and this
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     _export(job, folder)
     return sum(stage["steps"] for stage in read_run(folder)["stages"])
@@ -135,14 +135,14 @@ def fine_tuned_teacher(job: Job) -> PreTrainedModel:
     own = (recipe.teacher.epochs, recipe.teacher.seed, sorted(trainer.items()))
     options = (recipe.group_by_length, recipe.pad_to_max_length, recipe.checkpoint, job.max_length)
     content: tuple[Any, ...] = (weights_fingerprint(job.teacher), job.data.fingerprint(), own, options)
-    if (processes := number_of_processes()) > 1:  # each with a batch of its own
+    if (processes := count_processes()) > 1:  # each with a batch of its own
         content += (processes,)
     key = hashlib.sha256(repr(content).encode()).hexdigest()[:12]
     folder = Path(recipe.teacher.folder) / f"{recipe.data.task or 'custom'}-{key}"
-    if from_first(not (folder / "run.json").is_file()):
+    if broadcast_from_first(not (folder / "run.json").is_file()):
         # Runs that want the same teacher wait for the first.
-        with entered_by_first(lock_beside(folder, key="teacher.folder")):
-            if from_first(not (folder / "run.json").is_file()):
+        with enter_in_first_process(lock_beside(folder, key="teacher.folder")):
+            if broadcast_from_first(not (folder / "run.json").is_file()):
                 logger.info("fine-tuning the teacher into %s", folder)
                 # Students of other seeds and methods go on with a teacher that was begun for one of them.
                 shared = ("base", "epochs", "seed")
@@ -191,12 +191,12 @@ def _finetune(job: Job) -> Path:
     options = {"trainer": {**recipe.trainer, **recipe.teacher.trainer}, "seed": recipe.teacher.seed}
     job = replace(job, recipe=recipe.model_copy(update=options))
     stage = Stage("fine-tuning", {"gold_labels": 1.0}, pairs={}, epochs=recipe.teacher.epochs)
-    with entered_by_first(run_folder(job.recipe)) as folder:
+    with enter_in_first_process(run_folder(job.recipe)) as folder:
         if not is_complete(job, folder, teacher=False):
             records = _train(job, job.teacher, folder, teacher=None, stages=[stage])
-            if is_first():
+            if is_first_process():
                 complete(folder, finish(job, job.teacher, folder, teacher=None, stages=records))
-        elif is_first():
+        elif is_first_process():
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         _export(job, folder)
         wait_for_all()
@@ -205,7 +205,7 @@ def _finetune(job: Job) -> Path:
 
 def _export(job: Job, folder: Path) -> None:
     """ONNX files of a complete run, which does not depend on them."""
-    if job.recipe.onnx and is_first() and "onnx" not in read_run(folder):
+    if job.recipe.onnx and is_first_process() and "onnx" not in read_run(folder):
         try:
             add_onnx(folder, job.splits["validation"], collator(job.tokenizer))
         except ValueError as error:

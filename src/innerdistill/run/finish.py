@@ -25,7 +25,7 @@ from innerdistill.report.run_folder import PREDICTIONS, RUN, read_run, save_mode
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import teacher_logits
 from innerdistill.support.files import write_json
-from innerdistill.support.processes import from_first, is_first
+from innerdistill.support.processes import broadcast_from_first, is_first_process
 from innerdistill.training.schedules import StageRecord
 
 PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "scikit-learn")
@@ -117,7 +117,7 @@ def is_complete(job: Job, folder: Path, *, teacher: bool) -> bool:
         ValueError: it was made with other data, another teacher or other versions.
     """
     changed = None
-    if is_first() and (folder / RUN).is_file():
+    if is_first_process() and (folder / RUN).is_file():
         record = read_run(folder)
         pairs = {
             "other data": (record["data"]["fingerprint"], job.describe_data()["fingerprint"]),
@@ -129,7 +129,7 @@ def is_complete(job: Job, folder: Path, *, teacher: bool) -> bool:
         if changed and job.recipe.overwrite:
             (folder / RUN).unlink()
             changed = None
-    changed = from_first(changed)
+    changed = broadcast_from_first(changed)
     if changed:
         raise ValueError(f"output: {folder} holds a run of {changed}; name another folder or set overwrite=true.")
     return changed is not None

@@ -23,8 +23,8 @@ from innerdistill.models.pretrained import load_base
 from innerdistill.models.probe import Architecture, probe
 from innerdistill.models.student import build_student
 from innerdistill.recipe.recipe import Recipe
-from innerdistill.support.messages import about
-from innerdistill.support.processes import number_of_processes
+from innerdistill.support.messages import name_key
+from innerdistill.support.processes import count_processes
 from innerdistill.training.arguments import DEFAULTS
 from innerdistill.training.schedules import Stage, StageRecord
 from innerdistill.training.target_store import TargetStore
@@ -98,7 +98,7 @@ class Job:
     def batch_size(self, stage: Stage) -> int:
         """Examples per optimiser step of a stage."""
         trainer = {**DEFAULTS, **self.recipe.trainer, **(self.recipe.internal_trainer if stage.is_internal else {})}
-        together = int(trainer.get("gradient_accumulation_steps", 1)) * number_of_processes()
+        together = int(trainer.get("gradient_accumulation_steps", 1)) * count_processes()
         return int(trainer["per_device_train_batch_size"]) * together
 
     def measured_by(self) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def student_source(recipe: Recipe, teacher: PreTrainedModel, names: tuple[str, .
     if source == "base" and recipe.teacher.base is None:
         raise ValueError("student.source: 'base' means the layers of teacher.base, which is not given.")
     name = str(recipe.teacher.base) if source == "base" else source
-    with about("student.source"):
+    with name_key("student.source"):
         model = load_base(name, names=names, seed=recipe.seed).to(teacher.device)
     if recipe.student.source != "base":
         # Another checkpoint may name its labels otherwise; the student speaks as its teacher does.

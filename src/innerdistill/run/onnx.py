@@ -35,8 +35,8 @@ from innerdistill.report.card import write_card
 from innerdistill.report.output_folder import locked
 from innerdistill.report.page import write_report
 from innerdistill.report.run_folder import RUN, measured_by, model_folder, read_run
-from innerdistill.support.files import whole_folder, write_json
-from innerdistill.support.messages import first_line, memory_problem
+from innerdistill.support.files import open_whole_folder, write_json
+from innerdistill.support.messages import describe_memory_problem, get_first_line
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def write_onnx(
     length, threads = length or typical_length(rows), torch.get_num_threads()
     length = min(length, int(numbers(rows, "length").max()))
     logger.info("writing ONNX files into %s and comparing their answers to %d rows", folder / FOLDER, len(rows))
-    with whole_folder(folder / FOLDER) as temporary:
+    with open_whole_folder(folder / FOLDER) as temporary:
         classifiers = _classifiers(model, temporary, names=names, threads=threads)
         logits = {MODEL: predict_logits(model, rows, collate)}
         for name, classifier in classifiers.items():
@@ -195,11 +195,11 @@ def _classifiers(model: PreTrainedModel, folder: Path, *, names: list[str], thre
         write_int8(paths[FLOAT32], paths[INT8])
         return {name: OnnxClassifier(path, threads=threads) for name, path in paths.items()}
     except Exception as error:
-        if isinstance(error, OSError) or memory_problem(error):
+        if isinstance(error, OSError) or describe_memory_problem(error):
             raise
         # Torch and onnxruntime have many kinds of their own.
         raise ValueError(
-            f"onnx: no file of {model.name_or_path} could be made ({type(error).__name__}: {first_line(error)})."
+            f"onnx: no file of {model.name_or_path} could be made ({type(error).__name__}: {get_first_line(error)})."
         ) from error
 
 

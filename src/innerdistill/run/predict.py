@@ -23,8 +23,8 @@ from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.models.pretrained import default_device, load_classifier, load_tokenizer, longest_input
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.run_folder import model_folder, read_run
-from innerdistill.support.files import whole_file
-from innerdistill.support.messages import first_line, shown
+from innerdistill.support.files import open_whole_file
+from innerdistill.support.messages import get_first_line, shorten_value
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def predict_file(model: str | Path, file: str | Path, *, text: Sequence[str] | N
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
-        raise ValueError(f"{file}: {first_line(error)}.") from None
+        raise ValueError(f"{file}: {get_first_line(error)}.") from None
 
 
 def predict_blocks(model: str | Path, file: str | Path, *, text: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -84,7 +84,9 @@ def predict_blocks(model: str | Path, file: str | Path, *, text: Sequence[str] |
         dataset, truncated = tokenise(block, task, tokenizer, names=("", ""), max_length=longest)
         added = _answers(predict_logits(classifier, dataset, collator(tokenizer)), names)
         if taken := [name for name in table.column_names if name in added]:
-            raise ValueError(f"{file}: column {shown(taken[0])} would be lost beside the predictions; rename it.")
+            raise ValueError(
+                f"{file}: column {shorten_value(taken[0])} would be lost beside the predictions; rename it."
+            )
         yield pa.table({**dict(zip(table.column_names, table.columns, strict=True)), **added})
         start, cut = start + table.num_rows, cut + truncated
     if cut:
@@ -116,7 +118,7 @@ def write_tables(tables: Iterable[pa.Table], path: str | Path) -> int:
     check_output(path)
     rows = 0
     try:
-        with whole_file(path) as temporary, ExitStack() as stack:
+        with open_whole_file(path) as temporary, ExitStack() as stack:
             write: Callable[[pa.Table], Any] | None = None
             for table in tables:
                 write = write or stack.enter_context(_writer(temporary, path.suffix, table.schema))
@@ -125,7 +127,7 @@ def write_tables(tables: Iterable[pa.Table], path: str | Path) -> int:
     except OSError as error:
         raise ValueError(f"{path}: cannot be written ({error.strerror}).") from None
     except pa.ArrowException as error:
-        raise ValueError(f"{path}: {first_line(error)}; write JSON lines instead.") from None
+        raise ValueError(f"{path}: {get_first_line(error)}; write JSON lines instead.") from None
     return rows
 
 

@@ -19,8 +19,8 @@ from innerdistill.data.tasks import TASKS, resolve_task
 from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.report.run_folder import PREDICTIONS, read_predictions, read_run
 from innerdistill.run.predict import predict_file
-from innerdistill.support.files import whole_file
-from innerdistill.support.messages import nearest
+from innerdistill.support.files import open_whole_file
+from innerdistill.support.messages import suggest_name
 
 # Name in the archive -> test file, by task.
 FILES: dict[str, dict[str, str]] = {
@@ -61,7 +61,9 @@ def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[li
         data = record["recipe"]["data"]
         task = data["task"]
         if task not in FILES:
-            raise ValueError(f"{run}: its data.task is {task!r}, which GLUE does not have; {nearest(str(task), FILES)}")
+            raise ValueError(
+                f"{run}: its data.task is {task!r}, which GLUE does not have; {suggest_name(str(task), FILES)}"
+            )
         for name, file in FILES[task].items():
             if data["path"] is None:
                 missing.append(f"{name} is left out: {run} does not name data.path, the folder of the test file.")
@@ -77,7 +79,7 @@ def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[li
                 found[name] = _lines(outputs, record["data"]["names"], task)
     if not found:
         raise ValueError(f"nothing to submit: {' '.join(missing)}")
-    with whole_file(Path(output)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with open_whole_file(Path(output)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in found.items():
             archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)  # without the time: the same every time
     return list(found), missing

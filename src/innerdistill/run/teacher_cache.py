@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 from innerdistill.evaluation.predictions import SPLITS, predict_logits
 from innerdistill.run.cost import targets_to_keep
 from innerdistill.run.job import Job
-from innerdistill.support.processes import first_process_first, from_first, is_first, of_all
+from innerdistill.support.processes import (
+    broadcast_from_first,
+    gather_from_all,
+    is_first_process,
+    let_first_process_go_first,
+)
 from innerdistill.training.checkpoints import begun_by
 from innerdistill.training.target_store import LOGITS
 from innerdistill.training.targets import Targets, has_fast_bfloat16, keep_targets
@@ -38,18 +43,18 @@ def kept_targets(job: Job, folder: Path) -> Targets:
     """
     options, rows = job.recipe.teacher, job.student_rows()
     begun_with = (begun_by(folder / "checkpoints").get("targets") or {}).get("kept")
-    kept = targets_to_keep(job, rows, begun_with=begun_with) if is_first() else None
-    names = from_first([part.name for part in kept[1]] if kept is not None else [])
-    if not is_first():  # the free disk, which may count, is another one at every look
+    kept = targets_to_keep(job, rows, begun_with=begun_with) if is_first_process() else None
+    names = broadcast_from_first([part.name for part in kept[1]] if kept is not None else [])
+    if not is_first_process():  # the free disk, which may count, is another one at every look
         kept = targets_to_keep(job, rows, begun_with=names)
     if kept is not None:
         problem = None
-        with first_process_first():
+        with let_first_process_go_first():
             try:
                 keep_targets(job.teacher, *kept, rows, job.collate)
             except OSError as error:
                 problem = error.strerror
-        if any(problems := of_all(problem)):
+        if any(problems := gather_from_all(problem)):
             where = f"teacher.targets: they cannot be kept in {kept[0].folder} ({next(filter(None, problems))})"
             if options.targets == "keep" or begun_with:
                 raise ValueError(f"{where}; free space or choose another teacher.folder.")

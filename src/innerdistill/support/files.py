@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from innerdistill.support.messages import first_line
+from innerdistill.support.messages import get_first_line
 
 ROOM = 1 << 20  # bytes; what did not fit has left less
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def open_whole_file(path: Path) -> Iterator[Path]:
     """Write a file under a temporary name and rename it when it is complete and on the disk.
 
     Args:
@@ -41,14 +41,14 @@ def whole_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         yield temporary
-        to_disk(temporary)
+        flush_to_disk(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def open_whole_folder(folder: Path) -> Iterator[Path]:
     """Write files under a temporary name and rename their folder when all are complete and on the disk.
 
     Args:
@@ -64,7 +64,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         for path in temporary.iterdir():
-            to_disk(path)
+            flush_to_disk(path)
         with suppress(FileNotFoundError):
             folder.replace(before)
         temporary.replace(folder)
@@ -73,7 +73,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(before, ignore_errors=True)
 
 
-def file_name(text: str) -> str:
+def slugify(text: str) -> str:
     """A text as a part of a path, without the signs that mean something to a shell or a file system.
 
     Args:
@@ -82,7 +82,7 @@ def file_name(text: str) -> str:
     Returns:
         Letters, digits and the signs _.=+- alone.
 
-    >>> file_name("soft & gold/labels")
+    >>> slugify("soft & gold/labels")
     'soft-gold-labels'
     """
     return re.sub(r"[^\w.=+-]+", "-", text).strip("-.") or "-"
@@ -97,11 +97,11 @@ def write_json(path: Path, content: Mapping[str, Any], *, indent: int | None = 2
         indent: spaces per level; None writes everything into one line.
     """
     text = json.dumps(content, indent=indent, allow_nan=False, ensure_ascii=False)
-    with whole_file(path) as temporary:
+    with open_whole_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def wait_for(lock: FileLock, *, what: Path) -> AbstractContextManager[Any]:
+def acquire_lock(lock: FileLock, *, what: Path) -> AbstractContextManager[Any]:
     """Take a lock, and say so if another process has it: it may be at work for hours.
 
     Args:
@@ -136,10 +136,10 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged, or cannot be read ({first_line(error)}).") from None
+        raise ValueError(f"{path}: damaged, or cannot be read ({get_first_line(error)}).") from None
 
 
-def to_disk(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Wait until a file is on the disk and not only in the machine's memory.
 
     Args:
@@ -149,7 +149,7 @@ def to_disk(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def checksum(path: Path) -> int:
+def compute_checksum(path: Path) -> int:
     """CRC-32 of a file.
 
     Args:
@@ -166,7 +166,7 @@ def checksum(path: Path) -> int:
 
 
 @contextmanager
-def saying_when_full(folder: Path) -> Iterator[None]:
+def explain_full_disk(folder: Path) -> Iterator[None]:
     """Writing by torch, which says many things about a full disk but that it is full.
 
     Args:
@@ -183,7 +183,7 @@ def saying_when_full(folder: Path) -> Iterator[None]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
 
 
-def disk_problem(error: BaseException | None) -> str | None:
+def describe_disk_problem(error: BaseException | None) -> str | None:
     """What a disk that is full, read-only or broken made some library say, in a sentence.
 
     Args:

@@ -13,7 +13,7 @@ SHORT.maxstring, SHORT.maxother = 80, 80
 
 
 @contextmanager
-def about(key: str) -> Iterator[None]:
+def name_key(key: str) -> Iterator[None]:
     """Put the name of a key before whatever is wrong with its value.
 
     Args:
@@ -28,7 +28,7 @@ def about(key: str) -> Iterator[None]:
         raise ValueError(f"{key}: {error}") from None
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, known: Iterable[str]) -> str:
     """The end of an error sentence: the closest known name if there is one, and all of them, or the first of many.
 
     Args:
@@ -41,10 +41,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     first = [word for word in known if len(word) <= SHORT.maxstring][:1_000]
     close = difflib.get_close_matches(name[: SHORT.maxstring], first, n=1, cutoff=0.5)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {listed(sorted(known))}."
+    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {join_names(sorted(known))}."
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Names in a sentence.
 
     Args:
@@ -54,10 +54,10 @@ def listed(names: Sequence[str]) -> str:
         The names, or the first of many.
     """
     more = [f"{len(names) - MANY} more"] if len(names) > MANY else []
-    return ", ".join([shown(name)[1:-1] for name in names[:MANY]] + more)
+    return ", ".join([shorten_value(name)[1:-1] for name in names[:MANY]] + more)
 
 
-def shown(value: object) -> str:
+def shorten_value(value: object) -> str:
     """A value of the user's as it stands in a sentence.
 
     Args:
@@ -72,7 +72,7 @@ def shown(value: object) -> str:
         return "a number of very many digits"
 
 
-def first_line(error: Exception) -> str:
+def get_first_line(error: Exception) -> str:
     """What a library says, as part of a sentence.
 
     Args:
@@ -82,10 +82,10 @@ def first_line(error: Exception) -> str:
         Its first line, without the full stop.
     """
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return shown(lines[0].rstrip("."))[1:-1]
+    return shorten_value(lines[0].rstrip("."))[1:-1]
 
 
-def memory_problem(error: BaseException) -> str | None:
+def describe_memory_problem(error: BaseException) -> str | None:
     """What to do, if an error is that memory ran out, the processor's or a GPU's.
 
     Args:

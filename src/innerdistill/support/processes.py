@@ -18,7 +18,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 T = TypeVar("T")
 
 
-def is_first() -> bool:
+def is_first_process() -> bool:
     """Whether this process writes files and speaks."""
     return bool(PartialState().is_main_process)
 
@@ -28,13 +28,13 @@ def wait_for_all() -> None:
     PartialState().wait_for_everyone()
 
 
-def first_process_first() -> AbstractContextManager[None]:
+def let_first_process_go_first() -> AbstractContextManager[None]:
     """A block that the first process runs before the others, which then find what it made."""
     context: AbstractContextManager[None] = PartialState().main_process_first()
     return context
 
 
-def from_first(value: T) -> T:
+def broadcast_from_first(value: T) -> T:
     """What the first process has.
 
     Args:
@@ -47,7 +47,7 @@ def from_first(value: T) -> T:
     return found
 
 
-def of_all(value: T) -> list[T]:
+def gather_from_all(value: T) -> list[T]:
     """What every process has.
 
     Args:
@@ -56,11 +56,11 @@ def of_all(value: T) -> list[T]:
     Returns:
         The values, in the order of the processes.
     """
-    return [value] if number_of_processes() == 1 else list(gather_object([value]))
+    return [value] if count_processes() == 1 else list(gather_object([value]))
 
 
 @contextmanager
-def entered_by_first(context: AbstractContextManager[T]) -> Iterator[T]:
+def enter_in_first_process(context: AbstractContextManager[T]) -> Iterator[T]:
     """Let the first process enter a context for all; what goes wrong there goes wrong for all.
 
     Args:
@@ -72,8 +72,8 @@ def entered_by_first(context: AbstractContextManager[T]) -> Iterator[T]:
     Raises:
         ValueError: as the context.
     """
-    if not is_first():
-        given, problem = from_first((None, None))
+    if not is_first_process():
+        given, problem = broadcast_from_first((None, None))
         if problem is not None:
             raise ValueError(problem)
         yield given  # type: ignore[misc]
@@ -82,9 +82,9 @@ def entered_by_first(context: AbstractContextManager[T]) -> Iterator[T]:
     try:
         given = context.__enter__()
     except ValueError as error:
-        from_first((None, str(error)))
+        broadcast_from_first((None, str(error)))
         raise
-    from_first((given, None))
+    broadcast_from_first((given, None))
     try:
         yield given
         wait_for_all()
@@ -95,12 +95,12 @@ def entered_by_first(context: AbstractContextManager[T]) -> Iterator[T]:
         context.__exit__(None, None, None)
 
 
-def number_of_processes() -> int:
+def count_processes() -> int:
     """How many processes share a run."""
     return int(PartialState().num_processes)
 
 
-def lost_process(error: BaseException | None) -> str | None:
+def describe_lost_process(error: BaseException | None) -> str | None:
     """What happened, if an error is that another process of the run is gone.
 
     Args:
@@ -122,13 +122,13 @@ def lost_process(error: BaseException | None) -> str | None:
     return None
 
 
-def leave() -> None:
+def end_process_group() -> None:
     """At the end of the command: part from the others, and end this process if there are any.
 
     It ends at once: a process whose work was done was seen to abort on its way out, and torchrun then calls the run
     failed.
     """
-    together = number_of_processes() > 1
+    together = count_processes() > 1
     PartialState().destroy_process_group()
     if together:
         sys.stdout.flush()

@@ -14,7 +14,7 @@ from innerdistill.recipe.recipe import Recipe, Section, load_recipe, read_conten
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.output_folder import different_keys, is_finished
 from innerdistill.report.run_folder import PREDICTIONS, read_run
-from innerdistill.support.files import file_name
+from innerdistill.support.files import slugify
 from innerdistill.sweep.methods import TEACHER_SEED, Cell
 
 SET_BY_SWEEP = {
@@ -138,7 +138,7 @@ def plan_cells(sweep: Sweep) -> list[Planned]:
     settings = [dict(zip(sweep.grid, values, strict=True)) for values in itertools.product(*sweep.grid.values())]
     for task, setting, seed, method in itertools.product(sweep.tasks, settings, sweep.seeds, sweep.methods):
         parts = [task, *(f"{key}={value}" for key, value in setting.items()), method, f"seed-{seed}"]
-        folder = Path(sweep.output, *(file_name(part) for part in parts if part))
+        folder = Path(sweep.output, *(slugify(part) for part in parts if part))
         first = folder.relative_to(sweep.output).parts[0]
         if first in SWEEP_FILES:
             raise ValueError(f"the sweep keeps {first} in its folder itself: give the method or task another name.")

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.card import escaped, metric_names, page_template, share
 from innerdistill.report.figures import standalone
-from innerdistill.support.files import file_name, whole_file
+from innerdistill.support.files import open_whole_file, slugify
 from innerdistill.sweep.examples import examples_of
 from innerdistill.sweep.figures import (
     axis_name,
@@ -103,7 +103,7 @@ def write_sweep_report(
         PAGE: page,
     }
     for name, text in texts.items():
-        with whole_file(folder / name) as path:
+        with open_whole_file(folder / name) as path:
             path.write_text(text, encoding="utf-8")
     _write_cells(folder / "cells.csv", cells, {folder: run for group in groups for folder, run in group.runs()})
     _write_figures(folder / "figures", figure, sweeps, parts)
@@ -116,7 +116,7 @@ def _write_cells(file: Path, cells: Sequence[Cell], runs: Mapping[Path, Mapping[
     if not rows:
         file.unlink(missing_ok=True)
         return
-    with whole_file(file) as path:
+    with open_whole_file(file) as path:
         pa.csv.write_csv(pa.table({name: _column([row.get(name) for row in rows]) for name in names}), path)
 
 
@@ -127,12 +127,12 @@ def _write_figures(
     named = [("comparisons", comparisons)]
     named += [(f"{sweep['key']} {sweep['title']}", sweep["figure"]) for sweep in sweeps]
     named += [(f"{name} {part['group'].name}", part[name]) for part in parts for name in ("seeds", "epochs", "maps")]
-    drawn = [(file_name(name).encode()[:100].decode(errors="ignore"), figure) for name, figure in named if figure]
+    drawn = [(slugify(name).encode()[:100].decode(errors="ignore"), figure) for name, figure in named if figure]
     digits = max(2, len(str(len(drawn))))
     files = {folder / f"{number:0{digits}d}-{name}.svg": figure for number, (name, figure) in enumerate(drawn, start=1)}
     folder.mkdir(parents=True, exist_ok=True)
     for path, figure in files.items():
-        with whole_file(path) as temporary:
+        with open_whole_file(path) as temporary:
             temporary.write_text(standalone(figure), encoding="utf-8")
     for path in set(folder.glob("[0-9]*-*.svg")) - set(files):
         path.unlink(missing_ok=True)

@@ -17,8 +17,8 @@ from rich.console import Console
 from innerdistill.recipe.recipe import shared_keys
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.output_folder import locked
-from innerdistill.support.files import read_json, whole_file, write_json
-from innerdistill.support.messages import about
+from innerdistill.support.files import open_whole_file, read_json, write_json
+from innerdistill.support.messages import name_key
 from innerdistill.sweep.gather import gather
 from innerdistill.sweep.grid import FAILED, SWEEP_FILE, Planned, Sweep, load_sweep, plan_cells
 from innerdistill.sweep.groups import Group
@@ -49,7 +49,7 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
     from innerdistill.run.assemble import check_names  # noqa: PLC0415 - takes seconds; what is wrong above is said at once
 
     for entry in planned:  # a name that nobody knows would fail in one cell after the other
-        with about(f"cell {entry.cell.folder.relative_to(sweep.output)}"):
+        with name_key(f"cell {entry.cell.folder.relative_to(sweep.output)}"):
             check_names(entry.recipe)
     for key in (key for key in sweep.grid if not key.startswith(("data.", "teacher."))):
         if len({repr(shared_keys(entry.recipe).get(key)) for entry in planned}) > 1:
@@ -58,7 +58,7 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
     by_hand = _is_written_by_hand(output, sweep)
     with locked(output):
         if not by_hand:
-            with whole_file(output / SWEEP_FILE) as path:
+            with open_whole_file(output / SWEEP_FILE) as path:
                 path.write_text(write_yaml(sweep.model_dump(mode="json")), encoding="utf-8")
         there = {entry.cell.folder for entry in planned if entry.is_finished()}
         finished = [entry.cell for entry in planned if entry.cell.folder in there]

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from innerdistill.recipe.yaml import write_yaml
-from innerdistill.support.files import whole_file
+from innerdistill.support.files import open_whole_file
 from innerdistill.sweep.grid import Planned
 from innerdistill.sweep.methods import Cell
 
@@ -139,7 +139,7 @@ def _run(planned: Planned, workers: int, running: Running) -> str | None:
     folder = planned.cell.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     recipe = folder.with_suffix(".yaml")
-    with whole_file(recipe) as path:
+    with open_whole_file(recipe) as path:
         path.write_text(write_yaml(planned.recipe.model_dump(mode="json")), encoding="utf-8")
     threads = max(1, (os.cpu_count() or 1) // workers)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}

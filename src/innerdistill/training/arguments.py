@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments, get_scheduler
 
-from innerdistill.support.messages import first_line, nearest, shown
+from innerdistill.support.messages import get_first_line, shorten_value, suggest_name
 from innerdistill.training.schedules import Stage
 
 DEFAULTS: dict[str, Any] = {
@@ -84,18 +84,20 @@ def check_arguments(section: str, options: Mapping[str, Any]) -> None:
         if key in OWNED and (value or key not in OFF):
             raise ValueError(f"{section}.{key}: this is set by {OWNED[key]}.")
         if key not in known:
-            hint = nearest(key, known).partition("Known:")[0].strip()
+            hint = suggest_name(key, known).partition("Known:")[0].strip()
             raise ValueError(
-                f"{section}: TrainingArguments has no key {shown(key)}; {hint or 'see its documentation.'}"
+                f"{section}: TrainingArguments has no key {shorten_value(key)}; {hint or 'see its documentation.'}"
             )
         if key in AT_LEAST and not (type(value) in (int, float) and value >= AT_LEAST[key]):
-            raise ValueError(f"{section}.{key}: expected a number of at least {AT_LEAST[key]}, got {shown(value)}.")
+            raise ValueError(
+                f"{section}.{key}: expected a number of at least {AT_LEAST[key]}, got {shorten_value(value)}."
+            )
         if key in AT_LEAST and key != "max_grad_norm" and not math.isfinite(value):
-            raise ValueError(f"{section}.{key}: expected a finite number, got {shown(value)}.")
+            raise ValueError(f"{section}.{key}: expected a finite number, got {shorten_value(value)}.")
         if key in WHOLE and not (type(value) is int and value < 2**31):
-            raise ValueError(f"{section}.{key}: expected a whole number below 2^31, got {shown(value)}.")
+            raise ValueError(f"{section}.{key}: expected a whole number below 2^31, got {shorten_value(value)}.")
         if key in SWITCHES and type(value) is not bool:
-            raise ValueError(f"{section}.{key}: expected true or false, got {shown(value)}.")
+            raise ValueError(f"{section}.{key}: expected true or false, got {shorten_value(value)}.")
 
 
 def training_arguments(
@@ -148,7 +150,7 @@ def training_arguments(
     try:
         arguments = TrainingArguments(**{**DEFAULTS, **options, **owned, **length, **checkpoints})
     except (ValueError, TypeError, ImportError, OSError) as error:
-        raise ValueError(f"{section}: {first_line(error)}.") from None
+        raise ValueError(f"{section}: {get_first_line(error)}.") from None
     _check_optimizer(arguments, section=section)
     _check_the_rest(arguments, section=section)
     if arguments.n_gpu > 1:
@@ -181,7 +183,7 @@ def _check_optimizer(arguments: TrainingArguments, *, section: str) -> None:
         )
     except Exception as error:  # noqa: BLE001 - whatever an optimiser of any library says
         if not of_the_model or isinstance(error, ImportError):  # else it asks for the model
-            raise ValueError(f"{section}: {first_line(error)}.") from None
+            raise ValueError(f"{section}: {get_first_line(error)}.") from None
 
 
 def _check_the_rest(arguments: TrainingArguments, *, section: str) -> None:
@@ -190,7 +192,8 @@ def _check_the_rest(arguments: TrainingArguments, *, section: str) -> None:
         arguments.get_process_log_level()
     except KeyError:
         raise ValueError(
-            f"{section}.log_level: {shown(arguments.log_level)} is not one of debug, info, warning, error, critical."
+            f"{section}.log_level: {shorten_value(arguments.log_level)} is not one of debug, info, warning, "
+            "error, critical."
         ) from None
     workers = arguments.dataloader_num_workers
     try:
@@ -202,4 +205,4 @@ def _check_the_rest(arguments: TrainingArguments, *, section: str) -> None:
             multiprocessing_context=getattr(arguments, "dataloader_multiprocessing_context", None) if workers else None,
         )
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{section}.dataloader_...: {first_line(error)}.") from None
+        raise ValueError(f"{section}.dataloader_...: {get_first_line(error)}.") from None

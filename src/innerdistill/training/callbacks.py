@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 
-from innerdistill.support.processes import is_first, number_of_processes, of_all, wait_for_all
+from innerdistill.support.processes import count_processes, gather_from_all, is_first_process, wait_for_all
 from innerdistill.training.checkpoints import Checkpoints
 from innerdistill.training.loss_sums import LossSums
 from innerdistill.training.schedules import StageRecord
@@ -119,7 +119,7 @@ class Saver(TrainerCallback):
             sums: of the losses of an unfinished epoch, over all processes.
         """
         wait_for_all()  # each process writes the state of its random generators
-        if is_first():
+        if is_first_process():
             sums.save(folder)
             self.checkpoints.seal(folder, [*self.before, record])
         wait_for_all()
@@ -142,7 +142,7 @@ class Saver(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Ask for a checkpoint inside an epoch; after its last step the epoch's end does."""
-        asks = number_of_processes() == 1 or state.global_step % STEPS_TOGETHER == 0
+        asks = count_processes() == 1 or state.global_step % STEPS_TOGETHER == 0
         if asks and not float(state.epoch).is_integer():
             self._ask(state, control)
         return control
@@ -164,5 +164,5 @@ class Saver(TrainerCallback):
         control.should_save |= self._is_due(self.seconds)
 
     def _is_due(self, seconds: float) -> bool:
-        asked = of_all((bool(self.stop), self.checkpoints.age() >= seconds))
+        asked = gather_from_all((bool(self.stop), self.checkpoints.age() >= seconds))
         return any(stop for stop, _ in asked) or asked[0][1]  # the first one writes, so its clock counts

@@ -24,8 +24,8 @@ from typing import Any
 from safetensors.torch import load_model, save_model
 from transformers import PreTrainedModel
 
-from innerdistill.support.files import checksum, to_disk, write_json
-from innerdistill.support.processes import is_first, wait_for_all
+from innerdistill.support.files import compute_checksum, flush_to_disk, write_json
+from innerdistill.support.processes import is_first_process, wait_for_all
 from innerdistill.training.schedules import StageRecord
 
 PROGRESS, CHECKSUMS, WEIGHTS = "progress.json", "checksums.json", "model.safetensors"
@@ -97,10 +97,10 @@ class Checkpoints:
             logger.warning("%s; starting again.", began)
         point = None if others else next(self._points(), None)
         if point is None:
-            if is_first() and not others and any(self.folder.glob("[0-9]*")):
+            if is_first_process() and not others and any(self.folder.glob("[0-9]*")):
                 logger.warning("no checkpoint in %s can be gone on from; the run starts again.", self.folder)
             self.remove()
-            if is_first():
+            if is_first_process():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_json(self.folder / IDENTITY, self.identity)
             return Point(self.stage_folder(1) / START, 1, [])
@@ -130,7 +130,7 @@ class Checkpoints:
             student: as the stage before left it.
             records: of the stages before.
         """
-        if is_first():
+        if is_first_process():
             folder = self.stage_folder(stage) / START
             folder.mkdir(parents=True, exist_ok=True)
             save_model(student, str(folder / WEIGHTS))
@@ -153,8 +153,8 @@ class Checkpoints:
         (folder / PROGRESS).write_text(json.dumps(content), encoding="utf-8")
         found = {}
         for path in sorted(path for path in folder.iterdir() if path.is_file()):
-            to_disk(path)
-            found[path.name] = checksum(path)
+            flush_to_disk(path)
+            found[path.name] = compute_checksum(path)
         write_json(folder / CHECKSUMS, found)
         self.latest = time.monotonic()
 
@@ -164,7 +164,7 @@ class Checkpoints:
         Raises:
             ValueError: the folder holds something else.
         """
-        if not is_first() or not self.folder.exists():
+        if not is_first_process() or not self.folder.exists():
             return
         if not (self.folder / IDENTITY).exists() and not all(_is_ours(path) for path in self.folder.iterdir()):
             raise ValueError(f"{self.folder} holds files that are not checkpoints of a run; name another folder.")
@@ -259,7 +259,9 @@ def _is_whole(folder: Path) -> bool:
     try:
         with _saying_when_unreadable(folder):
             wanted = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
-            return PROGRESS in wanted and all(checksum(folder / name) == value for name, value in wanted.items())
+            return PROGRESS in wanted and all(
+                compute_checksum(folder / name) == value for name, value in wanted.items()
+            )
     except (*NOT_THERE, UnicodeDecodeError, json.JSONDecodeError, RecursionError, TypeError, AttributeError):
         return False
 

@@ -25,7 +25,7 @@ from innerdistill.data.tokens import tokens_fingerprint
 from innerdistill.losses.paper import LOSSES, Loss
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import probe
-from innerdistill.support.processes import first_process_first, is_first, number_of_processes
+from innerdistill.support.processes import count_processes, is_first_process, let_first_process_go_first
 from innerdistill.training.arguments import training_arguments
 from innerdistill.training.callbacks import Saver, StageProgress
 from innerdistill.training.checkpoints import Checkpoints
@@ -105,7 +105,7 @@ def distill_models(
     recipe |= {"internal_trainer": dict(internal_trainer or {}), "temperature": temperature, "grouped": group_by_length}
     checkpoints = Checkpoints(Path(folder) / "checkpoints", _identity(teacher, student, train, recipe, stages, losses))
     records = [StageRecord(stage) for stage in stages]
-    with first_process_first():
+    with let_first_process_go_first():
         if not resume:
             checkpoints.remove()
         point = checkpoints.begin(student, records, overwrite=overwrite)
@@ -159,7 +159,7 @@ def distill_models(
 def _logs(folder: Path, record: StageRecord) -> AbstractContextManager[SummaryWriter | None]:
     """TensorBoard's files of a stage, which the first process writes."""
     purge = record.steps + 1 if record.steps else None  # what was logged after the checkpoint comes again
-    return SummaryWriter(str(folder), purge_step=purge) if is_first() else nullcontext()
+    return SummaryWriter(str(folder), purge_step=purge) if is_first_process() else nullcontext()
 
 
 def _with_positions(train: Dataset, teacher: Targets | None) -> Dataset:
@@ -196,7 +196,7 @@ def _identity(  # noqa: PLR0917 - everything there is
         "teacher": teacher and weights_fingerprint(teacher.teacher),
         "targets": teacher and _targets_of(teacher, stages, losses),
         "data": tokens + hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest(),
-        "processes": number_of_processes(),
+        "processes": count_processes(),
         **{package: version(package) for package in ("innerdistill", "torch", "transformers")},
     }
 

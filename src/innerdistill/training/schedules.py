@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from innerdistill.recipe.recipe import ScheduleRecipe
-from innerdistill.support.messages import nearest
+from innerdistill.support.messages import suggest_name
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def check_schedule(name: str) -> None:
         ValueError: it is none of SCHEDULES.
     """
     if name not in SCHEDULES:
-        raise ValueError(f"schedule.name: unknown schedule {name!r}: {nearest(name, SCHEDULES)}")
+        raise ValueError(f"schedule.name: unknown schedule {name!r}: {suggest_name(name, SCHEDULES)}")
 
 
 def make_stages(plan: SchedulePlan) -> list[Stage]:

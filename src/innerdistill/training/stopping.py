@@ -42,9 +42,9 @@ class StopRequest:
 
     def agree(self) -> None:
         """Whoever was asked to, all processes were."""
-        from innerdistill.support.processes import of_all  # noqa: PLC0415 - it needs torch, and the command line only Stopped
+        from innerdistill.support.processes import gather_from_all  # noqa: PLC0415 - it needs torch, and the command line only Stopped
 
-        self.number = next((number for number in of_all(self.number) if number is not None), None)
+        self.number = next((number for number in gather_from_all(self.number) if number is not None), None)
 
     def obey(self) -> None:
         """Stop, if somebody has asked to.

@@ -21,7 +21,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from innerdistill.support.files import checksum, to_disk, wait_for
+from innerdistill.support.files import acquire_lock, compute_checksum, flush_to_disk
 
 Array = NDArray[Any]
 
@@ -114,7 +114,7 @@ class TargetStore:
         if all(self._open(part) for part in parts):  # also from a place where nothing can be written
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with wait_for(FileLock(self.folder / ".lock"), what=self.folder):
+        with acquire_lock(FileLock(self.folder / ".lock"), what=self.folder):
             missing = [part for part in parts if not self._open(part)]
             if not missing:
                 return
@@ -183,8 +183,8 @@ class TargetStore:
         """Checksum, then names: the description comes last, so that it never stands beside half an array."""
         path, description = self._paths(part)
         partial = path.with_suffix(".npy.partial")
-        to_disk(partial)
-        content = {"key": self.key, "checksum": checksum(partial)}
+        flush_to_disk(partial)
+        content = {"key": self.key, "checksum": compute_checksum(partial)}
         text = description.with_suffix(".json.partial")
         text.write_text(json.dumps(content), encoding="utf-8")
         partial.replace(path)
@@ -196,7 +196,7 @@ class TargetStore:
         path, description = self._paths(part)
         try:
             content = json.loads(description.read_text(encoding="utf-8"))
-            if content != {"key": self.key, "checksum": checksum(path)}:
+            if content != {"key": self.key, "checksum": compute_checksum(path)}:
                 return False
             array = np.load(path, mmap_mode="r")
         except (OSError, ValueError):

@@ -17,8 +17,8 @@ from innerdistill.data.arrow import numbers
 from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler, positions_apart
 from innerdistill.losses.paper import LOSSES, Loss, LossInputs, measure
 from innerdistill.models.capture import Internals, capture_then, train_first_layers
-from innerdistill.support.files import saying_when_full
-from innerdistill.support.processes import is_first
+from innerdistill.support.files import explain_full_disk
+from innerdistill.support.processes import is_first_process
 from innerdistill.training.callbacks import EpochEnd, Saver
 from innerdistill.training.checkpoints import keep_broken_step
 from innerdistill.training.embedding_rows import WordRows, take_word_rows
@@ -123,7 +123,7 @@ class DistillationTrainer(Trainer):
         try:
             if isinstance(resume_from_checkpoint, str):
                 self.sums.load(Path(resume_from_checkpoint), self.args.device)
-                if not is_first():  # whose are those of all
+                if not is_first_process():  # whose are those of all
                     self.sums.clear()
             result = super().train(resume_from_checkpoint, **kwargs)
             if not self._weights().isfinite().all():  # the last update's, whose loss nobody computes any more
@@ -250,7 +250,7 @@ class DistillationTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.sums.check()  # nobody could go on from there
         folder = Path(self.args.output_dir)
-        with saying_when_full(folder):
+        with explain_full_disk(folder):
             super()._save_checkpoint(model, trial)
         if self.saver is not None:
             self._count()
