@@ -1,7 +1,9 @@
 """What the project says of itself: imports go one way, recipes parse and plan, documents name what exists."""
 
 import ast
+import io
 import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -34,8 +36,23 @@ ROOMS = [
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 
+NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+
+
 def room_of(module):
     return module.split(".")[1] if "." in module else module
+
+
+def count_code_lines(text):
+    """Lines of a module that hold more than a comment or a docstring."""
+    code, docstrings = set(), set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in NO_CODE:
+            code.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            docstrings.update(range(node.lineno, node.end_lineno + 1))
+    return len(code - docstrings)
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
@@ -51,7 +68,7 @@ def test_imports_go_leftwards(path):
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_files_and_functions_stay_small(path):
     text = path.read_text()
-    assert len(text.splitlines()) <= 300
+    assert count_code_lines(text) <= 250
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             body = [

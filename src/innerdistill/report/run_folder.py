@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from innerdistill.support.files import open_whole_file, open_whole_folder, read_json
+from innerdistill.report.record import RunRecord, parse_record
+from innerdistill.support.files import open_whole_file, open_whole_folder, read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,7 +33,7 @@ RECORD = {"recipe", "data", "teacher", "student", "stages", "scores", "versions"
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
-    """Read run.json.
+    """Read run.json as plain data; `read_record` has it with types.
 
     Args:
         folder: of a finished run.
@@ -52,6 +53,36 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     if not isinstance(scores, dict) or "validation" not in scores:
         raise ValueError(f"{path}: this is not the record of a run, or not all of it.")
     return found
+
+
+def read_record(folder: str | Path) -> RunRecord:
+    """Read run.json.
+
+    Args:
+        folder: folder of a finished run.
+
+    Returns:
+        Its content.
+
+    Raises:
+        ValueError: missing, damaged, not the record of a run, or written by a later version.
+    """
+    path = Path(folder) / RUN
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        raise ValueError(f"{folder}: no finished run there (run.json is missing).") from None
+    return parse_record(content, where=str(path))
+
+
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write run.json.
+
+    Args:
+        folder: folder of the run.
+        record: what happened and what came out.
+    """
+    write_json(folder / RUN, record.model_dump(mode="json"))
 
 
 def model_folder(folder: str | Path) -> Path:

@@ -1,0 +1,354 @@
+"""RunRecord: the content of run.json, with a type for every part. `run_folder` reads and writes the file.
+
+The format has a number, `schema_version`. Records of earlier formats are translated in one place,
+`translate_old_record`; a record of a later format is refused.
+
+A field that has None as its default is left out of the file where it does not apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from innerdistill.recipe.recipe import Recipe
+from innerdistill.support.messages import shorten_value
+
+SCHEMA_VERSION = 1
+
+
+class Part(BaseModel):
+    """Part of a record: frozen, and without keys that nobody knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_does_not_apply(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        optional = {name for name, field in type(self).model_fields.items() if field.default is None}
+        content: dict[str, Any] = handler(self)
+        return {name: value for name, value in content.items() if value is not None or name not in optional}
+
+
+class DataRecord(Part):
+    """The data of a run: its splits, and how predictions on them are scored."""
+
+    rows_read: dict[str, int] = Field(description="examples read from the files, by split")
+    rows: dict[str, int] = Field(description="examples used, by split")
+    selection: str = Field(description="where the selection split comes from")
+    validation: str | None = Field(None, description="where the validation split comes from, if it has no file")
+    validation_rows_that_are_also_in_train: int | None = Field(None, description="examples whose text is in train too")
+    validation_rows_dropped_because_they_share_a_text_with_train: int | None = None
+    selection_rows_dropped_because_they_share_a_text_with_train: int | None = None
+    metric: str = Field(description="name of the primary metric")
+    names: tuple[str, ...] | None = Field(description="class names by id; null for a regression")
+    positive: int = Field(1, description="of two classes, the id of the one that f1 is of")
+    max_length: int = Field(description="tokens per example, at most")
+    truncated: dict[str, int] = Field(description="examples that were longer, by split")
+    fingerprint: str = Field(description="hash of the texts, labels and splits")
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """Arguments of `task_scores` that compute the run's scores from its labels and logits again."""
+        return {"metric": self.metric, "names": self.names, "positive": self.positive}
+
+
+class TargetsRecord(Part):
+    """Where the teacher outputs for training came from."""
+
+    cached: dict[str, int] = Field(description="bytes on disk, by teacher output")
+    precision_live: str = Field(description="number format in which the teacher ran for all other outputs")
+
+
+class TeacherRecord(Part):
+    """The teacher that the student learned from."""
+
+    path: str = Field(description="folder or name of the model")
+    layers: int
+    fingerprint: str = Field(description="hash of the weights")
+    targets: TargetsRecord | None = None
+
+
+class StudentRecord(Part):
+    """The model that the run trained."""
+
+    layers: int
+    start: str | None = Field(None, description="hash of the weights before training; older runs lack it")
+
+
+class PlannedStage(Part):
+    """A stage as its schedule planned it."""
+
+    name: str
+    losses: dict[str, float] = Field(description="weight by loss")
+    pairs: dict[int, int] = Field(description="teacher layer by student layer")
+    epochs: float | None = Field(description="length; null where `steps` has it")
+    steps: int | None = Field(description="length in optimiser steps; null where `epochs` has it")
+    threshold: float | None = Field(description="CLS cosine loss below which the stage ends")
+    is_internal: bool
+
+
+class TrainedEpoch(Part):
+    """Losses and scores of one epoch."""
+
+    epoch: float = Field(description="epochs of the stage so far")
+    steps: int = Field(description="optimiser steps of the stage so far")
+    losses: dict[str, float] = Field(description="mean over the epoch; `cls_cosine/2` is that of student layer 2")
+    scores: dict[str, float] | None = Field(None, description="metrics on the selection split")
+
+
+class TrainedStage(Part):
+    """What happened in a stage."""
+
+    stage: PlannedStage
+    ended: str = Field(description="why the stage ended")
+    steps: int = Field(description="optimiser steps")
+    seconds: float = Field(description="wall time")
+    cpu_seconds: float = Field(description="CPU time of the first process")
+    learned: bool | None = Field(None, description="whether any parameter changed; older runs lack it")
+    thirds: list[float] | None = Field(None, description="mean loss of the first and last third; older runs lack it")
+    epochs: list[TrainedEpoch]
+
+
+class ClassScores(Part):
+    """Scores of a model on the examples of one class."""
+
+    precision: float
+    recall: float
+    rows: int = Field(description="examples with this label")
+
+
+class Scores(Part):
+    """Scores of one model on one split. The metrics stand beside the fields; `values` has them by name."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float] = Field(init=False)
+
+    metric: str = Field(description="name of the primary metric")
+    rows: int = Field(description="labelled examples")
+    constant: float = Field(description="primary score of the best constant answer")
+    standard_error: float = Field(description="of the primary score, over examples")
+    calibration_error: float | None = Field(None, description="expected calibration error, 0 to 1")
+    collapsed: bool | None = Field(None, description="whether the model predicts one class for all examples")
+    per_class: dict[str, ClassScores] | None = None
+
+    @model_validator(mode="after")
+    def _has_its_primary_metric(self) -> Self:
+        if self.metric not in self.values:
+            raise ValueError(f"the metric {shorten_value(self.metric)} has no score")
+        return self
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Metrics by name."""
+        return self.__pydantic_extra__
+
+    @property
+    def primary(self) -> float:
+        """Score in the primary metric."""
+        return self.values[self.metric]
+
+    @property
+    def beats_constant(self) -> bool:
+        """Whether the model beats the best constant answer by more than two standard errors."""
+        return self.primary - self.constant > 2 * self.standard_error
+
+
+class SplitScores(Part):
+    """Scores of the models on one split."""
+
+    student: Scores
+    teacher: Scores | None = None
+
+
+class Agreement(Part):
+    """How far the student predicts as its teacher does, on one split."""
+
+    equal_predictions: float | None = Field(None, description="share of the examples, 0 to 1")
+    teacher_right_student_right: int | None = None
+    teacher_right_student_wrong: int | None = None
+    teacher_wrong_student_right: int | None = None
+    teacher_wrong_student_wrong: int | None = None
+    pearson: float | None = Field(None, description="correlation of the predicted scores of a regression")
+    mse: float | None = Field(None, description="mean squared difference of the predicted scores of a regression")
+
+    @property
+    def primary(self) -> float:
+        """Share of equal predictions; for a regression, the correlation of the predicted scores."""
+        value = self.equal_predictions if self.equal_predictions is not None else self.pearson
+        assert value is not None
+        return value
+
+    @property
+    def counts(self) -> dict[str, int] | None:
+        """Labelled examples by right and wrong of teacher and student; None for a regression."""
+        counts = {
+            "teacher_right_student_right": self.teacher_right_student_right,
+            "teacher_right_student_wrong": self.teacher_right_student_wrong,
+            "teacher_wrong_student_right": self.teacher_wrong_student_right,
+            "teacher_wrong_student_wrong": self.teacher_wrong_student_wrong,
+        }
+        known = {name: count for name, count in counts.items() if count is not None}
+        return known if len(known) == len(counts) else None
+
+
+class Latency(Part):
+    """Percentiles of the time that a model takes for a batch, in milliseconds."""
+
+    p20: float
+    p50: float
+    p80: float
+
+
+class ModelSpeed(Part):
+    """Size and latency of one model."""
+
+    parameters: int
+    parameters_without_embeddings: int
+    file_bytes: int | None = Field(description="size of the safetensors files; null for a model without a folder")
+    batch_size: int
+    length: int = Field(description="tokens per example")
+    latency_ms: Latency
+
+
+class Speed(Part):
+    """Size and latency of the models, measured in turns."""
+
+    student: ModelSpeed
+    teacher: ModelSpeed | None = None
+
+
+class OnnxFile(Part):
+    """The model, or one of its ONNX files."""
+
+    file: str = Field(description="path inside the model folder")
+    file_bytes: int
+    largest_difference: float | None = Field(None, description="of a logit from the model's; ONNX files only")
+    latency_ms: Latency
+    scores: dict[str, float] | None = Field(None, description="metrics on the validation split")
+    standard_error: float | None = Field(None, description="of the difference in the primary score to the model")
+    equal_predictions: float | None = Field(None, description="share of examples predicted as the model does, 0 to 1")
+    pearson: float | None = Field(None, description="correlation with the scores that the model predicts")
+
+
+class OnnxRecord(Part):
+    """ONNX files of the student, compared with it."""
+
+    rows: int = Field(description="examples that the files were compared on")
+    batch_size: int
+    length: int = Field(description="tokens of the text that was timed")
+    threads: int
+    machine: str
+    onnxruntime: str = Field(description="version")
+    metric: str | None = Field(None, description="name of the primary metric; none where the data is not known")
+    files: dict[str, OnnxFile] = Field(description="by `model`, `float32` and `int8`")
+
+
+class LayerDistance(Part):
+    """How far a student layer is from its teacher layer; 0 means equal."""
+
+    teacher_layer: int
+    attention_kl: float | None = Field(description="nats per row of the attention map; null where it is infinite")
+    cls_cosine: float = Field(description="cosine distance of the CLS activations, 0 to 2")
+
+
+class Distances(Part):
+    """Distances of all mapped layers, by student layer, before and after training."""
+
+    before: dict[int, LayerDistance]
+    after: dict[int, LayerDistance]
+
+
+class RunRecord(Part):
+    """What a run was asked for, what happened, and what came out."""
+
+    schema_version: int = SCHEMA_VERSION
+    recipe: Recipe
+    versions: dict[str, str] = Field(description="of Python and of the packages that the numbers depend on")
+    machine: str = Field(description="operating system, CPU or GPU, threads")
+    git_revision: str | None = Field(description="of innerdistill's repository; null for an installed package")
+    extensions: dict[str, str] = Field(default_factory=dict, description="versions of the extensions used, by name")
+    data: DataRecord
+    teacher: TeacherRecord | None = Field(description="null for a fine-tuning")
+    student: StudentRecord
+    layer_map: dict[int, int] = Field(description="teacher layer by student layer")
+    stages: list[TrainedStage]
+    scores: dict[str, SplitScores] = Field(description="by split")
+    agreement: dict[str, Agreement] = Field(description="of student and teacher, by split")
+    speed: Speed
+    onnx: OnnxRecord | None = None
+    warnings: list[str] = Field(description="what a reader of the scores has to know first")
+    distances: Distances | None = None
+
+    @model_validator(mode="after")
+    def _has_validation_scores(self) -> Self:
+        if "validation" not in self.scores:
+            raise ValueError("scores has no split 'validation'")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+
+def parse_record(content: Any, *, where: str) -> RunRecord:
+    """Check the content of a run.json.
+
+    Args:
+        content: parsed JSON, of today's format or of an earlier one.
+        where: path of the file, for the error message.
+
+    Returns:
+        The record.
+
+    Raises:
+        ValueError: not a record of a run, not all of one, or one of a later format.
+    """
+    if not isinstance(content, dict):
+        raise ValueError(f"{where}: this is not the record of a run.")
+    version = content.get("schema_version", 0)
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ValueError(
+            f"{where}: a later innerdistill wrote this record (schema_version {version}, this one reads up to "
+            f"{SCHEMA_VERSION}); update innerdistill."
+        )
+    try:
+        return RunRecord.model_validate(translate_old_record(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = shorten_value(".".join(str(part) for part in first["loc"]))[1:-1]
+        message = first["msg"].removeprefix("Value error, ")
+        problem = f"{key}{': ' * bool(key)}{message[0].lower()}{message[1:]}"
+        raise ValueError(f"{where}: this is not the record of a run, or not all of it ({problem}).") from None
+
+
+def translate_old_record(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate a record of an earlier format into today's.
+
+    Renamed keys belong here, each under the format that had the old name. Added keys need no translation if they have a
+    default. Renamed keys of the recipe are translated by `Recipe`.
+
+    Args:
+        content: parsed run.json, of today's format or of an earlier one.
+
+    Returns:
+        The same content in today's format, not yet validated.
+    """
+    content = dict(content)
+    if "schema_version" not in content:  # the first format
+        content["schema_version"] = 1
+        teacher = content.get("teacher")
+        if isinstance(teacher, dict) and isinstance(teacher.get("targets"), dict):
+            targets = {"cached" if name == "kept" else name: value for name, value in teacher["targets"].items()}
+            content["teacher"] = {**teacher, "targets": targets}
+    return content
