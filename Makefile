@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check soak bench bench-gpu format
+.PHONY: help install demo test check docs soak bench bench-gpu format
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -12,7 +12,7 @@ install: .venv/installed  ## make .venv with the exact versions of constraints.t
 .venv/installed: pyproject.toml constraints.txt
 	@echo "Installing into .venv ..."; start=$$(date +%s); \
 	$(PYTHON) -m venv .venv && \
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' && \
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]' && \
 	touch .venv/installed && echo "Installed in $$(( $$(date +%s) - start )) seconds."
 
 demo: install  ## fine-tune a real teacher, distil a student of half its layers, write the report
@@ -29,6 +29,11 @@ check: install  ## ruff, mypy, pydoclint, codespell
 	$(BIN)/mypy
 	$(BIN)/pydoclint src
 	$(BIN)/codespell
+
+docs: install  ## build the documentation into build/docs: open build/docs/index.html
+	@rm -rf build/docs
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@$(BIN)/python tools/check_site.py build/docs
 
 soak: install  ## a run killed in every phase, 50,000 made files of every kind and recipes, a million rows: 40 to 150 minutes on 2 cores
 	@$(BIN)/python examples/prepare_demo.py

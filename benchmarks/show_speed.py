@@ -1,7 +1,6 @@
-"""benchmarks/results.csv -> the tables and the plot of docs/speed.md: of one hardware, each measurement as it was taken
-last.
+"""benchmarks/results.csv -> the tables and the plot of docs/explanation/speed.md: the newest rows of one hardware.
 
-    python benchmarks/show_speed.py [--hardware "AMD EPYC, 2 cores, AVX512"]
+python benchmarks/show_speed.py [--hardware "AMD EPYC, 2 cores, AVX512"]
 """
 
 import argparse

@@ -46,6 +46,6 @@ def test_the_table_of_cells_and_the_report_are_of_these_runs(kept):
 
 
 def test_the_documents_name_every_sweep():
-    text = (ROOT / "docs" / "results.md").read_text() + (ROOT / "docs" / "speed.md").read_text()
+    text = "".join((ROOT / "docs" / "explanation" / name).read_text() for name in ("results.md", "speed.md"))
     for path in SWEEPS:
         assert re.search(rf"\bresults/{re.escape(str(path.parent.relative_to(ROOT / 'results')))}\b", text), path

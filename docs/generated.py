@@ -1,0 +1,183 @@
+"""Markdown for the reference, written from the code itself, so that it cannot fall behind.
+
+Every function here is called by a `{generated}` directive of a page in docs/reference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import Iterable, Sequence
+
+import innerdistill
+from innerdistill import FAMILIES, TASKS
+from innerdistill.cli.main import _parser
+from innerdistill.recipe.keys import Key, keys
+from innerdistill.recipe.recipe import Recipe, Section
+from innerdistill.sweep.grid import Sweep
+
+SECTION_TITLES = {
+    "data": "`data`: examples and labels",
+    "teacher": "`teacher`: the teacher and its outputs",
+    "student": "`student`: what the student starts from",
+    "schedule": "`schedule`: stages and their length",
+    "": "Everything else",
+}
+
+API_GROUPS = {
+    "Whole jobs": ("distill", "finetune", "evaluate", "export", "write_report", "measure_speed"),
+    "Recipes": ("Recipe", "ScheduleRecipe", "load_recipe"),
+    "Sweeps": ("load_sweep", "run_sweep"),
+    "Models and data in memory": ("distill_models", "build_student", "load_task", "DistillationTrainer"),
+    "Internal representations": ("prepare", "capture", "probe", "Internals"),
+    "Schedules": ("SchedulePlan", "Stage", "make_stages", "SCHEDULES"),
+    "Losses": ("Loss", "LOSSES"),
+    "Tasks and model families": ("TASKS", "FAMILIES"),
+}
+
+
+def write_python_api() -> str:
+    """Every public name of the package, by what it is for.
+
+    Returns:
+        Markdown with a heading per group, and autodoc directives.
+    """
+    named = sorted(name for names in API_GROUPS.values() for name in names)
+    assert named == sorted(innerdistill.__all__), f"API_GROUPS: {set(named) ^ set(innerdistill.__all__)}"
+    return "\n".join(write_api_group(title, names) for title, names in API_GROUPS.items())
+
+
+def write_api_group(title: str, names: Iterable[str]) -> str:
+    """Some public names under one heading.
+
+    Args:
+        title: heading.
+        names: public names.
+
+    Returns:
+        Markdown.
+    """
+    directives = []
+    for name in names:
+        value = getattr(innerdistill, name)
+        if inspect.isclass(value) and issubclass(value, Section):  # its signature would be a page of keys
+            meaning = inspect.getdoc(value)
+            directives.append(f".. py:class:: innerdistill.{name}\n\n   {meaning} Keys: see :doc:`recipe`.")
+        elif inspect.isclass(value):
+            directives.append(f".. autoclass:: innerdistill.{name}")
+        elif callable(value):
+            directives.append(f".. autofunction:: innerdistill.{name}")
+        else:
+            entries = ", ".join(f"`{entry}`" for entry in value)
+            directives.append(f".. py:data:: innerdistill.{name}\n   :type: dict\n\n   Entries: {entries}.")
+    content = "\n\n".join(directives)
+    return f"## {title}\n\n```{{eval-rst}}\n{content}\n```\n"
+
+
+def write_recipe_keys() -> str:
+    """Every key of a recipe, one table per section.
+
+    Returns:
+        Markdown with a heading per section.
+    """
+    by_section: dict[str, list[Key]] = {}
+    for key in keys(Recipe):
+        section = key.name.partition(".")[0] if "." in key.name else ""
+        by_section.setdefault(section, []).append(key)
+    parts = [f"## {SECTION_TITLES[section]}\n\n{write_keys(by_section[section])}" for section in SECTION_TITLES]
+    assert len(parts) == len(by_section), f"a section has no title: {', '.join(by_section)}"
+    return "\n".join(parts)
+
+
+def write_sweep_keys() -> str:
+    """Every key of a sweep.
+
+    Returns:
+        A Markdown table.
+    """
+    return write_keys(keys(Sweep))
+
+
+def write_keys(documented: Iterable[Key]) -> str:
+    """Keys with type, default and meaning.
+
+    Args:
+        documented: keys of one section.
+
+    Returns:
+        A Markdown table.
+    """
+    rows = [(f"`{key.name}`", key.values, key.default and f"`{key.default}`", key.meaning) for key in documented]
+    return write_table(("key", "type", "default", "meaning"), rows)
+
+
+def write_command_line() -> str:
+    """Every verb of the command line with its arguments.
+
+    Returns:
+        Markdown with a heading per verb.
+    """
+    verbs = next(action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return "\n".join(write_verb(name, parser) for name, parser in verbs.choices.items())
+
+
+def write_verb(name: str, parser: argparse.ArgumentParser) -> str:
+    """One verb.
+
+    Args:
+        name: the verb.
+        parser: of its arguments.
+
+    Returns:
+        Markdown: heading, what the verb does, how it is called, a table of its arguments.
+    """
+    rows = []
+    for action in parser._actions:
+        if action.dest != "help":
+            names = ", ".join(action.option_strings) or action.metavar or action.dest
+            meaning = (action.help or "").replace("%(default)s", str(action.default))
+            if isinstance(action.default, int | str) and "default" not in meaning:
+                meaning = f"{meaning} (default: {action.default})".strip()
+            rows.append((f"`{names}`", meaning))
+    usage = parser.format_usage().removeprefix("usage: ").strip()
+    table = write_table(("argument", "meaning"), rows)
+    sentence = f"{parser.description[0].upper()}{parser.description[1:]}."
+    return f"## {name}\n\n{sentence}\n\n```text\n{usage}\n```\n\n{table}"
+
+
+def write_tasks() -> str:
+    """The tasks that are known by name.
+
+    Returns:
+        A Markdown table.
+    """
+    rows = []
+    for name, task in sorted(TASKS.items()):
+        files = ", ".join(f"`{file}`" for _, file in task.files)
+        columns = ", ".join(f"`{column}`" for column in task.text)
+        labels = ", ".join(task.labels) if task.labels else "scores"
+        rows.append((f"`{name}`", files, columns, labels, task.metric))
+    return write_table(("task", "files", "text columns", "labels", "metric"), rows)
+
+
+def write_families() -> str:
+    """The model families that are supported.
+
+    Returns:
+        A Markdown list.
+    """
+    return "\n".join(f"- `{name}`" for name in sorted(FAMILIES)) + "\n"
+
+
+def write_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; `|` in a cell is escaped.
+
+    Args:
+        header: one heading per column.
+        rows: cells.
+
+    Returns:
+        Markdown.
+    """
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines) + "\n"

@@ -1,0 +1,108 @@
+"""The documents: what they name exists, their commands and examples are right, the generated reference is complete."""
+
+import ast
+import re
+from pathlib import Path
+
+import generated
+import pytest
+import yaml
+
+import innerdistill
+from innerdistill import Recipe, load_recipe
+from innerdistill.cli.main import _parse
+from innerdistill.recipe.keys import keys
+from innerdistill.sweep.grid import Sweep, load_sweep, plan_cells
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "innerdistill"
+DOCS = ROOT / "docs"
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+TOP_FOLDERS = "recipes|docs|examples|benchmarks|tests|src|tools"
+ROOMS = "|".join(path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__")
+
+every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def blocks(path, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+@every_document
+def test_documents_name_files_that_exist(path):
+    text = path.read_text()
+    for name in re.findall(rf"`((?:{TOP_FOLDERS})/[\w./-]+)`", text):
+        assert (ROOT / name).exists(), name
+    for name in re.findall(rf"`((?:{ROOMS})/(?:[\w/]+\.py)?)`", text):
+        assert (SOURCE / name).exists(), name
+    for link in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
+        assert (path.parent / link).exists(), link
+
+
+@every_document
+def test_commands_in_documents_are_right(path):
+    """Every `innerdistill VERB ...` line parses, and its recipe accepts its overrides."""
+    text = path.read_text().replace("\\\n", " ")
+    for line in re.findall(r"^\s*(?:\.venv/bin/)?innerdistill (\w.*?)(?:\s+#.*)?$", text, flags=re.MULTILINE):
+        options = _parse(line.split())
+        if getattr(options, "recipe", None) and (ROOT / options.recipe).is_file():
+            load_recipe(ROOT / options.recipe, overrides=options.overrides)
+
+
+@every_document
+def test_yaml_in_documents_is_a_recipe_or_a_sweep(path, tmp_path):
+    for block in blocks(path, "yaml"):
+        content = yaml.safe_load(block)
+        if "methods" in content:
+            (tmp_path / "sweep.yaml").write_text(block)
+            assert plan_cells(load_sweep(tmp_path / "sweep.yaml"))
+        else:
+            load_recipe(content)
+
+
+@every_document
+def test_python_in_documents_uses_public_names(path):
+    for block in blocks(path, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) == "innerdistill":
+                assert node.attr in innerdistill.__all__, node.attr
+
+
+def test_extensions_in_documents_run(monkeypatch):
+    """The examples for dict entries are executed where they belong, and pass through the dict."""
+    from innerdistill.data import tasks
+    from innerdistill.losses import paper as losses
+    from innerdistill.models import families
+    from innerdistill.training import schedules
+
+    rooms = {"LOSSES": losses, "SCHEDULES": schedules, "FAMILIES": families, "TASKS": tasks}
+    path = DOCS / "how-to" / "extending.md"
+    for block in blocks(path, "python"):
+        if entry := re.search(r"^([A-Z]+)\[", block, flags=re.MULTILINE):
+            module = rooms[entry[1]]
+            monkeypatch.setattr(module, entry[1], dict(getattr(module, entry[1])))
+            exec(compile(block, str(path), "exec"), dict(vars(module)))
+
+
+def test_every_page_is_in_the_table_of_contents():
+    contents = (DOCS / "index.md").read_text()
+    for path in sorted(DOCS.glob("*/*.md")):
+        assert re.search(rf"^{path.relative_to(DOCS).with_suffix('')}$", contents, flags=re.MULTILINE), path
+
+
+def test_the_reference_is_complete():
+    """The generated parts hold every key, verb and public name; the page of keys names all losses and schedules."""
+    for section, text in ((Recipe, generated.write_recipe_keys()), (Sweep, generated.write_sweep_keys())):
+        for key in keys(section):
+            assert f"| `{key.name}` |" in text, key.name
+    assert "## distill" in generated.write_command_line()
+    assert set(re.findall(r":: innerdistill\.(\w+)", generated.write_python_api())) == set(innerdistill.__all__)
+    page = (DOCS / "reference" / "recipe.md").read_text()
+    for name in (*innerdistill.LOSSES, *innerdistill.SCHEDULES):
+        assert re.search(rf"\b{name}\b", page), name
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("reference/*.md")), ids=lambda page: page.name)
+def test_pages_call_generators_that_exist(page):
+    for name in re.findall(r"^```\{generated\} (\w+)$", page.read_text(), flags=re.MULTILINE):
+        assert getattr(generated, name)().strip()
