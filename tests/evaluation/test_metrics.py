@@ -1,113 +1,31 @@
-import math
-
 import numpy as np
 import pytest
 
-from innerdistill.data.labels import UNLABELLED
-from innerdistill.evaluation.intervals import bootstrap_scores, sample_scores
-from innerdistill.evaluation.metrics import (
-    METRICS,
-    agreement,
-    calibration_error,
-    task_scores,
-)
+from innerdistill.evaluation.metrics import METRICS, find_metric, find_primary_metric, metrics_of
 
-NAMES = ("no", "yes")
+LABELS = {"classes": np.array([0, 0, 1, 1, 2, 2]), "scores": np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])}
+FACTS = {"names": ("a", "b", "c"), "positive": 1}
 
 
-def logits(predictions, classes=2):
-    return np.eye(classes, dtype=np.float32)[predictions]
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_is_best_where_predictions_are_right(name):
+    metric, labels = METRICS[name], LABELS[METRICS[name].shape]
+    best = metric.score(labels, labels, **metric.facts(**FACTS))
+    worse = metric.score(labels, labels[::-1], **metric.facts(**FACTS))
+    assert best == pytest.approx(1 if metric.higher_is_better else 0)
+    assert (worse < best) == metric.higher_is_better
 
 
-def test_scores_by_hand():
-    labels, predictions = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 0])
-    found = task_scores(labels, logits(predictions), metric="f1", names=NAMES)
-    assert found["accuracy"] == pytest.approx(3 / 5) and found["f1"] == pytest.approx(2 / 3)
-    assert found["mcc"] == pytest.approx((2 * 1 - 1 * 1) / math.sqrt(3 * 3 * 2 * 2))
-    assert found["constant"] == pytest.approx(2 * 0.6 / 1.6)
-    assert found["per_class"]["yes"] == {"precision": pytest.approx(2 / 3), "recall": pytest.approx(2 / 3), "rows": 3}
-    assert not found["collapsed"] and found["rows"] == 5
-
-
-def test_a_student_that_says_one_thing_is_flagged():
-    found = task_scores(np.array([0, 1, 1]), logits([1, 1, 1]), metric="mcc", names=NAMES)
-    assert found["collapsed"] and found["mcc"] == 0
-
-
-def test_standard_error_is_that_of_a_proportion():
-    generator = np.random.default_rng(0)
-    labels = generator.integers(0, 2, 2000)
-    predictions = np.where(generator.random(2000) < 0.8, labels, 1 - labels)
-    models = {"one": logits(predictions), "same": logits(predictions) * 2, "other": logits(1 - predictions)}
-    draws = bootstrap_scores(labels, models, metric="accuracy", names=NAMES)
-    assert draws["one"].std() == pytest.approx(math.sqrt(0.8 * 0.2 / 2000), rel=0.2)
-    assert (draws["one"] == draws["same"]).all()  # paired: no difference, so no error of the difference
-    assert (draws["one"] + draws["other"]) == pytest.approx(1)
-
-
-def test_a_constant_answer_is_the_best_one():
-    """With F1 of a rare class, always saying the frequent class scores 0 and always the rare one does not."""
-    found = task_scores(np.array([0, 0, 0, 1]), logits([0, 0, 0, 0]), metric="f1", names=NAMES)
-    assert found["f1"] == 0 and found["constant"] == pytest.approx(2 * 0.25 / 1.25)
-    assert task_scores(np.array([0.0, 1.0]), np.ones((2, 1)), metric="pearson", names=None)["constant"] == 0
-
-
-def test_rows_without_labels_are_left_out():
-    labels = np.array([0, UNLABELLED, 1])
-    assert task_scores(labels, logits([0, 1, 1]), metric="accuracy", names=NAMES)["accuracy"] == 1
-    with pytest.raises(ValueError, match="no row has a label"):
-        task_scores(np.array([UNLABELLED]), logits([0]), metric="accuracy", names=NAMES)
-    scores = task_scores(
-        np.array([0.0, np.nan, 1.0, 2.0]), np.array([[0], [9], [1], [3.0]]), metric="pearson", names=None
+def test_an_unknown_metric_is_refused_with_the_nearest_one_and_those_that_fit():
+    with pytest.raises(ValueError) as error:
+        find_metric("acuracy")
+    assert str(error.value) == (
+        "unknown metric 'acuracy': did you mean 'accuracy'? Known: accuracy, f1, macro_f1, mcc, pearson, spearman. "
+        "For classes: accuracy, f1, macro_f1, mcc; for scores: pearson, spearman."
     )
-    assert scores["rows"] == 3 and scores["spearman"] == pytest.approx(1)
 
 
-def test_constant_scores_have_correlation_zero():
-    assert task_scores(np.array([0.0, 1.0]), np.ones((2, 1)), metric="pearson", names=None)["pearson"] == 0
-
-
-def test_calibration_of_a_model_that_is_right_as_often_as_it_says():
-    probabilities = np.array([[0.75, 0.25]] * 4)
-    assert calibration_error(np.array([0, 0, 0, 1]), np.log(probabilities)) == pytest.approx(0, abs=1e-6)
-    assert calibration_error(np.array([1, 1, 1, 1]), np.log(probabilities)) == pytest.approx(0.75)
-
-
-def test_agreement_by_hand():
-    labels = np.array([0, 0, 1, 1, UNLABELLED])
-    found = agreement(labels, logits([0, 1, 1, 0, 0]), logits([0, 1, 0, 1, 0]), names=NAMES)
-    assert found == {
-        "equal_predictions": 3 / 5, "teacher_right_student_right": 1, "teacher_right_student_wrong": 1,
-        "teacher_wrong_student_right": 1, "teacher_wrong_student_wrong": 1,
-    }  # fmt: skip
-
-
-def test_three_classes():
-    found = task_scores(np.array([0, 1, 2]), logits([0, 1, 2], 3), metric="f1", names=("a", "b", "c"))
-    assert found["f1"] == found["macro_f1"] == 1 and list(found["per_class"]) == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("classes", [2, 3])
-def test_many_samples_at_once_score_what_scikit_learn_scores(metric, classes):
-    """Small samples: classes that do not occur, one class only, nothing right."""
-    generator = np.random.default_rng(0)
-    names = NAMES if classes == 2 else ("a", "b", "c")
-    for rows in (1, 2, 3, 5, 40):
-        labels, predictions = generator.integers(0, classes, (2, rows))
-        given = logits(predictions, classes)
-        samples = generator.integers(0, rows, (9, rows))
-        for positive in (0, 1):
-            facts = {"metric": metric, "names": names, "positive": positive}
-            draws = sample_scores(labels, given, samples, **facts)
-            wanted = [task_scores(labels[s], given[s], **facts)[metric] for s in samples]
-            assert draws == pytest.approx(wanted)
-
-
-def test_f1_is_of_the_same_class_in_whatever_order_a_model_has_its_labels():
-    labels, answers = np.array([0, 1, 1, 1, 0]), np.array([0, 1, 1, 0, 0])
-    one = task_scores(labels, logits(answers), metric="f1", names=("no", "yes"))
-    other = task_scores(1 - labels, logits(1 - answers), metric="f1", names=("yes", "no"), positive=0)
-    assert one["f1"] == other["f1"] == pytest.approx(0.8) and one["constant"] == other["constant"] == pytest.approx(
-        0.75
-    )
+def test_an_error_is_no_primary_metric():
+    assert find_metric("mse") is METRICS["mse"] and "mse" in metrics_of("scores")
+    with pytest.raises(ValueError, match="'mse' cannot be the primary metric, because lower is better"):
+        find_primary_metric("mse")

@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 from innerdistill import distill, evaluate, finetune, load_recipe
 from innerdistill.evaluation.intervals import bootstrap_scores
-from innerdistill.evaluation.metrics import agreement, task_scores
+from innerdistill.evaluation.scoring import agreement, task_scores
 from innerdistill.losses.paper import Loss
 from innerdistill.models.families import encoder_layers
 from innerdistill.report.page import write_report

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.csv
 import pytest
 
-from innerdistill.evaluation.metrics import task_scores
+from innerdistill.evaluation.scoring import task_scores
 from innerdistill.report.run_folder import measured_by, read_predictions, read_run
 from innerdistill.sweep.gather import gather
 from innerdistill.sweep.grid import load_sweep, plan_cells

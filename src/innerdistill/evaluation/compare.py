@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from innerdistill.data.arrow import numbers
 from innerdistill.evaluation.intervals import bootstrap_scores
-from innerdistill.evaluation.metrics import agreement, has_label, task_scores
+from innerdistill.evaluation.scoring import agreement, has_label, task_scores
 
 
 def compare(

@@ -17,7 +17,7 @@ from innerdistill.data.arrow import numbers
 from innerdistill.data.batches import INPUT_NAMES, Collator
 from innerdistill.data.splits import text_columns
 from innerdistill.evaluation.layer_distances import finite
-from innerdistill.evaluation.metrics import has_label
+from innerdistill.evaluation.scoring import has_label
 from innerdistill.models.capture import capture
 
 READABLE = 18  # tokens that can be labelled in a small figure

@@ -5,13 +5,15 @@ Shapes: N examples, C classes (1 for a regression).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from innerdistill.evaluation.metrics import SCORE_METRICS, has_label, predictions_of
+from innerdistill.evaluation.metrics import find_metric
+from innerdistill.evaluation.scoring import has_label, predictions_of
 
 Array = NDArray[Any]
 
@@ -103,39 +105,15 @@ def sample_scores(
     Returns:
         The score on every sample. (draws,)
     """
-    predictions = predictions_of(logits, names)
-    if names is None:
-        return np.array([SCORE_METRICS[metric](labels[sample], predictions[sample]) for sample in samples])
+    predictions, scored = predictions_of(logits, names), find_metric(metric)
+    facts = scored.facts(names=names, positive=positive)
+    if scored.of_counts is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of samples that hold one class only: their score is defined
+            draws = [float(scored.score(labels[sample], predictions[sample], **facts)) for sample in samples]
+        return np.array(draws)
+    assert names is not None
     classes = len(names)
     codes = labels * classes + predictions
     counts = np.stack([np.bincount(codes[sample], minlength=classes**2) for sample in samples])
-    metric = "macro_f1" if metric == "f1" and classes > 2 else metric
-    return scores_of_counts(counts.reshape(-1, classes, classes), metric, positive=positive)
-
-
-def scores_of_counts(counts: Array, metric: str, *, positive: int = 1) -> Array:
-    """A metric of many confusion matrices at once: scikit-learn takes milliseconds for each.
-
-    Args:
-        counts: rows by label and prediction. (draws, C, C)
-        metric: accuracy, f1, macro_f1 (the mean over the classes that occur) or mcc.
-        positive: the class that f1 is of.
-
-    Returns:
-        What scikit-learn would give for each. (draws,)
-
-    >>> scores_of_counts(np.array([[[2, 1], [1, 4]]]), "accuracy")
-    array([0.75])
-    """
-    counts = counts.astype(float)
-    right, labelled, predicted = np.diagonal(counts, axis1=1, axis2=2), counts.sum(2), counts.sum(1)
-    total = counts.sum((1, 2))
-    if metric == "accuracy":
-        return np.asarray(right.sum(1) / total)
-    if metric == "mcc":  # Gorodkin 2004, for any number of classes
-        covariance = right.sum(1) * total - (labelled * predicted).sum(1)
-        scale = np.sqrt((total**2 - (labelled**2).sum(1)) * (total**2 - (predicted**2).sum(1)))
-        return np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
-    both = labelled + predicted
-    f1 = np.divide(2 * right, both, out=np.zeros_like(both), where=both > 0)
-    return np.asarray(f1[:, positive] if metric == "f1" else f1.sum(1) / (both > 0).sum(1))
+    return scored.of_counts(counts.reshape(-1, classes, classes), **facts)

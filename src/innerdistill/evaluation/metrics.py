@@ -1,217 +1,203 @@
-"""Scores of predictions, by scikit-learn and SciPy. Everything here can be computed again from predictions.parquet.
+"""Metrics: how predictions are scored against labels. An entry in METRICS is all that a metric needs.
 
-Shapes: N examples, C classes (1 for a regression). Rows without a label do not take part.
+Adding a metric is one entry; standard errors and intervals are computed with its own score. The functions are those of
+scikit-learn and SciPy. Shapes: N examples, C classes, D draws of the bootstrap.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.special import softmax
 from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from innerdistill.data.labels import UNLABELLED
+from innerdistill.support.messages import suggest_name
 
 Array = NDArray[Any]
+Shape = Literal["classes", "scores"]
 
 
-def task_scores(
-    labels: Array, logits: Array, *, metric: str, names: Sequence[str] | None, positive: int = 1
-) -> dict[str, Any]:
-    """All scores of one model on one split.
+@dataclass(frozen=True)
+class Metric:
+    """A score of predictions.
+
+    Attributes:
+        score: called with labels (N,) and predictions (N,), and with the facts that `reads` names as keywords.
+        shape: of the predictions it needs: `classes` are class ids, `scores` are real numbers.
+        higher_is_better: False for an error. An error cannot be the primary metric.
+        reads: further facts: `names` (class names by id), `positive` (id of the class that f1 is of).
+        of_counts: the same score for many confusion matrices (D, C, C), by label and prediction, at once: (D,). It
+            only saves time: without it, standard errors call `score` for every draw.
+    """
+
+    score: Callable[..., float]
+    shape: Shape
+    higher_is_better: bool = True
+    reads: tuple[Literal["names", "positive"], ...] = ()
+    of_counts: Callable[..., Array] | None = None
+
+    def facts(self, **known: Any) -> dict[str, Any]:
+        """The facts that the score reads.
+
+        Args:
+            **known: all facts by name.
+
+        Returns:
+            Those that `reads` names.
+        """
+        return {name: known[name] for name in self.reads}
+
+
+def find_metric(name: str) -> Metric:
+    """Look a metric up.
 
     Args:
-        labels: class ids or scores. (N,)
-        logits: output of the model. (N, C)
-        metric: the primary metric.
-        names: class names by id; None for a regression.
-        positive: of two classes the one that f1 is of.
+        name: name of the metric.
 
     Returns:
-        Every metric of the kind of task, between -1 and 1 (mse: 0 or more); `metric` names the primary one and
-        `constant` is what the best constant answer would score in it: under accuracy the most frequent class. For
-        classes also calibration_error, per_class and collapsed.
+        The entry.
 
     Raises:
-        ValueError: no row has a label.
+        ValueError: unknown name; the sentence lists the metrics of classes and of scores.
     """
-    known = has_label(labels, names)
-    if not known.any():
-        raise ValueError("no row has a label, so there is nothing to score.")
-    labels, logits = labels[known], logits[known]
-    predictions, measures = predictions_of(logits, names), _measures(names, positive)
-    found: dict[str, Any] = {"metric": metric, "rows": len(labels)}
-    answers = (np.full_like(predictions, answer) for answer in range(len(names or ())))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of samples that hold one class only: their score is defined
-        found |= {name: float(measure(labels, predictions)) for name, measure in measures.items()}
-        # A constant has no correlation.
-        found["constant"] = max((float(measures[metric](labels, answer)) for answer in answers), default=0.0)
-    if names is None:
-        return found
-    found["calibration_error"] = calibration_error(labels, logits)
-    found["collapsed"] = bool(len(np.unique(predictions)) == 1)
-    precision, recall, _, support = precision_recall_fscore_support(
-        labels, predictions, labels=range(len(names)), zero_division=0
-    )
-    found["per_class"] = {
-        name: {"precision": float(precision[i]), "recall": float(recall[i]), "rows": int(support[i])}
-        for i, name in enumerate(names)
-    }
-    return found
+    if name not in METRICS:
+        primary = [known for known, metric in METRICS.items() if metric.higher_is_better]
+        raise ValueError(f"unknown metric {name!r}: {suggest_name(name, primary)} {_list_by_shape()}")
+    return METRICS[name]
 
 
-def has_label(labels: Array, names: Sequence[str] | None) -> Array:
-    """Which rows have a label.
+def find_primary_metric(name: str) -> Metric:
+    """Look up the metric that models are compared by and checkpoints are chosen by.
 
     Args:
-        labels: class ids or scores. (N,)
-        names: class names by id; None for a regression.
+        name: name of the metric.
 
     Returns:
-        Boolean array. (N,)
+        The entry.
+
+    Raises:
+        ValueError: unknown name, or a metric of which lower is better.
     """
-    return ~np.isnan(labels) if names is None else labels != UNLABELLED
+    metric = find_metric(name)
+    if not metric.higher_is_better:
+        raise ValueError(f"{name!r} cannot be the primary metric, because lower is better. {_list_by_shape()}")
+    return metric
 
 
-def best_naming(labels: Array, logits: Array) -> tuple[list[int], float, float]:
-    """Which class each output of a model would have to mean for its answers to fit the labels best.
+def metrics_of(shape: Shape) -> dict[str, Metric]:
+    """The metrics that score predictions of one shape.
 
     Args:
-        labels: class ids. (N,)
-        logits: (N, C)
-
-    Returns:
-        Class by output; accuracy as the outputs are named, and as they would be. Rows without a label do not count.
-
-    >>> best_naming(np.array([0, 1, 1]), np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]))
-    ([1, 0], 0.0, 1.0)
-    """
-    known, classes = labels != UNLABELLED, logits.shape[1]
-    codes = logits[known].argmax(1) * classes + labels[known]
-    counts = np.bincount(codes, minlength=classes**2).reshape(classes, classes)
-    outputs, named = linear_sum_assignment(counts, maximize=True)
-    total = max(1, counts.sum())
-    return named.tolist(), float(np.trace(counts) / total), float(counts[outputs, named].sum() / total)
-
-
-def calibration_error(labels: Array, logits: Array, *, bins: int = 15) -> float:
-    """Expected calibration error: sum over bins of confidence of share * |accuracy - mean confidence|.
-
-    Args:
-        labels: class ids. (N,)
-        logits: (N, C)
-        bins: of equal width between 0 and 1.
-
-    Returns:
-        Between 0 and 1. Source: Guo et al. 2017.
-
-    >>> calibration_error(np.array([0, 1]), np.log([[0.8, 0.2], [0.8, 0.2]]))  # right once in two, says 0.8
-    0.3
-    """
-    probabilities = softmax(logits, axis=1)
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        (bin_of == b).mean() * abs(right[bin_of == b].mean() - confidence[bin_of == b].mean())
-        for b in np.unique(bin_of)
-    ]
-    return round(float(sum(gaps)), 12)
-
-
-def headline(scores: Mapping[str, Any]) -> dict[str, float]:
-    """The plain numbers among a model's scores, without counts and tables.
-
-    Args:
-        scores: from `task_scores`.
+        shape: `classes` or `scores`.
 
     Returns:
         Metrics by name.
     """
-    return {name: value for name, value in scores.items() if type(value) is float and name != "constant"}
+    return {name: metric for name, metric in METRICS.items() if metric.shape == shape}
 
 
-def beats_constant(scores: Mapping[str, Any]) -> bool:
-    """Whether a model does more than give one answer: it beats the best constant answer by two standard errors.
-
-    Args:
-        scores: with `standard_error`, which is 0 for a model that does give one answer.
-
-    Returns:
-        True if it does.
-
-    >>> beats_constant({"metric": "mcc", "mcc": 0.0, "constant": 0.0, "standard_error": 0.0})
-    False
-    """
-    return bool(scores[scores["metric"]] - scores["constant"] > 2 * scores["standard_error"])
-
-
-def agreement(
-    labels: Array, teacher_logits: Array, student_logits: Array, *, names: Sequence[str] | None
-) -> dict[str, Any]:
-    """How far the student repeats its teacher, mistakes included.
+def correlate(function: Callable[..., Any], first: Array, second: Array) -> float:
+    """A correlation; 0 where one side is constant, so that a collapsed model has a score and not NaN.
 
     Args:
-        labels: class ids or scores. (N,)
-        teacher_logits: (N, C)
-        student_logits: (N, C)
-        names: class names by id; None for a regression.
+        function: `pearsonr` or `spearmanr` of SciPy.
+        first: real numbers. (N,)
+        second: real numbers. (N,)
 
     Returns:
-        For classes `equal_predictions` (share of all rows) and the counts of labelled rows by
-        teacher right or wrong and student right or wrong. For a regression Pearson's r and the mean squared difference.
+        From -1 to 1.
+
+    >>> correlate(pearsonr, np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0, 4.0]))
+    0.0
     """
-    if names is None:
-        return {
-            "pearson": _correlation(pearsonr, teacher_logits[:, 0], student_logits[:, 0]),
-            "mse": float(np.square(teacher_logits - student_logits).mean()),
-        }
-    teacher, student = teacher_logits.argmax(1), student_logits.argmax(1)
-    known = labels != UNLABELLED
-    counts = {
-        f"teacher_{'right' if t else 'wrong'}_student_{'right' if s else 'wrong'}": int(
-            (((teacher == labels) == t) & ((student == labels) == s) & known).sum()
-        )
-        for t in (True, False)
-        for s in (True, False)
-    }
-    return {"equal_predictions": float((teacher == student).mean()), **counts}
-
-
-def predictions_of(logits: Array, names: Sequence[str] | None) -> Array:
-    """What a model answers.
-
-    Args:
-        logits: (N, C)
-        names: class names by id; None for a regression.
-
-    Returns:
-        Class ids or scores. (N,)
-    """
-    return logits[:, 0] if names is None else logits.argmax(1)
-
-
-def _measures(names: Sequence[str] | None, positive: int) -> Mapping[str, Callable[[Array, Array], float]]:
-    if names is None:
-        return SCORE_METRICS
-    return {**METRICS, "f1": partial(_f1, positive=positive) if len(names) == 2 else _macro_f1}
-
-
-def _correlation(function: Callable[..., Any], first: Array, second: Array) -> float:
-    # A constant has no correlation with anything; 0 rather than NaN, so that a collapsed model has a score.
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return float(function(first, second).statistic)
 
 
-def _f1(labels: Array, predictions: Array, positive: int = 1) -> float:
+def accuracy_of_counts(counts: Array) -> Array:
+    """Share of right predictions.
+
+    Args:
+        counts: confusion matrices by label and prediction. (D, C, C)
+
+    Returns:
+        From 0 to 1. (D,)
+
+    >>> accuracy_of_counts(np.array([[[2, 1], [1, 4]]]))
+    array([0.75])
+    """
+    counts = counts.astype(float)
+    return np.asarray(_right(counts).sum(1) / counts.sum((1, 2)))
+
+
+def mcc_of_counts(counts: Array) -> Array:
+    """Matthews correlation coefficient, for any number of classes. Source: Gorodkin 2004.
+
+    Args:
+        counts: confusion matrices by label and prediction. (D, C, C)
+
+    Returns:
+        From -1 to 1; 0 where only one class is predicted or occurs. (D,)
+
+    >>> mcc_of_counts(np.array([[[2, 0], [0, 3]]]))
+    array([1.])
+    """
+    counts = counts.astype(float)
+    right, labelled, predicted, total = _right(counts), counts.sum(2), counts.sum(1), counts.sum((1, 2))
+    covariance = right.sum(1) * total - (labelled * predicted).sum(1)
+    scale = np.sqrt((total**2 - (labelled**2).sum(1)) * (total**2 - (predicted**2).sum(1)))
+    return np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
+
+
+def macro_f1_of_counts(counts: Array) -> Array:
+    """F1 of every class, averaged over the classes that occur.
+
+    Args:
+        counts: confusion matrices by label and prediction. (D, C, C)
+
+    Returns:
+        From 0 to 1. (D,)
+    """
+    f1, occurs = _f1_by_class(counts)
+    return np.asarray(f1.sum(1) / occurs.sum(1))
+
+
+def f1_of_counts(counts: Array, *, names: Sequence[str], positive: int) -> Array:
+    """F1 of one of two classes; of more than two, macro F1.
+
+    Args:
+        counts: confusion matrices by label and prediction. (D, C, C)
+        names: class names by id.
+        positive: id of the class, where there are two.
+
+    Returns:
+        From 0 to 1. (D,)
+    """
+    if len(names) != 2:
+        return macro_f1_of_counts(counts)
+    return np.asarray(_f1_by_class(counts)[0][:, positive])
+
+
+def _right(counts: Array) -> Array:
+    return np.diagonal(counts, axis1=1, axis2=2)
+
+
+def _f1_by_class(counts: Array) -> tuple[Array, Array]:
+    """F1 of every class (D, C), 0 where a class does not occur, and whether it occurs (D, C)."""
+    counts = counts.astype(float)
+    both = counts.sum(2) + counts.sum(1)
+    return np.divide(2 * _right(counts), both, out=np.zeros_like(both), where=both > 0), both > 0
+
+
+def _f1(labels: Array, predictions: Array, *, names: Sequence[str], positive: int) -> float:
+    if len(names) != 2:
+        return _macro_f1(labels, predictions)
     return float(f1_score(labels, predictions, pos_label=positive, zero_division=0))
 
 
@@ -219,14 +205,25 @@ def _macro_f1(labels: Array, predictions: Array) -> float:
     return float(f1_score(labels, predictions, average="macro", zero_division=0))
 
 
-METRICS: dict[str, Callable[[Array, Array], float]] = {
-    "accuracy": accuracy_score,
-    "f1": _f1,
-    "macro_f1": _macro_f1,
-    "mcc": matthews_corrcoef,
-}
-SCORE_METRICS: dict[str, Callable[[Array, Array], float]] = {
-    "pearson": lambda labels, predictions: _correlation(pearsonr, labels, predictions),
-    "spearman": lambda labels, predictions: _correlation(spearmanr, labels, predictions),
-    "mse": lambda labels, predictions: float(np.square(labels - predictions).mean()),
+def _mse(labels: Array, predictions: Array) -> float:
+    return float(np.square(labels - predictions).mean())
+
+
+def _list_by_shape() -> str:
+    """Which primary metrics fit which predictions, in a sentence."""
+    parts = []
+    for shape in get_args(Shape):
+        names = [name for name, metric in metrics_of(shape).items() if metric.higher_is_better]
+        parts.append(f"for {shape}: {', '.join(names)}")
+    return f"{'; '.join(parts).capitalize()}."
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(accuracy_score, "classes", of_counts=accuracy_of_counts),
+    "f1": Metric(_f1, "classes", reads=("names", "positive"), of_counts=f1_of_counts),
+    "macro_f1": Metric(_macro_f1, "classes", of_counts=macro_f1_of_counts),
+    "mcc": Metric(matthews_corrcoef, "classes", of_counts=mcc_of_counts),
+    "pearson": Metric(partial(correlate, pearsonr), "scores"),
+    "spearman": Metric(partial(correlate, spearmanr), "scores"),
+    "mse": Metric(_mse, "scores", higher_is_better=False),
 }

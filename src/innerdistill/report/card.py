@@ -10,12 +10,14 @@ from typing import Any
 import jinja2
 
 from innerdistill.data.tasks import resolve_task
-from innerdistill.evaluation.metrics import headline
+from innerdistill.evaluation.metrics import METRICS
+from innerdistill.evaluation.scoring import headline
 from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.files import open_whole_file
 
 TEMPLATES = Path(__file__).parent / "templates"
-ERRORS = ("standard_error", "calibration_error", "mse")  # less is better, so no share of them is "kept"
+# Lower is better, so no share of them is "kept".
+ERRORS = ("standard_error", "calibration_error", *(name for name in METRICS if not METRICS[name].higher_is_better))
 
 
 def model_card(record: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from innerdistill.evaluation.intervals import error_of_difference
-from innerdistill.evaluation.metrics import headline
+from innerdistill.evaluation.scoring import headline
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.card import as_model, kept, metric_names, page_template
 from innerdistill.report.explorer import explorer_data, read_examples

@@ -15,6 +15,7 @@ from innerdistill.data.batches import collator
 from innerdistill.data.labels import match_labels
 from innerdistill.data.task_data import TaskData, load_task
 from innerdistill.data.tokens import tokenise
+from innerdistill.evaluation.metrics import find_primary_metric
 from innerdistill.losses.paper import LOSSES, Loss
 from innerdistill.models.families import encoder_layers
 from innerdistill.models.layer_map import choose_layers
@@ -93,7 +94,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
 
 
 def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
-    """Check what a recipe names: losses, its schedule, keys of TrainingArguments. Reads neither data nor models.
+    """Check the names in a recipe: losses, schedule, metric, keys of TrainingArguments. Reads neither data nor models.
 
     Args:
         recipe: the recipe.
@@ -105,6 +106,9 @@ def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
     for name in recipe.losses:
         if name not in losses:
             raise ValueError(f"losses: unknown loss {shorten_value(name)}; {suggest_name(name, losses)}")
+    if recipe.data.metric is not None:
+        with name_key("data.metric"):
+            find_primary_metric(recipe.data.metric)
     check_schedule(recipe.schedule.name)
     for section in ("trainer", "internal_trainer"):
         check_arguments(section, getattr(recipe, section))

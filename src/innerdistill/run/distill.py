@@ -24,8 +24,8 @@ from transformers import PreTrainedModel
 from innerdistill.data.arrow import numbers
 from innerdistill.data.batches import collator
 from innerdistill.evaluation.compare import compare
-from innerdistill.evaluation.metrics import headline, task_scores
 from innerdistill.evaluation.predictions import predict_logits, predict_splits
+from innerdistill.evaluation.scoring import headline, task_scores
 from innerdistill.losses.paper import Loss
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.pretrained import load_classifier

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from innerdistill.data.arrow import numbers
 from innerdistill.data.batches import Collator
 from innerdistill.data.task_data import OVERLAP, TaskData
-from innerdistill.evaluation.metrics import beats_constant, best_naming
+from innerdistill.evaluation.scoring import beats_constant, best_naming
 from innerdistill.losses.paper import LOSSES, Loss
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.pretrained import load_base

@@ -26,8 +26,8 @@ from innerdistill.data.task_data import load_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.intervals import error_of_difference
 from innerdistill.evaluation.latency import latencies, machine, made_inputs, model_call, size, typical_length
-from innerdistill.evaluation.metrics import agreement, headline, task_scores
 from innerdistill.evaluation.predictions import BATCH_SIZE, logits_of, predict_logits
+from innerdistill.evaluation.scoring import agreement, headline, task_scores
 from innerdistill.models.onnx_files import OnnxClassifier, size_of, write_float32, write_int8
 from innerdistill.models.pretrained import load_classifier, load_tokenizer, longest_input
 from innerdistill.recipe.recipe import Recipe

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from innerdistill.evaluation.metrics import beats_constant
+from innerdistill.evaluation.scoring import beats_constant
 from innerdistill.report.card import metric_names
 from innerdistill.sweep.methods import SPLIT, Method
 from innerdistill.sweep.statistics import Comparison

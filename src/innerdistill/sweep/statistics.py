@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from innerdistill.evaluation.intervals import bootstrap_samples, sample_scores
-from innerdistill.evaluation.metrics import has_label
+from innerdistill.evaluation.scoring import has_label
 
 Array = NDArray[Any]
 
