@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
+from datasets import Dataset
 from peers import Era, TextBrewer
 from workload import LEARNING_RATE, MODEL_INPUTS, PARTS, Setting, collate, stages
 
@@ -23,6 +24,7 @@ from innerdistill.training import trainer as trainer_module
 from innerdistill.training.arguments import training_arguments
 from innerdistill.training.run_stages import distill_models
 from innerdistill.training.schedules import Stage, StageRecord
+from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.targets import Targets, choose_parts, keep_targets, make_store
 from innerdistill.training.trainer import DistillationTrainer
 
@@ -113,6 +115,10 @@ class Ours:
             keep_targets(self.teacher, store, parts, self.setting.data, collate())
         return Targets(self.teacher, store=store, bfloat16=self.bf16)
 
+    def setup(self, train: Dataset) -> TrainingSetup:
+        """Data, losses and options of the training."""
+        return TrainingSetup(train=train, collate=collate(), trainer=self.options, losses=self.losses)
+
     @contextmanager
     def switched(self) -> Iterator[None]:
         """With the techniques that are off."""
@@ -133,8 +139,8 @@ class Ours:
         stage = Stage("step", self.setting.all_layers.losses, pairs or self.setting.pairs, epochs=1)
         arguments = training_arguments(self.folder, stage, self.options, seed=1, evaluate=False)
         trainer = DistillationTrainer(
-            self.student, arguments, record=StageRecord(stage), train=self.setting.data, data_collator=collate(),
-            teacher=self.targets(), losses=self.losses,
+            self.student, arguments, setup=self.setup(self.setting.data), record=StageRecord(stage),
+            teacher=self.targets(),
         )  # fmt: skip
         trainer.current_gradient_accumulation_steps = 1
         trainer.state.max_steps = PARTS
@@ -155,11 +161,10 @@ class Ours:
     def job(self) -> None:
         """The whole SID job, the store included."""
         with self.switched():
-            data = self.setting.data.remove_columns("index")
+            setup = self.setup(self.setting.data.remove_columns("index"))
             distill_models(
-                self.targets(), self.student, stages=stages(self.setting.pairs), train=data, collate=collate(),
-                folder=self.folder, trainer=self.options, losses=self.losses,
-            )  # fmt: skip
+                self.targets(), self.student, stages=stages(self.setting.pairs), setup=setup, folder=self.folder
+            )
 
 
 STEPS: dict[str, Callable[[Setting], Callable[[], None]]] = {

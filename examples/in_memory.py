@@ -46,10 +46,12 @@ def distil(name: str, file: str, *, folder: str = "runs/in-memory", epochs: floa
         teacher,
         student,
         stages=innerdistill.make_stages(plan),
-        train=train,
-        collate=DataCollatorWithPadding(tokenizer),
+        setup=innerdistill.TrainingSetup(
+            train=train,
+            collate=DataCollatorWithPadding(tokenizer),
+            trainer={"learning_rate": 1e-4, "per_device_train_batch_size": 32},
+        ),
         folder=folder,
-        trainer={"learning_rate": 1e-4, "per_device_train_batch_size": 32},
     )
     for record in records:
         print(f"{record.stage.name}: {record.steps} steps, {record.epochs[-1]['losses']}")

@@ -25,6 +25,7 @@ from innerdistill.models.probe import probe
 from innerdistill.models.student import build_student
 from innerdistill.training.arguments import training_arguments
 from innerdistill.training.schedules import StageRecord
+from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.trainer import DistillationTrainer
 
 GOOD, BAD = [f"good{n}" for n in range(8)], [f"bad{n}" for n in range(8)]
@@ -199,7 +200,7 @@ def tokenised(tokenizer, sentences):
 
 @pytest.fixture
 def make_trainer(make_model, tokenizer, tokenised, tmp_path):
-    def make(stage, *, dropout=0.1, options=None, teacher=None, student=None, pad_to=None, **changes):
+    def make(stage, *, dropout=0.1, options=None, teacher=None, student=None, pad_to=None, callbacks=(), **changes):
         teacher = teacher or make_model(dropout=dropout)
         student = student or build_student(teacher, 2)
         probe(teacher), probe(student)
@@ -208,11 +209,10 @@ def make_trainer(make_model, tokenizer, tokenised, tmp_path):
         return DistillationTrainer(
             student,
             arguments,
+            setup=TrainingSetup(train=tokenised, collate=collator(tokenizer, pad_to=pad_to), **changes),
             record=StageRecord(stage),
-            train=tokenised,
-            data_collator=collator(tokenizer, pad_to=pad_to),
             teacher=teacher,
-            **changes,
+            callbacks=callbacks,
         )
 
     return make

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from innerdistill import distill, finetune, finishing, load_recipe
+from innerdistill import distill, finetune, load_recipe
 from innerdistill.cli.main import main
+from innerdistill.recipe.identity import list_differences
 from innerdistill.recipe.yaml import write_yaml
-from innerdistill.report.output_folder import different_keys, run_folder
+from innerdistill.report.output_folder import run_folder
 from innerdistill.report.page import write_report
 from innerdistill.report.run_folder import read_run
+from innerdistill.run import finish as finish_module
 from innerdistill.training.checkpoints import Checkpoints
 from innerdistill.training.stopping import Stopped
 from innerdistill.training.trainer import DistillationTrainer
@@ -98,8 +100,8 @@ def assert_same(folder, whole):
         (DistillationTrainer, "training_step", 10, sum(STEPS) - 9),
         (DistillationTrainer, "training_step", 28, sum(STEPS) - 27),
         (Checkpoints, "start_stage", 2, sum(STEPS) - 18),
-        (finishing, "save_model", 1, 0),
-        (finishing, "write_predictions", 1, 0),
+        (finish_module, "save_model", 1, 0),
+        (finish_module, "write_predictions", 1, 0),
     ],
 )
 def test_a_killed_run_ends_with_the_same_student(content, whole, tmp_path, monkeypatch, owner, name, calls, steps_left):
@@ -175,15 +177,15 @@ def test_a_run_goes_on_over_the_same_data_only(content, data_folder, tmp_path):
 def test_the_place_of_the_teachers_and_what_is_said_of_the_data_may_change(content, tmp_path):
     recipe = load_recipe(content(tmp_path / "run"))
     moved = load_recipe(content(tmp_path / "run"), overrides=["teacher.folder=elsewhere", "data.note=Known."])
-    assert different_keys(recipe.model_dump(mode="json"), moved) == []
+    assert list_differences(recipe.model_dump(mode="json"), moved) == []
 
 
 def test_a_key_that_is_younger_than_a_run_had_its_default(content, tmp_path):
     recipe = load_recipe(content(tmp_path / "run"))
     older = {name: value for name, value in recipe.model_dump(mode="json").items() if name != "group_by_length"}
-    assert different_keys(older, recipe) == []
+    assert list_differences(older, recipe) == []
     changed = recipe.model_copy(update={"group_by_length": False})
-    assert different_keys(older, changed) == ["group_by_length (True, now False)"]
+    assert list_differences(older, changed) == ["group_by_length (True, now False)"]
 
 
 def test_a_machine_without_16_bits_goes_on_where_the_teacher_is_not_run(content, whole, tmp_path, monkeypatch):
@@ -262,7 +264,7 @@ def test_a_damaged_best_checkpoint_is_passed_over(content, tmp_path, monkeypatch
     """The one that scored best is read at the end of the stage, long after it was written."""
     changes = {"checkpoint": "best", "schedule": {"name": "soft_labels", "classification_epochs": 4}}
     scores = iter([0.9, 0.5, 0.5, 0.5] * 3)  # the first epoch is the best, whoever scores it
-    monkeypatch.setattr("innerdistill.run.distill.headline", lambda _: {"accuracy": next(scores)})
+    monkeypatch.setattr("innerdistill.run.train.headline", lambda _: {"accuracy": next(scores)})
     whole = distill(content(tmp_path / "whole", **changes))
     with monkeypatch.context() as patch:
         at_call(patch, DistillationTrainer, "training_step", 15, die)

@@ -15,6 +15,7 @@ from innerdistill.run.cost import BYTES_TO_ACCELERATOR, most_bytes
 from innerdistill.training.needs import needs_of
 from innerdistill.training.run_stages import distill_models
 from innerdistill.training.schedules import Stage
+from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.target_store import LOGITS, Part
 from innerdistill.training.targets import Targets, choose_parts, has_fast_bfloat16, keep_targets, make_store
 
@@ -225,8 +226,8 @@ def test_a_store_of_other_rows_is_refused(make, make_model, tokenizer, dataset, 
     assert train["length"] == dataset["length"]
     with pytest.raises(ValueError, match="of other rows than `train`"):
         distill_models(
-            Targets(teacher, store=store), make_model(), stages=[STAGE], train=train, collate=collator(tokenizer),
-            folder=tmp_path,
+            Targets(teacher, store=store), make_model(), stages=[STAGE], folder=tmp_path,
+            setup=TrainingSetup(train=train, collate=collator(tokenizer)),
         )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from innerdistill.training import trainer as trainer_module
 from innerdistill.training.arguments import training_arguments
 from innerdistill.training.run_stages import distill_models
 from innerdistill.training.schedules import Stage, StageRecord
+from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.trainer import DistillationTrainer
 
 INTERNAL = {"attention_kl": 1.0, "cls_cosine": 1.0}
@@ -50,8 +51,11 @@ def test_methods_with_other_stages_see_the_same_examples_in_the_same_step(
         teacher = make_model()
         distill_models(
             teacher, build_student(teacher, 2), stages=[*first, Stage("last", {"gold_labels": 1.0}, {}, steps=steps)],
-            train=tokenised, collate=collator(tokenizer), folder=tmp_path,
-            trainer={"use_cpu": True, "per_device_train_batch_size": 8},
+            setup=TrainingSetup(
+                train=tokenised, collate=collator(tokenizer),
+                trainer={"use_cpu": True, "per_device_train_batch_size": 8},
+            ),
+            folder=tmp_path,
         )  # fmt: skip
     assert len(seen[0]) == 17 and seen[0] == seen[1]
 
@@ -168,7 +172,10 @@ def test_a_stage_that_reads_the_teacher_needs_one(make_model, tokenised, tokeniz
     arguments = training_arguments(tmp_path, ALL, {"use_cpu": True}, seed=1, evaluate=False)
     with pytest.raises(ValueError, match="needs a teacher"):
         DistillationTrainer(
-            make_model(), arguments, record=StageRecord(ALL), train=tokenised, data_collator=collator(tokenizer)
+            make_model(),
+            arguments,
+            record=StageRecord(ALL),
+            setup=TrainingSetup(train=tokenised, collate=collator(tokenizer)),
         )
 
 
@@ -231,7 +238,7 @@ def test_every_stage_is_trained_in_16_bits(make_model, tokenizer, tokenised, tmp
     query.register_forward_hook(lambda *call: kinds.append(call[2].dtype) if student.training else None)
     stages = [Stage("first", INTERNAL, {1: 2}, steps=2), Stage("second", {"soft_labels": 1.0}, {}, steps=2)]
     distill_models(
-        teacher, student, stages=stages, train=tokenised, collate=collator(tokenizer), folder=tmp_path,
-        trainer={"bf16": True},
+        teacher, student, stages=stages, folder=tmp_path,
+        setup=TrainingSetup(train=tokenised, collate=collator(tokenizer), trainer={"bf16": True}),
     )  # fmt: skip
     assert set(kinds) == {torch.bfloat16} and len(kinds) > 4

@@ -145,7 +145,7 @@ def _plan(options: argparse.Namespace) -> None:
 def _finetune(options: argparse.Namespace) -> None:
     recipe = _recipe(options)
     _use_torch()
-    from innerdistill.run.distill import finetune  # noqa: PLC0415
+    from innerdistill.run.finetune import finetune  # noqa: PLC0415
 
     _summarise(finetune(recipe), options)
 

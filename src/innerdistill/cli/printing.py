@@ -30,7 +30,7 @@ def print_plan(job: Job) -> None:
     from innerdistill.evaluation.latency import size  # noqa: PLC0415
     from innerdistill.run.cost import seconds_per_full_step, stage_costs, targets_to_keep  # noqa: PLC0415
 
-    sizes = (f"{size(model)['parameters'] / 1e6:.1f} M" for model in (job.teacher, job.fresh_student()))
+    sizes = (f"{size(model)['parameters'] / 1e6:.1f} M" for model in (job.teacher, job.build_fresh_student()))
     counts = ", ".join(f"{split} {len(rows)}" for split, rows in job.splits.items())
     console.print(
         f"Teacher {job.architecture.num_layers} layers ({next(sizes)} parameters), student {job.num_layers} "
@@ -39,7 +39,7 @@ def print_plan(job: Job) -> None:
         soft_wrap=True,
     )
     table = table_of("stage", "losses", "layers matched", "steps", "layers run", "cost of a step")
-    kept = targets_to_keep(job, job.student_rows())
+    kept = targets_to_keep(job, job.select_student_rows())
     costs = stage_costs(job, kept=kept[1] if kept is not None else ())
     for cost in costs:
         pairs = ", ".join(f"{k}←{m}" for k, m in cost.stage.pairs.items()) or "–"

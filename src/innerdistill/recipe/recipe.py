@@ -174,25 +174,6 @@ def load_recipe(source: str | Path | Mapping[str, Any], *, overrides: Iterable[s
         raise ValueError(f"{where}: {sentence(error, Recipe)}") from None
 
 
-def shared_keys(recipe: Recipe) -> dict[str, Any]:
-    """What data and teacher of a run depend on.
-
-    Args:
-        recipe: of the run.
-
-    Returns:
-        Values by key.
-    """
-    teacher = recipe.teacher
-    found = {f"data.{key}": value for key, value in recipe.data.model_dump(exclude={"note"}).items()}
-    found |= {f"teacher.{key}": getattr(teacher, key) for key in ("path", "base")}
-    if teacher.base is not None:  # fine-tuned with the students' settings where it has none of its own
-        found |= {f"teacher.{key}": getattr(teacher, key) for key in ("epochs", "seed")}
-        found |= {key: getattr(recipe, key) for key in ("group_by_length", "pad_to_max_length", "checkpoint")}
-        found |= {f"trainer.{key}": value for key, value in {**recipe.trainer, **teacher.trainer}.items()}
-    return found
-
-
 def read_content(source: str | Path | Mapping[str, Any], *, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """Read a YAML file and apply overrides, without checking what the keys mean.
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
+from innerdistill.recipe.identity import list_differences
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.yaml import read_yaml, write_yaml
 from innerdistill.report.run_folder import PREDICTIONS, RUN, read_run
 from innerdistill.support.files import acquire_lock, open_whole_file
 
 RECIPE, LOCK = "recipe.yaml", ".lock"
-# Keys that change nothing in the student and its scores.
-WITHOUT_EFFECT = {"output", "overwrite", "checkpoint_minutes", "teacher.folder", "data.note", "onnx"}
 # Only a folder that holds nothing else is ever replaced.
 RUN_FILES = {
     RECIPE, "model", RUN, PREDICTIONS, "examples.json", "report.html", "tensorboard",
@@ -99,33 +97,6 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
     return not recipe.onnx or "onnx" in read_run(folder)
 
 
-def different_keys(found: Mapping[str, Any], recipe: Recipe) -> list[str]:
-    """In which keys a recipe differs from the one of another run, apart from where the run is.
-
-    Args:
-        found: recipe of the other run, from its run.json or recipe.yaml.
-        recipe: what is wanted now.
-
-    Returns:
-        Keys in dots, each with the other run's value and the one that is wanted.
-    """
-    with suppress(ValueError):  # a key that is younger than the run had its default
-        found = Recipe.model_validate(found).model_dump(mode="json")
-    ours, theirs = (dict(_flat(content)) for content in (recipe.model_dump(mode="json"), found))
-    names = [name for name in (*ours, *(name for name in theirs if name not in ours)) if name not in WITHOUT_EFFECT]
-    return [
-        f"{name} ({theirs.get(name)!r}, now {ours.get(name)!r})" for name in names if ours.get(name) != theirs.get(name)
-    ]
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value not in ({}, None):
-            yield f"{prefix}{key}", value
-
-
 def _is_to_be_replaced(folder: Path, recipe: Recipe) -> bool:
     """Look at a folder: True if what it holds is to be replaced, False if nothing is there or the run is to go on."""
     try:
@@ -141,7 +112,7 @@ def _is_to_be_replaced(folder: Path, recipe: Recipe) -> bool:
         raise ValueError(f"output: {folder} is not a run (it has no recipe.yaml); name another folder.")
     finished = is_finished(folder, recipe)
     try:
-        others = different_keys(read_yaml(folder / RECIPE), recipe)
+        others = list_differences(read_yaml(folder / RECIPE), recipe)
     except ValueError:
         others = ["its recipe.yaml, which cannot be read"]
     without_report = finished and not recipe.overwrite and not (folder / "report.html").exists()

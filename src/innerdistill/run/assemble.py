@@ -1,4 +1,7 @@
-"""assemble: a recipe -> a Job, checked before anything is trained or written."""
+"""assemble: a recipe -> a Job, checked before anything is trained or written.
+
+One pass: load the data, load the models, decide layer map and stages, check, tokenise.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import datasets
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 from innerdistill.data.arrow import CACHE
 from innerdistill.data.batches import collator
@@ -22,10 +26,11 @@ from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.pretrained import load_base, load_classifier, load_tokenizer, longest_input
 from innerdistill.models.probe import Architecture, probe
 from innerdistill.recipe.recipe import Recipe
-from innerdistill.run.job import Job, student_source, unknown_warnings
+from innerdistill.run.job import Job
+from innerdistill.run.warnings import warn_of_unknown_tokens
 from innerdistill.support.messages import join_names, name_key, shorten_value, suggest_name
 from innerdistill.training.arguments import check_arguments, training_arguments
-from innerdistill.training.schedules import SchedulePlan, check_schedule, make_stages
+from innerdistill.training.schedules import SchedulePlan, Stage, check_schedule, make_stages
 from innerdistill.training.targets import has_fast_bfloat16
 
 MANY_NUMBERS = 20  # labels; so many that are numbers are rarely names
@@ -35,10 +40,10 @@ logger = logging.getLogger(__name__)
 
 
 def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job:
-    """Read data and models, resolve layers and stages, and check that they fit together.
+    """Read data and models, decide layers and stages, and check that they fit together.
 
     Args:
-        recipe: the recipe.
+        recipe: recipe of the run.
         losses: further losses by name, from outside the package.
 
     Returns:
@@ -47,50 +52,60 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     Raises:
         ValueError: anything that does not fit, in one sentence.
     """
-    known = {**LOSSES, **(losses or {})}
-    check_names(recipe, known)
-    if (recipe.teacher.path is None) == (recipe.teacher.base is None):
-        raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
+    losses = {**LOSSES, **(losses or {})}
+    check_names(recipe, losses)
+
     data = load_task(recipe.data)
     teacher, names = _load_teacher(recipe, data)
     with name_key("teacher"):
         tokenizer = load_tokenizer(recipe.teacher.path or str(recipe.teacher.base))
     architecture = probe(teacher)
+    source = _load_source(recipe, teacher, names)
+
     num_layers = recipe.student.num_layers or max(1, architecture.num_layers // 2)
     pairs = choose_layers(recipe.layer_map, num_layers, architecture.num_layers, key="layer_map")
-    student_types = _check_source(recipe, teacher, names, num_layers, architecture)
-    if any("attention" in known[name].needs for name, weight in recipe.losses.items() if weight > 0):
-        _check_reach(pairs, student_types, getattr(teacher.config, "layer_types", None))
-    stages = make_stages(_schedule_plan(recipe, pairs, known))
-    own = {"trainer": {}, "internal_trainer": recipe.internal_trainer, "teacher.trainer": recipe.teacher.trainer}
-    arguments = [
-        training_arguments(Path(recipe.output), stage, recipe.trainer | options, seed=recipe.seed, section=section)
-        for section, options in own.items()
-        for stage in stages
-    ]
-    device = arguments[-1].device
-    if any(of_stage.bf16 for of_stage in arguments) and not has_fast_bfloat16(device):
-        logger.warning(
-            "trainer.bf16: this device has no instructions for bfloat16, so a step takes about ten times as long as in "
-            "32 bits; leave it out."
-        )
-    teacher.to(device)
+    copied = choose_layers(
+        recipe.student.layers, num_layers, len(encoder_layers(source or teacher)), key="student.layers"
+    )
+    stages = make_stages(_plan_schedule(recipe, pairs, losses))
     max_length = longest_input(tokenizer, teacher, recipe.data.max_length)
+
+    if source is not None:
+        _check_source(recipe, source, teacher, architecture)
+    if any("attention" in losses[name].needs for name, weight in recipe.losses.items() if weight > 0):
+        _check_windows(pairs, copied, source or teacher, teacher)
+    arguments = _check_training_arguments(recipe, stages)
+    device = arguments[-1].device
+    _warn_of_slow_bfloat16(arguments, device)
+
     splits, truncated = {}, {}
     for split, table in data.splits.items():
         splits[split], truncated[split] = tokenise(
             table, data.task, tokenizer, names=names, max_length=max_length, where=split, folder=CACHE
         )
-    unknown = _unknown_tokens(splits, tokenizer, teacher)
-    for sentence in unknown_warnings(unknown):
+    unknown = _measure_unknown_tokens(splits, tokenizer, teacher)
+    for sentence in warn_of_unknown_tokens(unknown):
         logger.warning("%s", sentence)
     if names is not None and len(names) > MANY_NUMBERS and all(NUMBER.fullmatch(name) for name in names):
         logger.warning("The %d labels are all numbers: if they are scores, set data.metric=pearson.", len(names))
-    collate = collator(tokenizer, pad_to=max_length if recipe.pad_to_max_length else None)
     return Job(
-        recipe, data, splits, names, tokenizer, collate, teacher, architecture, num_layers, pairs, stages, known,
-        max_length, truncated, unknown,
-    )  # fmt: skip
+        recipe=recipe,
+        data=data,
+        splits=splits,
+        names=names,
+        tokenizer=tokenizer,
+        collate=collator(tokenizer, pad_to=max_length if recipe.pad_to_max_length else None),
+        teacher=teacher.to(device),
+        architecture=architecture,
+        source=source and source.to(device),
+        num_layers=num_layers,
+        pairs=pairs,
+        stages=stages,
+        losses=losses,
+        max_length=max_length,
+        truncated=truncated,
+        unknown=unknown,
+    )
 
 
 def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
@@ -103,6 +118,8 @@ def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
     Raises:
         ValueError: a name that nobody knows, with the nearest known one.
     """
+    if (recipe.teacher.path is None) == (recipe.teacher.base is None):
+        raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
     for name in recipe.losses:
         if name not in losses:
             raise ValueError(f"losses: unknown loss {shorten_value(name)}; {suggest_name(name, losses)}")
@@ -115,7 +132,7 @@ def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
     check_arguments("teacher.trainer", recipe.teacher.trainer)
 
 
-def _unknown_tokens(
+def _measure_unknown_tokens(
     splits: Mapping[str, datasets.Dataset], tokenizer: PreTrainedTokenizerBase, teacher: PreTrainedModel
 ) -> dict[str, float]:
     """Share of unknown tokens by split; ids that the model does not have are refused."""
@@ -184,45 +201,79 @@ def _load_teacher(recipe: Recipe, data: TaskData) -> tuple[PreTrainedModel, tupl
         return teacher, match_labels(data.names, teacher.config.id2label, declared=data.task.labels is not None)
 
 
+def _load_source(recipe: Recipe, teacher: PreTrainedModel, names: tuple[str, ...] | None) -> PreTrainedModel | None:
+    """The model whose layers the student copies; None if that is the teacher (or a copy of its shape, `random`)."""
+    source = recipe.student.source
+    if source in ("teacher", "random"):
+        return None
+    if source == "base" and recipe.teacher.base is None:
+        raise ValueError("student.source: 'base' means the layers of teacher.base, which is not given.")
+    with name_key("student.source"):
+        name = str(recipe.teacher.base) if source == "base" else source
+        model = load_base(name, names=names, seed=recipe.seed)
+    if source != "base":
+        # Another checkpoint may name its labels otherwise; the student uses its teacher's names.
+        model.config.id2label, model.config.label2id = teacher.config.id2label, teacher.config.label2id
+    return model
+
+
 def _check_source(
-    recipe: Recipe,
-    teacher: PreTrainedModel,
-    names: tuple[str, ...] | None,
-    num_layers: int,
-    architecture: Architecture,
-) -> list[str] | None:
-    """Check that the student's source fits; returns the kind of attention of each student layer, if it has kinds."""
-    source = student_source(recipe, teacher, names)
-    chosen = choose_layers(recipe.student.layers, num_layers, len(encoder_layers(source)), key="student.layers")
-    types = getattr(source.config, "layer_types", None)
-    student_types = types and [types[number - 1] for number in chosen.values()]
-    if source is teacher:
-        return student_types
-    other = probe(source)
+    recipe: Recipe, source: PreTrainedModel, teacher: PreTrainedModel, architecture: Architecture
+) -> None:
+    """Check that the student's layers can be compared with the teacher's."""
     _check_tables(source, teacher, what="student.source")
-    for what in ("hidden_size", "num_heads"):
-        ours, theirs = getattr(other, what), getattr(architecture, what)
+    source_architecture = probe(source)
+    for measure in ("hidden_size", "num_heads"):
+        ours, theirs = getattr(source_architecture, measure), getattr(architecture, measure)
         if ours != theirs:
             raise ValueError(
-                f"student.source: teacher and student must have the same {what}, but the teacher has {theirs} and "
+                f"student.source: teacher and student must have the same {measure}, but the teacher has {theirs} and "
                 f"the student {ours}."
             )
     if recipe.student.head == "teacher" and type(source) is not type(teacher):
         raise ValueError(f"student.head: a {type(teacher).__name__}'s head does not fit a {type(source).__name__}.")
-    return student_types
 
 
-def _check_reach(pairs: Mapping[int, int], student: Sequence[str] | None, teacher: Sequence[str] | None) -> None:
-    # Where the teacher attends and the student cannot, the KL is infinite.
+def _check_windows(
+    pairs: Mapping[int, int], copied: Mapping[int, int], source: PreTrainedModel, teacher: PreTrainedModel
+) -> None:
+    """Refuse a student layer that attends to a window where its teacher's layer attends to everything.
+
+    The attention KL would be infinite there.
+    """
+    source_types = getattr(source.config, "layer_types", None)
+    teacher_types = getattr(teacher.config, "layer_types", None)
+    if not source_types or not teacher_types:
+        return
     for k, m in pairs.items():
-        if student and teacher and (student[k - 1], teacher[m - 1]) == ("sliding_attention", "full_attention"):
+        student_type, teacher_type = source_types[copied[k] - 1], teacher_types[m - 1]
+        if (student_type, teacher_type) == ("sliding_attention", "full_attention"):
             raise ValueError(
                 f"layer_map: teacher layer {m} attends to the whole text, student layer {k} only to a window of it; "
                 "map layers of the same kind, choose other student.layers, or set losses.attention_kl=0."
             )
 
 
-def _schedule_plan(recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss]) -> SchedulePlan:
+def _check_training_arguments(recipe: Recipe, stages: Sequence[Stage]) -> list[TrainingArguments]:
+    """Build the arguments of every stage from every section once, so that a wrong option is refused now."""
+    sections = {"trainer": {}, "internal_trainer": recipe.internal_trainer, "teacher.trainer": recipe.teacher.trainer}
+    arguments = []
+    for section, options in sections.items():
+        for stage in stages:
+            merged = recipe.trainer | options
+            arguments.append(training_arguments(Path(recipe.output), stage, merged, seed=recipe.seed, section=section))
+    return arguments
+
+
+def _warn_of_slow_bfloat16(arguments: Sequence[TrainingArguments], device: torch.device) -> None:
+    if any(of_stage.bf16 for of_stage in arguments) and not has_fast_bfloat16(device):
+        logger.warning(
+            "trainer.bf16: this device has no bfloat16 instructions, so a step takes about ten times as long as in "
+            "float32; leave it out."
+        )
+
+
+def _plan_schedule(recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss]) -> SchedulePlan:
     weights = {name: weight for name, weight in recipe.losses.items() if weight > 0}
     return SchedulePlan(
         pairs=pairs,

@@ -57,14 +57,14 @@ def stage_costs(job: Job, *, kept: Collection[Part] = ()) -> list[StageCost]:
         One entry per stage.
     """
     costs = []
-    rows = len(job.student_rows())
+    rows = len(job.select_student_rows())
     for stage in job.stages:
         needs = needs_of(stage, job.losses)
         student = job.num_layers if needs.student_logits else max(needs.student_layers)
         layers, logits = left_to_run(needs, kept)
         teacher = job.architecture.num_layers if logits else max(layers, default=0)
         relative = _passes(student, teacher) / _passes(job.num_layers, job.architecture.num_layers)
-        per_epoch = -(-rows // job.batch_size(stage))
+        per_epoch = -(-rows // job.compute_batch_size(stage))
         steps = stage.steps or int(np.ceil(per_epoch * (stage.epochs or 0)))
         costs.append(StageCost(stage, steps, student, teacher, relative))
     return costs
@@ -80,11 +80,11 @@ def seconds_per_full_step(job: Job, *, repeats: int = 3) -> float:
     Returns:
         Seconds, the median, for a batch of typical length.
     """
-    student = job.fresh_student().train()
-    train = job.student_rows()
+    student = job.build_fresh_student().train()
+    train = job.select_student_rows()
     lengths = numbers(train, "length")
     # A batch of examples around the mean length costs what the mean batch costs.
-    nearest = np.argsort(np.abs(lengths - lengths.mean()))[: job.batch_size(job.stages[-1])]
+    nearest = np.argsort(np.abs(lengths - lengths.mean()))[: job.compute_batch_size(job.stages[-1])]
     batch = job.collate([train[int(index)] for index in nearest])
     inputs = {name: batch[name].to(student.device) for name in INPUT_NAMES if name in batch}
     times = []
@@ -117,13 +117,13 @@ def targets_to_keep(
     if options.targets == "live" or not any(needs_of(stage, job.losses).teacher for stage in job.stages):
         return None
     passes = sum(
-        stage.epochs or (stage.steps or 0) * job.batch_size(stage) / len(rows)
+        stage.epochs or (stage.steps or 0) * job.compute_batch_size(stage) / len(rows)
         for stage in job.stages
         if needs_of(stage, job.losses).teacher
     )
     if options.targets == "auto" and passes <= 1:
         return None  # building the store would cost as much as it saves
-    store = job.target_store(rows)
+    store = job.make_target_store(rows)
     max_bytes = most_bytes(options.targets_gigabytes, rows=len(rows), device=job.teacher.device)
     keep_all = options.targets == "keep"
     parts = choose_parts(store, job.stages, job.losses, keep_all=keep_all, max_bytes=max_bytes, begun_with=begun_with)

@@ -24,6 +24,7 @@ from innerdistill.report.card import write_card
 from innerdistill.report.run_folder import PREDICTIONS, RUN, read_run, save_model, write_predictions
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import teacher_logits
+from innerdistill.run.warnings import collect_warnings
 from innerdistill.support.files import write_json
 from innerdistill.support.processes import broadcast_from_first, is_first_process
 from innerdistill.training.schedules import StageRecord
@@ -79,7 +80,7 @@ def finish(
         "stages": [asdict(stage) for stage in stages],
         **found,
         "speed": measure_speed(models, length=typical_length(job.splits["validation"])),
-        "warnings": job.warnings(found, predictions, stages),
+        "warnings": collect_warnings(job, found, predictions=predictions, stages=stages),
     }
     write_card(folder, record)
     return record

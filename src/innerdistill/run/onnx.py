@@ -35,8 +35,10 @@ from innerdistill.report.card import write_card
 from innerdistill.report.output_folder import locked
 from innerdistill.report.page import write_report
 from innerdistill.report.run_folder import RUN, measured_by, model_folder, read_run
+from innerdistill.run.job import Job
 from innerdistill.support.files import open_whole_folder, write_json
 from innerdistill.support.messages import describe_memory_problem, get_first_line
+from innerdistill.support.processes import is_first_process
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +99,25 @@ def add_onnx(folder: Path, rows: Dataset, collate: Collator) -> dict[str, Any]:
     write_card(folder, record)
     write_json(folder / RUN, record)
     return found
+
+
+def export_run(job: Job, folder: Path) -> None:
+    """Write the ONNX files of a finished run, if its recipe asks for them and they are missing.
+
+    Args:
+        job: job of the run.
+        folder: folder of the run.
+
+    Raises:
+        ValueError: as `write_onnx`; the run is finished without them.
+    """
+    if job.recipe.onnx and is_first_process() and "onnx" not in read_run(folder):
+        try:
+            add_onnx(folder, job.splits["validation"], collator(job.tokenizer))
+        except ValueError as error:
+            raise ValueError(
+                f"{error} The run in {folder} is finished; with onnx=false the same command writes its report."
+            ) from error
 
 
 def write_onnx(

@@ -41,7 +41,7 @@ def kept_targets(job: Job, folder: Path) -> Targets:
     Raises:
         ValueError: there is no room for what has to be kept.
     """
-    options, rows = job.recipe.teacher, job.student_rows()
+    options, rows = job.recipe.teacher, job.select_student_rows()
     begun_with = (begun_by(folder / "checkpoints").get("targets") or {}).get("kept")
     kept = targets_to_keep(job, rows, begun_with=begun_with) if is_first_process() else None
     names = broadcast_from_first([part.name for part in kept[1]] if kept is not None else [])
@@ -82,7 +82,7 @@ def teacher_logits(job: Job, splits: Collection[str] = SPLITS) -> dict[str, NDAr
     for name in (name for name in splits if name in job.splits):
         rows = job.splits[name]
         if is_kept:
-            store = job.target_store(rows)
+            store = job.make_target_store(rows)
             try:
                 keep_targets(job.teacher, store, [LOGITS], rows, job.collate)
                 found[name] = np.array(store.arrays[LOGITS])

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from innerdistill.recipe.recipe import load_recipe, shared_keys
+from innerdistill.recipe.identity import select_shared_keys
+from innerdistill.recipe.recipe import load_recipe
 from innerdistill.report.run_folder import PREDICTIONS, measured_by, read_predictions, read_run
 from innerdistill.sweep.groups import Compared, Group, OverTeachers, places
 from innerdistill.sweep.methods import SPLIT, TEACHER_SEED, Cell, Method, named
@@ -94,7 +95,7 @@ def _check_alike(groups: Sequence[Group]) -> None:
     for group in groups:
         for folder, run in group.runs():
             recipe = load_recipe(run["recipe"])
-            asked = repr(shared_keys(recipe))  # in every table, and of settings that share them
+            asked = repr(select_shared_keys(recipe))  # in every table, and of settings that share them
             begun = repr((asked, recipe.student.model_dump(), recipe.seed))
             facts = {
                 ("data", asked): run["data"]["fingerprint"],

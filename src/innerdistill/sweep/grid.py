@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from innerdistill.recipe.recipe import Recipe, Section, load_recipe, read_content, sentence, shared_keys
+from innerdistill.recipe.identity import list_differences, select_shared_keys
+from innerdistill.recipe.recipe import Recipe, Section, load_recipe, read_content, sentence
 from innerdistill.recipe.yaml import write_yaml
-from innerdistill.report.output_folder import different_keys, is_finished
+from innerdistill.report.output_folder import is_finished
 from innerdistill.report.run_folder import PREDICTIONS, read_run
 from innerdistill.support.files import slugify
 from innerdistill.sweep.methods import TEACHER_SEED, Cell
@@ -67,7 +68,7 @@ class Planned:
         except ValueError:
             return None
         complete = is_finished(self.cell.folder, self.recipe) and (self.cell.folder / PREDICTIONS).is_file()
-        return different_keys(found, self.recipe) if complete else None
+        return list_differences(found, self.recipe) if complete else None
 
 
 def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
@@ -164,7 +165,7 @@ def _check_shared(planned: Sequence[Planned]) -> None:
     """Methods that are compared have the same data and teacher; said before anything runs."""
     first = planned[0]
     for other in planned[1:]:
-        ours, theirs = (shared_keys(entry.recipe) for entry in (first, other))
+        ours, theirs = (select_shared_keys(entry.recipe) for entry in (first, other))
         if keys := [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]:
             hint = keys[0].startswith("trainer.") and f"; to change the students' alone, set teacher.{keys[0]} for all"
             raise ValueError(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from innerdistill.recipe.recipe import shared_keys
+from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.output_folder import locked
 from innerdistill.support.files import open_whole_file, read_json, write_json
@@ -52,7 +52,7 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
         with name_key(f"cell {entry.cell.folder.relative_to(sweep.output)}"):
             check_names(entry.recipe)
     for key in (key for key in sweep.grid if not key.startswith(("data.", "teacher."))):
-        if len({repr(shared_keys(entry.recipe).get(key)) for entry in planned}) > 1:
+        if len({repr(select_shared_keys(entry.recipe).get(key)) for entry in planned}) > 1:
             logger.warning("grid.%s is the teacher's too: for every value one is fine-tuned", key)
     output = Path(sweep.output)
     by_hand = _is_written_by_hand(output, sweep)

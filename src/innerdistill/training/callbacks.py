@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, TrainerCallback
@@ -17,10 +17,6 @@ from innerdistill.training.loss_sums import LossSums
 from innerdistill.training.schedules import StageRecord
 from innerdistill.training.stopping import StopRequest
 
-if TYPE_CHECKING:
-    from innerdistill.training.trainer import DistillationTrainer
-
-FEWEST_STEPS = 30  # of a stage of one epoch whose loss is looked at: in fewer it goes up and down
 SHORT = 5.0  # seconds of work that are not worth a checkpoint of their own
 STEPS_TOGETHER = 10  # several processes ask each other after so many steps whether to write a checkpoint
 
@@ -64,33 +60,19 @@ class StageProgress(ProgressCallback):
 
 
 class EpochEnd(TrainerCallback):
-    """Writes the epoch into the record and ends the stage below its threshold."""
+    """Calls a function at the end of every epoch."""
 
-    def __init__(self, trainer: DistillationTrainer) -> None:
-        """Belong to a trainer.
+    def __init__(self, end_epoch: Callable[[Any, Any], None]) -> None:
+        """Hold the function.
 
         Args:
-            trainer: of the stage.
+            end_epoch: called with transformers' TrainerState and TrainerControl.
         """
-        self.trainer = trainer
+        self.end_epoch = end_epoch
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        """Take the means of the losses, settle the words, and look at the threshold."""
-        trainer = self.trainer
-        if trainer.word_rows is not None:
-            trainer.word_rows.settle()
-        losses = trainer.sums.means(trainer.over_processes)
-        if state.max_steps >= FEWEST_STEPS:
-            trainer.record.thirds = trainer.sums.thirds
-        trainer.record.epochs.append({"epoch": state.epoch, "steps": state.global_step, "losses": losses})
-        trainer.log({f"epoch/{name}": value for name, value in losses.items()})
-        threshold = trainer.stage.threshold
-        is_full_epoch = abs(state.epoch - round(state.epoch)) < 1e-6
-        if threshold is not None and is_full_epoch:
-            cosine = losses[f"cls_cosine/{max(trainer.pairs)}"]
-            if cosine < threshold:
-                trainer.record.ended = f"threshold: cosine {cosine:.4f} below {threshold:g}"
-                control.should_training_stop = True
+        """Call it."""
+        self.end_epoch(state, control)
         return control
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
 from innerdistill.data.arrow import numbers
-from innerdistill.data.batches import INPUT_NAMES, Collator, LengthGroupedSampler, positions_apart
-from innerdistill.losses.paper import LOSSES, Loss, LossInputs, measure
+from innerdistill.data.batches import INPUT_NAMES, LengthGroupedSampler, positions_apart
+from innerdistill.losses.paper import LossInputs, measure
 from innerdistill.models.capture import Internals, capture_then, train_first_layers
 from innerdistill.support.files import explain_full_disk
 from innerdistill.support.processes import is_first_process
@@ -25,7 +25,10 @@ from innerdistill.training.embedding_rows import WordRows, take_word_rows
 from innerdistill.training.loss_sums import BrokenLossError, LossSums
 from innerdistill.training.needs import needs_of
 from innerdistill.training.schedules import StageRecord
+from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.targets import Targets
+
+FEWEST_STEPS = 30  # of a stage of one epoch whose loss is looked at: in fewer it goes up and down
 
 logger = logging.getLogger(__name__)
 
@@ -45,62 +48,44 @@ class DistillationTrainer(Trainer):
         student: PreTrainedModel,
         args: TrainingArguments,
         *,
+        setup: TrainingSetup,
         record: StageRecord,
-        train: Dataset,
-        data_collator: Collator,
         teacher: Targets | PreTrainedModel | None = None,
-        losses: Mapping[str, Loss] = LOSSES,
-        temperature: float = 1.0,
-        is_regression: bool = False,
-        selection: Dataset | None = None,
-        score: Callable[[PreTrainedModel, Dataset], Mapping[str, float]] | None = None,
-        data_seed: int = 1,
         first_step: int = 0,
-        group_by_length: bool = True,
         saver: Saver | None = None,
         callbacks: Iterable[TrainerCallback] = (),
     ) -> None:
         """Set up one stage.
 
         Args:
-            student: prepared by `prepare`; trained in place.
+            student: model prepared by `prepare`; trained in place.
             args: arguments of the Trainer; the length in epochs or steps is the stage's.
-            record: of the stage, with its losses, layer pairs and end; gets what happens.
-            train: columns input_ids, attention_mask, (token_type_ids), labels, length; and, if the teacher's targets
-                are kept, index: the position in the store.
-            data_collator: examples -> padded batch.
-            teacher: its targets, or the model itself, prepared; None if no loss of the stage reads it.
-            losses: the losses by name.
-            temperature: of the soft labels.
-            is_regression: whether the head gives a score.
-            selection: tokenised split that is scored where the Trainer evaluates.
-            score: (student, selection) -> scores by name; needed with `selection`.
-            data_seed: seed of the order of the examples.
-            first_step: steps of the run before this stage, for the order of the examples.
-            group_by_length: whether batches hold examples of similar length.
-            saver: writes checkpoints; None leaves that to the arguments.
-            callbacks: further callbacks.
+            setup: data, losses and options. If teacher outputs are cached, `train` also has the column `index`: the
+                position of each example in the cache.
+            record: record of the stage; gets what happens.
+            teacher: teacher outputs, or the prepared model itself; None if no loss of the stage reads the teacher.
+            first_step: optimiser steps that the run took before this stage; they decide the order of the examples.
+            saver: callback that writes checkpoints; None leaves that to `args`.
+            callbacks: further callbacks of transformers.
 
         Raises:
             ValueError: a loss needs a teacher and there is none.
         """
-        self.record, self.stage = record, (stage := record.stage)
-        self.losses = {name: losses[name] for name in stage.losses}
-        self.pairs, self.needs = dict(stage.pairs), needs_of(stage, losses)
+        self.setup, self.record, self.stage = setup, record, (stage := record.stage)
+        self.losses = {name: setup.losses[name] for name in stage.losses}
+        self.pairs, self.needs = dict(stage.pairs), needs_of(stage, setup.losses)
         self.targets = Targets(teacher) if isinstance(teacher, PreTrainedModel) else teacher
         if self.targets is None and self.needs.teacher:
             raise ValueError(f"stage {stage.name!r} needs a teacher.")
-        self.temperature, self.is_regression = temperature, is_regression
-        self.score, self.data_seed, self.first_step = score, data_seed, first_step
-        self.group_by_length, self.saver, self.sums = group_by_length, saver, LossSums(stage.name)
+        self.first_step, self.saver, self.sums = first_step, saver, LossSums(stage.name)
         train_first_layers(student, None if self.needs.student_logits else max(self.pairs))
         super().__init__(
             model=student,
             args=args,
-            train_dataset=train,
-            eval_dataset=selection,
-            data_collator=positions_apart(data_collator),  # reading them back from a GPU would wait for it
-            callbacks=[*callbacks, EpochEnd(self), *([] if saver is None else [saver])],
+            train_dataset=setup.train,
+            eval_dataset=setup.selection,
+            data_collator=positions_apart(setup.collate),  # reading them back from a GPU would wait for it
+            callbacks=[*callbacks, EpochEnd(self.end_epoch), *([] if saver is None else [saver])],
         )
         if self.targets is not None:
             self.targets.teacher.to(args.device)
@@ -179,7 +164,8 @@ class DistillationTrainer(Trainer):
             The loss, or (loss, every loss by name (B,)).
         """
         model_inputs = {name: inputs[name] for name in INPUT_NAMES if name in inputs}
-        shared = LossInputs(inputs["attention_mask"].bool(), inputs["labels"], self.temperature, self.is_regression)
+        setup = self.setup
+        shared = LossInputs(inputs["attention_mask"].bool(), inputs["labels"], setup.temperature, setup.is_regression)
 
         needs = self.needs
 
@@ -217,8 +203,8 @@ class DistillationTrainer(Trainer):
         Returns:
             Scores by name, each with the prefix `eval_`.
         """
-        assert self.score is not None and self.eval_dataset is not None
-        scores = dict(self.score(self.model, self.eval_dataset))
+        assert self.setup.score is not None and self.eval_dataset is not None
+        scores = dict(self.setup.score(self.model, self.eval_dataset))
         if self.record.epochs:
             self.record.epochs[-1]["scores"] = scores
         self.log(metrics := {f"eval_{name}": value for name, value in scores.items()})
@@ -257,6 +243,28 @@ class DistillationTrainer(Trainer):
             sums = self.sums.together(self.over_processes)
             self.saver.seal(folder / f"checkpoint-{self.state.global_step}", self.record, sums)
 
+    def end_epoch(self, state: Any, control: Any) -> None:
+        """Write the epoch into the record, and end the stage if it is below its threshold.
+
+        Args:
+            state: TrainerState of transformers.
+            control: TrainerControl of transformers; told to stop below the threshold.
+        """
+        if self.word_rows is not None:
+            self.word_rows.settle()
+        losses = self.sums.means(self.over_processes)
+        if state.max_steps >= FEWEST_STEPS:
+            self.record.thirds = self.sums.thirds
+        self.record.epochs.append({"epoch": state.epoch, "steps": state.global_step, "losses": losses})
+        self.log({f"epoch/{name}": value for name, value in losses.items()})
+        threshold = self.stage.threshold
+        is_full_epoch = abs(state.epoch - round(state.epoch)) < 1e-6
+        if threshold is not None and is_full_epoch:
+            cosine = losses[f"cls_cosine/{max(self.pairs)}"]
+            if cosine < threshold:
+                self.record.ended = f"threshold: cosine {cosine:.4f} below {threshold:g}"
+                control.should_training_stop = True
+
     def over_processes(self, value: Tensor) -> Tensor:
         """The sum of a value over all processes.
 
@@ -294,7 +302,7 @@ class DistillationTrainer(Trainer):
         return LengthGroupedSampler(
             numbers(train_dataset or self.train_dataset, "length"),
             batch_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
-            seed=self.data_seed,
+            seed=self.setup.seed,
             first_step=self.first_step,
-            group=self.group_by_length,
+            group=self.setup.group_by_length,
         )

@@ -1,0 +1,107 @@
+"""finetune: a pre-trained model -> a fine-tuned teacher, run by itself or once for all runs that share it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from innerdistill.models.fingerprint import weights_fingerprint
+from innerdistill.models.pretrained import load_classifier
+from innerdistill.models.probe import probe
+from innerdistill.recipe.identity import compute_teacher_key, derive_teacher_recipe, merge_teacher_trainer
+from innerdistill.recipe.recipe import Recipe, load_recipe
+from innerdistill.report.output_folder import lock_beside, run_folder
+from innerdistill.run.assemble import assemble
+from innerdistill.run.finish import complete, finish, is_complete
+from innerdistill.run.job import Job
+from innerdistill.run.onnx import export_run
+from innerdistill.run.train import train
+from innerdistill.support.processes import (
+    broadcast_from_first,
+    count_processes,
+    enter_in_first_process,
+    is_first_process,
+    wait_for_all,
+)
+from innerdistill.training.schedules import Stage
+
+logger = logging.getLogger(__name__)
+
+
+def finetune(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
+    """Fine-tune the recipe's `teacher.base` on gold labels, with all its layers (E1.0).
+
+    Args:
+        recipe: a Recipe, a mapping, or the path of a YAML file.
+
+    Returns:
+        The run folder; its `model/` can be given as `teacher.path`.
+
+    Raises:
+        ValueError: anything in the recipe, data or model that does not fit; nothing has been written then.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    if recipe.teacher.base is None:
+        raise ValueError("teacher.base: name the pre-trained model to fine-tune.")
+    return run_finetuning(assemble(recipe))
+
+
+def load_or_finetune_teacher(job: Job) -> PreTrainedModel:
+    """Load the teacher of a job that gives only its base; fine-tune it first if it is not in the cache.
+
+    Its key covers the base model's weights, the data, and everything that fine-tuning depends on.
+
+    Args:
+        job: job whose recipe has `teacher.base`.
+
+    Returns:
+        The teacher; `name_or_path` is its folder.
+    """
+    recipe = job.recipe
+    key = compute_teacher_key(
+        recipe,
+        base=weights_fingerprint(job.teacher),
+        data=job.data.fingerprint(),
+        max_length=job.max_length,
+        processes=count_processes(),
+    )
+    folder = Path(recipe.teacher.folder) / f"{recipe.data.task or 'custom'}-{key}"
+    if broadcast_from_first(not (folder / "run.json").is_file()):
+        # Runs that want the same teacher wait for the first.
+        with enter_in_first_process(lock_beside(folder, key="teacher.folder")):
+            if broadcast_from_first(not (folder / "run.json").is_file()):
+                logger.info("fine-tuning the teacher into %s", folder)
+                run_finetuning(replace(job, recipe=derive_teacher_recipe(recipe, output=str(folder))))
+    teacher = load_classifier(str(folder / "model")).to(job.teacher.device)
+    probe(teacher)
+    return teacher
+
+
+def run_finetuning(job: Job) -> Path:
+    """Fine-tune a job's base model into its output folder, or resume there.
+
+    Args:
+        job: job whose `teacher` is the base model; trained in place.
+
+    Returns:
+        The run folder.
+    """
+    options = {"trainer": merge_teacher_trainer(job.recipe), "seed": job.recipe.teacher.seed}
+    job = replace(job, recipe=job.recipe.model_copy(update=options))
+    stage = Stage("fine-tuning", {"gold_labels": 1.0}, pairs={}, epochs=job.recipe.teacher.epochs)
+    with enter_in_first_process(run_folder(job.recipe)) as folder:
+        if not is_complete(job, folder, teacher=False):
+            records = train(job, job.teacher, folder=folder, teacher=None, stages=[stage])
+            if is_first_process():
+                complete(folder, finish(job, job.teacher, folder, teacher=None, stages=records))
+        elif is_first_process():
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        export_run(job, folder)
+        wait_for_all()
+    return folder

@@ -1,0 +1,78 @@
+"""The stages of a job, or of its teacher's fine-tuning, run by `distill_models`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import PreTrainedModel
+
+from innerdistill.data.arrow import numbers
+from innerdistill.evaluation.predictions import predict_logits
+from innerdistill.evaluation.scoring import headline, task_scores
+from innerdistill.run.job import Job
+from innerdistill.training.run_stages import distill_models
+from innerdistill.training.schedules import Stage, StageRecord
+from innerdistill.training.setup import TrainingSetup
+from innerdistill.training.targets import Targets
+
+
+def train(
+    job: Job, model: PreTrainedModel, *, folder: Path, teacher: Targets | None, stages: Sequence[Stage]
+) -> list[StageRecord]:
+    """Train a model, resuming from what an unfinished run left in its folder.
+
+    Args:
+        job: job of the run.
+        model: student, or base model that becomes a teacher; trained in place.
+        folder: folder of the run.
+        teacher: teacher outputs; None for fine-tuning.
+        stages: stages in order.
+
+    Returns:
+        One record per stage.
+    """
+    return distill_models(
+        teacher,
+        model,
+        stages=stages,
+        setup=make_setup(job, train=job.splits["train"] if teacher is None else job.select_student_rows()),
+        folder=folder,
+        resume=True,
+        overwrite=job.recipe.overwrite,
+    )
+
+
+def make_setup(job: Job, *, train: Dataset) -> TrainingSetup:
+    """Make the setup that all stages of a job share.
+
+    Args:
+        job: job of the run.
+        train: tokenised training examples.
+
+    Returns:
+        The setup.
+    """
+    recipe = job.recipe
+
+    def score(model: PreTrainedModel, selection: Dataset) -> dict[str, float]:
+        logits = predict_logits(model, selection, job.collate)
+        return headline(task_scores(numbers(selection, "labels"), logits, **job.measured_by()))
+
+    return TrainingSetup(
+        train=train,
+        collate=job.collate,
+        selection=job.splits["selection"],
+        score=score,
+        metric=job.metric,
+        best=recipe.checkpoint == "best",
+        trainer=recipe.trainer,
+        internal_trainer=recipe.internal_trainer,
+        losses=job.losses,
+        temperature=recipe.temperature,
+        is_regression=job.names is None,
+        group_by_length=recipe.group_by_length,
+        seed=recipe.seed,
+        checkpoint_minutes=recipe.checkpoint_minutes,
+    )

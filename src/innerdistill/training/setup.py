@@ -1,0 +1,75 @@
+"""TrainingSetup: how a student is trained, whatever stages its schedule has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedModel
+
+from innerdistill.data.batches import Collator
+from innerdistill.losses.paper import LOSSES, Loss
+from innerdistill.training.schedules import Stage
+
+Score = Callable[[PreTrainedModel, Dataset], Mapping[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSetup:
+    """What all stages of a run have in common.
+
+    Attributes:
+        train: tokenised training split: columns input_ids, attention_mask, (token_type_ids), labels, length.
+        collate: turns a list of examples into a padded batch.
+        selection: tokenised held-out split, scored after every epoch; None scores nothing.
+        score: computes scores by name from (student, selection); needed with `selection`.
+        metric: name of the score that the progress bar shows and `best` compares.
+        best: whether a classification stage ends with the checkpoint that scores best on `selection`.
+        trainer: keys of transformers' TrainingArguments for every stage.
+        internal_trainer: the same for internal stages only; they win over `trainer`.
+        losses: losses by name.
+        temperature: softmax temperature of the soft labels, above 0.
+        is_regression: whether the head predicts a score instead of class logits.
+        group_by_length: whether a batch holds examples of similar length.
+        seed: random seed of dropout and of the order of the examples.
+        checkpoint_minutes: minutes between two checkpoints inside a stage.
+    """
+
+    train: Dataset
+    collate: Collator
+    selection: Dataset | None = None
+    score: Score | None = None
+    metric: str = "accuracy"
+    best: bool = False
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    internal_trainer: Mapping[str, Any] = field(default_factory=dict)
+    losses: Mapping[str, Loss] = field(default_factory=lambda: LOSSES)
+    temperature: float = 1.0
+    is_regression: bool = False
+    group_by_length: bool = True
+    seed: int = 1
+    checkpoint_minutes: float = 5
+
+    def choose_options(self, stage: Stage) -> dict[str, Any]:
+        """Merge the Trainer's options for a stage.
+
+        Args:
+            stage: internal or not.
+
+        Returns:
+            Keys of TrainingArguments.
+        """
+        return {**self.trainer, **(self.internal_trainer if stage.is_internal else {})}
+
+    def selects_best(self, stage: Stage) -> bool:
+        """Tell whether a stage ends with its best checkpoint instead of its last one.
+
+        Args:
+            stage: internal or not.
+
+        Returns:
+            True for classification stages if `best` is set and there is a selection split.
+        """
+        return self.best and self.selection is not None and not stage.is_internal
