@@ -107,6 +107,6 @@ def test_public_names_exist():
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*/*.yaml")), ids=lambda path: path.name)
 def test_every_sweep_is_a_grid_of_recipes(path):
     cells = plan_cells(load_sweep(path))
-    assert len(cells) > 1 and len({cell.cell.folder for cell in cells}) == len(cells)
-    for entry in cells:
-        check_names(entry.recipe)
+    assert len(cells) > 1 and len({cell.folder for cell in cells}) == len(cells)
+    for cell in cells:
+        check_names(cell.recipe)

@@ -118,11 +118,11 @@ def test_the_runs_of_one_method_of_a_sweep(make_run, tmp_path, capsys):
     (tmp_path / "sweep" / "sweep.yaml").write_text(yaml.safe_dump(sweep, sort_keys=False))
     planned = plan_cells(load_sweep(tmp_path / "sweep" / "sweep.yaml", overrides=[f"output={tmp_path}/sweep"]))
     runs = {task: make_run(task) for task in ("rte", "mrpc")}
-    for entry in planned[:-1]:
-        shutil.copytree(runs[entry.cell.task], entry.cell.folder)
-        (entry.cell.folder / "predictions.parquet").touch()
-        run = read_run(entry.cell.folder)
-        write_json(entry.cell.folder / "run.json", {**run, "recipe": entry.recipe.model_dump(mode="json")})
+    for cell in planned[:-1]:
+        shutil.copytree(runs[cell.task], cell.folder)
+        (cell.folder / "predictions.parquet").touch()
+        run = read_run(cell.folder)
+        write_json(cell.folder / "run.json", {**run, "recipe": cell.recipe.model_dump(mode="json")})
     found = runs_of([tmp_path / "sweep"], method="two", seed=1)
     assert found == [tmp_path / "sweep" / task / "two" / "seed-1" for task in ("rte", "mrpc")]
     assert runs_of([tmp_path / "sweep"], method="two", seed=2) == [tmp_path / "sweep" / "rte" / "two" / "seed-2"]

@@ -8,7 +8,7 @@ import pytest
 
 from innerdistill.evaluation.scoring import task_scores
 from innerdistill.report.run_folder import measured_by, read_predictions, read_run
-from innerdistill.sweep.gather import gather
+from innerdistill.sweep.gather import group_runs
 from innerdistill.sweep.grid import load_sweep, plan_cells
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ SWEEPS = sorted((ROOT / "results").rglob("sweep.yaml"))
 def kept(request):
     """The folder of a sweep and its cells that have run."""
     sweep = load_sweep(request.param, overrides=[f"output={request.param.parent}"])
-    return request.param.parent, [entry.cell for entry in plan_cells(sweep) if entry.is_finished()]
+    return request.param.parent, [cell for cell in plan_cells(sweep) if cell.is_finished()]
 
 
 def test_every_kept_run_is_a_cell_and_scores_what_its_predictions_say(kept):
@@ -40,7 +40,7 @@ def test_the_table_of_cells_and_the_report_are_of_these_runs(kept):
     scores = [read_run(cell.folder)["scores"]["validation"]["student"][metric] for cell in cells]
     assert table[metric].to_pylist() == pytest.approx(scores)
     report = (folder / "report.md").read_text()
-    for group in gather(cells):
+    for group in group_runs(cells):
         for method in group.methods.values():
             assert str(method.score(metric)) in report, (group.name, method.name)
 

@@ -16,7 +16,7 @@ from innerdistill.sweep.figures import differences
 from innerdistill.sweep.gather import gather
 from innerdistill.sweep.groups import Group, places
 from innerdistill.sweep.headlines import answers
-from innerdistill.sweep.methods import Cell, Method
+from innerdistill.sweep.methods import Method
 from innerdistill.sweep.report import write_sweep_report
 from innerdistill.sweep.statistics import compare_pair, corrected
 
@@ -102,7 +102,7 @@ def test_along_one_key_the_values_share_a_sentence_and_the_smallest_size_is_name
 
 
 @pytest.fixture(scope="module")
-def of_teachers(recipe, teacher_folder, tmp_path_factory):
+def of_teachers(recipe, teacher_folder, make_cell, tmp_path_factory):
     """Six teachers, two methods, two seeds of each: one real run whose scores are moved."""
     root = tmp_path_factory.mktemp("teachers")
     content = recipe(root / "run", student={"num_layers": 2})
@@ -118,12 +118,13 @@ def of_teachers(recipe, teacher_folder, tmp_path_factory):
                 more = 0.1 + 0.01 * teacher + 0.02 * seed if method == "sid" else 0.0
                 facts["scores"]["validation"]["student"]["accuracy"] = 0.5 + more
                 write_json(folder / "run.json", facts)
-                cells.append(Cell("", method, {"teacher.seed": teacher}, seed, folder))
+                cells.append(make_cell(method, {"teacher.seed": teacher}, seed, folder))
     return cells
 
 
-def test_over_teachers_the_mean_of_each_ones_students_is_the_unit(of_teachers, tmp_path):
-    groups = gather(of_teachers, compare=[("sid", "soft")], settings=6, seeds=2, teachers=6)
+def test_over_teachers_the_mean_of_each_ones_students_is_the_unit(of_teachers, make_cell, sweep_of, tmp_path):
+    sweep = sweep_of(of_teachers, compare=[("sid", "soft")], output=tmp_path)
+    groups = gather(sweep, of_teachers)
     (place,) = places(groups)
     (found,) = place.comparisons
     wanted = [0.1 + 0.01 * teacher + 0.03 for teacher in range(1, 7)]
@@ -133,20 +134,20 @@ def test_over_teachers_the_mean_of_each_ones_students_is_the_unit(of_teachers, t
     assert all(not group.comparisons for group in groups)
     again = copy.deepcopy(read_run(of_teachers[0].folder))
     write_json(tmp_path / "run.json", again)
-    twice = [*of_teachers, Cell("", "sid", {"teacher.seed": 7}, 1, tmp_path)]
+    twice = [*of_teachers, make_cell("sid", {"teacher.seed": 7}, 1, tmp_path)]
     with pytest.raises(ValueError, match=r"seed=1 and teacher\.seed=7 have the same teacher"):
-        gather(twice, compare=[("sid", "soft")], settings=7, seeds=2, teachers=7)
-    (fewer,) = places(gather(of_teachers[:12], compare=[("sid", "soft")], settings=6, seeds=2, teachers=6))
+        gather(sweep_of(twice, compare=[("sid", "soft")]), twice)
+    (fewer,) = places(gather(sweep, of_teachers[:12]))
     assert fewer.comparisons[0].sentence("accuracy").endswith("Only 3 of 6 teachers are there: preliminary.")
-    write_sweep_report(tmp_path, of_teachers, compare=[("sid", "soft")], settings=6, seeds=2, teachers=6)
+    write_sweep_report(sweep, of_teachers)
     page, text = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
     assert "6 teachers, 2 students of each" in text and "Score against teacher.seed" not in page
     assert page.count("Attention explorer") == 1  # of the first teacher
 
 
-def test_with_too_few_teachers_for_an_interval_the_seed_is_the_unit(of_teachers):
-    for cells, teachers in ((of_teachers[:4], 1), (of_teachers[:8], 2)):
-        groups = gather(cells, compare=[("sid", "soft")], teachers=teachers)
+def test_with_too_few_teachers_for_an_interval_the_seed_is_the_unit(of_teachers, sweep_of):
+    for cells in (of_teachers[:4], of_teachers[:8]):
+        groups = gather(sweep_of(cells, compare=[("sid", "soft")]), cells)
         assert places(groups) == groups and groups[0].comparisons[0].over == "seeds"
 
 

@@ -81,9 +81,7 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
     assert read_run(runs[0].parent)["scores"] == numbers
 
     changed = {**METHODS, "sid": {"schedule.name": "sid", "temperature": 2.0}}
-    unfinished = [
-        entry.cell.method for entry in plan_cells(load_sweep(write(methods=changed))) if not entry.is_finished()
-    ]
+    unfinished = [cell.method for cell in plan_cells(load_sweep(write(methods=changed))) if not cell.is_finished()]
     assert unfinished == ["sid"]
 
     def stop(*_, **__):
@@ -176,11 +174,11 @@ def test_every_key_can_be_swept(write):
         tasks={"a": {}, "b": {"temperature": 2.0}},
     )
     cells = plan_cells(load_sweep(path))
-    assert len(cells) == 2 * 2 * 2 * 2 * 2 == len({cell.cell.folder for cell in cells})
+    assert len(cells) == 2 * 2 * 2 * 2 * 2 == len({cell.folder for cell in cells})
     assert {(cell.recipe.student.num_layers, cell.recipe.data.train_rows) for cell in cells} == {
         (1, 100), (1, None), (2, 100), (2, None)
     }  # fmt: skip
-    assert [cell.cell.seed for cell in cells[:4]] == [1, 1, 2, 2]  # seed by seed
+    assert [cell.seed for cell in cells[:4]] == [1, 1, 2, 2]  # seed by seed
 
 
 def test_methods_of_different_teachers_are_refused_before_anything_runs(write, base_folder, tmp_path, capsys):
@@ -200,7 +198,7 @@ def test_later_parts_of_a_sweep_win(write):
         grid={"trainer.learning_rate": [1e-5, 1e-4]},
         compare=[],
     )
-    trainers = [entry.recipe.trainer for entry in plan_cells(load_sweep(path))]
+    trainers = [cell.recipe.trainer for cell in plan_cells(load_sweep(path))]
     common = {"per_device_train_batch_size": 16, "use_cpu": True, "weight_decay": 0.1}
     assert trainers == [{**common, "learning_rate": rate} for rate in (1e-5, 1e-4)]
 

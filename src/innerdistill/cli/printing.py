@@ -158,13 +158,13 @@ def print_sweep(groups: Sequence[Group]) -> None:
     """
     from innerdistill.sweep.report import sentences  # noqa: PLC0415
     from innerdistill.sweep.sizes import swept_numbers  # noqa: PLC0415 - what prints keys does not wait for SciPy
-    from innerdistill.sweep.tables import AS_TEACHER, KEPT, SEEDS, tables_of  # noqa: PLC0415
+    from innerdistill.sweep.tables import AGREEMENT, SEEDS, SHARE_OF_TEACHER, tables_of  # noqa: PLC0415
 
     for group in groups:
         if group.name:
             console.print(group.name, style="bold", highlight=False, markup=False, soft_wrap=True)
         scores, *_ = tables_of(group, alone=False)
-        shown = [0, 1, *(scores.header.index(name) for name in (KEPT, AS_TEACHER, SEEDS))]
+        shown = [0, 1, *(scores.header.index(name) for name in (SHARE_OF_TEACHER, AGREEMENT, SEEDS))]
         table = table_of(*(scores.header[n] for n in shown))
         for column in table.columns[1:]:
             column.no_wrap = True  # numbers and their deviations

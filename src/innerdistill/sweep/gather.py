@@ -1,4 +1,4 @@
-"""Cells of a sweep -> groups of runs, all of the same data, teacher and versions, with their declared comparisons."""
+"""Finished cells of a sweep -> groups of runs with the same data, teacher and versions, and their comparisons."""
 
 from __future__ import annotations
 
@@ -7,39 +7,55 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.recipe.recipe import load_recipe
 from innerdistill.report.run_folder import PREDICTIONS, measured_by, read_predictions, read_run
+from innerdistill.sweep.grid import TEACHER_SEED, Cell, Sweep, name_group
 from innerdistill.sweep.groups import Compared, Group, OverTeachers, places
-from innerdistill.sweep.methods import SPLIT, TEACHER_SEED, Cell, Method, named
+from innerdistill.sweep.methods import SPLIT, Method
 from innerdistill.sweep.statistics import FEWEST_FOR_INTERVAL, Comparison, compare_pair, corrected, two_level_interval
 
 OTHER_START = "(another model under student.source, or another kind of processor)"
+Unit = Sequence[tuple[Group, int]]  # the runs that a test counts as one: group and seed of each
 
 
-def gather(
-    cells: Sequence[Cell],
-    *,
-    compare: Sequence[tuple[str, str]] = (),
-    margin: float | None = None,
-    settings: int = 1,
-    seeds: int = 0,
-    teachers: int = 1,
-) -> list[Group]:
-    """Read the runs of a sweep.
+def gather(sweep: Sweep, cells: Sequence[Cell]) -> list[Group]:
+    """Read the runs of a sweep and test its declared comparisons.
+
+    Comparisons are corrected together within each task, over all its settings, those included of which no cell has run.
+    Where a sweep has teachers enough for an interval, methods are compared over teachers.
 
     Args:
-        cells: that have run.
-        compare: declared comparisons, corrected together within each task, over all its settings.
-        margin: for equivalence.
-        settings: of every task that were declared, those included of which no cell has run.
-        seeds: that were declared; 0 if that is not known.
-        teachers: that were declared as seeds of the teacher; if they are enough for an interval, they are what methods
-            are compared over.
+        sweep: the sweep.
+        cells: its finished cells.
 
     Returns:
         Groups, in the order of the cells.
+
+    Raises:
+        ValueError: cells of other data, another teacher, another start or other versions than those beside them.
+    """
+    groups = group_runs(cells)
+    over_teachers = sweep.number_of_teachers >= FEWEST_FOR_INTERVAL  # fewer say nothing of others
+    if over_teachers:
+        _put_side_by_side(groups)
+    for task in dict.fromkeys(group.task for group in groups):
+        family = [place for place in places(groups) if place.task == task]
+        expected = sweep.number_of_settings // (sweep.number_of_teachers if over_teachers else 1)
+        _compare_family(sweep, family, places_without_runs=max(0, expected - len(family)))
+    return groups
+
+
+def group_runs(cells: Sequence[Cell]) -> list[Group]:
+    """Read the runs of a sweep, and refuse those that cannot be compared.
+
+    Args:
+        cells: finished cells.
+
+    Returns:
+        Groups without comparisons, in the order of the cells.
 
     Raises:
         ValueError: cells of other data, another teacher, another start or other versions than those beside them.
@@ -50,38 +66,22 @@ def gather(
         if cell.note not in group.note:
             group.note = f"{group.note} {cell.note}".strip()
         method = group.methods.setdefault(cell.method, Method(cell.method))
-        method.runs[cell.seed], method.folders[cell.seed] = read_run(cell.folder), cell.folder
-    found = list(groups.values())
-    _check_alike(found)
-    if teachers >= FEWEST_FOR_INTERVAL:
-        _put_beside(found)
-    else:  # so few say nothing of others: every one is compared within
-        teachers = 1
-    for task in dict.fromkeys(group.task for group in found):
-        family = [place for place in places(found) if place.task == task]
-        for place in family:
-            place.untested = [pair for pair in compare if not place.units(*pair)]
-            tested = [pair for pair in compare if pair not in place.untested]
-            declared = teachers if place.over == "teachers" else seeds
-            place.comparisons = [_compare(place, *pair, margin=margin, declared=declared) for pair in tested]
-        not_there = max(0, settings // teachers - len(family))
-        untested = sum(len(place.untested) for place in family) + len(compare) * not_there
-        made = iter(corrected([one for place in family for one in place.comparisons], untested=untested))
-        for place in family:
-            place.comparisons = [next(made) for _ in place.comparisons]
-    return found
+        method.runs[cell.seed] = read_run(cell.folder)
+        method.folders[cell.seed] = cell.folder
+    _check_alike(list(groups.values()))
+    return list(groups.values())
 
 
-def _put_beside(groups: Sequence[Group]) -> None:
+def _put_side_by_side(groups: Sequence[Group]) -> None:
     """Groups that differ in the seed of their teacher only are compared together."""
     known: dict[str, OverTeachers] = {}
     for group in groups:
         others = {key: value for key, value in group.setting.items() if key != TEACHER_SEED}
-        name = named(group.task, others)
+        name = name_group(group.task, others)
         group.beside = known.setdefault(name, OverTeachers(name, group.task, others))
-        same = [other for other in group.beside.groups if _teacher(other) == _teacher(group)]
-        if same:
-            raise ValueError(f"{same[0].name} and {group.name} have the same teacher, which would count as two.")
+        for other in group.beside.groups:
+            if _teacher(other) == _teacher(group):
+                raise ValueError(f"{other.name} and {group.name} have the same teacher, which would count as two.")
         group.beside.groups.append(group)
 
 
@@ -106,45 +106,66 @@ def _check_alike(groups: Sequence[Group]) -> None:
             for key, value in facts.items():
                 if value is None:
                     continue
-                first, wanted = known.setdefault(key, (folder, value))
-                if value != wanted:
+                first, expected = known.setdefault(key, (folder, value))
+                if value != expected:
                     raise ValueError(
                         f"{folder} and {first} were made with different {key[0]}; delete the one that is out of date "
                         "and run the sweep again."
                     )
 
 
-def _compare(place: Compared, name: str, against: str, *, margin: float | None, declared: int) -> Comparison:
+def _compare_family(sweep: Sweep, family: Sequence[Compared], *, places_without_runs: int) -> None:
+    """Test the declared comparisons in the places of one task, with one correction over all of them."""
+    for place in family:
+        place.untested = [pair for pair in sweep.compare if not place.units(*pair)]
+        tested = [pair for pair in sweep.compare if pair not in place.untested]
+        place.comparisons = [_compare(sweep, place, *pair) for pair in tested]
+    untested = sum(len(place.untested) for place in family) + len(sweep.compare) * places_without_runs
+    together = [comparison for place in family for comparison in place.comparisons]
+    remaining = iter(corrected(together, untested=untested))
+    for place in family:
+        place.comparisons = [next(remaining) for _ in place.comparisons]
+
+
+def _compare(sweep: Sweep, place: Compared, method: str, against: str) -> Comparison:
     """One declared comparison in one place, over the units that both methods have; not yet corrected."""
-    units, metric = place.units(name, against), place.metric
-
-    def score(unit: Sequence[tuple[Group, int]], method: str) -> float:
-        runs = [group.methods[method].runs[seed] for group, seed in unit]
-        return float(np.mean([run["scores"][SPLIT]["student"][metric] for run in runs]))
-
-    def read(unit: Sequence[tuple[Group, int]], method: str) -> list[dict[str, np.ndarray]]:
-        found = []
-        for folder in (group.methods[method].folders[seed] for group, seed in unit):
-            try:
-                found.append(read_predictions(folder / PREDICTIONS, SPLIT))
-            except ValueError as error:
-                raise ValueError(f"{error} Delete {folder} and run the sweep again.") from None
-        return found
-
-    interval = None
-    if len(units) >= FEWEST_FOR_INTERVAL:
-        columns = [[read(unit, method) for unit in units] for method in (name, against)]
-        logits = [[np.stack([run["student"] for run in unit]) for unit in of_method] for of_method in columns]
-        (group, _), *_ = units[0]
-        interval = two_level_interval(columns[0][0][0]["label"], *logits, **measured_by(group.any_run))
-    runs = [len(unit) for unit in units]
+    units = place.units(method, against)
+    sizes = [len(unit) for unit in units]
     return compare_pair(
-        name,
+        method,
         against,
-        *([score(unit, method) for unit in units] for method in (name, against)),
-        interval=interval,
-        margin=margin,
+        [_score(unit, method, place.metric) for unit in units],
+        [_score(unit, against, place.metric) for unit in units],
+        interval=_interval(units, method, against) if len(units) >= FEWEST_FOR_INTERVAL else None,
+        margin=sweep.margin,
         over=place.over,
-        runs=(min(runs), max(runs)),
-        declared=declared,
+        runs=(min(sizes), max(sizes)),
+        declared=sweep.number_of_teachers if place.over == "teachers" else len(sweep.seeds),
     )
+
+
+def _score(unit: Unit, method: str, metric: str) -> float:
+    """The mean over the runs of a unit."""
+    runs = [group.methods[method].runs[seed] for group, seed in unit]
+    return float(np.mean([run["scores"][SPLIT]["student"][metric] for run in runs]))
+
+
+def _interval(units: Sequence[Unit], method: str, against: str) -> tuple[float, float]:
+    """The interval of a difference, from the predictions of all its runs."""
+    (group, seed), *_ = units[0]
+    labels = _read_predictions(group, method, seed)["label"]
+    ours, theirs = ([_student_logits(unit, name) for unit in units] for name in (method, against))
+    return two_level_interval(labels, ours, theirs, **measured_by(group.any_run))
+
+
+def _student_logits(unit: Unit, method: str) -> NDArray[Any]:
+    """Logits of the students of all runs of a unit: (R, N, C)."""
+    return np.stack([_read_predictions(group, method, seed)["student"] for group, seed in unit])
+
+
+def _read_predictions(group: Group, method: str, seed: int) -> dict[str, NDArray[Any]]:
+    folder = group.methods[method].folders[seed]
+    try:
+        return read_predictions(folder / PREDICTIONS, SPLIT)
+    except ValueError as error:
+        raise ValueError(f"{error} Delete {folder} and run the sweep again.") from None

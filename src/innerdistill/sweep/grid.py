@@ -1,9 +1,13 @@
-"""The grid of a sweep: sweep.yaml -> methods x tasks x settings x seeds, every cell a recipe of its own."""
+"""The grid of a sweep: sweep.yaml -> methods x tasks x settings x seeds. Every cell has a recipe and a folder.
+
+YAML file -> Sweep (checked) -> Cells, in the order in which they run
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +20,16 @@ from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.output_folder import is_finished
 from innerdistill.report.run_folder import PREDICTIONS, read_run
 from innerdistill.support.files import slugify
-from innerdistill.sweep.methods import TEACHER_SEED, Cell
 
 SET_BY_SWEEP = {
     "seed": "a sweep has the list `seeds`.",
     "output": "a sweep has its own `output`, in which every run has a folder.",
-    "overwrite": "in a sweep a run whose recipe has changed is always made again.",
+    "overwrite": "in a sweep a run whose recipe has changed is always re-run.",
 }
 SWEEP_FILE, FAILED = "sweep.yaml", "failed.json"  # what was asked for, and why cells are missing, by their folder
 SWEEP_FILES = {SWEEP_FILE, FAILED, "report.html", "report.md", "table.tex", "cells.csv", "figures"}
 SECTIONS = ("data", "teacher", "teacher.trainer", "student", "losses", "schedule", "trainer", "internal_trainer")
+TEACHER_SEED = "teacher.seed"  # in a grid: the key of several teachers
 
 
 class Sweep(Section):
@@ -43,32 +47,83 @@ class Sweep(Section):
     keep_models: bool = Field(True, description="false: a finished run loses its model; all else stays")
     output: str = Field("runs/sweep", description="folder of the sweep; every cell has a folder in it")
 
+    @property
+    def folder(self) -> Path:
+        """Folder of the sweep."""
+        return Path(self.output)
+
+    @property
+    def number_of_settings(self) -> int:
+        """Combinations of the grid's values: settings of every task."""
+        return math.prod(map(len, self.grid.values()))
+
+    @property
+    def number_of_teachers(self) -> int:
+        """Seeds of the teacher in the grid; 1 without them."""
+        return len(self.grid.get(TEACHER_SEED, [None]))
+
+    @property
+    def number_of_cells(self) -> int:
+        """Runs of the whole grid."""
+        return len(self.tasks) * self.number_of_settings * len(self.seeds) * len(self.methods)
+
 
 @dataclass(frozen=True)
-class Planned:
-    """A cell before it has run.
+class Cell:
+    """A place in the grid: one run.
 
     Attributes:
-        cell: its place in the grid and its folder.
-        recipe: of the run.
+        task: name of the data set; empty if there is only one.
+        method: name of the method.
+        setting: values of the swept keys.
+        seed: random seed of the student.
+        recipe: recipe of the run.
+        folder: folder of the run.
     """
 
-    cell: Cell
+    task: str
+    method: str
+    setting: Mapping[str, Any]
+    seed: int
     recipe: Recipe
+    folder: Path
+
+    @property
+    def group(self) -> str:
+        """What it is compared within: task and setting."""
+        return name_group(self.task, self.setting)
+
+    @property
+    def note(self) -> str:
+        """`data.note` of its recipe; empty if there is none."""
+        return self.recipe.data.note or ""
 
     def is_finished(self) -> bool:
         """Whether its folder holds a complete run of exactly this recipe."""
-        changed = self.changed_keys()
-        return changed is not None and not changed
+        return self.changed_keys() == []
 
     def changed_keys(self) -> list[str] | None:
-        """In what its recipe differs from that of the complete run in its folder; None if there is none."""
+        """Keys in which its recipe differs from that of the run in its folder; None without a complete run."""
         try:
-            found = read_run(self.cell.folder)["recipe"]
+            recipe_then = read_run(self.folder)["recipe"]
         except ValueError:
             return None
-        complete = is_finished(self.cell.folder, self.recipe) and (self.cell.folder / PREDICTIONS).is_file()
-        return list_differences(found, self.recipe) if complete else None
+        complete = is_finished(self.folder, self.recipe) and (self.folder / PREDICTIONS).is_file()
+        return list_differences(recipe_then, self.recipe) if complete else None
+
+
+def name_group(task: str, setting: Mapping[str, Any]) -> str:
+    """Write a task and values of swept keys in one line, as a command line has them.
+
+    Args:
+        task: name of the data set; empty if there is only one.
+        setting: values by key.
+
+    Returns:
+        Such as `cola, data.train_rows=null`.
+    """
+    values = (f"{key}={'null' if value is None else value}" for key, value in setting.items())
+    return ", ".join([*filter(None, [task]), *values])
 
 
 def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
@@ -83,48 +138,23 @@ def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
 
     Raises:
         ValueError: unreadable file, unknown key, an empty grid, a comparison of a method that is not there or that is
-            made twice, a key that the sweep itself sets, a grid that would take back what a method says.
+            declared twice, a key that the sweep itself sets, a grid that would take back what a method says.
     """
     try:
         sweep = Sweep.model_validate(read_content(path, overrides=overrides))
     except ValidationError as error:
         raise ValueError(f"{path}: {sentence(error, Sweep)}") from None
-    for method in itertools.chain.from_iterable(sweep.compare):
-        if method not in sweep.methods:
-            raise ValueError(f"{path}: compare: no method {method!r}; the methods are {', '.join(sweep.methods)}.")
-    for number, (method, against) in enumerate(sweep.compare):
-        if method == against or {method, against} in [set(pair) for pair in sweep.compare[:number]]:
-            raise ValueError(f"{path}: compare: {method!r} with {against!r}: expected two methods, and each pair once.")
-    for key, values in {**{f"grid.{key}": values for key, values in sweep.grid.items()}, "seeds": sweep.seeds}.items():
-        if not values:
-            raise ValueError(f"{path}: {key}: it has no values.")
-        written = [repr(value) for value in values]  # 1 is not true, and 0 is a value too
-        if twice := next((one for one in written if written.count(one) > 1), None):
-            raise ValueError(f"{path}: {key}: {twice} stands there twice.")
-    if not all(sweep.methods):
-        raise ValueError(f"{path}: methods: one of them has no name.")
-    _check_keys(sweep, where=str(path))
+    try:
+        _check_comparisons(sweep)
+        _check_values(sweep)
+        _check_keys(sweep)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     return sweep
 
 
-def _check_keys(sweep: Sweep, *, where: str) -> None:
-    """No key is given in a place from where it would not reach the runs."""
-    named = {**{f"tasks.{task}": dict(_dotted(keys)) for task, keys in sweep.tasks.items()},
-             **{f"methods.{method}": dict(_dotted(keys)) for method, keys in sweep.methods.items()}}  # fmt: skip
-    for place, keys in {"recipe": sweep.recipe, "grid": sweep.grid, **named}.items():
-        for key in (key for key in keys if key in SET_BY_SWEEP):
-            raise ValueError(f"{where}: {place}.{key}: {SET_BY_SWEEP[key]}")
-    for (place, keys), section in itertools.product(named.items(), sweep.grid):
-        if place.startswith("methods.") and section in keys:
-            raise ValueError(f"{where}: grid.{section} would take back {place}.{section}; give it in one place.")
-        if lost := next((key for key in keys if key.startswith(f"{section}.")), None):
-            raise ValueError(
-                f"{where}: grid.{section} would take back {place}.{lost}; name keys inside it in the grid."
-            )
-
-
-def plan_cells(sweep: Sweep) -> list[Planned]:
-    """All cells of a sweep: seed by seed, so that every method has as many when it is stopped.
+def plan_cells(sweep: Sweep) -> list[Cell]:
+    """List all cells of a sweep: seed by seed, so that every method has as many when it is stopped.
 
     Args:
         sweep: the sweep.
@@ -135,55 +165,112 @@ def plan_cells(sweep: Sweep) -> list[Planned]:
     Raises:
         ValueError: a cell's recipe does not pass, or two cells would have the same folder.
     """
-    planned: dict[Path, Planned] = {}
+    cells: dict[Path, Cell] = {}
     settings = [dict(zip(sweep.grid, values, strict=True)) for values in itertools.product(*sweep.grid.values())]
     for task, setting, seed, method in itertools.product(sweep.tasks, settings, sweep.seeds, sweep.methods):
-        parts = [task, *(f"{key}={value}" for key, value in setting.items()), method, f"seed-{seed}"]
-        folder = Path(sweep.output, *(slugify(part) for part in parts if part))
-        first = folder.relative_to(sweep.output).parts[0]
+        cell = _plan_cell(sweep, task, setting, seed, method)
+        first = cell.folder.relative_to(sweep.output).parts[0]
         if first in SWEEP_FILES:
             raise ValueError(f"the sweep keeps {first} in its folder itself: give the method or task another name.")
-        if folder in planned:
-            raise ValueError(f"two cells of the sweep would be in {folder}: give methods, tasks and seeds other names.")
-        own = {"seed": seed, "overwrite": True, "output": str(folder)}
-        named = [*_dotted(sweep.tasks[task]), *_dotted(sweep.methods[method])]
-        changes = [*named, *setting.items(), *own.items()]
-        overrides = [f"{key}={write_yaml(value, one_line=True)}" for key, value in changes]
-        try:
-            recipe = load_recipe(sweep.recipe, overrides=overrides)
-        except ValueError as error:
-            raise ValueError(f"cell {'/'.join(filter(None, parts))}: {error}") from None
-        planned[folder] = Planned(Cell(task, method, setting, seed, folder, recipe.data.note or ""), recipe)
-    if len(sweep.grid.get(TEACHER_SEED, [])) > 1 and any(one.recipe.teacher.base is None for one in planned.values()):
-        raise ValueError(f"grid.{TEACHER_SEED}: teacher.path is one teacher, whatever its seed; give teacher.base.")
-    for _, group in itertools.groupby(planned.values(), key=lambda entry: entry.cell.group):
-        _check_shared(list(group))
-    return list(planned.values())
-
-
-def _check_shared(planned: Sequence[Planned]) -> None:
-    """Methods that are compared have the same data and teacher; said before anything runs."""
-    first = planned[0]
-    for other in planned[1:]:
-        ours, theirs = (select_shared_keys(entry.recipe) for entry in (first, other))
-        if keys := [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]:
-            hint = keys[0].startswith("trainer.") and f"; to change the students' alone, set teacher.{keys[0]} for all"
+        if cell.folder in cells:
             raise ValueError(
-                f"methods {first.cell.method!r} and {other.cell.method!r} have other values of {keys[0]}, so not the "
-                f"same data and teacher, and cannot be compared{hint or '; make it one of tasks or grid'}."
+                f"two cells of the sweep would be in {cell.folder}: give methods, tasks and seeds other names."
+            )
+        cells[cell.folder] = cell
+    if sweep.number_of_teachers > 1 and any(cell.recipe.teacher.base is None for cell in cells.values()):
+        raise ValueError(f"grid.{TEACHER_SEED}: teacher.path is one teacher, whatever its seed; give teacher.base.")
+    for _, group in itertools.groupby(cells.values(), key=lambda cell: cell.group):
+        _check_shared(list(group))
+    return list(cells.values())
+
+
+def _plan_cell(sweep: Sweep, task: str, setting: Mapping[str, Any], seed: int, method: str) -> Cell:
+    """Later parts of a sweep win: its recipe, the task, the method, the setting, and what the sweep itself sets."""
+    values = [f"{key}={value}" for key, value in setting.items()]
+    parts = [part for part in (task, *values, method, f"seed-{seed}") if part]
+    folder = Path(sweep.output, *map(slugify, parts))
+    changes = [*_dotted(sweep.tasks[task]), *_dotted(sweep.methods[method]), *setting.items()]
+    changes += [("seed", seed), ("overwrite", True), ("output", str(folder))]
+    overrides = [f"{key}={write_yaml(value, one_line=True)}" for key, value in changes]
+    try:
+        recipe = load_recipe(sweep.recipe, overrides=overrides)
+    except ValueError as error:
+        raise ValueError(f"cell {'/'.join(parts)}: {error}") from None
+    return Cell(task, method, setting, seed, recipe, folder)
+
+
+def _check_comparisons(sweep: Sweep) -> None:
+    """Every declared comparison is of two methods of the sweep, and declared once."""
+    if not all(sweep.methods):
+        raise ValueError("methods: one of them has no name.")
+    declared: list[set[str]] = []
+    for method, against in sweep.compare:
+        for name in (method, against):
+            if name not in sweep.methods:
+                raise ValueError(f"compare: no method {name!r}; the methods are {', '.join(sweep.methods)}.")
+        if method == against or {method, against} in declared:
+            raise ValueError(f"compare: {method!r} with {against!r}: expected two methods, and each pair once.")
+        declared.append({method, against})
+
+
+def _check_values(sweep: Sweep) -> None:
+    """Every list of values has some, and none of them twice."""
+    lists = {f"grid.{key}": values for key, values in sweep.grid.items()}
+    for key, values in {**lists, "seeds": sweep.seeds}.items():
+        if not values:
+            raise ValueError(f"{key}: it has no values.")
+        written = [repr(value) for value in values]  # 1 is not true, and 0 is a value too
+        for value in written:
+            if written.count(value) > 1:
+                raise ValueError(f"{key}: {value} stands there twice.")
+
+
+def _check_keys(sweep: Sweep) -> None:
+    """No key is given in a place from where it would not reach the runs."""
+    tasks = {f"tasks.{task}": dict(_dotted(changes)) for task, changes in sweep.tasks.items()}
+    methods = {f"methods.{method}": dict(_dotted(changes)) for method, changes in sweep.methods.items()}
+    places: dict[str, Mapping[str, Any]] = {"recipe": sweep.recipe, "grid": sweep.grid, **tasks, **methods}
+    for place, changes in places.items():
+        for key in changes:
+            if key in SET_BY_SWEEP:
+                raise ValueError(f"{place}.{key}: {SET_BY_SWEEP[key]}")
+    for (place, changes), section in itertools.product({**tasks, **methods}.items(), sweep.grid):
+        if place in methods and section in changes:
+            raise ValueError(f"grid.{section} would take back {place}.{section}; give it in one place.")
+        for key in changes:
+            if key.startswith(f"{section}."):
+                raise ValueError(f"grid.{section} would take back {place}.{key}; name keys inside it in the grid.")
+
+
+def _check_shared(cells: Sequence[Cell]) -> None:
+    """Methods that are compared have the same data and teacher; said before anything runs."""
+    first = cells[0]
+    ours = select_shared_keys(first.recipe)
+    for other in cells[1:]:
+        theirs = select_shared_keys(other.recipe)
+        for key in {**ours, **theirs}:
+            if ours.get(key) == theirs.get(key):
+                continue
+            hint = "make it one of tasks or grid"
+            if key.startswith("trainer."):
+                hint = f"to change the students' alone, set teacher.{key} for all"
+            raise ValueError(
+                f"methods {first.method!r} and {other.method!r} have other values of {key}, so not the same data and "
+                f"teacher, and cannot be compared; {hint}."
             )
 
 
-def _dotted(changes: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def _dotted(changes: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Changes of a method or a task, key by key.
 
     What is said of a part of a section leaves the rest of it as it is; an empty section clears it.
 
-    >>> _dotted({"schedule.name": "sid", "schedule": {"threshold": 0.1}, "trainer": {}, "layer_map": {1: 2}})
+    >>> list(_dotted({"schedule.name": "sid", "schedule": {"threshold": 0.1}, "trainer": {}, "layer_map": {1: 2}}))
     [('schedule.name', 'sid'), ('schedule.threshold', 0.1), ('trainer', {}), ('layer_map', {1: 2})]
     """
-    found = []
     for name, value in changes.items():
         key = f"{prefix}{name}"
-        found += _dotted(value, f"{key}.") if isinstance(value, dict) and value and key in SECTIONS else [(key, value)]
-    return found
+        if isinstance(value, dict) and value and key in SECTIONS:
+            yield from _dotted(value, f"{key}.")
+        else:
+            yield key, value

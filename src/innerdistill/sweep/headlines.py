@@ -99,14 +99,14 @@ def _apart(place: Compared) -> list[str]:
     against = better[0].against
     theirs = place.methods[against]
     ours = [place.methods[one.method] for one in better if one.against == against]
-    form = "of the rows" if theirs.agreement is not None else "correlation"
-    shares = [method.as_teacher.mean for method in ours]
-    if theirs.agreement is not None:
+    form = "of the rows" if theirs.right_and_wrong is not None else "correlation"
+    shares = [method.agreement.mean for method in ours]
+    if theirs.right_and_wrong is not None:
         said = (
-            f"answer as the teacher on {_percent(shares)} % {form} ({against}: {_percent([theirs.as_teacher.mean])} %)"
+            f"answer as the teacher on {_percent(shares)} % {form} ({against}: {_percent([theirs.agreement.mean])} %)"
         )
     else:
-        said = f"correlate with the teacher by {_range(shares, '.3f')} ({against}: {theirs.as_teacher.mean:.3f})"
+        said = f"correlate with the teacher by {_range(shares, '.3f')} ({against}: {theirs.agreement.mean:.3f})"
     distances = [_attention_kl(method.distances, theirs.distances) for method in ours]
     if (known := [pair for pair in distances if pair is not None]) and len(known) == len(distances):
         near, far = ([pair[side] for pair in known] for side in (0, 1))

@@ -1,8 +1,7 @@
-"""The runs of a sweep by method: places in the grid, means and deviations over seeds."""
+"""The runs of one method of a sweep: means and standard deviations over seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,47 +10,6 @@ from typing import Any
 import numpy as np
 
 SPLIT = "validation"
-TEACHER_SEED = "teacher.seed"  # in a grid: the key of several teachers
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A place in the grid.
-
-    Attributes:
-        task: name of the data set; empty if there is only one.
-        method: name of the method.
-        setting: values of the swept keys.
-        seed: of the student.
-        folder: of the run.
-        note: `data.note` of its recipe.
-    """
-
-    task: str
-    method: str
-    setting: Mapping[str, Any]
-    seed: int
-    folder: Path
-    note: str = ""
-
-    @property
-    def group(self) -> str:
-        """What it is compared within: task and setting."""
-        return named(self.task, self.setting)
-
-
-def named(task: str, setting: Mapping[str, Any]) -> str:
-    """A task and values of swept keys in one line, as a command line has them.
-
-    Args:
-        task: name; empty if there is only one.
-        setting: values by key.
-
-    Returns:
-        Such as `cola, data.train_rows=null`.
-    """
-    values = (f"{key}={'null' if value is None else value}" for key, value in setting.items())
-    return ", ".join([*filter(None, [task]), *values])
 
 
 @dataclass(frozen=True)
@@ -122,19 +80,19 @@ class Method:
         return float(np.mean([sum(stage[key] for stage in run["stages"]) for run in self.runs.values()]))
 
     @cached_property
-    def as_teacher(self) -> Value:
-        """Share of rows with the teacher's answer; for a regression, the correlation with its scores."""
+    def agreement(self) -> Value:
+        """Share of examples with the teacher's answer; for a regression, the correlation with its scores."""
         agreed = [run["agreement"][SPLIT] for run in self.runs.values()]
-        return Value(tuple(found.get("equal_predictions", found.get("pearson")) for found in agreed))
+        return Value(tuple(facts.get("equal_predictions", facts.get("pearson")) for facts in agreed))
 
     @cached_property
-    def agreement(self) -> dict[str, Value] | None:
-        """Rows by right and wrong of teacher and student, one value per seed; None for a regression."""
+    def right_and_wrong(self) -> dict[str, Value] | None:
+        """Examples by right and wrong of teacher and student, one value per seed; None for a regression."""
         agreed = [run["agreement"][SPLIT] for run in self.runs.values()]
         names = [f"teacher_{t}_student_{s}" for t in ("right", "wrong") for s in ("right", "wrong")]
-        if any(name not in found for found in agreed for name in names):
+        if any(name not in facts for facts in agreed for name in names):
             return None
-        return {name: Value(tuple(found[name] for found in agreed)) for name in names}
+        return {name: Value(tuple(facts[name] for facts in agreed)) for name in names}
 
     @cached_property
     def distances(self) -> dict[tuple[int, int], dict[str, float | None]]:

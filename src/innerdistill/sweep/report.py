@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pyarrow as pa
-import pyarrow.csv
 from markupsafe import Markup
 
 from innerdistill.recipe.yaml import write_yaml
-from innerdistill.report.card import escaped, metric_names, page_template, share
+from innerdistill.report.card import escaped, page_template
 from innerdistill.report.figures import standalone
 from innerdistill.support.files import open_whole_file, slugify
+from innerdistill.sweep.cells_csv import write_cells
 from innerdistill.sweep.examples import examples_of
 from innerdistill.sweep.figures import (
     axis_name,
@@ -25,10 +24,10 @@ from innerdistill.sweep.figures import (
     seeds_side_by_side,
 )
 from innerdistill.sweep.gather import gather
+from innerdistill.sweep.grid import Cell, Sweep
 from innerdistill.sweep.groups import Group, places
 from innerdistill.sweep.headlines import answers
-from innerdistill.sweep.methods import SPLIT, Cell
-from innerdistill.sweep.sizes import is_number, swept_numbers
+from innerdistill.sweep.sizes import swept_numbers
 from innerdistill.sweep.tables import Table, tables_of, tables_over
 
 PAGE = "report.html"
@@ -40,54 +39,37 @@ HOW_COMPARED = (
 )
 
 
-def write_sweep_report(
-    folder: Path,
-    cells: Sequence[Cell],
-    *,
-    compare: Sequence[tuple[str, str]] = (),
-    margin: float | None = None,
-    failed: Mapping[Path, str] | None = None,
-    missing: int = 0,
-    settings: int = 1,
-    seeds: int = 0,
-    teachers: int = 1,
-    content: Mapping[str, Any] | None = None,
-) -> list[Group]:
-    """Write report.html, report.md, table.tex, cells.csv and figures/ from the runs of a sweep.
+def write_sweep_report(sweep: Sweep, cells: Sequence[Cell], *, failed: Mapping[Path, str] | None = None) -> list[Group]:
+    """Write report.html, report.md, table.tex, cells.csv and figures/ into the folder of a sweep.
 
     Args:
-        folder: of the sweep.
-        cells: that have run.
-        compare: declared comparisons, corrected together within each task.
-        margin: for equivalence.
+        sweep: the sweep.
+        cells: its finished cells.
         failed: cause by folder of the cells that failed.
-        missing: cells that have not run.
-        settings: of every task that were declared, as `gather` wants them.
-        seeds: that were declared; 0 if that is not known.
-        teachers: that were declared, as seeds of the teacher.
-        content: of the sweep's YAML file, to make it again.
 
     Returns:
-        What was found, by task and setting.
+        The runs with their comparisons, by task and setting.
 
     Raises:
         ValueError: cells of other data, another teacher, another start or other versions than those beside them.
     """
-    groups = gather(cells, compare=compare, margin=margin, settings=settings, seeds=seeds, teachers=teachers)
+    folder, failed = sweep.folder, failed or {}
+    groups = gather(sweep, cells)
     swept = swept_numbers(groups)
     tables = [tables_of(group, alone=len(groups) == 1) for group in groups]
     facts = {
-        "title": folder.name, "groups": groups, "missing": missing,
+        "title": folder.name, "groups": groups,
+        "missing": sweep.number_of_cells - len(cells) - len(failed),
         "answers": answers(groups), "comparisons": sentences(groups),
         "kept": [sentence for one in swept for sentence in one.sentences()],
         "warnings": [warning for group in groups for warning in _warnings(group)],
         "overall": tables_over(groups), "tables": tables,
         "methods": list(dict.fromkeys(cell.method for cell in cells)),
-        "failed": {str(path): cause for path, cause in (failed or {}).items()},
+        "failed": {str(path): cause for path, cause in failed.items()},
         "run": groups[0].any_run if groups else None, "places": _places(groups),
         "compared": HOW_COMPARED if any(one.interval for place in places(groups) for one in place.comparisons) else "",
     }  # fmt: skip
-    recipe, parts = write_yaml(dict(content or {})), _parts(groups, tables)
+    recipe, parts = write_yaml(sweep.model_dump(mode="json")), _parts(groups, tables)
     sweeps = [
         {"title": one.title, "key": one.key, "axis": axis_name(one.key),
          "figure": Markup(score_against(one.groups, one.key))}  # noqa: S704 - made by matplotlib, which escapes texts
@@ -105,19 +87,9 @@ def write_sweep_report(
     for name, text in texts.items():
         with open_whole_file(folder / name) as path:
             path.write_text(text, encoding="utf-8")
-    _write_cells(folder / "cells.csv", cells, {folder: run for group in groups for folder, run in group.runs()})
+    write_cells(folder, cells, groups)
     _write_figures(folder / "figures", figure, sweeps, parts)
     return groups
-
-
-def _write_cells(file: Path, cells: Sequence[Cell], runs: Mapping[Path, Mapping[str, Any]]) -> None:
-    rows = [_row(cell, runs[cell.folder]) for cell in cells]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    if not rows:
-        file.unlink(missing_ok=True)
-        return
-    with open_whole_file(file) as path:
-        pa.csv.write_csv(pa.table({name: _column([row.get(name) for row in rows]) for name in names}), path)
 
 
 def _write_figures(
@@ -211,31 +183,3 @@ def _parts(groups: Sequence[Group], tables: Sequence[list[Table]]) -> list[dict[
         }
         for group, tables_of_one in zip(groups, tables, strict=True)
     ]
-
-
-def _column(values: list[Any]) -> list[Any]:
-    """Values of one kind, as a table wants them: what is mixed, or no number and no text, becomes text."""
-    kinds = {"number" if is_number(value) else type(value).__name__ for value in values if value is not None}
-    if len(kinds) == 1 and kinds <= {"number", "bool", "str"}:
-        return values
-    return [None if value is None else str(value) for value in values]
-
-
-def _row(cell: Cell, run: Mapping[str, Any]) -> dict[str, Any]:
-    teacher, scores = (run["scores"][SPLIT][name] for name in ("teacher", "student"))
-    agreed = run["agreement"][SPLIT]
-    row: dict[str, Any] = {"task": cell.task, "method": cell.method}
-    row |= cell.setting
-    row |= {"seed": cell.seed}
-    row |= {name: scores[name] for name in metric_names(scores)}
-    metric = scores["metric"]
-    row |= {"teacher": teacher[metric], "kept": share(scores[metric], teacher[metric])}
-    row |= {"selection": run["scores"]["selection"]["student"][metric]}
-    row |= {"as_teacher": agreed.get("equal_predictions", agreed.get("pearson")), "layers": run["student"]["layers"]}
-    row |= {"parameters": run["speed"]["student"]["parameters"]}
-    row |= {f"{name}_milliseconds": run["speed"][name]["latency_ms"]["p50"] for name in ("teacher", "student")}
-    row |= {key: sum(stage[key] for stage in run["stages"]) for key in ("steps", "cpu_seconds")}
-    row |= {name: agreed[name] for name in agreed if name.startswith("teacher_")}  # rows by right and wrong
-    for layer, found in run["distances"]["after"].items():
-        row |= {f"{name}_{layer}": found[name] for name in ("attention_kl", "cls_cosine")}
-    return {**row, "revision": run["git_revision"], "folder": str(cell.folder)}

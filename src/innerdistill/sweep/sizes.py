@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from innerdistill.report.card import kept
+from innerdistill.sweep.grid import TEACHER_SEED, name_group
 from innerdistill.sweep.groups import Group
-from innerdistill.sweep.methods import TEACHER_SEED, named
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def swept_numbers(groups: Sequence[Group]) -> list[Swept]:
         alike: dict[str, list[Group]] = {}
         for group in having:
             others = {name: value for name, value in group.setting.items() if name != key}
-            alike.setdefault(named(group.task, others), []).append(group)
+            alike.setdefault(name_group(group.task, others), []).append(group)
         for title, members in alike.items():
             if key != "data.train_rows":
                 members.sort(key=lambda group, key=key: group.setting[key])  # type: ignore[misc]

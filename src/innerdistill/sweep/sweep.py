@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,10 +19,9 @@ from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.output_folder import locked
 from innerdistill.support.files import open_whole_file, read_json, write_json
 from innerdistill.support.messages import name_key
-from innerdistill.sweep.gather import gather
-from innerdistill.sweep.grid import FAILED, SWEEP_FILE, Planned, Sweep, load_sweep, plan_cells
+from innerdistill.sweep.gather import group_runs
+from innerdistill.sweep.grid import FAILED, SWEEP_FILE, Cell, Sweep, load_sweep, plan_cells
 from innerdistill.sweep.groups import Group
-from innerdistill.sweep.methods import TEACHER_SEED, Cell
 from innerdistill.sweep.report import PAGE, write_sweep_report
 from innerdistill.sweep.workers import run_cells
 
@@ -45,54 +44,80 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
     Raises:
         ValueError: as `plan_cells` and `write_sweep_report`.
     """
-    planned = plan_cells(sweep)
+    cells = plan_cells(sweep)
     from innerdistill.run.assemble import check_names  # noqa: PLC0415 - takes seconds; what is wrong above is said at once
 
-    for entry in planned:  # a name that nobody knows would fail in one cell after the other
-        with name_key(f"cell {entry.cell.folder.relative_to(sweep.output)}"):
-            check_names(entry.recipe)
-    for key in (key for key in sweep.grid if not key.startswith(("data.", "teacher."))):
-        if len({repr(select_shared_keys(entry.recipe).get(key)) for entry in planned}) > 1:
-            logger.warning("grid.%s is the teacher's too: for every value one is fine-tuned", key)
-    output = Path(sweep.output)
-    by_hand = _is_written_by_hand(output, sweep)
-    with locked(output):
+    for cell in cells:  # a name that nobody knows would fail in one cell after the other
+        with name_key(f"cell {cell.folder.relative_to(sweep.folder)}"):
+            check_names(cell.recipe)
+    _warn_of_several_teachers(sweep, cells)
+    by_hand = _is_written_by_hand(sweep)
+    with locked(sweep.folder):
         if not by_hand:
-            with open_whole_file(output / SWEEP_FILE) as path:
+            with open_whole_file(sweep.folder / SWEEP_FILE) as path:
                 path.write_text(write_yaml(sweep.model_dump(mode="json")), encoding="utf-8")
-        there = {entry.cell.folder for entry in planned if entry.is_finished()}
-        finished = [entry.cell for entry in planned if entry.cell.folder in there]
-        gather(finished)  # refuses what cannot be compared, here and after every run: not when hours have passed
+        finished, missing = _split_by_finished(cells)
+        group_runs(finished)  # refuses what cannot be compared, here and after every run: not when hours have passed
 
         def check(cell: Cell) -> None:
             finished.append(cell)
-            gather(finished)
+            group_runs(finished)
             if not sweep.keep_models:
                 _remove_models(cell.folder)
 
-        for folder in [] if sweep.keep_models else there:
-            _remove_models(folder)
-        missing = [entry for entry in planned if entry.cell.folder not in there]
-        if _say_what_changed(missing) and (output / PAGE).exists():  # it is of runs that are about to be replaced
-            report_on(sweep, planned)
-        # Until a cell has run again, what is known of it is what it failed of before.
-        before, again = _failures(output), {entry.cell.folder for entry in missing}
-        failed = {folder: cause for folder, cause in before.items() if folder in again}
+        if not sweep.keep_models:
+            for cell in finished:
+                _remove_models(cell.folder)
+        if _warn_of_changes(missing) and (sweep.folder / PAGE).exists():  # it is of runs that are about to be replaced
+            report_on(sweep)
+        failed = _read_failures(sweep, missing)  # what a cell failed of before, until it has run again
         try:
-            run_cells(missing, failed, workers=workers, total=len(planned), check=check, console=console)
+            run_cells(missing, failed, workers=workers, total=len(cells), check=check, console=console)
         finally:  # what has failed by now is known, however the sweep ends
-            causes = {str(folder.relative_to(output)): cause for folder, cause in failed.items()}
-            (output / FAILED).unlink(missing_ok=True)
-            if causes:
-                write_json(output / FAILED, causes)
-        return report_on(sweep, planned), failed
+            _write_failures(sweep, failed)
+        return report_on(sweep), failed
 
 
-def _is_written_by_hand(output: Path, sweep: Sweep) -> bool:
+def report_on(sweep: Sweep) -> list[Group]:
+    """Write the report over the cells that are finished, with what is known of the others.
+
+    Args:
+        sweep: the sweep.
+
+    Returns:
+        The runs with their comparisons, by task and setting.
+
+    Raises:
+        ValueError: as `plan_cells` and `write_sweep_report`.
+    """
+    finished, missing = _split_by_finished(plan_cells(sweep))
+    return write_sweep_report(sweep, finished, failed=_read_failures(sweep, missing))
+
+
+def _split_by_finished(cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
+    """Cells that are finished, and the others."""
+    finished: list[Cell] = []
+    missing: list[Cell] = []
+    for cell in cells:
+        (finished if cell.is_finished() else missing).append(cell)
+    return finished, missing
+
+
+def _warn_of_several_teachers(sweep: Sweep, cells: Sequence[Cell]) -> None:
+    """Say which swept keys change the teacher too, though they do not name it."""
+    for key in sweep.grid:
+        if key.startswith(("data.", "teacher.")):
+            continue
+        if len({repr(select_shared_keys(cell.recipe).get(key)) for cell in cells}) > 1:
+            logger.warning("grid.%s is the teacher's too: for every value one is fine-tuned", key)
+
+
+def _is_written_by_hand(sweep: Sweep) -> bool:
     """Whether the folder's sweep.yaml has comments, so is the user's own, and says the same; else what is there is not.
 
     A folder that holds something else is refused, and so is one whose comments would be lost.
     """
+    output = sweep.folder
     file = output / SWEEP_FILE
     if not file.is_file():
         others = sorted(path.name for path in output.iterdir() if path.name[0] != ".") if output.is_dir() else []
@@ -140,14 +165,13 @@ def _chosen(folder: Path, method: str | None, seed: int | None) -> list[Path]:
         raise ValueError(f"--seed: {folder} has no seed {seed}; its seeds are {', '.join(map(str, sweep.seeds))}.")
     if any(len(values) > 1 for values in sweep.grid.values()):
         raise ValueError(f"{folder} is a sweep over {', '.join(sweep.grid)}; name the folders of single runs in it.")
-    chosen = [entry for entry in plan_cells(sweep) if (entry.cell.method, entry.cell.seed) == (method, seed)]
-    found = [entry.cell.folder for entry in chosen if entry.is_finished()]
-    if not found:
+    chosen = [cell for cell in plan_cells(sweep) if (cell.method, cell.seed) == (method, seed)]
+    finished, missing = _split_by_finished(chosen)
+    if not finished:
         raise ValueError(f"{folder}: no run of {method!r} with seed {seed} is finished.")
-    for entry in chosen:
-        if entry.cell.folder not in found:
-            logger.warning("%s is left out: it is not finished.", entry.cell.folder)
-    return found
+    for cell in missing:
+        logger.warning("%s is left out: it is not finished.", cell.folder)
+    return [cell.folder for cell in finished]
 
 
 def _remove_models(run: Path) -> None:
@@ -159,49 +183,29 @@ def _remove_models(run: Path) -> None:
             shutil.rmtree(model.rename(removed))
 
 
-def _say_what_changed(missing: Sequence[Planned]) -> bool:
+def _warn_of_changes(missing: Sequence[Cell]) -> bool:
     """Whether finished runs have another recipe now."""
-    changed = [keys for entry in missing if (keys := entry.changed_keys())]
+    changed = [keys for cell in missing if (keys := cell.changed_keys())]
     if changed:
-        logger.warning("%d finished runs had another recipe and are made again: %s", len(changed), changed[0][0])
+        logger.warning("%d finished runs had another recipe and are re-run: %s", len(changed), changed[0][0])
     return bool(changed)
 
 
-def _failures(output: Path) -> dict[Path, str]:
-    """Why cells are missing, as the sweep that ran last says."""
-    found = None
-    with suppress(ValueError, FileNotFoundError):  # without it only the causes are not known
-        found = read_json(output / FAILED)
-    return {output / name: str(cause) for name, cause in found.items()} if isinstance(found, dict) else {}
+def _read_failures(sweep: Sweep, missing: Sequence[Cell]) -> dict[Path, str]:
+    """Why some of the missing cells are missing, as the sweep that ran last says."""
+    try:
+        causes = read_json(sweep.folder / FAILED)
+    except (ValueError, FileNotFoundError):  # without it only the causes are not known
+        return {}
+    if not isinstance(causes, dict):
+        return {}
+    folders = {cell.folder for cell in missing}
+    by_folder = {sweep.folder / name: str(cause) for name, cause in causes.items()}
+    return {folder: cause for folder, cause in by_folder.items() if folder in folders}
 
 
-def report_on(sweep: Sweep, planned: Sequence[Planned] | None = None) -> list[Group]:
-    """Write the report over the cells that are finished, with what is known of the others.
-
-    Args:
-        sweep: the sweep.
-        planned: its cells, if they are known.
-
-    Returns:
-        What was found, by task and setting.
-
-    Raises:
-        ValueError: as `plan_cells` and `write_sweep_report`.
-    """
-    planned = plan_cells(sweep) if planned is None else planned
-    output = Path(sweep.output)
-    finished = [entry.cell for entry in planned if entry.is_finished()]
-    without = {entry.cell.folder for entry in planned} - {cell.folder for cell in finished}
-    failed = {folder: cause for folder, cause in _failures(output).items() if folder in without}
-    return write_sweep_report(
-        output,
-        finished,
-        compare=sweep.compare,
-        margin=sweep.margin,
-        failed=failed,
-        missing=len(without) - len(failed),
-        settings=len({entry.cell.group for entry in planned}) // len({entry.cell.task for entry in planned}),
-        seeds=len(sweep.seeds),
-        teachers=len(sweep.grid.get(TEACHER_SEED, [None])),
-        content=sweep.model_dump(mode="json"),
-    )
+def _write_failures(sweep: Sweep, failed: Mapping[Path, str]) -> None:
+    (sweep.folder / FAILED).unlink(missing_ok=True)
+    if failed:
+        causes = {str(folder.relative_to(sweep.folder)): cause for folder, cause in failed.items()}
+        write_json(sweep.folder / FAILED, causes)

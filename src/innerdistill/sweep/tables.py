@@ -15,7 +15,11 @@ from innerdistill.sweep.methods import SPLIT, Method, Value
 from innerdistill.sweep.statistics import Verdict, shown
 
 SELECTION = "selection"
-KEPT, AS_TEACHER, SEEDS = "kept", "as teacher", "seeds"  # columns, by which a terminal shows some of them
+SHARE_OF_TEACHER, AGREEMENT, SEEDS = (
+    "share of teacher",
+    "agreement",
+    "seeds",
+)  # columns, by which a terminal shows some of them
 OUTCOMES: dict[Verdict, str] = {
     "better": "better", "worse": "worse", "here": "on these examples only", "equivalent": "equivalent",
     "open": "no difference shown", "untested": "too few to test",
@@ -93,11 +97,11 @@ def tables_of(group: Group, *, alone: bool) -> list[Table]:
         Scores; sizes, if it is alone; distances, if any layers were mapped; rows by right and wrong, if there are
         classes.
     """
-    agreed = all(method.agreement is not None for method in group.methods.values())
+    agreed = all(method.right_and_wrong is not None for method in group.methods.values())
     tables = [_scores(group)]
     tables += [_sizes([group])] if alone else []
     tables += [_distances(group)] if group.pairs else []
-    return [*tables, _agreement(group)] if agreed else tables
+    return [*tables, _right_and_wrong(group)] if agreed else tables
 
 
 def _overview(groups: Sequence[Group], split: str) -> Table:
@@ -173,8 +177,8 @@ def _scores(group: Group) -> Table:
     scores = group.teacher
     chosen_by = group.any_run["scores"][SELECTION]["teacher"]["rows"]
     header = (
-        f"{SPLIT}, {scores['rows']} rows", metric, KEPT, f"on selection, {chosen_by} rows", AS_TEACHER, *others,
-        "layers", SEEDS, "cosine at the end of stages", "steps", "CPU seconds",
+        f"{SPLIT}, {scores['rows']} rows", metric, SHARE_OF_TEACHER, f"on selection, {chosen_by} rows", AGREEMENT,
+        *others, "layers", SEEDS, "cosine at the end of stages", "steps", "CPU seconds",
     )  # fmt: skip
     rows: list[tuple[str, ...]] = [(
         "teacher", _of_teacher(group), "", _of_teacher(group, SELECTION), "",
@@ -184,14 +188,14 @@ def _scores(group: Group) -> Table:
         score = method.score(metric)
         rows.append((
             _named(method), str(score), kept(score.mean, scores[metric]), str(method.score(metric, SELECTION)),
-            str(method.as_teacher), *(str(method.score(name)) for name in others),
+            str(method.agreement), *(str(method.score(name)) for name in others),
             str(method.first["student"]["layers"]), str(len(method.runs)), " ".join(map(_number, method.cosines)),
             f"{method.total('steps'):.0f}", f"{method.total('cpu_seconds'):.0f}",
         ))  # fmt: skip
     rows.append(("best constant answer", _number(scores["constant"]), kept(scores["constant"], scores[metric])))
     notes = [
         "± of a method is the standard deviation over seeds; of the teacher, the standard error over rows.",
-        f"Kept is the share of the teacher's {metric}.", *_of_selection([group]),
+        f"The share of teacher is that of its {metric}.", *_of_selection([group]),
     ]  # fmt: skip
     declared = [(one.method, one.against) for one in group.comparisons] + group.untested
     shown = [pair for pair in declared if set(pair) <= set(group.methods)]
@@ -245,7 +249,7 @@ def _distances(group: Group) -> Table:
     )
 
 
-def _agreement(group: Group) -> Table:
+def _right_and_wrong(group: Group) -> Table:
     def cells(found: dict[str, Value] | None) -> Iterable[str]:
         for rows in (found or {}).values():
             yield f"{rows.mean:.1f}" + ("" if rows.deviation is None else f" ± {rows.deviation:.1f}")
@@ -253,7 +257,7 @@ def _agreement(group: Group) -> Table:
     return Table(
         "Right and wrong together",
         ("rows, mean over seeds", "both right", "only the teacher right", "only the student right", "both wrong"),
-        tuple((method.name, *cells(method.agreement)) for method in group.methods.values()),
+        tuple((method.name, *cells(method.right_and_wrong)) for method in group.methods.values()),
         f"± is the standard deviation over seeds. {group.note}".strip(),
     )
 

@@ -21,8 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.support.files import open_whole_file
-from innerdistill.sweep.grid import Planned
-from innerdistill.sweep.methods import Cell
+from innerdistill.sweep.grid import Cell
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -30,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_cells(
-    missing: Sequence[Planned],
+    missing: Sequence[Cell],
     failed: dict[Path, str],
     *,
     workers: int,
@@ -55,7 +54,7 @@ def run_cells(
     ):
         bar = progress.add_task("cells", total=total, completed=total - len(missing), left="")
         running, begun = Running(devices_of(workers)), time.monotonic()
-        waiting = {pool.submit(_run, entry, workers, running): entry.cell for entry in missing}
+        waiting = {pool.submit(_run, cell, workers, running): cell for cell in missing}
         try:
             for count, done in enumerate(as_completed(waiting), start=1):
                 cell = waiting[done]
@@ -134,13 +133,13 @@ class Running:
                 process.terminate()  # does nothing to one that has ended
 
 
-def _run(planned: Planned, workers: int, running: Running) -> str | None:
+def _run(cell: Cell, workers: int, running: Running) -> str | None:
     """One cell in a process of its own: what it leaves in memory, or how it dies, is not the sweep's business."""
-    folder = planned.cell.folder
+    folder = cell.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     recipe = folder.with_suffix(".yaml")
     with open_whole_file(recipe) as path:
-        path.write_text(write_yaml(planned.recipe.model_dump(mode="json")), encoding="utf-8")
+        path.write_text(write_yaml(cell.recipe.model_dump(mode="json")), encoding="utf-8")
     threads = max(1, (os.cpu_count() or 1) // workers)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     device = running.free_devices.get()  # never waits: there are as many as workers
