@@ -15,19 +15,14 @@ import torch
 import torch.nn.functional as F
 import triton.testing
 from speed import append
+from whole_maps import whole_maps
 
 from innerdistill.losses.blocked_kl import blocked_attention_kl
 from innerdistill.losses.fused_kl import fused_attention_kl
-from innerdistill.losses.paper import attention_kl
 from innerdistill.models.attention import Attention
 
 TOKENS = 16_384
 HEADS = 12
-
-
-def whole_maps(teacher: Attention, student: Attention, token_mask: torch.Tensor) -> torch.Tensor:
-    """The formula as it stands."""
-    return attention_kl(teacher.log_probabilities(), student.log_probabilities(), token_mask)
 
 
 LOSSES = {"whole maps": whole_maps, "blocks": blocked_attention_kl, "kernel": fused_attention_kl}

@@ -12,9 +12,11 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from peers import Era, TextBrewer
+from whole_maps import whole_maps
 from workload import LEARNING_RATE, MODEL_INPUTS, PARTS, Setting, collate, stages
 
-from innerdistill.losses.paper import LOSSES, Loss, attention_kl
+from innerdistill.losses.loss import Loss
+from innerdistill.losses.registry import LOSSES
 from innerdistill.models import clean_attention as attention_module
 from innerdistill.models.capture import capture, capture_then
 from innerdistill.models.dropout import Dropout
@@ -64,10 +66,6 @@ def _plain(setting: Setting, *, with_teacher: bool, stock: str | None = "sdpa") 
     return step
 
 
-def _maps(teacher, student, inputs) -> torch.Tensor:
-    return attention_kl(teacher.attention.log_probabilities(), student.attention.log_probabilities(), inputs.token_mask)
-
-
 class Ours:
     """innerdistill's own trainer, with single techniques switched off."""
 
@@ -95,7 +93,9 @@ class Ours:
         """
         self.setting, self.kept, self.bf16 = setting, kept, bf16
         self.all_tokens, self.all_words, self.torch_dropout = all_tokens, all_words, torch_dropout
-        self.losses = {**LOSSES, "attention_kl": Loss(_maps, needs=("attention",))} if maps else LOSSES
+        self.losses = (
+            {**LOSSES, "attention_kl": Loss(whole_maps, needs=("attention", "token_mask"))} if maps else LOSSES
+        )
         self.teacher, self.student = setting.models(None)
         self.files = tempfile.TemporaryDirectory()  # gone with this object
         self.folder = Path(self.files.name)

@@ -71,7 +71,7 @@ def test_python_in_documents_uses_public_names(path):
 def test_extensions_in_documents_run(monkeypatch):
     """The examples for dict entries are executed where they belong, and pass through the dict."""
     from innerdistill.data import tasks
-    from innerdistill.losses import paper as losses
+    from innerdistill.losses import registry as losses
     from innerdistill.models import families
     from innerdistill.training import schedules
 

@@ -8,12 +8,12 @@ from typing import Any
 # Where each public name lives. Loaded on first use, so that the command line answers before torch is imported.
 _PUBLIC = {
     "FAMILIES": "models.families",
-    "LOSSES": "losses.paper",
+    "LOSSES": "losses.registry",
     "SCHEDULES": "training.schedules",
     "TASKS": "data.tasks",
     "DistillationTrainer": "training.trainer",
     "Internals": "models.capture",
-    "Loss": "losses.paper",
+    "Loss": "losses.loss",
     "Recipe": "recipe.recipe",
     "SchedulePlan": "training.schedules",
     "ScheduleRecipe": "recipe.recipe",

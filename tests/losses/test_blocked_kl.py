@@ -4,11 +4,12 @@ from dataclasses import astuple
 
 import pytest
 import torch
+from drawn_attention import slow_attention_kl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from innerdistill.losses import blocked_kl, fused_kl
-from innerdistill.losses.blocked_kl import attention_kl_without_maps, blocked_attention_kl
+from innerdistill.losses import blocked_kl, fused_kl, paper
+from innerdistill.losses.blocked_kl import blocked_attention_kl
 from innerdistill.losses.fused_kl import fused_attention_kl
 from innerdistill.losses.paper import attention_kl
 from innerdistill.models.attention import Attention, AttentionMaps
@@ -64,9 +65,7 @@ def test_value_and_gradients_are_those_of_the_plain_formula(kind, lengths, block
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocked_kl, "CPU_BLOCK", block)
         found, slopes = gradients(lambda s: blocked_attention_kl(teacher, s, token_mask), student)
-    wanted, true_slopes = gradients(
-        lambda s: attention_kl(teacher.log_probabilities(), s.log_probabilities(), token_mask), student
-    )
+    wanted, true_slopes = gradients(lambda s: slow_attention_kl(teacher, s, token_mask), student)
     assert torch.allclose(found, wanted, atol=1e-14)
     for slope, true_slope in zip(slopes, true_slopes, strict=True):
         assert torch.allclose(slope, true_slope, atol=1e-14)
@@ -85,7 +84,7 @@ def test_gradcheck(kind, monkeypatch):
     assert torch.autograd.gradcheck(loss, inputs)
 
 
-def test_kept_maps_give_the_same_loss_within_16_bits():
+def test_cached_maps_give_the_same_loss_within_16_bits():
     teacher, student, token_mask = case("boolean", [9, 5, 1])
     maps = (teacher.probabilities() * token_mask[:, None, :, None]).half()
     wanted, true_slopes = gradients(lambda s: blocked_attention_kl(teacher, s, token_mask), student)
@@ -129,9 +128,7 @@ def test_the_kernel_gives_value_and_gradients_of_the_plain_formula(kind, lengths
     teacher, student, token_mask = case(kind, lengths)
     if kind == "none":
         token_mask = torch.ones_like(token_mask)
-    wanted, true_slopes = gradients(
-        lambda s: attention_kl(teacher.log_probabilities(), s.log_probabilities(), token_mask), student
-    )
+    wanted, true_slopes = gradients(lambda s: slow_attention_kl(teacher, s, token_mask), student)
     found, slopes = kernel_gradients(teacher, student, token_mask)
     assert torch.allclose(found, wanted, atol=1e-6)
     for slope, true_slope in zip(slopes, true_slopes, strict=False):
@@ -163,14 +160,14 @@ def test_the_kernel_finds_nothing_between_equal_attentions():
 def test_a_gpu_takes_the_kernel_where_it_can(kind, monkeypatch):
     taken = []
     monkeypatch.setattr(fused_kl, "fused_attention_kl", lambda *_: taken.append("kernel"))
-    monkeypatch.setattr(blocked_kl, "blocked_attention_kl", lambda *_: taken.append("blocks"))
+    monkeypatch.setattr(paper, "blocked_attention_kl", lambda *_: taken.append("blocks"))
     teacher, student, token_mask = case(kind, [9, 4])
     teacher, student = (
         Attention(*(part.to(DEVICE) if isinstance(part, torch.Tensor) else part for part in astuple(single(attention))))
         for attention in (teacher, student)
     )
-    attention_kl_without_maps(teacher, student, token_mask.to(DEVICE))
+    attention_kl(teacher, student, token_mask.to(DEVICE))
     if student.mask.is_floating_point():
         student.mask.requires_grad_()
-    attention_kl_without_maps(teacher, student, token_mask.to(DEVICE))
+    attention_kl(teacher, student, token_mask.to(DEVICE))
     assert taken == ["kernel", "kernel" if kind == "boolean" else "blocks"]

@@ -8,14 +8,14 @@ from drawn_attention import masks, random_attention
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from innerdistill.losses.loss import LossInputs, collect_needs, measure
 from innerdistill.losses.other_papers import attention_score_mse, hidden_mse, normalised_cls_mse, relation_kl
-from innerdistill.losses.paper import LOSSES, LossInputs, cls_cosine
+from innerdistill.losses.paper import cls_cosine
+from innerdistill.losses.registry import LOSSES
 from innerdistill.models.attention import Attention
 from innerdistill.models.capture import capture
 from innerdistill.models.families import FAMILIES
 from innerdistill.models.probe import probe
-from innerdistill.training.needs import needs_of
-from innerdistill.training.schedules import Stage
 
 
 def slow_softmax(values):
@@ -116,22 +116,20 @@ def test_scores_beyond_a_window_do_not_count():
 @pytest.mark.parametrize("name", ["attention_score_mse", "hidden_mse", "relation_kl", "normalised_cls_mse"])
 def test_every_family_serves_every_rival(name, family, make_model):
     """From real models: 0 between a model and itself, a gradient in the embeddings between two of them."""
-    loss = LOSSES[name]
-    stage = Stage("all", {name: 1.0}, pairs={1: 2, 2: 4}, epochs=1)
+    loss, pairs = LOSSES[name], {1: 2, 2: 4}
     teacher, student = make_model(family), make_model(family, layers=2, seed=1, dropout=0.0)
     probe(teacher), probe(student)
     ids = torch.randint(6, 40, (3, 7), generator=torch.Generator().manual_seed(0))
     mask = torch.tensor([[1] * 7, [1] * 5 + [0] * 2, [1] * 2 + [0] * 5])
-    needs = needs_of(stage, LOSSES)
+    needs = collect_needs([name], pairs, LOSSES)
     assert (0 in needs.student_layers) == (name == "hidden_mse")
     inputs = {"input_ids": ids, "attention_mask": mask}
     theirs = capture(teacher, inputs, layers=needs.teacher_layers, logits=False)
     ours = capture(student, inputs, layers=needs.student_layers, logits=False)
     shared = LossInputs(mask.bool(), torch.zeros(3, dtype=torch.long))
-    pairs = loss.pairs(stage.pairs)
-    found = [loss.function(theirs.layers[m], ours.layers[k], shared) for k, m in pairs.items()]
-    same = [loss.function(theirs.layers[m], theirs.layers[m], shared) for m in pairs.values()]
-    assert all((part > 0).all() and part.isfinite().all() for part in found)
-    assert all(torch.allclose(part, torch.zeros_like(part), atol=1e-6) for part in same)
-    sum(found).sum().backward()
+    apart = measure({name: loss}, pairs, theirs, ours, shared)
+    same = measure({name: loss}, {m: m for m in pairs.values()}, theirs, theirs, shared)
+    assert all((part > 0).all() and part.isfinite().all() for part in apart.values())
+    assert all(torch.allclose(part, torch.zeros_like(part), atol=1e-6) for part in same.values())
+    sum(apart.values()).sum().backward()
     assert student.get_input_embeddings().weight.grad.abs().sum() > 0

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 from innerdistill import distill, evaluate, finetune, load_recipe
 from innerdistill.evaluation.intervals import bootstrap_scores
 from innerdistill.evaluation.scoring import agreement, task_scores
-from innerdistill.losses.paper import Loss
+from innerdistill.losses.loss import Loss
 from innerdistill.models.families import encoder_layers
 from innerdistill.report.page import write_report
 from innerdistill.report.run_folder import measured_by, read_predictions, read_run
@@ -181,14 +181,14 @@ def test_the_teacher_is_trained_on_labelled_rows_only(recipe, data_folder, tmp_p
 
 
 def test_a_loss_from_outside_the_package(recipe, tmp_path):
-    def hidden_mse(teacher, student, inputs):
-        mask = inputs.token_mask[..., None]
-        return (((teacher.hidden - student.hidden) * mask).square().mean(-1).sum(-1)) / inputs.token_mask.sum(-1)
+    def hidden_mse(teacher, student, token_mask):
+        squares = (teacher - student).square().mean(-1)
+        return (squares * token_mask).sum(-1) / token_mask.sum(-1)
 
     content = recipe(
         tmp_path / "run", losses={"hidden_mse": 0.1, "attention_kl": 0, "cls_cosine": 0}, schedule={"name": "pid"}
     )
-    outside = {"hidden_mse": Loss(hidden_mse, needs=("hidden",))}
+    outside = {"hidden_mse": Loss(hidden_mse, needs=("hidden", "token_mask"))}
     folder = distill(content, losses=outside)
     assert evaluate(content, losses=outside)["scores"] == read_run(folder)["scores"]
     losses = [set(epoch["losses"]) for stage in read_run(folder)["stages"] for epoch in stage["epochs"]]

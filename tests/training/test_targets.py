@@ -9,10 +9,10 @@ import torch
 from datasets import Dataset
 
 from innerdistill.data.batches import collator, positions_apart
-from innerdistill.losses.paper import LOSSES, Loss
+from innerdistill.losses.loss import Loss, collect_needs
+from innerdistill.losses.registry import LOSSES
 from innerdistill.models.probe import probe
 from innerdistill.run.cost import BYTES_TO_ACCELERATOR, most_bytes
-from innerdistill.training.needs import needs_of
 from innerdistill.training.run_stages import distill_models
 from innerdistill.training.schedules import Stage
 from innerdistill.training.setup import TrainingSetup
@@ -54,7 +54,7 @@ def test_kept_equals_live(make, tokenizer, dataset, family):
     teacher, store = make(PARTS, family=family)
     inputs, rows = batch_of(dataset, tokenizer, [3, 60, 11, 3])
     inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-    needs = needs_of(STAGE, LOSSES)
+    needs = collect_needs(STAGE.losses, STAGE.pairs, LOSSES)
     live, kept = Targets(teacher)(inputs, None, needs), Targets(teacher, store=store)(inputs, rows, needs)
     # Rounding depends on the shape of the batch; the maps have 16 bits.
     assert torch.allclose(kept.logits, live.logits, atol=1e-4)
@@ -66,11 +66,11 @@ def test_kept_equals_live(make, tokenizer, dataset, family):
 
 
 def test_the_embeddings_are_kept_too(make, tokenizer, dataset):
-    loss = Loss(lambda teacher, student, inputs: (teacher.cls - student.cls).square().mean(1), ("cls",), True)
+    loss = Loss(lambda teacher, student: (teacher - student).square().mean(1), needs=("cls",), embeddings=True)
     losses, stage = {"near": loss}, Stage("all", {"near": 1.0}, {1: 2}, epochs=1)
     teacher, store = make([Part("cls", 0), Part("cls", 2)])
     inputs, rows = batch_of(dataset, tokenizer, [3, 60])
-    needs = needs_of(stage, losses)
+    needs = collect_needs(stage.losses, stage.pairs, losses)
     live, kept = Targets(teacher)(inputs, None, needs), Targets(teacher, store=store)(inputs, rows, needs)
     assert torch.allclose(kept.layers[0].cls, live.layers[0].cls, atol=1e-4)
 
@@ -85,15 +85,17 @@ def test_what_is_kept_needs_no_teacher(make, tokenizer, dataset, monkeypatch):
     for pairs, wanted in (({1: 2}, 0), ({1: 2, 2: 4}, 1)):  # layer 4 is not kept: one pass gives all layers
         runs.clear()
         stage = Stage("some", STAGE.losses, pairs)
-        found = targets(inputs, rows, needs_of(stage, LOSSES))
+        found = targets(inputs, rows, collect_needs(stage.losses, stage.pairs, LOSSES))
         assert len(runs) == wanted and set(found.layers) == set(pairs.values()) and found.logits is not None
 
 
 def test_a_kind_that_no_store_holds_is_made_live(make, tokenizer, dataset):
     teacher, store = make(PARTS)
-    losses = {**LOSSES, "hidden": Loss(lambda teacher, student, inputs: inputs.labels, needs=("hidden",))}
+    losses = {**LOSSES, "hidden": Loss(lambda teacher, student: student[:, 0, 0], needs=("hidden",))}
     stage = Stage("hidden", {"hidden": 1.0, "soft_labels": 1.0}, {1: 2})
-    found = Targets(teacher, store=store)(*batch_of(dataset, tokenizer, [0, 1]), needs_of(stage, losses))
+    found = Targets(teacher, store=store)(
+        *batch_of(dataset, tokenizer, [0, 1]), collect_needs(stage.losses, stage.pairs, losses)
+    )
     assert found.layers[2].hidden is not None and found.logits is not None
 
 
@@ -213,7 +215,7 @@ def test_padding_to_a_fixed_length_is_not_computed(make_model, tokenizer, datase
 def test_a_loss_on_kept_maps_meets_no_infinity(make, tokenizer, dataset):
     teacher, store = make(PARTS)
     inputs, rows = batch_of(dataset, tokenizer, [3, 60])
-    found = Targets(teacher, store=store)(inputs, rows, needs_of(STAGE, LOSSES))
+    found = Targets(teacher, store=store)(inputs, rows, collect_needs(STAGE.losses, STAGE.pairs, LOSSES))
     assert found.layers[2].attention.log_probabilities().isfinite().all()
 
 
@@ -235,7 +237,7 @@ def test_a_store_of_other_rows_is_refused(make, make_model, tokenizer, dataset, 
 def test_a_16_bit_teacher_says_almost_the_same(make, tokenizer, dataset):
     teacher, _ = make([])
     inputs, _ = batch_of(dataset, tokenizer, [0, 1, 2])
-    needs = needs_of(STAGE, LOSSES)
+    needs = collect_needs(STAGE.losses, STAGE.pairs, LOSSES)
     whole, short = (Targets(teacher, bfloat16=bfloat16)(inputs, None, needs) for bfloat16 in (False, True))
     assert not torch.equal(whole.logits, short.logits)
     cosine = torch.nn.functional.cosine_similarity(whole.layers[4].cls, short.layers[4].cls.float(), dim=-1)

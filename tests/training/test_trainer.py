@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from innerdistill.data.batches import collator
-from innerdistill.losses.paper import LOSSES, Loss
+from innerdistill.losses.loss import Loss
+from innerdistill.losses.registry import LOSSES
 from innerdistill.models.capture import capture, capture_then
 from innerdistill.models.families import FAMILIES, encoder_layers
 from innerdistill.models.student import build_student
@@ -156,11 +157,12 @@ def test_epoch_losses_are_means_over_examples(make_trainer, tokenised):
 def test_a_loss_that_is_no_number_stops_the_run(make_trainer):
     whole, seen = LOSSES["soft_labels"], []
 
-    def breaking(teacher, student, inputs):
-        seen.append(inputs.labels)
-        return whole.function(teacher, student, inputs) * (float("nan") if len(seen) == 8 else 1)
+    def breaking(teacher_logits, student_logits, temperature, labels):
+        seen.append(labels)
+        nan_at_8 = float("nan") if len(seen) == 8 else 1
+        return whole.function(teacher_logits, student_logits, temperature) * nan_at_8
 
-    losses = {**LOSSES, "soft_labels": replace(whole, function=breaking)}
+    losses = {**LOSSES, "soft_labels": Loss(breaking, needs=(*whole.needs, "labels"))}
     trainer = make_trainer(ALL, options={"logging_steps": 3}, losses=losses)
     with pytest.raises(ValueError, match="stage 'all', step 8: the loss is no longer a finite number") as raised:
         trainer.train()
@@ -180,7 +182,7 @@ def test_a_stage_that_reads_the_teacher_needs_one(make_model, tokenised, tokeniz
 
 
 def test_a_loss_of_another_shape_is_refused(make_trainer):
-    mean = Loss(lambda teacher, student, inputs: student.logits.mean(), needs=("student_logits",))
+    mean = Loss(lambda logits: logits.mean(), needs=("student_logits",))
     trainer = make_trainer(Stage("mine", {"mean": 1.0}, {}, steps=1), losses={"mean": mean})
     with pytest.raises(
         ValueError, match=r"losses.mean: it returned shape \(\); expected one value per example, \(8,\)"

@@ -10,8 +10,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 
 from innerdistill.data.batches import Collator, batches_by_length
-from innerdistill.losses.blocked_kl import attention_kl_without_maps
-from innerdistill.losses.paper import cls_cosine
+from innerdistill.losses.paper import attention_kl, cls_cosine
 from innerdistill.models.attention import Attention
 from innerdistill.models.capture import capture
 
@@ -54,7 +53,7 @@ def layer_distances(
             t, s = theirs.layers[m], ours.layers[k]
             assert t.attention is not None and isinstance(s.attention, Attention)
             assert t.cls is not None and s.cls is not None
-            kl = attention_kl_without_maps(t.attention, s.attention, mask)
+            kl = attention_kl(t.attention, s.attention, mask)
             sums[k] += torch.stack([kl.sum(), cls_cosine(t.cls, s.cls).sum()]).double().cpu()
     return {
         str(k): {

@@ -1,8 +1,8 @@
 """The attention KL without the maps: in blocks that stay in the cache, with its own backward.
 
-Plain PyTorch keeps the scores, logarithms and exponentials of all heads for the backward pass: memory that grows with
-the square of the length. Here a block's distributions are made, its share of the loss and of the gradients is taken,
-and it is forgotten. What remains is as large as queries and keys.
+Plain PyTorch stores the scores, logarithms and exponentials of all heads for the backward pass: memory that grows with
+the square of the length. Here the distributions of one block are computed, added to the loss and to the gradients, and
+freed. The memory that remains is that of queries and keys.
 
 Shapes: B examples, H heads, L tokens, D head size.
 """
@@ -20,48 +20,46 @@ from torch.autograd.function import once_differentiable
 from innerdistill.models.attention import Attention, AttentionMaps, at_least_float32, block_of, exponential
 
 CPU_BLOCK = 1 << 19  # elements of a map: 2 MiB, which the second-level cache holds
-DEVICE_BLOCK = 1 << 26  # an accelerator wants more work at once
+DEVICE_BLOCK = 1 << 26  # an accelerator needs more work at once
 
 
-def attention_kl_without_maps(teacher: Attention | AttentionMaps, student: Attention, token_mask: Tensor) -> Tensor:
-    """As `blocked_attention_kl`, which it is but where a GPU's kernel serves."""
-    if _kernel_serves(teacher, student):
-        from innerdistill.losses.fused_kl import fused_attention_kl  # noqa: PLC0415 - Triton is not everywhere
+def can_use_fused_kernel(teacher: Attention | AttentionMaps, student: Attention) -> bool:
+    """Whether `fused_kl` computes this loss: an Ampere GPU or later, a head that fits on the chip, no cached maps.
 
-        assert isinstance(teacher, Attention)
-        return fused_attention_kl(teacher, student, token_mask)
-    return blocked_attention_kl(teacher, student, token_mask)
+    Args:
+        teacher: attention of the teacher, computed now or cached.
+        student: attention of the student; the kernel gives its mask no gradient.
 
-
-def _kernel_serves(teacher: Attention | AttentionMaps, student: Attention) -> bool:
-    """Not kept maps, no gradient of a position bias, no head that would not fit on the chip; Ampere or later."""
+    Returns:
+        False on a CPU and wherever the kernel would not be exact.
+    """
     query = student.query
     if not (query.is_cuda and isinstance(teacher, Attention) and importlib.util.find_spec("triton")):
         return False
-    narrow = query.shape[-1] <= 64 and query.shape == teacher.query.shape
-    known = {query.dtype, teacher.query.dtype} <= {torch.float32, torch.bfloat16}  # float16 would lose small slopes
+    fits_on_chip = query.shape[-1] <= 64 and query.shape == teacher.query.shape
+    dtypes = {query.dtype, teacher.query.dtype} <= {torch.float32, torch.bfloat16}  # float16 would lose small slopes
     fixed_mask = student.mask is None or not student.mask.requires_grad
-    return narrow and known and fixed_mask and torch.cuda.get_device_capability(query.device) >= (8, 0)
+    return fits_on_chip and dtypes and fixed_mask and torch.cuda.get_device_capability(query.device) >= (8, 0)
 
 
 def blocked_attention_kl(teacher: Attention | AttentionMaps, student: Attention, token_mask: Tensor) -> Tensor:
     """`attention_kl` of two attentions, with memory linear in the length.
 
-    The gradient of the loss by a score is (A_S - A_T) / (H * L) in rows of real tokens. It does not depend on what
-    follows but for a factor per example, so queries' and keys' gradients are made in the forward pass, where the
-    distributions are at hand.
+    The gradient of the loss by a score is (A_S - A_T) / (H * L) in rows of real tokens. The rest of the backward pass
+    only multiplies it by a factor per example. So the gradients of queries and keys are computed in the forward pass,
+    where the distributions are at hand.
 
     Args:
-        teacher: no gradient reaches it.
-        student: gradients reach its query, key and additive mask.
+        teacher: attention of the teacher, computed now or cached; no gradient reaches it.
+        student: attention of the student; gradients reach its query, key and additive mask.
         token_mask: True for real tokens. (B, L)
 
     Returns:
         Nats per row, 0 or more. (B,)
     """
     others = (student.scaling, teacher, token_mask)
-    found: Tensor = _BlockedKL.apply(student.query, student.key, student.mask, others)  # type: ignore[no-untyped-call]
-    return found
+    kl: Tensor = _BlockedKL.apply(student.query, student.key, student.mask, others)  # type: ignore[no-untyped-call]
+    return kl
 
 
 class _BlockedKL(torch.autograd.Function):
@@ -101,7 +99,7 @@ class _BlockedKL(torch.autograd.Function):
         factor = upstream[0]
         by_mask = None
         if ctx.needs_input_grad[2]:
-            # A position bias is shared by the examples, whose factors are known only now: once more over the blocks.
+            # The examples share a position bias, and their factors are known only now: a second pass over the blocks.
             student = Attention(query, key, ctx.scaling, mask)
             by_mask = torch.zeros_like(mask)
             weights = weights * factor[:, None]
@@ -121,7 +119,7 @@ def _slope(
 ) -> tuple[Tensor, Tensor]:
     """A block's derivative by the student's scores (b, H, r, L), and the KL divergence of its rows (b, H, r, 1).
 
-    With kept maps that is the cross-entropy.
+    With cached maps the second is the cross-entropy.
     """
     student_log_probs = student.log_probabilities(examples, rows)
     # A hidden key's logarithm is finite, so its share is 0.

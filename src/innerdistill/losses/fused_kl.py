@@ -1,11 +1,11 @@
 """The attention KL in one kernel, for NVIDIA GPUs: no map ever leaves the chip.
 
-Scores of teacher and student are made tile by tile and folded into the divergence while they are at hand, by the online
-softmax of FlashAttention (Dao et al. 2022) over both distributions at once. With t and s the scores of one row,
+Scores of teacher and student are computed tile by tile and added to the divergence at once, by the online softmax of
+FlashAttention (Dao et al. 2022) over both distributions together. With t and s the scores of one row,
 
     KL = sum_j p_j (t_j - s_j) - log sum_j exp(t_j) + log sum_j exp(s_j),    p = softmax(t),
 
-so one pass over the keys gives a row. The backward pass makes the tiles again. Memory is linear in the length.
+so one pass over the keys gives a row. The backward pass computes the tiles again. Memory is linear in the length.
 
 Shapes: B examples, H heads, L tokens, D head size. Needs `triton`, which comes with torch for CUDA.
 """
@@ -30,20 +30,20 @@ LEAST = tl.constexpr(torch.finfo(torch.float32).min)  # score of a hidden key, a
 def fused_attention_kl(teacher: Attention, student: Attention, token_mask: Tensor) -> Tensor:
     """`attention_kl` of two attentions by Triton kernels.
 
-    Products of 32-bit queries and keys are made of three TF32 products, which together are about as exact as a 32-bit
-    one; those of 16-bit ones are exact, and added up in 32 bits.
+    A product of float32 queries and keys is the sum of three TF32 products, about as exact as float32. Products of
+    16-bit queries and keys are exact and added up in float32.
 
     Args:
-        teacher: as many heads and as wide as the student's; no gradient reaches it.
-        student: gradients reach its query and key, not its mask.
+        teacher: attention of the teacher, with as many heads and as large ones; no gradient reaches it.
+        student: attention of the student; gradients reach its query and key, not its mask.
         token_mask: True for real tokens. (B, L)
 
     Returns:
         Nats per row, 0 or more. (B,)
     """
     others = student.mask, student.scaling, teacher, token_mask
-    found: Tensor = _FusedKL.apply(student.query, student.key, others)
-    return found
+    kl: Tensor = _FusedKL.apply(student.query, student.key, others)
+    return kl
 
 
 class _FusedKL(torch.autograd.Function):
@@ -56,7 +56,7 @@ class _FusedKL(torch.autograd.Function):
         _row_divergence[_grid(query)](*sides, kl, *log_sums, **_sizes(query))
         ctx.save_for_backward(query, key, weights, *log_sums)
         ctx.sides = sides
-        # A row of padding may see no key; what it holds is not looked at.
+        # A row of padding may see no key: its value is not used.
         return torch.where(token_mask[:, None], kl * weights[:, None], 0).sum((1, 2))
 
     @staticmethod

@@ -1,7 +1,7 @@
 """Objectives of other papers, for comparison: pure functions from their formulas.
 
-Teacher and student have the same width here, so no projection stands between them. Every function returns one value per
-example, (B,). Shapes: B examples, H heads, L tokens, D head size.
+Teacher and student have the same hidden size here, so there is no projection between them. Every function returns one
+value per example, (B,). Shapes: B examples, H heads, L tokens, D head size.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from innerdistill.losses.blocked_kl import attention_kl_without_maps
+from innerdistill.losses.paper import attention_kl
 from innerdistill.models.attention import Attention, at_least_float32
 
 
@@ -40,19 +40,19 @@ def attention_score_mse(teacher: Attention, student: Attention, token_mask: Tens
     mean is over the pairs of real tokens that both layers can see. Source: Jiao et al. 2020.
 
     Args:
-        teacher: queries and keys of the layer.
-        student: of the mapped layer.
+        teacher: queries and keys of the teacher's layer.
+        student: queries and keys of the mapped student layer.
         token_mask: True for real tokens. (B, L)
 
     Returns:
         0 or more. (B,)
     """
     scores = [attention.scores() for attention in (teacher, student)]
-    seen = (token_mask[:, :, None] & token_mask[:, None, :])[:, None]
+    visible = (token_mask[:, :, None] & token_mask[:, None, :])[:, None]
     for values in scores:
-        seen = seen & (values > torch.finfo(values.dtype).min / 2)  # beyond a window there is no score
-    squares = torch.where(seen, scores[0] - scores[1], 0).square()
-    return squares.sum((1, 2, 3)) / seen.expand_as(squares).sum((1, 2, 3))
+        visible = visible & (values > torch.finfo(values.dtype).min / 2)  # beyond a window there is no score
+    squares = torch.where(visible, scores[0] - scores[1], 0).square()
+    return squares.sum((1, 2, 3)) / visible.expand_as(squares).sum((1, 2, 3))
 
 
 def hidden_mse(teacher_hidden: Tensor, student_hidden: Tensor, token_mask: Tensor) -> Tensor:
@@ -61,8 +61,8 @@ def hidden_mse(teacher_hidden: Tensor, student_hidden: Tensor, token_mask: Tenso
     L_hidn = MSE(H_S W, H_T) with W the identity, the mean over real tokens and dimensions. Source: Jiao et al. 2020.
 
     Args:
-        teacher_hidden: (B, L, hidden)
-        student_hidden: (B, L, hidden)
+        teacher_hidden: activations of all tokens after the teacher's layer. (B, L, hidden)
+        student_hidden: as the teacher's. (B, L, hidden)
         token_mask: True for real tokens. (B, L)
 
     Returns:
@@ -83,17 +83,22 @@ def relation_kl(teacher: Attention, student: Attention, token_mask: Tensor) -> T
     as many relation heads as attention heads. Source: Wang et al. 2021, who add the three up.
 
     Args:
-        teacher: queries, keys and values of the layer.
-        student: of the mapped layer.
+        teacher: queries, keys and values of the teacher's layer.
+        student: queries, keys and values of the mapped student layer.
         token_mask: True for real tokens. (B, L)
 
     Returns:
         Nats per row, 0 or more. (B,)
     """
-    mask, parts = token_mask[:, None, None, :], []
-    for kind in ("query", "key", "value"):
-        # Vectors that attend to one another: an attention whose queries are its keys.
-        vectors = (getattr(attention, kind) for attention in (teacher, student))
-        theirs, ours = (Attention(of_one, of_one, of_one.shape[-1] ** -0.5, mask) for of_one in vectors)
-        parts.append(attention_kl_without_maps(theirs, ours, token_mask))
-    return torch.stack(parts).mean(0)
+    mask = token_mask[:, None, None, :]
+
+    def relate(vectors: Tensor | None) -> Attention:
+        """Vectors that attend to one another: an attention whose queries are its keys."""
+        assert vectors is not None
+        return Attention(vectors, vectors, vectors.shape[-1] ** -0.5, mask)
+
+    by_kind = [
+        attention_kl(relate(getattr(teacher, kind)), relate(getattr(student, kind)), token_mask)
+        for kind in ("query", "key", "value")
+    ]
+    return torch.stack(by_kind).mean(0)

@@ -20,7 +20,8 @@ from innerdistill.data.labels import match_labels
 from innerdistill.data.task_data import TaskData, load_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.metrics import find_primary_metric
-from innerdistill.losses.paper import LOSSES, Loss
+from innerdistill.losses.loss import Loss
+from innerdistill.losses.registry import LOSSES, REGRESSION_LOSSES
 from innerdistill.models.families import encoder_layers
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.pretrained import load_base, load_classifier, load_tokenizer, longest_input
@@ -52,10 +53,10 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     Raises:
         ValueError: anything that does not fit, in one sentence.
     """
-    losses = {**LOSSES, **(losses or {})}
-    check_names(recipe, losses)
+    check_names(recipe, {**LOSSES, **(losses or {})})
 
     data = load_task(recipe.data)
+    losses = {**LOSSES, **(REGRESSION_LOSSES if data.names is None else {}), **(losses or {})}
     teacher, names = _load_teacher(recipe, data)
     with name_key("teacher"):
         tokenizer = load_tokenizer(recipe.teacher.path or str(recipe.teacher.base))

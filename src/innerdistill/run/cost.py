@@ -12,9 +12,9 @@ from datasets import Dataset
 
 from innerdistill.data.arrow import numbers
 from innerdistill.data.batches import INPUT_NAMES
+from innerdistill.losses.loss import collect_needs
 from innerdistill.models.capture import capture
 from innerdistill.run.job import Job
-from innerdistill.training.needs import needs_of
 from innerdistill.training.schedules import Stage
 from innerdistill.training.target_store import Part, TargetStore
 from innerdistill.training.targets import choose_parts, left_to_run
@@ -59,7 +59,7 @@ def stage_costs(job: Job, *, kept: Collection[Part] = ()) -> list[StageCost]:
     costs = []
     rows = len(job.select_student_rows())
     for stage in job.stages:
-        needs = needs_of(stage, job.losses)
+        needs = collect_needs(stage.losses, stage.pairs, job.losses)
         student = job.num_layers if needs.student_logits else max(needs.student_layers)
         layers, logits = left_to_run(needs, kept)
         teacher = job.architecture.num_layers if logits else max(layers, default=0)
@@ -114,12 +114,11 @@ def targets_to_keep(
         The store and its parts; None if the teacher runs in every step.
     """
     options = job.recipe.teacher
-    if options.targets == "live" or not any(needs_of(stage, job.losses).teacher for stage in job.stages):
+    with_teacher = [stage for stage in job.stages if collect_needs(stage.losses, stage.pairs, job.losses).teacher]
+    if options.targets == "live" or not with_teacher:
         return None
     passes = sum(
-        stage.epochs or (stage.steps or 0) * job.compute_batch_size(stage) / len(rows)
-        for stage in job.stages
-        if needs_of(stage, job.losses).teacher
+        stage.epochs or (stage.steps or 0) * job.compute_batch_size(stage) / len(rows) for stage in with_teacher
     )
     if options.targets == "auto" and passes <= 1:
         return None  # building the store would cost as much as it saves

@@ -19,7 +19,7 @@ from typing import Any
 
 from innerdistill.evaluation.compare import compare
 from innerdistill.evaluation.predictions import predict_splits
-from innerdistill.losses.paper import Loss
+from innerdistill.losses.loss import Loss
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.pretrained import load_classifier
 from innerdistill.recipe.recipe import Recipe, load_recipe

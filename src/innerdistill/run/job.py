@@ -13,7 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.data.batches import Collator
 from innerdistill.data.task_data import TaskData
-from innerdistill.losses.paper import LOSSES, Loss
+from innerdistill.losses.loss import Loss
+from innerdistill.losses.registry import LOSSES
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import Architecture, probe
 from innerdistill.models.student import build_student

@@ -71,7 +71,6 @@ def make_setup(job: Job, *, train: Dataset) -> TrainingSetup:
         internal_trainer=recipe.internal_trainer,
         losses=job.losses,
         temperature=recipe.temperature,
-        is_regression=job.names is None,
         group_by_length=recipe.group_by_length,
         seed=recipe.seed,
         checkpoint_minutes=recipe.checkpoint_minutes,

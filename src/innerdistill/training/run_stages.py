@@ -21,14 +21,13 @@ from transformers.trainer_callback import PrinterCallback
 
 from innerdistill.data.arrow import numbers
 from innerdistill.data.tokens import tokens_fingerprint
-from innerdistill.losses.paper import Loss
+from innerdistill.losses.loss import Loss, collect_needs
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import probe
 from innerdistill.support.processes import count_processes, is_first_process, let_first_process_go_first
 from innerdistill.training.arguments import training_arguments
 from innerdistill.training.callbacks import Saver, StageProgress
 from innerdistill.training.checkpoints import Checkpoints
-from innerdistill.training.needs import needs_of
 from innerdistill.training.schedules import Stage, StageRecord
 from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.stopping import stop_requests
@@ -140,7 +139,7 @@ def _add_positions(train: Dataset, teacher: Targets | None) -> Dataset:
 def _targets_of(teacher: Targets, stages: Sequence[Stage], losses: Mapping[str, Loss]) -> dict[str, Any]:
     """What is kept of a teacher, and how it runs, if it does in any step: else a machine with another way may go on."""
     described = teacher.describe()
-    if not any(teacher.is_run_for(needs_of(stage, losses)) for stage in stages):
+    if not any(teacher.is_run_for(collect_needs(stage.losses, stage.pairs, losses)) for stage in stages):
         del described["precision_live"]
     return described
 

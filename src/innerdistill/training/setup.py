@@ -10,7 +10,8 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 
 from innerdistill.data.batches import Collator
-from innerdistill.losses.paper import LOSSES, Loss
+from innerdistill.losses.loss import Loss
+from innerdistill.losses.registry import LOSSES
 from innerdistill.training.schedules import Stage
 
 Score = Callable[[PreTrainedModel, Dataset], Mapping[str, float]]
@@ -31,7 +32,6 @@ class TrainingSetup:
         internal_trainer: the same for internal stages only; they win over `trainer`.
         losses: losses by name.
         temperature: softmax temperature of the soft labels, above 0.
-        is_regression: whether the head predicts a score instead of class logits.
         group_by_length: whether a batch holds examples of similar length.
         seed: random seed of dropout and of the order of the examples.
         checkpoint_minutes: minutes between two checkpoints inside a stage.
@@ -47,7 +47,6 @@ class TrainingSetup:
     internal_trainer: Mapping[str, Any] = field(default_factory=dict)
     losses: Mapping[str, Loss] = field(default_factory=lambda: LOSSES)
     temperature: float = 1.0
-    is_regression: bool = False
     group_by_length: bool = True
     seed: int = 1
     checkpoint_minutes: float = 5

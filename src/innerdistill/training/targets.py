@@ -20,12 +20,11 @@ from transformers import PreTrainedModel
 from innerdistill.data.arrow import numbers
 from innerdistill.data.batches import Collator, batches_by_length
 from innerdistill.data.tokens import tokens_fingerprint
-from innerdistill.losses.paper import Loss
+from innerdistill.losses.loss import Loss, Needs, collect_needs
 from innerdistill.models.attention import AttentionMaps
 from innerdistill.models.capture import Internals, LayerInternals, capture
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import Architecture
-from innerdistill.training.needs import Needs, needs_of
 from innerdistill.training.schedules import Stage
 from innerdistill.training.target_store import LOGITS, Part, TargetStore
 
@@ -210,7 +209,7 @@ def choose_parts(
     Returns:
         The parts, logits first.
     """
-    needed = [needs_of(stage, losses) for stage in stages]
+    needed = [collect_needs(stage.losses, stage.pairs, losses) for stage in stages]
     bundles = [[LOGITS]] if any(needs.teacher_logits for needs in needed) else []
     bundles += [parts for needs in needed if (parts := _parts_of(needs.teacher_layers))]
     existing = next(path for path in (store.folder, *store.folder.parents) if path.exists())

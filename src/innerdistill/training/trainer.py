@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerContr
 
 from innerdistill.data.arrow import numbers
 from innerdistill.data.batches import INPUT_NAMES, LengthGroupedSampler, positions_apart
-from innerdistill.losses.paper import LossInputs, measure
+from innerdistill.losses.loss import LossInputs, collect_needs, measure
 from innerdistill.models.capture import Internals, capture_then, train_first_layers
 from innerdistill.support.files import explain_full_disk
 from innerdistill.support.processes import is_first_process
@@ -23,7 +23,6 @@ from innerdistill.training.callbacks import EpochEnd, Saver
 from innerdistill.training.checkpoints import keep_broken_step
 from innerdistill.training.embedding_rows import WordRows, take_word_rows
 from innerdistill.training.loss_sums import BrokenLossError, LossSums
-from innerdistill.training.needs import needs_of
 from innerdistill.training.schedules import StageRecord
 from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.targets import Targets
@@ -73,7 +72,7 @@ class DistillationTrainer(Trainer):
         """
         self.setup, self.record, self.stage = setup, record, (stage := record.stage)
         self.losses = {name: setup.losses[name] for name in stage.losses}
-        self.pairs, self.needs = dict(stage.pairs), needs_of(stage, setup.losses)
+        self.pairs, self.needs = dict(stage.pairs), collect_needs(stage.losses, stage.pairs, setup.losses)
         self.targets = Targets(teacher) if isinstance(teacher, PreTrainedModel) else teacher
         if self.targets is None and self.needs.teacher:
             raise ValueError(f"stage {stage.name!r} needs a teacher.")
@@ -165,7 +164,7 @@ class DistillationTrainer(Trainer):
         """
         model_inputs = {name: inputs[name] for name in INPUT_NAMES if name in inputs}
         setup = self.setup
-        shared = LossInputs(inputs["attention_mask"].bool(), inputs["labels"], setup.temperature, setup.is_regression)
+        shared = LossInputs(inputs["attention_mask"].bool(), inputs["labels"], setup.temperature)
 
         needs = self.needs
 
