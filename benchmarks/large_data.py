@@ -23,11 +23,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-import yaml
 from rich.console import Console
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from innerdistill.cli.printing import table_of
+from innerdistill.recipe.yaml import write_yaml
 
 FORMATS = ("csv", "jsonl", "parquet")
 VALIDATION = 1_000
@@ -111,7 +111,7 @@ def run(folder: Path, file: Path) -> tuple[float, float]:
         "output": str(folder / "run"),
         "overwrite": True,
     }  # fmt: skip
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    (folder / "recipe.yaml").write_text(write_yaml(recipe))
     began, most = time.perf_counter(), 0.0
     command = [sys.executable, "-m", "innerdistill", "distill", str(folder / "recipe.yaml")]
     with (

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import generated
 import pytest
-import yaml
 
 import innerdistill
 from innerdistill import Recipe, load_recipe
 from innerdistill.cli.main import _parse
 from innerdistill.recipe.keys import keys
+from innerdistill.recipe.yaml import parse_yaml
 from innerdistill.sweep.grid import Sweep, load_sweep, plan_cells
 
 ROOT = Path(__file__).parent.parent
@@ -52,7 +52,7 @@ def test_commands_in_documents_are_right(path):
 @every_document
 def test_yaml_in_documents_is_a_recipe_or_a_sweep(path, tmp_path):
     for block in blocks(path, "yaml"):
-        content = yaml.safe_load(block)
+        content = parse_yaml(block, where=path.name)
         if "methods" in content:
             (tmp_path / "sweep.yaml").write_text(block)
             assert plan_cells(load_sweep(tmp_path / "sweep.yaml"))

@@ -26,7 +26,7 @@ _PUBLIC = {
     "evaluate": "run.distill",
     "export": "run.onnx",
     "finetune": "run.finetune",
-    "load_recipe": "recipe.recipe",
+    "load_recipe": "recipe.loading",
     "load_task": "data.task_data",
     "make_stages": "training.schedules",
     "measure_speed": "evaluation.latency",

@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 
 from innerdistill.cli.main import main
+from innerdistill.recipe.yaml import write_yaml
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def recipe_file(recipe, teacher_folder, tmp_path):
     content = recipe(tmp_path / "out")
     content["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers")}
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(write_yaml(content))
     return path
 
 
@@ -143,7 +143,7 @@ BAD = [
     (["trainer.optim=lomo"], "trainer: "),
     (["trainer.dataloader_persistent_workers=true"], "trainer.dataloader_...: persistent_workers option needs"),
     (["trainer.fsdp=full_shard"], "trainer.fsdp: this is set by nothing"),
-    (["data.labels=[no, yes]"], 'put them in quotes, "no"'),
+    (["data.labels=[true, false]"], 'put them in quotes, "true"'),
     (["seed"], "expected key=value"),
     (["seed=!!bool maybe"], "override 'seed=!!bool maybe': not valid YAML"),
     (["seed=0x" + "f" * 5_000], "seed: "),

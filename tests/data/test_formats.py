@@ -17,7 +17,6 @@ from copy import deepcopy
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +24,9 @@ from innerdistill.data.tables import read_file
 from innerdistill.data.task_data import load_task
 from innerdistill.data.tasks import Task
 from innerdistill.data.tokens import tokenise
-from innerdistill.recipe.recipe import DataRecipe, Recipe, load_recipe
+from innerdistill.recipe.loading import load_recipe
+from innerdistill.recipe.recipe import DataRecipe, Recipe
+from innerdistill.recipe.yaml import write_yaml
 from innerdistill.run.assemble import assemble
 
 MADE = int(os.environ.get("MADE_INPUTS", "200"))
@@ -256,10 +257,9 @@ def recipes(draw, base):
             if not isinstance(section, dict):
                 section = {}
         section[last] = deepcopy(draw(settings_of_a_recipe))  # it may be changed here
-    try:
-        text_of_recipe = yaml.safe_dump(content, allow_unicode=draw(st.booleans()))
-    except yaml.YAMLError:
-        text_of_recipe = repr(content)
+    text_of_recipe = (
+        write_yaml(content) if draw(st.booleans()) else json.dumps(content, ensure_ascii=draw(st.booleans()))
+    )
     return (
         draw(damaged(st.just(text_of_recipe.encode("utf-8", "surrogatepass"))))
         if draw(st.booleans())

@@ -5,9 +5,9 @@ import json
 from html.parser import HTMLParser
 
 import pytest
-import yaml
 
 from innerdistill import distill
+from innerdistill.recipe.yaml import parse_yaml
 from innerdistill.report.page import write_report
 
 HOSTILE = (
@@ -57,7 +57,7 @@ def test_a_report_has_the_tags_of_one_with_plain_names(folders):
 def test_a_card_has_no_markup_of_the_datas(folders):
     card = (folders[1] / "model" / "README.md").read_text(encoding="utf-8")
     _, head, body = card.split("---\n", 2)
-    assert yaml.safe_load(head)["pipeline_tag"] == "text-classification"
+    assert parse_yaml(head, where="card")["pipeline_tag"] == "text-classification"
     assert "<script>" not in body and "](javascript" not in body
     config = json.loads((folders[1] / "model" / "config.json").read_text())
     assert "neg<script>" in config["label2id"]  # a model speaks the words of its data

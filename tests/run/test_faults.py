@@ -6,11 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from innerdistill import distill
 from innerdistill.cli.main import main
 from innerdistill.data import arrow
+from innerdistill.recipe.yaml import write_yaml
 
 DAMAGES = {
     "gone": lambda path: path.unlink(),
@@ -45,7 +45,7 @@ def write_recipe(recipe, tmp_path):
         path = tmp_path / "recipe.yaml"
         sections = {"teacher": {"epochs": 1, "folder": f"{output}/../teachers", "targets": "keep"}, **sections}
         sections |= {"data": {"train_rows": 80}, "schedule": {"total_steps": 12}}
-        path.write_text(yaml.safe_dump(recipe(output, checkpoint_minutes=0, **sections)))
+        path.write_text(write_yaml(recipe(output, checkpoint_minutes=0, **sections)))
         return str(path)
 
     return write

@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 
 import pytest
-import yaml
 
 from innerdistill import distill, finetune, load_recipe
 from innerdistill.cli.main import main
@@ -122,7 +121,7 @@ def test_a_killed_run_ends_with_the_same_student(content, whole, tmp_path, monke
 def test_signals_write_a_checkpoint_and_say_how_to_go_on(content, whole, tmp_path, monkeypatch, capsys, number, code):
     file = tmp_path / "recipe.yaml"
     (tmp_path / "run" / ".model.partial-7").mkdir(parents=True)  # left by a process that was killed
-    file.write_text(yaml.safe_dump(content(tmp_path / "run", checkpoint_minutes=60)))
+    file.write_text(write_yaml(content(tmp_path / "run", checkpoint_minutes=60)))
     with monkeypatch.context() as patch:
         at_call(patch, DistillationTrainer, "training_step", 14, lambda: os.kill(os.getpid(), number))
         assert main(["distill", str(file)]) == code
@@ -148,7 +147,7 @@ def test_a_stage_of_a_moment_leaves_no_checkpoint_unless_somebody_stops_it(conte
 
 def test_a_stop_while_the_report_is_made_says_that_the_run_is_finished(content, tmp_path, monkeypatch, capsys):
     file = tmp_path / "recipe.yaml"
-    file.write_text(yaml.safe_dump(content(tmp_path / "run", overwrite=True)))
+    file.write_text(write_yaml(content(tmp_path / "run", overwrite=True)))
 
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from conftest import tiny_model
 from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from innerdistill import distill
 from innerdistill.cli.main import main
+from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.run_folder import read_run
 
 TOGETHER = [
@@ -60,7 +60,7 @@ def content(recipe, tokenizer, place):
 
 def run_together(content, folder):
     file = folder.with_suffix(".yaml")
-    file.write_text(yaml.safe_dump(content))
+    file.write_text(write_yaml(content))
     return subprocess.Popen([*TOGETHER, "distill", str(file)], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
 
 

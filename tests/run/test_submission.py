@@ -5,11 +5,11 @@ import zipfile
 
 import numpy as np
 import pytest
-import yaml
 
 from innerdistill.cli.main import main
 from innerdistill.data.tasks import TASKS
 from innerdistill.recipe.recipe import Recipe
+from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.run_folder import read_run, write_predictions
 from innerdistill.run.submission import FILES, write_submission
 from innerdistill.support.files import write_json
@@ -115,7 +115,7 @@ def test_the_runs_of_one_method_of_a_sweep(make_run, tmp_path, capsys):
         "tasks": {task: {"data.task": task, "data.path": str(tmp_path / f"glue-{task}")} for task in ("rte", "mrpc")},
     }  # fmt: skip
     (tmp_path / "sweep").mkdir()
-    (tmp_path / "sweep" / "sweep.yaml").write_text(yaml.safe_dump(sweep, sort_keys=False))
+    (tmp_path / "sweep" / "sweep.yaml").write_text(write_yaml(sweep))
     planned = plan_cells(load_sweep(tmp_path / "sweep" / "sweep.yaml", overrides=[f"output={tmp_path}/sweep"]))
     runs = {task: make_run(task) for task in ("rte", "mrpc")}
     for cell in planned[:-1]:

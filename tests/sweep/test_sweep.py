@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from innerdistill.cli.main import main
+from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.output_folder import locked
 from innerdistill.report.run_folder import read_run
 from innerdistill.support.files import write_json
@@ -39,7 +39,7 @@ def write(recipe, teacher_folder, tmp_path):
             "output": str(tmp_path / "sweep"),
         }
         path = tmp_path / "sweep.yaml"
-        path.write_text(yaml.safe_dump({**sweep, **changes}))
+        path.write_text(write_yaml({**sweep, **changes}))
         return path
 
     return write
@@ -130,7 +130,7 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
         ({"grid": {"seed": [1, 2]}}, "grid.seed: a sweep has the list `seeds`."),
         ({"tasks": {"a": {"output": "x"}}}, "tasks.a.output: a sweep has its own `output`"),
         ({"grid": {"schedule": [{}, {"total_steps": 4}]}},
-         "grid.schedule would take back methods.sid.schedule.name; name keys inside it in the grid."),
+         "grid.schedule would take back methods.soft labels.schedule.name; name keys inside it in the grid."),
         ({"methods": {"a": {"temperature": 1}, "b": {"temperature": 4}}, "grid": {"temperature": [2, 8]}, "compare": []},
          "grid.temperature would take back methods.a.temperature; give it in one place."),
         ({"methods": {"a": {}, "b": {"data.train_rows": 50}}, "compare": []},

@@ -26,7 +26,8 @@ from innerdistill.cli.printing import (
     print_sweep,
 )
 from innerdistill.recipe.keys import keys
-from innerdistill.recipe.recipe import Recipe, load_recipe
+from innerdistill.recipe.loading import load_recipe
+from innerdistill.recipe.recipe import Recipe
 from innerdistill.training.stopping import stop_now
 
 # Everything that needs torch is imported inside the verbs, so that --help and a wrong recipe answer at once.

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from innerdistill.recipe.recipe import Recipe, Section
+from innerdistill.recipe.yaml import write_yaml
 
 TYPES = {
     "string": "text",
@@ -89,4 +88,4 @@ def _values(schema: dict[str, Any]) -> str:
 def _default(value: Any) -> str:
     if value in (None, [], {}, {"": {}}):
         return ""
-    return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")
+    return write_yaml(value, one_line=True).removesuffix("\n").removesuffix("\n...")

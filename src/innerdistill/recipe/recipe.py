@@ -9,14 +9,9 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-
-from innerdistill.recipe.yaml import parse_yaml, read_yaml
-from innerdistill.support.messages import shorten_value, suggest_name
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 MAX_TEXT = 4_096  # characters of a name or a path
 MAX_PART = 255  # bytes of what stands between two slashes: more than that, no file system knows
@@ -42,7 +37,7 @@ def _label_names(value: Any) -> Any:
     if not isinstance(value, list | tuple):
         return value
     if any(isinstance(label, bool) for label in value):
-        raise ValueError('YAML takes yes, no, on, off, true and false for truth values: put them in quotes, "no"')
+        raise ValueError('true and false without quotes are truth values in YAML: put them in quotes, "true"')
     return [str(label) for label in value]
 
 
@@ -152,83 +147,3 @@ class Recipe(Section):
     seed: int = Field(1, ge=0, lt=2**31, description="of the student, the order of the rows and dropout")
     output: Place = Field("runs/run", description="folder of the run")
     overwrite: bool = Field(False, description="replace the run in `output`; an unfinished one of this recipe goes on")
-
-
-def load_recipe(source: str | Path | Mapping[str, Any], *, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe and apply overrides.
-
-    Args:
-        source: path of a YAML file, or the same content as a mapping.
-        overrides: strings `dotted.key=value`; the value is read as YAML, so `[2, 4]` is a list and `null` nothing.
-
-    Returns:
-        The checked recipe.
-
-    Raises:
-        ValueError: unreadable file, malformed override, unknown key (with the nearest known one), value out of range.
-    """
-    where = "recipe" if isinstance(source, Mapping) else str(source)
-    try:
-        return Recipe.model_validate(read_content(source, overrides=overrides))
-    except ValidationError as error:
-        raise ValueError(f"{where}: {sentence(error, Recipe)}") from None
-
-
-def read_content(source: str | Path | Mapping[str, Any], *, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """Read a YAML file and apply overrides, without checking what the keys mean.
-
-    Args:
-        source: path of a YAML file, or the same content as a mapping.
-        overrides: strings `dotted.key=value`.
-
-    Returns:
-        The content.
-
-    Raises:
-        ValueError: unreadable file, malformed override.
-    """
-    content = _copy(source) if isinstance(source, Mapping) else read_yaml(Path(source))
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key:
-            raise ValueError(f"override {override!r}: expected key=value, for example schedule.name=pid.")
-        _set(content, key, parse_yaml(value, where=f"override {override!r}"))
-    return content
-
-
-def _copy(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in content.items()}
-
-
-def _set(content: dict[str, Any], dotted: str, value: Any) -> None:
-    *parents, last = dotted.split(".")
-    for parent in parents:
-        if not isinstance(content.get(parent), dict):
-            content[parent] = {}
-        content = content[parent]
-    content[last] = value
-
-
-def sentence(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first complaint of pydantic in words.
-
-    Args:
-        error: what it raised.
-        model: what was validated.
-
-    Returns:
-        One sentence that names the key.
-    """
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"]] or ["a key"]  # one that is not even text has no place
-    if path[0] == "layer_map" or path[:2] == ["student", "layers"]:
-        key = "layer_map" if path[0] == "layer_map" else "student.layers"
-        return f"{key}: expected uniform, first, last or a list of layer numbers, got {shorten_value(first['input'])}."
-    key = ".".join(path)
-    if first["type"] == "extra_forbidden":
-        section: type[BaseModel] = model
-        for part in path[:-1]:
-            section = type(section.model_fields[part].get_default(call_default_factory=True))
-        return f"unknown key {shorten_value(key)}: {suggest_name(path[-1], section.model_fields)}"
-    given = first["input"]
-    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {shorten_value(given)}."

@@ -1,74 +1,118 @@
-"""YAML of recipes and sweeps: read without evaluating anything, written so that it is read as it was."""
+"""Read and write the YAML of recipes and sweeps: YAML 1.2, in which `5e-5` is a number and `no` is a text."""
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
+from ruamel.yaml.constructor import ConstructorError
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.resolver import VersionedResolver
+from ruamel.yaml.tag import Tag
 
 from innerdistill.support.messages import get_first_line, shorten_value
 
-MAX_BYTES, MAX_NODES = 1_000_000, 100_000  # of a recipe
+MAX_BYTES, MAX_VALUES = 1_000_000, 100_000  # of a recipe
+
+# Numbers are written as in JSON. So `007` and `2024-01-01` stay the texts that they are in a data file.
+PLAIN = re.compile(
+    r"""
+      (?P<null>  ~ | null | Null | NULL | )
+    | (?P<bool>  true | True | TRUE | false | False | FALSE )
+    | (?P<int>   [-+]? (?: 0 | [1-9][0-9]* ) )
+    | (?P<float> [-+]? (?: 0 | [1-9][0-9]* ) (?: \.[0-9]* )? (?: [eE][-+]?[0-9]+ )?
+               | \.[0-9]+ (?: [eE][-+][0-9]+ )?
+               | [-+]? \.(?: inf | Inf | INF ) | \.(?: nan | NaN | NAN ) )
+    | (?P<merge> << )
+    """,
+    re.VERBOSE,
+)
+# What readers of YAML 1.1 take for a truth value, a number or a date is written in quotes.
+UNSAFE_IN_YAML_1_1 = re.compile(r"[-+]?[._]?[0-9].* | y | n | yes | no | on | off | =", re.VERBOSE | re.IGNORECASE)
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 5e-5 as the number it is (YAML 1.1 wants 5.0e-5), refuses keys that occur twice, and weighs
-    what references would unfold to before it unfolds them.
-    """
+class _Resolver(VersionedResolver):
+    """Which type a value without quotes has."""
 
-    def get_single_node(self) -> yaml.Node | None:
+    processing_version: ClassVar[tuple[int, int]] = (1, 2)  # whatever a %YAML line says
+
+    def resolve(self, kind: type[Node], value: Any, implicit: Any) -> Any:
+        if kind is ScalarNode and implicit[0] and (match := PLAIN.fullmatch(value)):
+            return Tag(suffix=f"tag:yaml.org,2002:{match.lastgroup}")
+        return super().resolve(kind, value, (False, True))
+
+
+class _WriteResolver(_Resolver):
+    """The same for writing: a text that would have another type, here or in YAML 1.1, gets quotes."""
+
+    def resolve(self, kind: type[Node], value: Any, implicit: Any) -> Any:
+        tag = super().resolve(kind, value, implicit)
+        if tag == self.DEFAULT_SCALAR_TAG and implicit[0] and UNSAFE_IN_YAML_1_1.fullmatch(value):
+            return Tag(suffix="tag:yaml.org,2002:value")
+        return tag
+
+
+class _Composer(Composer):
+    """Checks a document before anything unfolds its aliases."""
+
+    def __init__(self, loader: Any = None) -> None:
+        super().__init__(loader)
+        self.warn_double_anchors = False
+
+    def get_single_node(self) -> Any:
         node = super().get_single_node()
-        if node is not None and _weigh(node, {}) > MAX_NODES:
-            raise ValueError(f"its references unfold to more than {MAX_NODES:,} values")
+        if node is not None and _count_values(node, {}) > MAX_VALUES:
+            raise ValueError(f"its references unfold to more than {MAX_VALUES:,} values")
         return node
 
 
-class _Dumper(yaml.SafeDumper):
-    """SafeDumper that puts quotes around a text which the loader would take for a number."""
+def _count_values(node: Node, counted: dict[int, int]) -> int:
+    """Number of values under a node; those behind an alias count wherever it stands.
 
-
-for _kind in (_Loader, _Dumper):
-    _kind.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-    )
-
-
-def _weigh(node: yaml.Node, known: dict[int, int]) -> int:
-    """Number of values under a node, those behind a reference counted wherever it stands.
-
-    No key may occur twice, and no text hold what UTF-8 cannot write.
+    No key may occur twice, and no text may hold what UTF-8 cannot write.
     """
-    if id(node) not in known:
-        known[id(node)] = MAX_NODES + 1  # of a node that holds itself
-        parts = list(node.value) if isinstance(node, yaml.SequenceNode) else []
-        if isinstance(node, yaml.ScalarNode) and any("\ud800" <= character <= "\udfff" for character in node.value):
-            problem = f"half a character, {shorten_value(node.value)}"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-        if isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, value in node.value:
-                parts += [key, value]
-                if isinstance(key, yaml.ScalarNode) and key.value in seen and not key.tag.endswith(":merge"):
-                    problem = f"the key {key.value!r} occurs twice"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-                seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
-        known[id(node)] = 1 + sum(_weigh(part, known) for part in parts)
-    return known[id(node)]
+    if id(node) not in counted:
+        counted[id(node)] = MAX_VALUES + 1  # of a node that holds itself
+        parts: list[Node] = []
+        if isinstance(node, SequenceNode):
+            parts = node.value
+        elif isinstance(node, MappingNode):
+            _refuse_equal_keys(node)
+            parts = [part for pair in node.value for part in pair]
+        elif any("\ud800" <= character <= "\udfff" for character in node.value):
+            raise ConstructorError(None, None, f"half a character, {shorten_value(node.value)}", node.start_mark)
+        counted[id(node)] = 1 + sum(_count_values(part, counted) for part in parts)
+    return counted[id(node)]
+
+
+def _refuse_equal_keys(mapping: MappingNode) -> None:
+    """Refuse a key that occurs twice, also as `1` and `"1"`, which is one layer."""
+    known: set[str] = set()
+    for key, _ in mapping.value:
+        if isinstance(key, ScalarNode):
+            if key.value in known:
+                problem = f"the key {shorten_value(key.value)} occurs twice"
+                raise ConstructorError(None, None, problem, key.start_mark)
+            known.add(key.value)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a recipe or a sweep.
 
     Args:
-        path: of the file.
+        path: YAML file.
 
     Returns:
         Its content, unchecked.
 
     Raises:
-        ValueError: it cannot be read, is no YAML, or no mapping.
+        ValueError: the file cannot be read, is not valid YAML, or is not a mapping.
     """
     try:
         if path.exists() and not path.is_file():
@@ -92,44 +136,46 @@ def parse_yaml(text: str, *, where: str) -> Any:
 
     Args:
         text: YAML.
-        where: it comes from, for what is said of a mistake.
+        where: file or option that the text comes from, for error messages.
 
     Returns:
-        What it says.
+        The content as plain Python data.
 
     Raises:
-        ValueError: it is no YAML, or more than a recipe can be.
+        ValueError: not valid YAML, or larger than any recipe.
     """
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Resolver, yaml.Composer = _Resolver, _Composer
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+        return yaml.load(text)
     except RecursionError:
         raise ValueError(f"{where}: too deeply nested.") from None
-    except (
-        ValueError,
-        LookupError,
-        AttributeError,
-        TypeError,
-    ) as error:  # the last three of a tag such as !!bool maybe
-        raise ValueError(f"{where}: not valid YAML ({get_first_line(error)}).") from None
-    except yaml.YAMLError as error:
+    except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or get_first_line(error)
         raise ValueError(f"{where}:{line} not valid YAML ({reason}).") from None
+    except (ValueError, LookupError, AttributeError, TypeError, AssertionError) as error:  # of a tag: !!bool maybe
+        raise ValueError(f"{where}: not valid YAML ({get_first_line(error)}).") from None
 
 
 def write_yaml(content: Any, *, one_line: bool = False) -> str:
     r"""Write YAML.
 
     Args:
-        content: of plain data, its keys in the order in which they are to stand.
-        one_line: without line breaks, as the value of an override.
+        content: plain data; keys are written in their order.
+        one_line: whether to write everything in one line, as the value of an override.
 
     Returns:
         Text that `parse_yaml` reads as the same content.
 
     >>> write_yaml({"label": "1e5", "rate": 5e-5}, one_line=True)
-    "{label: '1e5', rate: 5.0e-05}\n"
+    "{label: '1e5', rate: 5e-05}\n"
     """
-    options: dict[str, Any] = {"default_flow_style": True, "width": float("inf")} if one_line else {}
-    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **options))
+    yaml: Any = YAML(typ="safe", pure=True)
+    yaml.Resolver, yaml.default_flow_style = _WriteResolver, one_line
+    yaml.width = sys.maxsize if one_line else 80
+    yaml.sort_base_mapping_type_on_output = False
+    stream = io.StringIO()
+    yaml.dump(content, stream)
+    return stream.getvalue()

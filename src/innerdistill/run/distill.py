@@ -22,7 +22,8 @@ from innerdistill.evaluation.predictions import predict_splits
 from innerdistill.losses.loss import Loss
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.pretrained import load_classifier
-from innerdistill.recipe.recipe import Recipe, load_recipe
+from innerdistill.recipe.loading import load_recipe
+from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.output_folder import run_folder
 from innerdistill.report.run_folder import read_run
 from innerdistill.run.assemble import assemble, check_student

@@ -15,7 +15,8 @@ from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.pretrained import load_classifier
 from innerdistill.models.probe import probe
 from innerdistill.recipe.identity import compute_teacher_key, derive_teacher_recipe, merge_teacher_trainer
-from innerdistill.recipe.recipe import Recipe, load_recipe
+from innerdistill.recipe.loading import load_recipe
+from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.output_folder import lock_beside, run_folder
 from innerdistill.run.assemble import assemble
 from innerdistill.run.finish import complete, finish, is_complete

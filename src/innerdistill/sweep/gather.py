@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from innerdistill.recipe.identity import select_shared_keys
-from innerdistill.recipe.recipe import load_recipe
+from innerdistill.recipe.loading import load_recipe
 from innerdistill.report.run_folder import PREDICTIONS, measured_by, read_predictions, read_run
 from innerdistill.sweep.grid import TEACHER_SEED, Cell, Sweep, name_group
 from innerdistill.sweep.groups import Compared, Group, OverTeachers, places

@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from innerdistill.recipe.identity import list_differences, select_shared_keys
-from innerdistill.recipe.recipe import Recipe, Section, load_recipe, read_content, sentence
-from innerdistill.recipe.yaml import write_yaml
+from innerdistill.recipe.loading import describe_validation_error, load_recipe, read_content, set_key
+from innerdistill.recipe.recipe import Recipe, Section
 from innerdistill.report.output_folder import is_finished
 from innerdistill.report.run_folder import PREDICTIONS, read_run
 from innerdistill.support.files import slugify
@@ -143,7 +143,7 @@ def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
     try:
         sweep = Sweep.model_validate(read_content(path, overrides=overrides))
     except ValidationError as error:
-        raise ValueError(f"{path}: {sentence(error, Sweep)}") from None
+        raise ValueError(f"{path}: {describe_validation_error(error, Sweep)}") from None
     try:
         _check_comparisons(sweep)
         _check_values(sweep)
@@ -191,9 +191,11 @@ def _plan_cell(sweep: Sweep, task: str, setting: Mapping[str, Any], seed: int, m
     folder = Path(sweep.output, *map(slugify, parts))
     changes = [*_dotted(sweep.tasks[task]), *_dotted(sweep.methods[method]), *setting.items()]
     changes += [("seed", seed), ("overwrite", True), ("output", str(folder))]
-    overrides = [f"{key}={write_yaml(value, one_line=True)}" for key, value in changes]
+    content = read_content(sweep.recipe)
+    for key, value in changes:
+        set_key(content, key, value)
     try:
-        recipe = load_recipe(sweep.recipe, overrides=overrides)
+        recipe = load_recipe(content)
     except ValueError as error:
         raise ValueError(f"cell {'/'.join(parts)}: {error}") from None
     return Cell(task, method, setting, seed, recipe, folder)
