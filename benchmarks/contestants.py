@@ -23,11 +23,11 @@ from innerdistill.models.dropout import Dropout
 from innerdistill.models.probe import probe
 from innerdistill.training import targets as targets_module
 from innerdistill.training import trainer as trainer_module
-from innerdistill.training.arguments import training_arguments
+from innerdistill.training.arguments import make_training_arguments
 from innerdistill.training.run_stages import distill_models
 from innerdistill.training.schedules import Stage, StageRecord
 from innerdistill.training.setup import TrainingSetup
-from innerdistill.training.targets import Targets, choose_parts, keep_targets, make_store
+from innerdistill.training.targets import Targets, choose_parts, fill_store, make_target_store
 from innerdistill.training.trainer import DistillationTrainer
 
 
@@ -110,9 +110,9 @@ class Ours:
         """Of the teacher; kept ones are computed here, which is part of a job."""
         store = None
         if self.kept:
-            store = make_store(self.teacher, self.setting.data, probe(self.teacher), folder=self.folder)
-            parts = choose_parts(store, stages(self.setting.pairs), LOSSES, keep_all=True, max_bytes=0)
-            keep_targets(self.teacher, store, parts, self.setting.data, collate())
+            store = make_target_store(self.teacher, self.setting.data, probe(self.teacher), folder=self.folder)
+            parts = choose_parts(store, stages(self.setting.pairs), losses=LOSSES, cache_all=True, max_bytes=0)
+            fill_store(self.teacher, store, parts, self.setting.data, collate())
         return Targets(self.teacher, store=store, bfloat16=self.bf16)
 
     def setup(self, train: Dataset) -> TrainingSetup:
@@ -128,7 +128,7 @@ class Ours:
             ):
                 context.enter_context(patch.object(module, function.__name__, partial(function, all_tokens=True)))
             if self.all_words:
-                context.enter_context(patch.object(trainer_module, "take_word_rows", lambda *_: None))
+                context.enter_context(patch.object(trainer_module, "hold_embedding_rows", lambda *_: None))
             if self.torch_dropout:
                 context.enter_context(patch.object(Dropout, "forward", torch.nn.Dropout.forward))
                 context.enter_context(patch.object(attention_module, "_maps_are_faster", lambda *_, **__: False))
@@ -137,7 +137,7 @@ class Ours:
     def steps(self, pairs: dict[int, int] | None = None) -> Callable[[], None]:
         """Steps of the stage with all layers, or of another one."""
         stage = Stage("step", self.setting.all_layers.losses, pairs or self.setting.pairs, epochs=1)
-        arguments = training_arguments(self.folder, stage, self.options, seed=1, evaluate=False)
+        arguments = make_training_arguments(self.folder, stage, self.options, seed=1, evaluate=False)
         trainer = DistillationTrainer(
             self.student, arguments, setup=self.setup(self.setting.data), record=StageRecord(stage),
             teacher=self.targets(),

@@ -23,7 +23,7 @@ from innerdistill.data.batches import collator
 from innerdistill.models.families import FAMILIES
 from innerdistill.models.probe import probe
 from innerdistill.models.student import build_student
-from innerdistill.training.arguments import training_arguments
+from innerdistill.training.arguments import make_training_arguments
 from innerdistill.training.schedules import StageRecord
 from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.trainer import DistillationTrainer
@@ -205,7 +205,7 @@ def make_trainer(make_model, tokenizer, tokenised, tmp_path):
         student = student or build_student(teacher, 2)
         probe(teacher), probe(student)
         defaults = {"learning_rate": 1e-3, "per_device_train_batch_size": 8, "use_cpu": True, "logging_steps": 1}
-        arguments = training_arguments(tmp_path, stage, {**defaults, **(options or {})}, seed=1, evaluate=False)
+        arguments = make_training_arguments(tmp_path, stage, {**defaults, **(options or {})}, seed=1, evaluate=False)
         return DistillationTrainer(
             student,
             arguments,

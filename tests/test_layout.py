@@ -10,7 +10,7 @@ import pytest
 import innerdistill
 from innerdistill import load_recipe
 from innerdistill.run.assemble import assemble, check_names
-from innerdistill.run.cost import stage_costs
+from innerdistill.run.cost import estimate_stage_costs
 from innerdistill.sweep.grid import load_sweep, plan_cells
 
 ROOT = Path(__file__).parent.parent
@@ -88,7 +88,7 @@ def test_every_recipe_plans_on_any_task(path, data_folder, base_folder):
             "student.num_layers=2",
         ],
     )
-    costs = stage_costs(assemble(recipe))
+    costs = estimate_stage_costs(assemble(recipe))
     assert costs[-1].stage.name == "classification" and all(cost.steps > 0 and cost.relative <= 1 for cost in costs)
 
 

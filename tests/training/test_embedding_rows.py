@@ -18,7 +18,7 @@ def whole_table(monkeypatch):
     """Train as transformers does."""
 
     def switch():
-        monkeypatch.setattr(trainer_module, "take_word_rows", lambda *_: None)
+        monkeypatch.setattr(trainer_module, "hold_embedding_rows", lambda *_: None)
 
     return switch
 
@@ -47,12 +47,12 @@ def difference(left, right):
 def test_the_student_is_the_same(make_trainer, make_model, whole_table, family, vocabulary, accumulation, most):
     options = {"gradient_accumulation_steps": accumulation, "max_grad_norm": most, "learning_rate": 1e-4}
     trainer, before, norms = trained(make_trainer, make_model, family, vocabulary, **options)
-    rows, found = trainer.word_rows, trainer.model.state_dict()
+    rows, found = trainer.embedding_rows, trainer.model.state_dict()
     assert (rows.rows is rows.table.weight) == (vocabulary == FEW)
     whole_table()
     trainer, _, wanted_norms = trained(make_trainer, make_model, family, vocabulary, **options)
     wanted = trainer.model.state_dict()
-    assert trainer.word_rows is None
+    assert trainer.embedding_rows is None
     assert min(norms) > 0.5 and norms == pytest.approx(wanted_norms, rel=1e-4)  # so that clipping does something
     assert difference(wanted, before) > 4e-4
     assert difference(wanted, found) < 2e-5
@@ -81,7 +81,7 @@ def test_a_checkpoint_holds_the_whole_table_and_is_small(make_trainer, make_mode
     assert difference(saved, trainer.model.state_dict()) == 0
     state = torch.load(folders[-1] / "optimizer.pt", weights_only=True)["state"]
     shapes = [tuple(one["exp_avg"].shape) for one in state.values()]
-    assert (len(trainer.word_rows.words), 32) in shapes and (MANY, 32) not in shapes
+    assert (len(trainer.embedding_rows.words), 32) in shapes and (MANY, 32) not in shapes
 
 
 def test_the_model_is_left_as_it_was(make_trainer, make_model):

@@ -12,12 +12,12 @@ from innerdistill.data.batches import collator, positions_apart
 from innerdistill.losses.loss import Loss, collect_needs
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.probe import probe
-from innerdistill.run.cost import BYTES_TO_ACCELERATOR, most_bytes
+from innerdistill.run.teacher_cache import BYTES_TO_ACCELERATOR, compute_cache_budget
 from innerdistill.training.run_stages import distill_models
 from innerdistill.training.schedules import Stage
 from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.target_store import LOGITS, Part
-from innerdistill.training.targets import Targets, choose_parts, has_fast_bfloat16, keep_targets, make_store
+from innerdistill.training.targets import Targets, choose_parts, fill_store, has_fast_bfloat16, make_target_store
 
 INTERNAL = {"attention_kl": 1.0, "cls_cosine": 1.0}
 STAGE = Stage("all", {**INTERNAL, "soft_labels": 1.0}, {1: 2, 2: 4}, epochs=3)
@@ -37,8 +37,8 @@ def make(make_model, tokenizer, dataset, tmp_path):
 
     def make(parts, *, family="bert", seed=0, data=dataset):
         teacher = make_model(family, seed=seed)
-        store = make_store(teacher, data, probe(teacher), folder=tmp_path)
-        keep_targets(teacher, store, parts, data, collator(tokenizer))
+        store = make_target_store(teacher, data, probe(teacher), folder=tmp_path)
+        fill_store(teacher, store, parts, data, collator(tokenizer))
         return teacher, store
 
     return make
@@ -163,7 +163,7 @@ def test_runs_at_the_same_time_build_once(make, dataset):
     architecture, builds = probe(teacher), []
 
     def run(_):
-        store = make_store(teacher, dataset, architecture, folder=first.folder.parent)
+        store = make_target_store(teacher, dataset, architecture, folder=first.folder.parent)
 
         def compute(missing):
             builds.append(missing)
@@ -182,10 +182,10 @@ def test_what_fits_is_kept_in_the_order_of_its_worth(make):
     sid = [replace(STAGE, losses=INTERNAL, pairs={1: 2}), replace(STAGE, losses=INTERNAL)]
     sid += [replace(STAGE, losses={"soft_labels": 1.0}, pairs={})]
 
-    def chosen(max_bytes, *, stages=sid, keep_all=False):
-        return choose_parts(store, stages, LOSSES, keep_all=keep_all, max_bytes=max_bytes)
+    def chosen(max_bytes, *, stages=sid, cache_all=False):
+        return choose_parts(store, stages, losses=LOSSES, cache_all=cache_all, max_bytes=max_bytes)
 
-    assert chosen(10**9) == PARTS == chosen(0, keep_all=True)
+    assert chosen(10**9) == PARTS == chosen(0, cache_all=True)
     assert chosen(0) == [] and chosen(store.bytes_of(LOGITS)) == [LOGITS]
     first = [LOGITS, Part("cls", 2), Part("attention", 2), Part("entropy", 2)]
     # Half of what a stage needs is no use to it: the attention of layer 4 does not fit, so neither is its CLS kept.
@@ -197,18 +197,18 @@ def test_another_configuration_of_the_same_weights_has_its_own_store(make_model,
     keys = set()
     for pooling in ("cls", "mean"):
         teacher = make_model("modernbert", classifier_pooling=pooling)
-        keys.add(make_store(teacher, dataset, probe(teacher), folder=tmp_path).key)
+        keys.add(make_target_store(teacher, dataset, probe(teacher), folder=tmp_path).key)
     assert len(keys) == 2
 
 
 def test_padding_to_a_fixed_length_is_not_computed(make_model, tokenizer, dataset, tmp_path, monkeypatch):
     teacher = make_model()
-    store, widths = make_store(teacher, dataset, probe(teacher), folder=tmp_path), []
+    store, widths = make_target_store(teacher, dataset, probe(teacher), folder=tmp_path), []
     forward = teacher.forward
     monkeypatch.setattr(
         teacher, "forward", lambda **inputs: widths.append(inputs["input_ids"].shape[1]) or forward(**inputs)
     )
-    keep_targets(teacher, store, PARTS, dataset, collator(tokenizer, pad_to=60))
+    fill_store(teacher, store, PARTS, dataset, collator(tokenizer, pad_to=60))
     assert max(widths) == max(dataset["length"]) < 60
 
 
@@ -226,7 +226,7 @@ def test_a_store_of_other_rows_is_refused(make, make_model, tokenizer, dataset, 
     order[same_length[0]], order[same_length[1]] = order[same_length[1]], order[same_length[0]]
     train = dataset.select(order)
     assert train["length"] == dataset["length"]
-    with pytest.raises(ValueError, match="of other rows than `train`"):
+    with pytest.raises(ValueError, match="of other examples than `train`"):
         distill_models(
             Targets(teacher, store=store), make_model(), stages=[STAGE], folder=tmp_path,
             setup=TrainingSetup(train=train, collate=collator(tokenizer)),
@@ -245,6 +245,6 @@ def test_a_16_bit_teacher_says_almost_the_same(make, tokenizer, dataset):
 
 
 def test_an_accelerator_keeps_only_what_is_read_faster_than_made():
-    assert most_bytes(2, rows=10, device=torch.device("cpu")) == 2 * 10**9
-    assert most_bytes(2, rows=10, device=torch.device("cuda")) == 10 * BYTES_TO_ACCELERATOR
-    assert most_bytes(1e-6, rows=10, device=torch.device("cuda")) == 1000
+    assert compute_cache_budget(2, rows=10, device=torch.device("cpu")) == 2 * 10**9
+    assert compute_cache_budget(2, rows=10, device=torch.device("cuda")) == 10 * BYTES_TO_ACCELERATOR
+    assert compute_cache_budget(1e-6, rows=10, device=torch.device("cuda")) == 1000

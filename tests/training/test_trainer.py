@@ -16,7 +16,7 @@ from innerdistill.models.families import FAMILIES, encoder_layers
 from innerdistill.models.student import build_student
 from innerdistill.training import targets as targets_module
 from innerdistill.training import trainer as trainer_module
-from innerdistill.training.arguments import training_arguments
+from innerdistill.training.arguments import make_training_arguments
 from innerdistill.training.run_stages import distill_models
 from innerdistill.training.schedules import Stage, StageRecord
 from innerdistill.training.setup import TrainingSetup
@@ -171,7 +171,7 @@ def test_a_loss_that_is_no_number_stops_the_run(make_trainer):
 
 
 def test_a_stage_that_reads_the_teacher_needs_one(make_model, tokenised, tokenizer, tmp_path):
-    arguments = training_arguments(tmp_path, ALL, {"use_cpu": True}, seed=1, evaluate=False)
+    arguments = make_training_arguments(tmp_path, ALL, {"use_cpu": True}, seed=1, evaluate=False)
     with pytest.raises(ValueError, match="needs a teacher"):
         DistillationTrainer(
             make_model(),

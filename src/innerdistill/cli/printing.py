@@ -28,7 +28,8 @@ def print_plan(job: Job) -> None:
         job: from `assemble`.
     """
     from innerdistill.evaluation.latency import size  # noqa: PLC0415
-    from innerdistill.run.cost import seconds_per_full_step, stage_costs, targets_to_keep  # noqa: PLC0415
+    from innerdistill.run.cost import estimate_stage_costs, measure_full_step  # noqa: PLC0415
+    from innerdistill.run.teacher_cache import choose_cached_parts  # noqa: PLC0415
 
     sizes = (f"{size(model)['parameters'] / 1e6:.1f} M" for model in (job.teacher, job.build_fresh_student()))
     counts = ", ".join(f"{split} {len(rows)}" for split, rows in job.splits.items())
@@ -39,8 +40,8 @@ def print_plan(job: Job) -> None:
         soft_wrap=True,
     )
     table = table_of("stage", "losses", "layers matched", "steps", "layers run", "cost of a step")
-    kept = targets_to_keep(job, job.select_student_rows())
-    costs = stage_costs(job, kept=kept[1] if kept is not None else ())
+    kept = choose_cached_parts(job, job.select_student_rows())
+    costs = estimate_stage_costs(job, cached=kept[1] if kept is not None else ())
     for cost in costs:
         pairs = ", ".join(f"{k}←{m}" for k, m in cost.stage.pairs.items()) or "–"
         layers = f"{cost.student_layers} + {cost.teacher_layers}"
@@ -56,7 +57,7 @@ def print_plan(job: Job) -> None:
             soft_wrap=True,
         )
     full_steps = sum(cost.steps * cost.relative for cost in costs)
-    minutes = full_steps * seconds_per_full_step(job) / 60
+    minutes = full_steps * measure_full_step(job) / 60
     teacher = " The teacher's own fine-tuning comes on top." if job.recipe.teacher.base else ""
     console.print(
         f"Layers run: student + teacher. A step of cost 1 is the whole teacher forward, the whole student forward and "

@@ -30,7 +30,8 @@ from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.job import Job
 from innerdistill.run.warnings import warn_of_unknown_tokens
 from innerdistill.support.messages import join_names, name_key, shorten_value, suggest_name
-from innerdistill.training.arguments import check_arguments, training_arguments
+from innerdistill.training.arguments import make_training_arguments
+from innerdistill.training.check_arguments import check_arguments
 from innerdistill.training.schedules import SchedulePlan, Stage, check_schedule, make_stages
 from innerdistill.training.targets import has_fast_bfloat16
 
@@ -262,7 +263,9 @@ def _check_training_arguments(recipe: Recipe, stages: Sequence[Stage]) -> list[T
     for section, options in sections.items():
         for stage in stages:
             merged = recipe.trainer | options
-            arguments.append(training_arguments(Path(recipe.output), stage, merged, seed=recipe.seed, section=section))
+            arguments.append(
+                make_training_arguments(Path(recipe.output), stage, merged, seed=recipe.seed, section=section)
+            )
     return arguments
 
 

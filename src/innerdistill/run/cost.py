@@ -1,4 +1,4 @@
-"""What a recipe will do and what it will cost, without training anything."""
+"""What a job will cost: steps and time of every stage, without training anything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from datasets import Dataset
 
 from innerdistill.data.arrow import numbers
 from innerdistill.data.batches import INPUT_NAMES
@@ -16,12 +15,8 @@ from innerdistill.losses.loss import collect_needs
 from innerdistill.models.capture import capture
 from innerdistill.run.job import Job
 from innerdistill.training.schedules import Stage
-from innerdistill.training.target_store import Part, TargetStore
-from innerdistill.training.targets import choose_parts, left_to_run
-
-# Per example. An accelerator makes larger maps anew in less time than it takes to read and hand them over: measured
-# on an H100, where kept targets pay at 10 KB, make no difference at 200 KB and take four times as long at 19 MB.
-BYTES_TO_ACCELERATOR = 1 << 18
+from innerdistill.training.target_store import Part
+from innerdistill.training.targets import list_missing_outputs
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class StageCost:
     relative: float
 
 
-def stage_costs(job: Job, *, kept: Collection[Part] = ()) -> list[StageCost]:
+def estimate_stage_costs(job: Job, *, cached: Collection[Part] = ()) -> list[StageCost]:
     """Length and cost of every stage of a job.
 
     Cost counts passes through one layer, forward 1 and backward 2; the highest layer that runs, of which only the first
@@ -51,7 +46,7 @@ def stage_costs(job: Job, *, kept: Collection[Part] = ()) -> list[StageCost]:
 
     Args:
         job: an assembled job.
-        kept: the teacher's answers that are read from disk.
+        cached: teacher outputs that are read from disk.
 
     Returns:
         One entry per stage.
@@ -61,16 +56,16 @@ def stage_costs(job: Job, *, kept: Collection[Part] = ()) -> list[StageCost]:
     for stage in job.stages:
         needs = collect_needs(stage.losses, stage.pairs, job.losses)
         student = job.num_layers if needs.student_logits else max(needs.student_layers)
-        layers, logits = left_to_run(needs, kept)
+        layers, logits = list_missing_outputs(needs, cached)
         teacher = job.architecture.num_layers if logits else max(layers, default=0)
-        relative = _passes(student, teacher) / _passes(job.num_layers, job.architecture.num_layers)
+        relative = _count_passes(student, teacher) / _count_passes(job.num_layers, job.architecture.num_layers)
         per_epoch = -(-rows // job.compute_batch_size(stage))
         steps = stage.steps or int(np.ceil(per_epoch * (stage.epochs or 0)))
         costs.append(StageCost(stage, steps, student, teacher, relative))
     return costs
 
 
-def seconds_per_full_step(job: Job, *, repeats: int = 3) -> float:
+def measure_full_step(job: Job, *, repeats: int = 3) -> float:
     """Measured time of one whole step on this machine, without the optimiser: teacher forward, student both ways.
 
     Args:
@@ -100,49 +95,5 @@ def seconds_per_full_step(job: Job, *, repeats: int = 3) -> float:
     return float(np.median(times[1:]))
 
 
-def targets_to_keep(
-    job: Job, rows: Dataset, *, begun_with: Collection[str] | None = None
-) -> tuple[TargetStore, list[Part]] | None:
-    """Which of the teacher's answers are kept on disk, and where.
-
-    Args:
-        job: an assembled job.
-        rows: what the student is trained on.
-        begun_with: names of the parts that an unfinished run was begun with.
-
-    Returns:
-        The store and its parts; None if the teacher runs in every step.
-    """
-    options = job.recipe.teacher
-    with_teacher = [stage for stage in job.stages if collect_needs(stage.losses, stage.pairs, job.losses).teacher]
-    if options.targets == "live" or not with_teacher:
-        return None
-    passes = sum(
-        stage.epochs or (stage.steps or 0) * job.compute_batch_size(stage) / len(rows) for stage in with_teacher
-    )
-    if options.targets == "auto" and passes <= 1:
-        return None  # building the store would cost as much as it saves
-    store = job.make_target_store(rows)
-    max_bytes = most_bytes(options.targets_gigabytes, rows=len(rows), device=job.teacher.device)
-    keep_all = options.targets == "keep"
-    parts = choose_parts(store, job.stages, job.losses, keep_all=keep_all, max_bytes=max_bytes, begun_with=begun_with)
-    return (store, parts) if parts else None
-
-
-def most_bytes(gigabytes: float, *, rows: int, device: torch.device) -> int:
-    """How much of the teacher's answers is worth keeping.
-
-    Args:
-        gigabytes: the recipe's budget.
-        rows: examples.
-        device: where the student is trained.
-
-    Returns:
-        Bytes.
-    """
-    budget = int(gigabytes * 1e9)
-    return budget if device.type == "cpu" else min(budget, BYTES_TO_ACCELERATOR * rows)
-
-
-def _passes(student: int, teacher: int) -> float:
+def _count_passes(student: int, teacher: int) -> float:
     return 3 * (student - 0.75) + max(0, teacher - 0.75)

@@ -31,7 +31,7 @@ from innerdistill.run.finetune import load_or_finetune_teacher
 from innerdistill.run.finish import complete, distances, finish, is_complete
 from innerdistill.run.job import Job
 from innerdistill.run.onnx import export_run
-from innerdistill.run.teacher_cache import kept_targets, teacher_logits
+from innerdistill.run.teacher_cache import compute_teacher_logits, load_targets
 from innerdistill.run.train import train
 from innerdistill.run.warnings import warn_of_chance, warn_of_label_order
 from innerdistill.support.processes import enter_in_first_process, is_first_process, wait_for_all
@@ -74,7 +74,7 @@ def _distill(job: Job, folder: Path) -> int:
         student = job.build_fresh_student()
         start = weights_fingerprint(student)
         before = distances(job, student) if is_first_process() else {}
-        targets = kept_targets(job, folder)
+        targets = load_targets(job, folder)
         records = train(job, student, folder=folder, teacher=targets, stages=job.stages)
         if is_first_process():
             record = finish(job, student, folder, teacher=job.teacher, stages=records)
@@ -114,13 +114,13 @@ def evaluate(
     check_student(job, student)
     if job.recipe.teacher.base is not None:
         job = replace(job, teacher=load_or_finetune_teacher(job))
-    logits = {"student": predict_splits(student, job.splits, job.collate), "teacher": teacher_logits(job)}
+    logits = {"student": predict_splits(student, job.splits, job.collate), "teacher": compute_teacher_logits(job)}
     return compare(job.splits, logits, **job.measured_by())[0]
 
 
 def _check_teacher(job: Job) -> None:
     # Before hours are spent on a student of it; on selection, since validation is for reporting.
-    logits = {"teacher": teacher_logits(job, ["selection"])}
+    logits = {"teacher": compute_teacher_logits(job, ["selection"])}
     found, predictions = compare(job.splits, logits, **job.measured_by())
     sentences = [warn_of_chance(found["scores"]["selection"]["teacher"], metric=job.metric)]
     if job.names is not None:

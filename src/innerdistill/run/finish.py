@@ -23,7 +23,7 @@ from innerdistill.models.pretrained import load_classifier
 from innerdistill.report.card import write_card
 from innerdistill.report.run_folder import PREDICTIONS, RUN, read_run, save_model, write_predictions
 from innerdistill.run.job import Job
-from innerdistill.run.teacher_cache import teacher_logits
+from innerdistill.run.teacher_cache import compute_teacher_logits
 from innerdistill.run.warnings import collect_warnings
 from innerdistill.support.files import write_json
 from innerdistill.support.processes import broadcast_from_first, is_first_process
@@ -57,7 +57,7 @@ def finish(
     saved = load_classifier(str(folder / "model")).to(student.device)
     logits = {"student": predict_splits(saved, job.splits, job.collate)}
     if teacher is not None:
-        logits["teacher"] = teacher_logits(job)
+        logits["teacher"] = compute_teacher_logits(job)
     found, predictions = compare(job.splits, logits, **job.measured_by())
     write_predictions(folder / PREDICTIONS, predictions)
     if teacher is not None:

@@ -23,7 +23,7 @@ from innerdistill.support.processes import count_processes
 from innerdistill.training.arguments import DEFAULTS
 from innerdistill.training.schedules import Stage
 from innerdistill.training.target_store import TargetStore
-from innerdistill.training.targets import make_store
+from innerdistill.training.targets import make_target_store
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Job:
             The store.
         """
         folder = Path(self.recipe.teacher.folder) / "targets"
-        return make_store(self.teacher, rows, self.architecture, folder=folder, weights=self.teacher_fingerprint)
+        return make_target_store(self.teacher, rows, self.architecture, folder=folder, weights=self.teacher_fingerprint)
 
     def compute_batch_size(self, stage: Stage) -> int:
         """Compute how many examples an optimiser step of a stage has, over accumulation and processes.

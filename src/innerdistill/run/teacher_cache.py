@@ -1,6 +1,6 @@
-"""What the teacher answers, kept on disk: for training rows what the losses read, for evaluation splits its logits.
+"""The teacher outputs that a run caches on disk: what the losses read of training examples, and logits of the rest.
 
-Runs of other seeds, methods and sizes that have the teacher and the rows in common share what is kept.
+Runs of other seeds, methods and sizes share the cache if they have the teacher and the examples in common.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
+import torch
+from datasets import Dataset
 from numpy.typing import NDArray
 
 from innerdistill.evaluation.predictions import SPLITS, predict_logits
-from innerdistill.run.cost import targets_to_keep
+from innerdistill.losses.loss import collect_needs
 from innerdistill.run.job import Job
 from innerdistill.support.processes import (
     broadcast_from_first,
@@ -21,73 +23,132 @@ from innerdistill.support.processes import (
     is_first_process,
     let_first_process_go_first,
 )
-from innerdistill.training.checkpoints import begun_by
-from innerdistill.training.target_store import LOGITS
-from innerdistill.training.targets import Targets, has_fast_bfloat16, keep_targets
+from innerdistill.training.checkpoints import read_identity
+from innerdistill.training.target_store import LOGITS, Part, TargetStore
+from innerdistill.training.targets import Targets, choose_parts, fill_store, has_fast_bfloat16
+
+# Per example. An accelerator computes larger maps again in less time than it takes to read and copy them: measured on
+# an H100, where cached outputs pay at 10 KB, make no difference at 200 KB and take four times as long at 19 MB.
+BYTES_TO_ACCELERATOR = 1 << 18
 
 logger = logging.getLogger(__name__)
 
 
-def kept_targets(job: Job, folder: Path) -> Targets:
-    """The teacher's targets for the student's training rows: what is worth it is kept on disk, the rest made live.
+def load_targets(job: Job, folder: Path) -> Targets:
+    """Load the teacher outputs for the student's training examples: cached where that pays, live otherwise.
 
     Args:
-        job: with a fine-tuned teacher.
-        folder: of the run; an unfinished one goes on with what it was begun with, however full the disk is by now.
+        job: job with a fine-tuned teacher.
+        folder: folder of the run. A run that resumes uses the outputs it began with, however full the disk is by now.
 
     Returns:
-        Targets.
+        The outputs.
 
     Raises:
-        ValueError: there is no room for what has to be kept.
+        ValueError: there is no room for outputs that have to be cached.
     """
     options, rows = job.recipe.teacher, job.select_student_rows()
-    begun_with = (begun_by(folder / "checkpoints").get("targets") or {}).get("kept")
-    kept = targets_to_keep(job, rows, begun_with=begun_with) if is_first_process() else None
-    names = broadcast_from_first([part.name for part in kept[1]] if kept is not None else [])
-    if not is_first_process():  # the free disk, which may count, is another one at every look
-        kept = targets_to_keep(job, rows, begun_with=names)
-    if kept is not None:
+    resumed_parts = (read_identity(folder / "checkpoints").get("targets") or {}).get("cached")
+    choice = choose_cached_parts(job, rows, resumed_parts=resumed_parts) if is_first_process() else None
+    names = broadcast_from_first([part.name for part in choice[1]] if choice is not None else [])
+    if not is_first_process():  # the free disk, which may count, differs at every look
+        choice = choose_cached_parts(job, rows, resumed_parts=names)
+    if choice is not None:
         problem = None
         with let_first_process_go_first():
             try:
-                keep_targets(job.teacher, *kept, rows, job.collate)
+                fill_store(job.teacher, *choice, rows, job.collate)
             except OSError as error:
                 problem = error.strerror
         if any(problems := gather_from_all(problem)):
-            where = f"teacher.targets: they cannot be kept in {kept[0].folder} ({next(filter(None, problems))})"
-            if options.targets == "keep" or begun_with:
-                raise ValueError(f"{where}; free space or choose another teacher.folder.")
-            logger.warning("%s; the teacher runs in every step instead", where)
-            kept = None
+            reason = next(filter(None, problems))
+            sentence = f"teacher.targets: they cannot be cached in {choice[0].folder} ({reason})"
+            if options.targets == "keep" or resumed_parts:
+                raise ValueError(f"{sentence}; free space or choose another teacher.folder.")
+            logger.warning("%s; the teacher runs in every step instead", sentence)
+            choice = None
     fast = has_fast_bfloat16(job.teacher.device)
     bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and fast)
-    return Targets(job.teacher, store=kept and kept[0], bfloat16=bfloat16)
+    return Targets(job.teacher, store=choice and choice[0], bfloat16=bfloat16)
 
 
-def teacher_logits(job: Job, splits: Collection[str] = SPLITS) -> dict[str, NDArray[np.float32]]:
-    """The teacher's logits on evaluation splits, for the first process.
-
-    They are kept on disk too, unless `teacher.targets` is `live`, its budget is 0 or nothing can be written there.
+def choose_cached_parts(
+    job: Job, rows: Dataset, *, resumed_parts: Collection[str] | None = None
+) -> tuple[TargetStore, list[Part]] | None:
+    """Choose which teacher outputs are cached on disk.
 
     Args:
-        job: with a fine-tuned teacher.
-        splits: which; those that the job does not have are left out.
+        job: an assembled job.
+        rows: tokenised training examples of the student.
+        resumed_parts: names of the parts that an unfinished run began with.
+
+    Returns:
+        The store and its parts; None if the teacher runs in every step.
+    """
+    options = job.recipe.teacher
+    reading_stages = [stage for stage in job.stages if collect_needs(stage.losses, stage.pairs, job.losses).teacher]
+    if options.targets == "live" or not reading_stages:
+        return None
+    passes = 0.0
+    for stage in reading_stages:
+        passes += stage.epochs or (stage.steps or 0) * job.compute_batch_size(stage) / len(rows)
+    if options.targets == "auto" and passes <= 1:
+        return None  # filling the store would cost as much as it saves
+    store = job.make_target_store(rows)
+    parts = choose_parts(
+        store,
+        job.stages,
+        losses=job.losses,
+        cache_all=options.targets == "keep",
+        max_bytes=compute_cache_budget(options.targets_gigabytes, rows=len(rows), device=job.teacher.device),
+        resumed_parts=resumed_parts,
+    )
+    return (store, parts) if parts else None
+
+
+def compute_cache_budget(gigabytes: float, *, rows: int, device: torch.device) -> int:
+    """Compute how many bytes of teacher outputs are worth caching.
+
+    Args:
+        gigabytes: budget of the recipe in GB.
+        rows: number of examples.
+        device: device that trains the student.
+
+    Returns:
+        Bytes.
+    """
+    budget = int(gigabytes * 1e9)
+    return budget if device.type == "cpu" else min(budget, BYTES_TO_ACCELERATOR * rows)
+
+
+def compute_teacher_logits(job: Job, splits: Collection[str] = SPLITS) -> dict[str, NDArray[np.float32]]:
+    """Compute the teacher's logits on evaluation splits, in the first process.
+
+    They are cached on disk too, unless `teacher.targets` is `live`, its budget is 0 or the folder cannot be written.
+
+    Args:
+        job: job with a fine-tuned teacher.
+        splits: names of splits; those that the job does not have are left out.
 
     Returns:
         By split. (N, C)
     """
-    options, found = job.recipe.teacher, {}
-    is_kept = options.targets == "keep" or (options.targets == "auto" and options.targets_gigabytes > 0)
-    for name in (name for name in splits if name in job.splits):
-        rows = job.splits[name]
-        if is_kept:
-            store = job.make_target_store(rows)
-            try:
-                keep_targets(job.teacher, store, [LOGITS], rows, job.collate)
-                found[name] = np.array(store.arrays[LOGITS])
-                continue
-            except OSError as error:
-                logger.warning("teacher.folder: nothing can be kept in %s (%s)", store.folder, error.strerror)
-        found[name] = predict_logits(job.teacher, rows, job.collate)
-    return found
+    options = job.recipe.teacher
+    is_cached = options.targets == "keep" or (options.targets == "auto" and options.targets_gigabytes > 0)
+    logits = {}
+    for name in splits:
+        if name in job.splits:
+            cached = _read_or_cache_logits(job, job.splits[name]) if is_cached else None
+            logits[name] = predict_logits(job.teacher, job.splits[name], job.collate) if cached is None else cached
+    return logits
+
+
+def _read_or_cache_logits(job: Job, rows: Dataset) -> NDArray[np.float32] | None:
+    """Logits from the store, which is filled first if need be; None where it cannot be written."""
+    store = job.make_target_store(rows)
+    try:
+        fill_store(job.teacher, store, [LOGITS], rows, job.collate)
+    except OSError as error:
+        logger.warning("teacher.folder: nothing can be cached in %s (%s)", store.folder, error.strerror)
+        return None
+    return np.array(store.arrays[LOGITS])

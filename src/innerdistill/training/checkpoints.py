@@ -103,7 +103,7 @@ class Checkpoints:
             if is_first_process():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_json(self.folder / IDENTITY, self.identity)
-            return Point(self.stage_folder(1) / START, 1, [])
+            return Point(self.get_stage_folder(1) / START, 1, [])
         logger.info("going on from %s", point.folder)
         for record, happened in zip(records, point.records, strict=False):
             record.update(happened)
@@ -111,7 +111,7 @@ class Checkpoints:
             load_model(student, str(point.folder / WEIGHTS), device=str(student.device))
         return point
 
-    def stage_folder(self, stage: int) -> Path:
+    def get_stage_folder(self, stage: int) -> Path:
         """Where the checkpoints of a stage are.
 
         Args:
@@ -131,7 +131,7 @@ class Checkpoints:
             records: of the stages before.
         """
         if is_first_process():
-            folder = self.stage_folder(stage) / START
+            folder = self.get_stage_folder(stage) / START
             folder.mkdir(parents=True, exist_ok=True)
             save_model(student, str(folder / WEIGHTS))
             self.seal(folder, records)
@@ -176,7 +176,7 @@ class Checkpoints:
 
     def _differences(self) -> list[str]:
         """What the run that is there began with and this one does not, in words."""
-        found = begun_by(self.folder)
+        found = read_identity(self.folder)
         if not found:
             return []  # nothing that could be gone on with
         names = [*found, *(name for name in self.identity if name not in found)]
@@ -185,7 +185,7 @@ class Checkpoints:
 
     def _points(self) -> Iterator[Point]:
         """Points that are whole, the latest first."""
-        if not begun_by(self.folder):
+        if not read_identity(self.folder):
             return
         for stage in sorted(self.folder.glob("[0-9]*"), reverse=True):
             steps = sorted(stage.glob("checkpoint-[0-9]*"), key=lambda path: int(path.name[11:]), reverse=True)
@@ -200,7 +200,7 @@ class Checkpoints:
                     shutil.rmtree(folder)  # the Trainer would count it among those it keeps
 
 
-def keep_broken_step(folder: Path, step: int, rows: Mapping[str, Sequence[Any]]) -> Path:
+def write_broken_step(folder: Path, step: int, rows: Mapping[str, Sequence[Any]]) -> Path:
     """Write the examples of a step whose loss is no number into a file, for people.
 
     Args:
@@ -217,7 +217,7 @@ def keep_broken_step(folder: Path, step: int, rows: Mapping[str, Sequence[Any]])
     return folder / BROKEN_STEP
 
 
-def begun_by(folder: Path) -> dict[str, Any]:
+def read_identity(folder: Path) -> dict[str, Any]:
     """What the unfinished run of a folder depends on.
 
     Args:

@@ -28,9 +28,9 @@ BLOCK = 10_000  # examples in memory at a time
 DECAY = "decay of words that do not occur"
 
 
-def take_word_rows(
+def hold_embedding_rows(
     model: PreTrainedModel, optimizer: Optimizer, train: Dataset, collate: Callable[[list[Any]], Mapping[str, Any]]
-) -> WordRows | None:
+) -> EmbeddingRows | None:
     """Give an optimiser rows instead of the whole table, where they stand for it.
 
     Args:
@@ -53,10 +53,10 @@ def take_word_rows(
     lengths = numbers(train, "length")
     padded = collate([train[int(place)] for place in (lengths.argmin(), lengths.argmax())])
     occurs[padded["input_ids"]] = True  # the word that pads
-    return WordRows(table, torch.from_numpy(occurs.nonzero()[0]), optimizer)
+    return EmbeddingRows(table, torch.from_numpy(occurs.nonzero()[0]), optimizer)
 
 
-class WordRows:
+class EmbeddingRows:
     """What an optimiser holds of a table of word embeddings, until `release`."""
 
     def __init__(self, table: nn.Embedding, words: Tensor, optimizer: Optimizer) -> None:

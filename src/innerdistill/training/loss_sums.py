@@ -68,13 +68,13 @@ class LossSums:
             self.sums[name] = self.sums.get(name, torch.zeros_like(known)) + part.sum()
             self.sums[f"{name} examples"] = self.sums.get(f"{name} examples", torch.zeros_like(known)) + len(part)
 
-    def means(self, over_processes: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    def means(self, sum_over_processes: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Mean of every loss over the examples, and begin again.
 
         `thirds` then holds the mean loss in the first and in the last third of the stage, if both lie in this epoch.
 
         Args:
-            over_processes: adds up a value over all processes.
+            sum_over_processes: adds up a value over all processes.
 
         Returns:
             Means by name.
@@ -83,24 +83,24 @@ class LossSums:
             BrokenLossError: as `check`.
         """
         self.check()
-        sums = {name: value.item() for name, value in self.together(over_processes).sums.items()}
+        sums = {name: value.item() for name, value in self.together(sum_over_processes).sums.items()}
         self.sums = {}
         examples, _ = sums.pop("examples"), sums.pop("broken")
         thirds = [(sums.pop(name), sums.pop(f"{name} examples")) for name in THIRDS]
         self.thirds = [value / count for value, count in thirds] if all(count for _, count in thirds) else []
         return {name: value / examples for name, value in sums.items()}
 
-    def together(self, over_processes: Callable[[Tensor], Tensor]) -> LossSums:
+    def together(self, sum_over_processes: Callable[[Tensor], Tensor]) -> LossSums:
         """The sums of all processes.
 
         Args:
-            over_processes: adds up a value over all processes.
+            sum_over_processes: adds up a value over all processes.
 
         Returns:
             New sums.
         """
         found = LossSums(self.stage)
-        found.sums = {name: over_processes(value) for name, value in self.sums.items()}
+        found.sums = {name: sum_over_processes(value) for name, value in self.sums.items()}
         return found
 
     def clear(self) -> None:

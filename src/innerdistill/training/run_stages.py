@@ -25,12 +25,12 @@ from innerdistill.losses.loss import Loss, collect_needs
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import probe
 from innerdistill.support.processes import count_processes, is_first_process, let_first_process_go_first
-from innerdistill.training.arguments import training_arguments
+from innerdistill.training.arguments import make_training_arguments
 from innerdistill.training.callbacks import Saver, StageProgress
 from innerdistill.training.checkpoints import Checkpoints
 from innerdistill.training.schedules import Stage, StageRecord
 from innerdistill.training.setup import TrainingSetup
-from innerdistill.training.stopping import stop_requests
+from innerdistill.training.stopping import catch_stop_signals
 from innerdistill.training.targets import Targets
 from innerdistill.training.trainer import DistillationTrainer
 
@@ -49,7 +49,7 @@ def distill_models(
 ) -> list[StageRecord]:
     """Train a student through the stages of a schedule, on models and data in memory.
 
-    The state is kept in `folder`/checkpoints. If the process is killed, call it again with `resume`, the same arguments
+    The state is in `folder`/checkpoints. If the process is killed, call it again with `resume`, the same arguments
     and an equally fresh student: it resumes there, and the student is identical to the byte. SIGTERM and Ctrl-C write a
     checkpoint.
 
@@ -81,14 +81,14 @@ def distill_models(
         if not resume:
             checkpoints.remove()
         point = checkpoints.begin(student, records, overwrite=overwrite)
-    with _old_objects_left_alone(), stop_requests() as stop:
+    with _old_objects_left_alone(), catch_stop_signals() as stop:
         for number in range(point.stage, len(stages) + 1):
             record, before = records[number - 1], records[: number - 1]
             saver = Saver(checkpoints, before, minutes=setup.checkpoint_minutes, stop=stop)
             with _open_logs(Path(folder) / "tensorboard" / f"{number:02d} {record.stage.name}", record) as writer:
                 trainer = DistillationTrainer(
                     student,
-                    _stage_arguments(checkpoints.stage_folder(number), record.stage, setup, number=number),
+                    _stage_arguments(checkpoints.get_stage_folder(number), record.stage, setup, number=number),
                     setup=setup,
                     record=record,
                     teacher=teacher,
@@ -110,7 +110,7 @@ def distill_models(
 
 def _stage_arguments(folder: Path, stage: Stage, setup: TrainingSetup, *, number: int) -> TrainingArguments:
     """The Trainer's arguments of a stage; also seeds the random generators, with another seed for every stage."""
-    arguments = training_arguments(
+    arguments = make_training_arguments(
         folder,
         stage,
         setup.choose_options(stage),
@@ -131,13 +131,13 @@ def _open_logs(folder: Path, record: StageRecord) -> AbstractContextManager[Summ
 def _add_positions(train: Dataset, teacher: Targets | None) -> Dataset:
     """The rows with their positions in the teacher's store."""
     if teacher is not None and teacher.store is not None and teacher.store.tokens != tokens_fingerprint(train):
-        raise ValueError("the teacher's kept targets are of other rows than `train`, or of another order.")
+        raise ValueError("the cached teacher outputs are of other examples than `train`, or in another order.")
     train = train.remove_columns([name for name in ("index",) if name in train.column_names])
     return train.add_column("index", np.arange(len(train)))
 
 
-def _targets_of(teacher: Targets, stages: Sequence[Stage], losses: Mapping[str, Loss]) -> dict[str, Any]:
-    """What is kept of a teacher, and how it runs, if it does in any step: else a machine with another way may go on."""
+def _describe_targets(teacher: Targets, stages: Sequence[Stage], losses: Mapping[str, Loss]) -> dict[str, Any]:
+    """What is cached, and how the teacher runs if it does in any step: otherwise another precision may resume."""
     described = teacher.describe()
     if not any(teacher.is_run_for(collect_needs(stage.losses, stage.pairs, losses)) for stage in stages):
         del described["precision_live"]
@@ -161,7 +161,7 @@ def _identify(
         "grouped": setup.group_by_length,
         "student": weights_fingerprint(student),
         "teacher": teacher and weights_fingerprint(teacher.teacher),
-        "targets": teacher and _targets_of(teacher, stages, setup.losses),
+        "targets": teacher and _describe_targets(teacher, stages, setup.losses),
         "data": tokens + hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest(),
         "processes": count_processes(),
         **{package: version(package) for package in ("innerdistill", "torch", "transformers")},

@@ -70,7 +70,7 @@ def stop_now(number: int, _frame: FrameType | None = None) -> NoReturn:
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
+def catch_stop_signals() -> Iterator[StopRequest]:
     """While open, the first signal is noted, so that a checkpoint can be written first; the second stops at once.
 
     Outside the main thread, where no handlers can be set, signals do what they did.

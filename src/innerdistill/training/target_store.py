@@ -71,7 +71,7 @@ class TargetStore:
         """Describe the store; nothing is read or written yet.
 
         Args:
-            folder: where stores are kept.
+            folder: folder of all stores.
             key: fingerprint of everything the values depend on.
             lengths: tokens of each example. (N,)
             num_heads: H of the teacher.
@@ -149,8 +149,8 @@ class TargetStore:
         maps = np.zeros((len(rows), self.num_heads, length, length), dtype=array.dtype)
         for position, row in enumerate(rows):
             tokens = self.lengths[row]
-            kept = array[self.starts[row] : self.starts[row + 1]]
-            maps[position, :, :tokens, :tokens] = kept.reshape(self.num_heads, tokens, tokens)
+            flat = array[self.starts[row] : self.starts[row + 1]]
+            maps[position, :, :tokens, :tokens] = flat.reshape(self.num_heads, tokens, tokens)
         return maps
 
     def _layout(self, part: Part) -> tuple[tuple[int, ...], type]:

@@ -1,4 +1,4 @@
-"""Targets: what a student learns from in a step, made by the teacher now (live) or read from a store (kept)."""
+"""Targets: the teacher outputs that a student learns from, computed by the teacher now (live) or read from a store."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from innerdistill.training.target_store import LOGITS, Part, TargetStore
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2  # of what is kept; another number makes old stores useless
-MAP_ELEMENTS = 1 << 25  # of one layer's maps at once while targets are made: 128 MiB in 32 bits
+FORMAT = 2  # of what is cached; another number makes old stores useless
+MAP_ELEMENTS = 1 << 25  # of one layer's maps at once while a store is filled: 128 MiB in 32 bits
 
 
 class Targets:
@@ -50,7 +50,7 @@ class Targets:
     def __call__(self, inputs: Mapping[str, Tensor], rows: NDArray[Any] | None, needs: Needs) -> Internals:
         """What the losses of a stage need of the teacher.
 
-        A stage's layers are read if all of them are kept; otherwise one pass of the teacher gives them all.
+        A stage's layers are read if all of them are cached; otherwise one pass of the teacher gives them all.
 
         Args:
             inputs: of the model. (B, L)
@@ -61,20 +61,20 @@ class Targets:
             The internals, without gradients.
         """
         layers, logits = self._left_to_run(needs)
-        found = Internals()
+        internals = Internals()
         if layers or logits:
             kind = inputs["input_ids"].device.type
             with torch.no_grad(), torch.autocast(kind, dtype=torch.bfloat16, enabled=self.bfloat16):
-                found = capture(self.teacher, inputs, layers=layers, logits=logits)
+                internals = capture(self.teacher, inputs, layers=layers, logits=logits)
         if self.store is not None:
             assert rows is not None
             ids = inputs["input_ids"]
             read = _Reader(self.store, rows, ids.shape[1], ids.device)
             if not layers:
-                found.layers = {layer: read.layer(layer, kinds) for layer, kinds in needs.teacher_layers.items()}
+                internals.layers = {layer: read.layer(layer, kinds) for layer, kinds in needs.teacher_layers.items()}
             if needs.teacher_logits and not logits:
-                found.logits = read(LOGITS)
-        return found
+                internals.logits = read(LOGITS)
+        return internals
 
     def is_run_for(self, needs: Needs) -> bool:
         """Whether the teacher itself has to be run in the steps of a stage.
@@ -83,35 +83,35 @@ class Targets:
             needs: of the stage.
 
         Returns:
-            False if everything is kept.
+            False if everything is cached.
         """
         return any(self._left_to_run(needs))
 
     def _left_to_run(self, needs: Needs) -> tuple[Mapping[int, tuple[str, ...]], bool]:
-        return left_to_run(needs, self.store.arrays if self.store is not None else ())
+        return list_missing_outputs(needs, self.store.arrays if self.store is not None else ())
 
     def describe(self) -> dict[str, Any]:
-        """For run.json: what was kept, and how the teacher ran otherwise."""
-        kept = sorted(self.store.arrays, key=lambda part: part.order) if self.store is not None else []
+        """Describe for run.json what was cached, and how the teacher ran otherwise."""
+        cached = sorted(self.store.arrays, key=lambda part: part.order) if self.store is not None else []
         return {
-            "kept": {part.name: self.store.bytes_of(part) for part in kept} if self.store is not None else {},
+            "cached": {part.name: self.store.bytes_of(part) for part in cached} if self.store is not None else {},
             "precision_live": "bfloat16" if self.bfloat16 else "float32",
         }
 
 
-def left_to_run(needs: Needs, kept: Collection[Part]) -> tuple[Mapping[int, tuple[str, ...]], bool]:
-    """What the teacher has to be run for, although some parts are kept.
+def list_missing_outputs(needs: Needs, cached: Collection[Part]) -> tuple[Mapping[int, tuple[str, ...]], bool]:
+    """List what the teacher has to compute because it is not cached.
 
     Args:
         needs: of a stage.
-        kept: parts in the store.
+        cached: parts in the store.
 
     Returns:
         Kinds by layer, and whether the head is needed.
     """
     parts = _parts_of(needs.teacher_layers)
-    layers = {} if parts is not None and all(part in kept for part in parts) else needs.teacher_layers
-    return layers, needs.teacher_logits and LOGITS not in kept
+    layers = {} if parts is not None and all(part in cached for part in parts) else needs.teacher_layers
+    return layers, needs.teacher_logits and LOGITS not in cached
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
@@ -148,7 +148,7 @@ class _Reader:
         return LayerInternals(attention=maps, cls=self(Part("cls", layer)) if "cls" in kinds else None)
 
 
-def make_store(
+def make_target_store(
     teacher: PreTrainedModel,
     dataset: Dataset,
     architecture: Architecture,
@@ -162,7 +162,7 @@ def make_store(
         teacher: the teacher.
         dataset: tokenised examples.
         architecture: of the teacher.
-        folder: where stores are kept.
+        folder: folder of all stores.
         weights: the teacher's fingerprint, where it is known.
 
     Returns:
@@ -187,24 +187,24 @@ def make_store(
 def choose_parts(
     store: TargetStore,
     stages: Sequence[Stage],
-    losses: Mapping[str, Loss],
     *,
-    keep_all: bool,
+    losses: Mapping[str, Loss],
+    cache_all: bool,
     max_bytes: int,
-    begun_with: Collection[str] | None = None,
+    resumed_parts: Collection[str] | None = None,
 ) -> list[Part]:
-    """Which parts to keep.
+    """Choose the parts of a store that are cached.
 
     What fits into the budget and into half of the free disk: logits first, then the layers of each stage, from the
-    first stage on. A stage reads its layers only if all parts of them are kept, so half of them is never kept.
+    first stage on. A stage reads its layers only if all parts of them are cached, so half of them is never cached.
 
     Args:
-        store: knows sizes.
-        stages: of the run.
-        losses: the losses by name.
-        keep_all: keep everything the stages read, whatever it costs.
-        max_bytes: budget.
-        begun_with: names of the parts that a run was begun with; it goes on with these, whatever fits by now.
+        store: store that knows the sizes.
+        stages: stages of the run.
+        losses: losses by name.
+        cache_all: whether to cache everything that the stages read, whatever its size.
+        max_bytes: budget in bytes.
+        resumed_parts: names of the parts that a run began with; it resumes with these, whatever fits by now.
 
     Returns:
         The parts, logits first.
@@ -218,20 +218,22 @@ def choose_parts(
     for bundle in bundles:
         together = chosen | set(bundle)
         on_disk = sum(store.bytes_of(part) for part in together if not store.exists(part))
-        fits = keep_all or (sum(map(store.bytes_of, together)) <= max_bytes and on_disk <= free)
-        if fits if begun_with is None else all(part.name in begun_with for part in bundle):
+        fits = cache_all or (sum(map(store.bytes_of, together)) <= max_bytes and on_disk <= free)
+        if resumed_parts is not None:
+            fits = all(part.name in resumed_parts for part in bundle)
+        if fits:
             chosen = together
     return sorted(chosen, key=lambda part: part.order)
 
 
-def keep_targets(
+def fill_store(
     teacher: PreTrainedModel, store: TargetStore, parts: Sequence[Part], dataset: Dataset, collate: Collator
 ) -> None:
     """Open parts of a store, and let the teacher make those that are not there: one pass, in 32 bits.
 
     Args:
         teacher: prepared by `probe`.
-        store: from `make_store`, of the same teacher and data.
+        store: from `make_target_store`, of the same teacher and data.
         parts: from `choose_parts`.
         dataset: tokenised examples.
         collate: examples -> padded batch.
@@ -242,10 +244,10 @@ def keep_targets(
         for part in missing:
             if part != LOGITS:
                 layers.setdefault(part.layer, set()).add("cls" if part.kind == "cls" else "attention")
-        logger.info("keeping the teacher's answers for %d rows in %s", len(dataset), store.folder)
+        logger.info("caching teacher outputs for %d examples in %s", len(dataset), store.folder)
         size = 64
         if any(kind == "attention" for kinds in layers.values() for kind in kinds):
-            # Few long examples at a time: their maps are made whole here.
+            # Few long examples at a time: their whole maps are in memory here.
             size = max(1, min(size, MAP_ELEMENTS // (store.num_heads * int(store.lengths.max()) ** 2)))
         walk = batches_by_length(dataset, collate, batch_size=size, device=teacher.device)
         total = -(-len(dataset) // size)
@@ -253,23 +255,23 @@ def keep_targets(
             longest = int(store.lengths[rows].max())  # padding to a fixed length is not worth a teacher's time
             inputs = {name: values[:, :longest] for name, values in padded.items()}
             with torch.no_grad():
-                found = capture(
+                internals = capture(
                     teacher.eval(),
                     inputs,
                     layers={n: tuple(kinds) for n, kinds in layers.items()},
                     logits=LOGITS in missing,
                 )
-            made = dict(_values(found, inputs["attention_mask"].bool()))
-            yield rows, {part: made[part] for part in missing}
+            values = dict(_list_values(internals, inputs["attention_mask"].bool()))
+            yield rows, {part: values[part] for part in missing}
 
     store.open(parts, compute)
 
 
-def _values(found: Internals, token_mask: Tensor) -> Iterator[tuple[Part, NDArray[Any]]]:
-    """What a store keeps of a batch, by part."""
-    if found.logits is not None:
-        yield LOGITS, found.logits.float().cpu().numpy()
-    for number, layer in found.layers.items():
+def _list_values(internals: Internals, token_mask: Tensor) -> Iterator[tuple[Part, NDArray[Any]]]:
+    """What a store holds of a batch, by part."""
+    if internals.logits is not None:
+        yield LOGITS, internals.logits.float().cpu().numpy()
+    for number, layer in internals.layers.items():
         if layer.cls is not None:
             yield Part("cls", number), layer.cls.float().cpu().numpy()
         if layer.attention is not None:

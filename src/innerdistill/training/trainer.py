@@ -20,8 +20,8 @@ from innerdistill.models.capture import Internals, capture_then, train_first_lay
 from innerdistill.support.files import explain_full_disk
 from innerdistill.support.processes import is_first_process
 from innerdistill.training.callbacks import EpochEnd, Saver
-from innerdistill.training.checkpoints import keep_broken_step
-from innerdistill.training.embedding_rows import WordRows, take_word_rows
+from innerdistill.training.checkpoints import write_broken_step
+from innerdistill.training.embedding_rows import EmbeddingRows, hold_embedding_rows
 from innerdistill.training.loss_sums import BrokenLossError, LossSums
 from innerdistill.training.schedules import StageRecord
 from innerdistill.training.setup import TrainingSetup
@@ -88,7 +88,7 @@ class DistillationTrainer(Trainer):
         )
         if self.targets is not None:
             self.targets.teacher.to(args.device)
-        self.word_rows: WordRows | None = None
+        self.embedding_rows: EmbeddingRows | None = None
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """Run the stage; `record` then says what happened.
@@ -115,12 +115,12 @@ class DistillationTrainer(Trainer):
                 raise BrokenLossError(self.stage.name, self.state.global_step, what=what)
         except BrokenLossError as broken:
             rows = self.train_dataset[self._get_train_sampler().rows_of(broken.step)]
-            path = keep_broken_step(Path(self.args.output_dir), broken.step, rows)
+            path = write_broken_step(Path(self.args.output_dir), broken.step, rows)
             raise ValueError(f"{broken} The examples of that step are in {path}.") from None
         finally:
             train_first_layers(self.model, None)
-            if self.word_rows is not None:
-                self.word_rows.release()
+            if self.embedding_rows is not None:
+                self.embedding_rows.release()
             # 16-bit training wraps the model's forward; the next stage and evaluation want the model as it was.
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             self.model.__dict__.pop("_is_accelerate_prepared", None)  # or the next stage would not be wrapped again
@@ -140,8 +140,8 @@ class DistillationTrainer(Trainer):
             The optimiser.
         """
         optimizer = super().create_optimizer(model)
-        if self.word_rows is None and self.args.world_size == 1:  # processes exchange whole gradients
-            self.word_rows = take_word_rows(self.model, optimizer, self.train_dataset, self.data_collator)
+        if self.embedding_rows is None and self.args.world_size == 1:  # processes exchange whole gradients
+            self.embedding_rows = hold_embedding_rows(self.model, optimizer, self.train_dataset, self.data_collator)
         return optimizer
 
     def compute_loss(
@@ -239,7 +239,7 @@ class DistillationTrainer(Trainer):
             super()._save_checkpoint(model, trial)
         if self.saver is not None:
             self._count()
-            sums = self.sums.together(self.over_processes)
+            sums = self.sums.together(self.sum_over_processes)
             self.saver.seal(folder / f"checkpoint-{self.state.global_step}", self.record, sums)
 
     def end_epoch(self, state: Any, control: Any) -> None:
@@ -249,9 +249,9 @@ class DistillationTrainer(Trainer):
             state: TrainerState of transformers.
             control: TrainerControl of transformers; told to stop below the threshold.
         """
-        if self.word_rows is not None:
-            self.word_rows.settle()
-        losses = self.sums.means(self.over_processes)
+        if self.embedding_rows is not None:
+            self.embedding_rows.settle()
+        losses = self.sums.means(self.sum_over_processes)
         if state.max_steps >= FEWEST_STEPS:
             self.record.thirds = self.sums.thirds
         self.record.epochs.append({"epoch": state.epoch, "steps": state.global_step, "losses": losses})
@@ -264,7 +264,7 @@ class DistillationTrainer(Trainer):
                 self.record.ended = f"threshold: cosine {cosine:.4f} below {threshold:g}"
                 control.should_training_stop = True
 
-    def over_processes(self, value: Tensor) -> Tensor:
+    def sum_over_processes(self, value: Tensor) -> Tensor:
         """The sum of a value over all processes.
 
         Args:
@@ -277,9 +277,9 @@ class DistillationTrainer(Trainer):
 
     def _clip_grad_norm(self, model: nn.Module, most: float | None = None) -> Tensor:
         most = self.args.max_grad_norm if most is None else most
-        if self.word_rows is None:
+        if self.embedding_rows is None:
             return self.accelerator.clip_grad_norm_(model.parameters(), most)
-        return self.word_rows.clip(model.parameters(), most, self.accelerator)
+        return self.embedding_rows.clip(model.parameters(), most, self.accelerator)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         return super()._get_grad_norm(

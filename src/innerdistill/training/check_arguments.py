@@ -1,0 +1,157 @@
+"""Checks of the recipe's `trainer` keys, so that a wrong one is refused before anything is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainingArguments, get_scheduler
+
+from innerdistill.support.messages import get_first_line, shorten_value, suggest_name
+
+# Keys that other parts of a recipe set, and where.
+SET_ELSEWHERE = {
+    "output_dir": "output",
+    "num_train_epochs": "schedule.classification_epochs and schedule.epochs_per_layer",
+    "max_steps": "schedule.total_steps",
+    "seed": "seed",
+    "data_seed": "seed",
+    "save_strategy": "checkpoint",
+    "load_best_model_at_end": "checkpoint",
+    "metric_for_best_model": "data.metric",
+    "train_sampling_strategy": "group_by_length",
+    "save_steps": "checkpoint_minutes",
+    "greater_is_better": "data.metric",
+}
+# Keys that are not supported, and why.
+NOT_SUPPORTED = {
+    "eval_strategy": "the selection split is scored after every epoch",
+    "remove_unused_columns": "no column is ever removed",
+    "disable_tqdm": "progress bars are shown in a terminal only",
+    "per_device_eval_batch_size": "evaluation takes 64 examples of similar length at a time",
+    "do_eval": "the selection split is scored after every epoch",
+    "save_total_limit": "the last two checkpoints stay until the run is finished",
+    "save_only_model": "a stopped run resumes from its checkpoints",
+    "resume_from_checkpoint": "run the same command again to resume a stopped run",
+    "label_smoothing_factor": "the losses are those under `losses`",
+    "torch_compile": "a compiled model cannot be captured",
+    "torch_compile_backend": "a compiled model cannot be captured",
+    "torch_compile_mode": "a compiled model cannot be captured",
+    "ignore_data_skip": "a run that resumes sees the batches that it has not seen",
+    "use_liger_kernel": "its kernels hide the attention",
+    "push_to_hub": "nothing is uploaded",
+    "gradient_checkpointing": "recomputed layers would be captured twice",
+    "report_to": "TensorBoard files are always written",
+    "deepspeed": "several processes share a run as torchrun starts them",
+    "fsdp": "several processes share a run as torchrun starts them",
+    "fsdp_config": "several processes share a run as torchrun starts them",
+    "parallelism_config": "several processes share a run as torchrun starts them",
+}
+# TrainingArguments takes these values as they are; a wrong one would fail in the middle of training.
+WHOLE = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1, "dataloader_num_workers": 0}
+AT_LEAST = {**WHOLE, "learning_rate": 0, "weight_decay": 0, "max_grad_norm": 0, "warmup_steps": 0, "logging_steps": 1}
+OFF = ("deepspeed", "fsdp", "fsdp_config", "parallelism_config")  # may be given with a value that switches them off
+STEERED = ("reduce_lr_on_plateau", "greedy")  # learning-rate schedules
+OF_THE_MODEL = ("lomo", "adalomo", "galore", "apollo")  # optimisers that are made from the model itself
+SWITCHES = ("bf16", "fp16", "use_cpu", "dataloader_drop_last", "full_determinism")
+
+
+def check_arguments(section: str, options: Mapping[str, Any]) -> None:
+    """Check the keys of a `trainer` section.
+
+    Args:
+        section: its name, for messages.
+        options: the keys and values.
+
+    Raises:
+        ValueError: an unknown key (with the nearest one), or one that the recipe sets elsewhere.
+    """
+    known = {field.name for field in fields(TrainingArguments)}
+    for key, value in options.items():
+        if key in SET_ELSEWHERE:
+            raise ValueError(f"{section}.{key} is not supported: set {SET_ELSEWHERE[key]} instead.")
+        if key in NOT_SUPPORTED and (value or key not in OFF):
+            raise ValueError(f"{section}.{key} is not supported: {NOT_SUPPORTED[key]}.")
+        if key not in known:
+            hint = suggest_name(key, known).partition("Known:")[0].strip()
+            raise ValueError(
+                f"{section}: TrainingArguments has no key {shorten_value(key)}; {hint or 'see its documentation.'}"
+            )
+        if key in AT_LEAST and not (type(value) in (int, float) and value >= AT_LEAST[key]):
+            raise ValueError(
+                f"{section}.{key}: expected a number of at least {AT_LEAST[key]}, got {shorten_value(value)}."
+            )
+        if key in AT_LEAST and key != "max_grad_norm" and not math.isfinite(value):
+            raise ValueError(f"{section}.{key}: expected a finite number, got {shorten_value(value)}.")
+        if key in WHOLE and not (type(value) is int and value < 2**31):
+            raise ValueError(f"{section}.{key}: expected a whole number below 2^31, got {shorten_value(value)}.")
+        if key in SWITCHES and type(value) is not bool:
+            raise ValueError(f"{section}.{key}: expected true or false, got {shorten_value(value)}.")
+
+
+def check_built_arguments(arguments: TrainingArguments, *, section: str) -> None:
+    """Check what the Trainer itself looks at only when a stage begins, when the run that it replaces is gone.
+
+    Args:
+        arguments: arguments of a stage.
+        section: name of the recipe's section, for messages.
+
+    Raises:
+        ValueError: an optimiser, learning-rate schedule, log level or data loader that cannot be built.
+    """
+    _check_optimizer(arguments, section=section)
+    _check_log_level(arguments, section=section)
+    _check_data_loader(arguments, section=section)
+
+
+def _check_optimizer(arguments: TrainingArguments, *, section: str) -> None:
+    """Build the optimiser and its learning-rate schedule once."""
+    if arguments.lr_scheduler_type in STEERED:
+        raise ValueError(
+            f"{section}.lr_scheduler_type: {arguments.lr_scheduler_type.value!r} follows a loss on held-out examples, "
+            "and none is computed; choose another one, such as linear or cosine."
+        )
+    of_the_model = str(arguments.optim.value).startswith(OF_THE_MODEL)
+    try:
+        kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
+        if of_the_model:
+            return
+        optimizer = kind([torch.nn.Parameter(torch.zeros(1))], **options)
+        get_scheduler(
+            arguments.lr_scheduler_type,
+            optimizer,
+            num_warmup_steps=0,
+            num_training_steps=1,
+            scheduler_specific_kwargs=arguments.lr_scheduler_kwargs or {},
+        )
+    except Exception as error:  # noqa: BLE001 - whatever an optimiser of any library says
+        if not of_the_model or isinstance(error, ImportError):  # else it asks for the model
+            raise ValueError(f"{section}: {get_first_line(error)}.") from None
+
+
+def _check_log_level(arguments: TrainingArguments, *, section: str) -> None:
+    try:
+        arguments.get_process_log_level()
+    except KeyError:
+        raise ValueError(
+            f"{section}.log_level: {shorten_value(arguments.log_level)} is not one of debug, info, warning, "
+            "error, critical."
+        ) from None
+
+
+def _check_data_loader(arguments: TrainingArguments, *, section: str) -> None:
+    workers = arguments.dataloader_num_workers
+    try:
+        DataLoader(
+            [0],  # type: ignore[arg-type]
+            num_workers=workers,
+            persistent_workers=arguments.dataloader_persistent_workers,
+            prefetch_factor=arguments.dataloader_prefetch_factor,
+            multiprocessing_context=getattr(arguments, "dataloader_multiprocessing_context", None) if workers else None,
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{section}.dataloader_...: {get_first_line(error)}.") from None
