@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers and editors; the same names as below
+    from innerdistill.data.task_data import load_task
+    from innerdistill.data.tasks import TASKS
+    from innerdistill.evaluation.latency import measure_speed
+    from innerdistill.losses.loss import Loss
+    from innerdistill.losses.registry import LOSSES
+    from innerdistill.models.capture import Internals, capture
+    from innerdistill.models.families import FAMILIES, prepare
+    from innerdistill.models.probe import probe
+    from innerdistill.models.student import build_student
+    from innerdistill.recipe.loading import load_recipe
+    from innerdistill.recipe.recipe import Recipe, ScheduleRecipe
+    from innerdistill.report.page import write_report
+    from innerdistill.run.distill import distill, evaluate
+    from innerdistill.run.finetune import finetune
+    from innerdistill.run.onnx import export
+    from innerdistill.sweep.grid import load_sweep
+    from innerdistill.sweep.sweep import run_sweep
+    from innerdistill.training.run_stages import distill_models
+    from innerdistill.training.schedules import SCHEDULES, SchedulePlan, Stage, make_stages
+    from innerdistill.training.setup import TrainingSetup
+    from innerdistill.training.trainer import DistillationTrainer
 
 # Where each public name lives. Loaded on first use, so that the command line answers before torch is imported.
-_PUBLIC = {
+_MODULES = {
     "FAMILIES": "models.families",
     "LOSSES": "losses.registry",
     "SCHEDULES": "training.schedules",
@@ -27,22 +50,51 @@ _PUBLIC = {
     "export": "run.onnx",
     "finetune": "run.finetune",
     "load_recipe": "recipe.loading",
+    "load_sweep": "sweep.grid",
     "load_task": "data.task_data",
     "make_stages": "training.schedules",
     "measure_speed": "evaluation.latency",
-    "load_sweep": "sweep.grid",
     "prepare": "models.families",
     "probe": "models.probe",
     "run_sweep": "sweep.sweep",
     "write_report": "report.page",
 }
-__all__ = list(_PUBLIC)
+__all__ = [
+    "FAMILIES",
+    "LOSSES",
+    "SCHEDULES",
+    "TASKS",
+    "DistillationTrainer",
+    "Internals",
+    "Loss",
+    "Recipe",
+    "SchedulePlan",
+    "ScheduleRecipe",
+    "Stage",
+    "TrainingSetup",
+    "build_student",
+    "capture",
+    "distill",
+    "distill_models",
+    "evaluate",
+    "export",
+    "finetune",
+    "load_recipe",
+    "load_sweep",
+    "load_task",
+    "make_stages",
+    "measure_speed",
+    "prepare",
+    "probe",
+    "run_sweep",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
+    if name not in _MODULES:
         raise AttributeError(f"module 'innerdistill' has no attribute {name!r}")
-    return getattr(import_module(f"innerdistill.{_PUBLIC[name]}"), name)
+    return getattr(import_module(f"innerdistill.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
