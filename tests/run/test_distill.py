@@ -220,8 +220,8 @@ def test_kept_targets_give_the_live_student_and_are_shared_by_seeds(recipe, teac
         return read_run(distill(content))
 
     live, kept = (run(mode, teacher={"targets": mode}) for mode in ("live", "keep"))
-    assert live["teacher"]["targets"]["kept"] == {}
-    names = list(kept["teacher"]["targets"]["kept"])
+    assert live["teacher"]["targets"]["cached"] == {}
+    names = list(kept["teacher"]["targets"]["cached"])
     assert names == ["logits", *(f"layer_{n}_{kind}" for kind in ("cls", "attention", "entropy") for n in ("02", "04"))]
     for ours, theirs in zip(live["stages"], kept["stages"], strict=True):
         for first, second in zip(ours["epochs"], theirs["epochs"], strict=True):
@@ -237,10 +237,10 @@ def test_a_store_that_cannot_be_written(recipe, teacher_folder, tmp_path, caplog
     (tmp_path / "teachers").write_text("a file where a folder should be")
     content = recipe(tmp_path / "run", schedule={"name": "soft_labels"})
     content["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers"), "targets": "keep"}
-    with pytest.raises(ValueError, match=r"teacher.targets: they cannot be kept in .*Not a directory"):
+    with pytest.raises(ValueError, match=r"teacher.targets: they cannot be cached in .*Not a directory"):
         distill(content)
     content["teacher"]["targets"], content["overwrite"] = "auto", True
-    assert read_run(distill(content))["teacher"]["targets"]["kept"] == {}
+    assert read_run(distill(content))["teacher"]["targets"]["cached"] == {}
     assert "the teacher runs in every step instead" in caplog.text
 
 

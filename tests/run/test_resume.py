@@ -332,7 +332,7 @@ def test_what_cannot_be_read_for_now_is_not_deleted(content, whole, tmp_path, mo
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("innerdistill.training.checkpoints.checksum", broken)
+        patch.setattr("innerdistill.training.checkpoints.compute_checksum", broken)
         with pytest.raises(
             ValueError, match=r"checkpoint-5 cannot be read \(Input/output error\); give the command again"
         ):
@@ -379,7 +379,7 @@ def test_a_run_goes_on_without_kept_answers_if_it_began_without(content, tmp_pat
         at_call(patch, DistillationTrainer, "training_step", 8, die)
         with pytest.raises(Killed):
             distill(make("run"))
-    assert read_run(whole)["teacher"]["targets"]["kept"] == {}
+    assert read_run(whole)["teacher"]["targets"]["cached"] == {}
     assert_same(distill(make("run")), whole)  # there is room again
 
 
