@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
 import generated
@@ -41,10 +42,10 @@ def test_documents_name_files_that_exist(path):
 
 @every_document
 def test_commands_in_documents_are_right(path):
-    """Every `innerdistill VERB ...` line parses, and its recipe accepts its overrides."""
-    text = path.read_text().replace("\\\n", " ")
-    for line in re.findall(r"^\s*(?:\.venv/bin/)?innerdistill (\w.*?)(?:\s+#.*)?$", text, flags=re.MULTILINE):
-        options = _parse(line.split())
+    """Every `innerdistill VERB ...` line of a code block parses, and its recipe accepts its overrides."""
+    text = "\n".join(blocks(path, r"\w*")).replace("\\\n", " ")
+    for line in re.findall(r"^innerdistill (\w.*)$", text, flags=re.MULTILINE):
+        options = _parse(shlex.split(line, comments=True))
         if getattr(options, "recipe", None) and (ROOT / options.recipe).is_file():
             load_recipe(ROOT / options.recipe, overrides=options.overrides)
 
