@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+PROSE := README.md CONTRIBUTING.md CHANGELOG.md docs recipes examples tools
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs soak bench bench-gpu format
@@ -7,7 +8,7 @@ BIN := .venv/bin
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-install: .venv/installed  ## make .venv with the exact versions of constraints.txt
+install: .venv/installed  ## create .venv with the exact versions of constraints.txt
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "Installing into .venv ..."; start=$$(date +%s); \
@@ -23,26 +24,27 @@ demo: install  ## fine-tune a real teacher, distil a student of half its layers,
 test: install  ## run the whole test suite, offline
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-check: install  ## ruff, mypy, pydoclint, codespell
+check: install  ## ruff, mypy, pydoclint, codespell, plain English
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pydoclint src
 	$(BIN)/codespell
+	$(BIN)/python tools/lint_prose.py $(PROSE) --skip docs/explanation/results.md
 
 docs: install  ## build the documentation into build/docs: open build/docs/index.html
 	@rm -rf build/docs
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 	@$(BIN)/python tools/check_site.py build/docs
 
-soak: install  ## a run killed in every phase, 50,000 made files of every kind and recipes, a million rows: 40 to 150 minutes on 2 cores
+soak: install  ## kill a run in every phase, read 50,000 generated files of each format: 40 to 150 minutes on 2 cores
 	@$(BIN)/python examples/prepare_demo.py
 	@rm -rf runs/kills
 	@$(BIN)/python benchmarks/kills.py runs/kills
 	@MADE_INPUTS=50000 $(BIN)/python -m pytest -n auto --dist worksteal tests/data/test_made_inputs.py
 	@$(BIN)/python benchmarks/large_data.py runs/large
 
-bench: install  ## time a step and a whole job beside other tools: 95 minutes on 2 cores
+bench: install  ## time steps and whole jobs beside other tools: 95 minutes on 2 cores
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@$(BIN)/python examples/prepare_demo.py
 	@$(BIN)/python examples/prepare_mpnet.py
@@ -61,7 +63,7 @@ bench: install  ## time a step and a whole job beside other tools: 95 minutes on
 	@$(BIN)/python benchmarks/speed.py memory 512 --only grouped "live, bf16"
 	@$(BIN)/python benchmarks/show_speed.py
 
-bench-gpu:  ## the attention loss, steps and a job on an NVIDIA GPU, in your own environment with torch for CUDA and `.[bench]`
+bench-gpu:  ## time them on an NVIDIA GPU, in your own environment with torch for CUDA and `.[bench]`
 	python examples/prepare_demo.py
 	python benchmarks/attention_loss.py 64 512 2048 8192
 	python benchmarks/speed.py steps cola mrpc 512 --device cuda --threads 1

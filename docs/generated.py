@@ -1,4 +1,4 @@
-"""Markdown for the reference, written from the code itself, so that it cannot fall behind.
+"""Markdown for the reference, written from the code at build time, so that it is always up to date.
 
 Every function here is called by a `{generated}` directive of a page in docs/reference.
 """
@@ -132,7 +132,7 @@ def write_verb(name: str, parser: argparse.ArgumentParser) -> str:
 
     Args:
         name: the verb.
-        parser: of its arguments.
+        parser: parser of the verb's arguments.
 
     Returns:
         Markdown: heading, what the verb does, how it is called, a table of its arguments.

@@ -1,4 +1,4 @@
-"""Check that the demo's student is what the README says it is. Exits with 1 and a sentence if it is not."""
+"""Check the demo's result: scores, report, model and ONNX file. Exits with 1 and a sentence if one is wrong."""
 
 import json
 import sys
@@ -12,30 +12,30 @@ SENTENCES = ["A wonderful, moving film.", "A dull and stupid mess."]
 
 
 def main() -> None:
-    """Check scores, report, and that the model works with transformers alone, and its file with onnxruntime."""
+    """Check the scores and the report, run the model with transformers and its int8 file with onnxruntime."""
     record = json.loads((RUN / "run.json").read_text())
     scores, page = record["scores"]["validation"], (RUN / "report.html").read_text()
     teacher, student = scores["teacher"]["accuracy"], scores["student"]["accuracy"]
     constant = scores["teacher"]["constant"]
-    require(teacher >= constant + 0.15, f"teacher {teacher:.3f} against a constant answer's {constant:.3f}")
-    require(student >= 0.9 * teacher, f"student {student:.3f} keeps less than 90 % of {teacher:.3f}")
-    require(record["student"]["layers"] == 3 and record["teacher"]["layers"] == 6, "layers are not 3 of 6")
+    require(teacher >= constant + 0.15, f"the teacher scores {teacher:.3f}, one constant label {constant:.3f}")
+    require(student >= 0.9 * teacher, f"the student scores {student:.3f}, less than 90 % of {teacher:.3f}")
+    require(record["student"]["layers"] == 3 and record["teacher"]["layers"] == 6, "student and teacher do not have 3 and 6 layers")
     require(f"{teacher:.3f}" in page and f"{student:.3f}" in page, "the report does not show both scores")
     for layer, before in record["distances"]["before"].items():
         after = record["distances"]["after"][layer]["attention_kl"]
-        require(after < before["attention_kl"], f"attention of layer {layer} did not come nearer to the teacher's")
+        require(after < before["attention_kl"], f"the attention of layer {layer} did not move towards the teacher's")
     classify = pipeline("text-classification", model=str(RUN / "model"))
-    found = [row["label"] for row in classify(SENTENCES)]
-    require(found == ["positive", "negative"], f"the model says {found}")
-    require(answers_by_onnx() == found, "the ONNX file of 8 bits answers otherwise")
-    print(f"The demo's student is as it should be: {student:.3f} of {teacher:.3f}, constant answer {constant:.3f}.")
+    labels = [prediction["label"] for prediction in classify(SENTENCES)]
+    require(labels == ["positive", "negative"], f"the model predicts {labels}")
+    require(predict_by_onnx() == labels, "the int8 ONNX file predicts other labels than the model")
+    print(f"The demo's student is fine: {student:.3f}, teacher {teacher:.3f}, one constant label {constant:.3f}.")
 
 
-def answers_by_onnx() -> list[str]:
-    """What the file of 8 bits says of the same two sentences.
+def predict_by_onnx() -> list[str]:
+    """Predict the same two sentences with the int8 ONNX file.
 
     Returns:
-        Labels.
+        Predicted labels.
     """
     tokenizer = AutoTokenizer.from_pretrained(RUN / "model")
     session = onnxruntime.InferenceSession(RUN / "model" / "onnx" / "model_int8.onnx")
@@ -46,14 +46,14 @@ def answers_by_onnx() -> list[str]:
 
 
 def require(condition: bool, complaint: str) -> None:
-    """Stop with a sentence if a condition does not hold.
+    """Exit with a sentence if a condition does not hold.
 
     Args:
-        condition: what should be true.
-        complaint: what to say if it is not.
+        condition: value that should be true.
+        complaint: sentence to print if it is not, without its full stop.
     """
     if not condition:
-        sys.exit(f"The demo's student is not what it should be: {complaint}.")
+        sys.exit(f"The demo's result is wrong: {complaint}.")
 
 
 if __name__ == "__main__":

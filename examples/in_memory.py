@@ -1,4 +1,4 @@
-"""Models and data that are in memory already: the same stages without a recipe, as in a notebook.
+"""Distil with models and data that are already in memory, without a recipe, as in a notebook.
 
 python examples/in_memory.py TEACHER FILE    # a fine-tuned classifier; a CSV file with the columns text and label
 """
@@ -12,13 +12,13 @@ import innerdistill
 
 
 def distil(name: str, file: str, *, folder: str = "runs/in-memory", epochs: float = 1) -> PreTrainedModel:
-    """SID from layers 2, 4, 6, ... of a teacher into a student of half its layers.
+    """Distil a student of half the layers by SID. It starts from the teacher's layers 2, 4, 6, ...
 
     Args:
         name: folder or name of the teacher.
-        file: CSV file with the columns text and label; the labels are the teacher's own.
-        folder: for TensorBoard's files, and checkpoints while it runs.
-        epochs: of every stage.
+        file: CSV file with the columns text and label; the labels are names in the teacher's `id2label`.
+        folder: folder for TensorBoard files, and for checkpoints while it runs.
+        epochs: epochs per stage.
 
     Returns:
         The student.
@@ -28,8 +28,8 @@ def distil(name: str, file: str, *, folder: str = "runs/in-memory", epochs: floa
     ids = {label: number for number, label in teacher.config.id2label.items()}
 
     def tokenise(row: dict) -> dict:
-        found = tokenizer(row["text"], truncation=True, max_length=128)
-        return {**found, "labels": ids[row["label"]], "length": len(found["input_ids"])}
+        tokens = tokenizer(row["text"], truncation=True, max_length=128)
+        return {**tokens, "labels": ids[row["label"]], "length": len(tokens["input_ids"])}
 
     rows: Dataset = load_dataset("csv", data_files=file, split="train")
     train = rows.map(tokenise, remove_columns=rows.column_names)

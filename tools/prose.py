@@ -172,7 +172,7 @@ def read_docstring(docstring: str, *, first_line: int) -> Iterator[Block]:
     for number, line in enumerate([*inspect.cleandoc(docstring).splitlines(), ""], start=first_line):
         in_doctest = line.lstrip().startswith(">>>") or (in_doctest and bool(line.strip()))
         entry = re.match(r"    \*{0,2}\w+: (.*)", line)
-        columns = re.match(r"\S+ {2,}(\S.*)", line)  # of a table of names and meanings
+        columns = re.match(r"\S+ {2,}(\S.*)", line)  # a line of a table of names and meanings
         if words and (entry or columns or in_doctest or not line.strip() or line.strip() in SECTIONS):
             yield Block(start, " ".join(words))
             words = []
