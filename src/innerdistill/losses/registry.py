@@ -1,23 +1,28 @@
-"""LOSSES: every loss that a recipe can name. Adding one is a function and an entry here."""
+"""LOSSES: every loss that a recipe can name. A new loss is an entry here, or of an installed package."""
 
 from __future__ import annotations
 
 from innerdistill.losses.loss import Loss
 from innerdistill.losses.other_papers import attention_score_mse, hidden_mse, normalised_cls_mse, relation_kl
 from innerdistill.losses.paper import attention_kl, cls_cosine, gold_labels, gold_scores, soft_labels, soft_scores
+from innerdistill.support.extensions import Registry
 
-LOSSES: dict[str, Loss] = {
-    "attention_kl": Loss(attention_kl, needs=("attention", "token_mask")),
-    "cls_cosine": Loss(cls_cosine, needs=("cls",)),
-    "soft_labels": Loss(soft_labels, needs=("teacher_logits", "student_logits", "temperature")),
-    "gold_labels": Loss(gold_labels, needs=("student_logits", "labels")),
-    "normalised_cls_mse": Loss(normalised_cls_mse, needs=("cls",)),
-    "attention_score_mse": Loss(attention_score_mse, needs=("qkv", "token_mask")),
-    "hidden_mse": Loss(hidden_mse, needs=("hidden", "token_mask"), embeddings=True),
-    "relation_kl": Loss(relation_kl, needs=("qkv", "token_mask")),
-}
+LOSSES = Registry(
+    "losses",
+    Loss,
+    {
+        "attention_kl": Loss(attention_kl, needs=("attention", "token_mask")),
+        "cls_cosine": Loss(cls_cosine, needs=("cls",)),
+        "soft_labels": Loss(soft_labels, needs=("teacher_logits", "student_logits", "temperature")),
+        "gold_labels": Loss(gold_labels, needs=("student_logits", "labels")),
+        "normalised_cls_mse": Loss(normalised_cls_mse, needs=("cls",)),
+        "attention_score_mse": Loss(attention_score_mse, needs=("qkv", "token_mask")),
+        "hidden_mse": Loss(hidden_mse, needs=("hidden", "token_mask"), embeddings=True),
+        "relation_kl": Loss(relation_kl, needs=("qkv", "token_mask")),
+    },
+)
 # The output losses depend on the problem type. These take the place of those above where the head predicts a score.
-REGRESSION_LOSSES: dict[str, Loss] = {
+REGRESSION_LOSSES = {
     "soft_labels": Loss(soft_scores, needs=("teacher_logits", "student_logits")),
     "gold_labels": Loss(gold_scores, needs=("student_logits", "labels")),
 }

@@ -15,6 +15,7 @@ from transformers.models.mpnet.modeling_mpnet import MPNetSelfAttention
 
 from innerdistill.models.clean_attention import IMPLEMENTATION, clean_attention
 from innerdistill.models.dropout import replace_dropout
+from innerdistill.support.extensions import Registry
 
 
 @dataclass(frozen=True)
@@ -162,15 +163,19 @@ def embedding_parameters(model: PreTrainedModel) -> int:
 _BERT = Family("encoder.layer", "attention.self")
 _ROBERTA = Family("encoder.layer", "attention.self", positions_used_by_padding=2)
 
-FAMILIES: dict[str, Family] = {
-    "bert": _BERT,
-    "electra": _BERT,
-    "mobilebert": _BERT,
-    "roberta": _ROBERTA,
-    "xlm-roberta": _ROBERTA,
-    "camembert": _ROBERTA,
-    "distilbert": Family("transformer.layer", "attention"),
-    "mpnet": Family("encoder.layer", "attention.attn", CleanMPNetAttention, positions_used_by_padding=2),
-    "modernbert": Family("layers", "attn", per_layer_config=("layer_types",)),
-    "eurobert": Family("layers", "self_attn"),
-}
+FAMILIES = Registry(
+    "families",
+    Family,
+    {
+        "bert": _BERT,
+        "electra": _BERT,
+        "mobilebert": _BERT,
+        "roberta": _ROBERTA,
+        "xlm-roberta": _ROBERTA,
+        "camembert": _ROBERTA,
+        "distilbert": Family("transformer.layer", "attention"),
+        "mpnet": Family("encoder.layer", "attention.attn", CleanMPNetAttention, positions_used_by_padding=2),
+        "modernbert": Family("layers", "attn", per_layer_config=("layer_types",)),
+        "eurobert": Family("layers", "self_attn"),
+    },
+)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -54,10 +55,12 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     Raises:
         ValueError: anything that does not fit, in one sentence.
     """
-    check_names(recipe, {**LOSSES, **(losses or {})})
+    outside = dict(losses or {})
+    check_names(recipe, ChainMap(outside, LOSSES))
 
     data = load_task(recipe.data)
-    losses = {**LOSSES, **(REGRESSION_LOSSES if data.names is None else {}), **(losses or {})}
+    # A ChainMap, because merging the dicts would import the losses of every installed package.
+    losses = ChainMap(outside, REGRESSION_LOSSES if data.names is None else {}, LOSSES)
     teacher, names = _load_teacher(recipe, data)
     with name_key("teacher"):
         tokenizer = load_tokenizer(recipe.teacher.path or str(recipe.teacher.base))
