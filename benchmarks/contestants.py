@@ -25,8 +25,8 @@ from innerdistill.training import targets as targets_module
 from innerdistill.training import trainer as trainer_module
 from innerdistill.training.arguments import make_training_arguments
 from innerdistill.training.run_stages import distill_models
-from innerdistill.training.schedules import Stage, StageRecord
 from innerdistill.training.setup import TrainingSetup
+from innerdistill.training.stage import Stage, StageRecord
 from innerdistill.training.targets import Targets, choose_parts, fill_store, make_target_store
 from innerdistill.training.trainer import DistillationTrainer
 

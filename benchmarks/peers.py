@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from workload import LEARNING_RATE, MODEL_INPUTS, Setting, stages
 
-from innerdistill.training.schedules import Stage
+from innerdistill.training.stage import Stage
 
 
 def era_loss(teacher_output, student_output, pairs: dict[int, int], mask: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from innerdistill.models.layer_map import uniform_layers
 from innerdistill.models.pretrained import load_base
 from innerdistill.models.probe import probe
 from innerdistill.models.student import build_student
-from innerdistill.training.schedules import Stage
+from innerdistill.training.stage import Stage
 
 # Tokens per training example at the 0, 10, ... 100 % quantiles, measured on GLUE with the demo's tokenizer; cut at 128,
 # the length to which scripts of the paper's time pad.

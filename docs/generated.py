@@ -36,9 +36,9 @@ API_GROUPS = {
         "DistillationTrainer",
     ),
     "Internal representations": ("prepare", "capture", "probe", "Internals"),
-    "Schedules": ("SchedulePlan", "Stage", "make_stages", "SCHEDULES"),
-    "Losses": ("Loss", "LOSSES"),
-    "Tasks and model families": ("TASKS", "FAMILIES"),
+    "Schedules": ("Schedule", "SchedulePlan", "Stage", "build_stages", "SCHEDULES"),
+    "Losses and metrics": ("Loss", "LOSSES", "Metric"),
+    "Tasks and model families": ("TASKS", "Family", "FAMILIES"),
 }
 
 

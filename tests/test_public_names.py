@@ -21,7 +21,7 @@ report: Path = innerdistill.write_report(folder)
 plan = innerdistill.SchedulePlan(
     pairs={1: 2}, internal={"cls_cosine": 1.0}, classification={"soft_labels": 1.0}, recipe=recipe.schedule
 )
-names: list[str] = [stage.name for stage in innerdistill.make_stages(plan)]
+names: list[str] = [stage.name for stage in innerdistill.build_stages(plan)]
 """
 WRONG = """
 import innerdistill
@@ -29,7 +29,7 @@ import innerdistill
 folder = innerdistill.distill(3)
 innerdistill.measure_speed({}, batch="1")
 folder.stages
-innerdistill.make_stages(["sid"])
+innerdistill.build_stages(["sid"])
 """
 ERRORS = {4: "arg-type", 5: "call-arg", 6: "attr-defined", 7: "arg-type"}
 

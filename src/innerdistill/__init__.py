@@ -9,10 +9,11 @@ if TYPE_CHECKING:  # for type checkers and editors; the same names as below
     from innerdistill.data.task_data import load_task
     from innerdistill.data.tasks import TASKS
     from innerdistill.evaluation.latency import measure_speed
+    from innerdistill.evaluation.metrics import Metric
     from innerdistill.losses.loss import Loss
     from innerdistill.losses.registry import LOSSES
     from innerdistill.models.capture import Internals, capture
-    from innerdistill.models.families import FAMILIES, prepare
+    from innerdistill.models.families import FAMILIES, Family, prepare
     from innerdistill.models.probe import probe
     from innerdistill.models.student import build_student
     from innerdistill.recipe.loading import load_recipe
@@ -24,8 +25,9 @@ if TYPE_CHECKING:  # for type checkers and editors; the same names as below
     from innerdistill.sweep.grid import load_sweep
     from innerdistill.sweep.sweep import run_sweep
     from innerdistill.training.run_stages import distill_models
-    from innerdistill.training.schedules import SCHEDULES, SchedulePlan, Stage, make_stages
+    from innerdistill.training.schedules import SCHEDULES, Schedule, SchedulePlan, build_stages
     from innerdistill.training.setup import TrainingSetup
+    from innerdistill.training.stage import Stage
     from innerdistill.training.trainer import DistillationTrainer
 
 # Where each public name lives. Loaded on first use, so that the command line answers before torch is imported.
@@ -35,13 +37,17 @@ _MODULES = {
     "SCHEDULES": "training.schedules",
     "TASKS": "data.tasks",
     "DistillationTrainer": "training.trainer",
+    "Family": "models.families",
     "Internals": "models.capture",
     "Loss": "losses.loss",
+    "Metric": "evaluation.metrics",
     "Recipe": "recipe.recipe",
+    "Schedule": "training.schedules",
     "SchedulePlan": "training.schedules",
     "ScheduleRecipe": "recipe.recipe",
-    "Stage": "training.schedules",
+    "Stage": "training.stage",
     "TrainingSetup": "training.setup",
+    "build_stages": "training.schedules",
     "build_student": "models.student",
     "capture": "models.capture",
     "distill": "run.distill",
@@ -52,7 +58,6 @@ _MODULES = {
     "load_recipe": "recipe.loading",
     "load_sweep": "sweep.grid",
     "load_task": "data.task_data",
-    "make_stages": "training.schedules",
     "measure_speed": "evaluation.latency",
     "prepare": "models.families",
     "probe": "models.probe",
@@ -65,13 +70,17 @@ __all__ = [
     "SCHEDULES",
     "TASKS",
     "DistillationTrainer",
+    "Family",
     "Internals",
     "Loss",
+    "Metric",
     "Recipe",
+    "Schedule",
     "SchedulePlan",
     "ScheduleRecipe",
     "Stage",
     "TrainingSetup",
+    "build_stages",
     "build_student",
     "capture",
     "distill",
@@ -82,7 +91,6 @@ __all__ = [
     "load_recipe",
     "load_sweep",
     "load_task",
-    "make_stages",
     "measure_speed",
     "prepare",
     "probe",

@@ -19,7 +19,7 @@ from innerdistill.report.page import write_report
 from innerdistill.report.run_folder import measured_by, read_predictions, read_run
 from innerdistill.run.assemble import assemble
 from innerdistill.run.predict import predict_file, write_tables
-from innerdistill.training.schedules import SCHEDULES
+from innerdistill.training.schedules import SCHEDULES, Schedule
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +193,19 @@ def test_a_loss_from_outside_the_package(recipe, tmp_path):
     assert evaluate(content, losses=outside)["scores"] == read_run(folder)["scores"]
     losses = [set(epoch["losses"]) for stage in read_run(folder)["stages"] for epoch in stage["epochs"]]
     assert {"hidden_mse/1", "loss"} in losses
+
+
+def test_a_schedule_without_internal_stages(recipe, tmp_path, monkeypatch):
+    def soft_then_gold(plan):
+        return [
+            plan.build_classification_stage({f"{kind}_labels": 1.0}, steps=6, name=kind) for kind in ("soft", "gold")
+        ]
+
+    traits = {"has_internal_stages": False, "compares_layers": False}
+    monkeypatch.setitem(SCHEDULES, "soft_then_gold", Schedule(soft_then_gold, **traits))
+    losses = {"attention_kl": 0, "cls_cosine": 0}
+    record = read_run(distill(recipe(tmp_path / "run", losses=losses, schedule={"name": "soft_then_gold"})))
+    assert [(stage["stage"]["name"], stage["steps"]) for stage in record["stages"]] == [("soft", 6), ("gold", 6)]
 
 
 def test_layer_map_and_student_options(recipe, tmp_path):

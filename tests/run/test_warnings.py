@@ -8,7 +8,7 @@ import pytest
 from innerdistill import Recipe, distill
 from innerdistill.report.run_folder import read_run
 from innerdistill.run.assemble import assemble
-from innerdistill.training.schedules import Stage, StageRecord
+from innerdistill.training.stage import Stage, StageRecord
 
 
 @pytest.fixture
@@ -44,10 +44,10 @@ def test_a_loss_that_does_not_fall_in_the_only_epoch(content):
     first, last = stage["thirds"]
     assert last < first
     record = StageRecord(Stage("one", {"soft_labels": 1.0}, {}, epochs=1))
-    record.update({"learned": True, "thirds": [last, first], "epochs": stage["epochs"]})
-    assert "in its first third" in record.warning()
-    record.update({"thirds": [first, last]})
-    assert record.warning() is None
+    record.restore({"learned": True, "thirds": [last, first], "epochs": stage["epochs"]})
+    assert "in its first third" in record.find_warning()
+    record.restore({"thirds": [first, last]})
+    assert record.find_warning() is None
 
 
 def test_a_teacher_whose_labels_are_exchanged(content, teacher_folder, tmp_path, caplog):

@@ -7,7 +7,7 @@ from transformers import TrainerCallback
 
 from innerdistill.models.families import FAMILIES
 from innerdistill.training import trainer as trainer_module
-from innerdistill.training.schedules import Stage
+from innerdistill.training.stage import Stage
 
 BOTH = Stage("both", {"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0}, {1: 2}, epochs=2)
 MANY, FEW = 400, 45  # words of the vocabulary; the data hold fewer than 45

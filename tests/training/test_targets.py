@@ -14,8 +14,8 @@ from innerdistill.losses.registry import LOSSES
 from innerdistill.models.probe import probe
 from innerdistill.run.teacher_cache import BYTES_TO_ACCELERATOR, compute_cache_budget
 from innerdistill.training.run_stages import distill_models
-from innerdistill.training.schedules import Stage
 from innerdistill.training.setup import TrainingSetup
+from innerdistill.training.stage import Stage
 from innerdistill.training.target_store import LOGITS, Part
 from innerdistill.training.targets import Targets, choose_parts, fill_store, has_fast_bfloat16, make_target_store
 

@@ -18,8 +18,8 @@ from innerdistill.training import targets as targets_module
 from innerdistill.training import trainer as trainer_module
 from innerdistill.training.arguments import make_training_arguments
 from innerdistill.training.run_stages import distill_models
-from innerdistill.training.schedules import Stage, StageRecord
 from innerdistill.training.setup import TrainingSetup
+from innerdistill.training.stage import Stage, StageRecord
 from innerdistill.training.trainer import DistillationTrainer
 
 INTERNAL = {"attention_kl": 1.0, "cls_cosine": 1.0}

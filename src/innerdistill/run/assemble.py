@@ -33,7 +33,8 @@ from innerdistill.run.warnings import warn_of_unknown_tokens
 from innerdistill.support.messages import join_names, name_key, shorten_value, suggest_name
 from innerdistill.training.arguments import make_training_arguments
 from innerdistill.training.check_arguments import check_arguments
-from innerdistill.training.schedules import SchedulePlan, Stage, check_schedule, make_stages
+from innerdistill.training.schedules import SchedulePlan, build_stages, check_schedule
+from innerdistill.training.stage import Stage
 from innerdistill.training.targets import has_fast_bfloat16
 
 MANY_NUMBERS = 20  # labels; so many that are numbers are rarely names
@@ -72,7 +73,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     copied = choose_layers(
         recipe.student.layers, num_layers, len(encoder_layers(source or teacher)), key="student.layers"
     )
-    stages = make_stages(_plan_schedule(recipe, pairs, losses))
+    stages = build_stages(_plan_schedule(recipe, pairs, losses))
     max_length = longest_input(tokenizer, teacher, recipe.data.max_length)
 
     if source is not None:

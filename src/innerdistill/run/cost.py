@@ -14,7 +14,7 @@ from innerdistill.data.batches import INPUT_NAMES
 from innerdistill.losses.loss import collect_needs
 from innerdistill.models.capture import capture
 from innerdistill.run.job import Job
-from innerdistill.training.schedules import Stage
+from innerdistill.training.stage import Stage
 from innerdistill.training.target_store import Part
 from innerdistill.training.targets import list_missing_outputs
 

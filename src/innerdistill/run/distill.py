@@ -35,7 +35,7 @@ from innerdistill.run.teacher_cache import compute_teacher_logits, load_targets
 from innerdistill.run.train import train
 from innerdistill.run.warnings import warn_of_chance, warn_of_label_order
 from innerdistill.support.processes import enter_in_first_process, is_first_process, wait_for_all
-from innerdistill.training.schedules import Stage
+from innerdistill.training.schedules import BASELINE, SchedulePlan, build_stages
 
 logger = logging.getLogger(__name__)
 
@@ -132,8 +132,8 @@ def _check_teacher(job: Job) -> None:
 
 def _baseline(job: Job, folder: Path, *, steps: int) -> Job:
     # The same student, start and number of steps, but gold labels only; unlabelled rows, if any, say nothing to it.
-    changes = {"name": "finetune", "total_steps": max(2, steps), "threshold": None}
+    changes = {"name": BASELINE, "total_steps": max(2, steps), "threshold": None}
     schedule = job.recipe.schedule.model_copy(update=changes)
     output = {"schedule": schedule, "output": str(folder / "baseline"), "baseline": False, "onnx": False}
-    stage = Stage("classification", {"gold_labels": 1.0}, pairs={}, steps=max(2, steps))
-    return replace(job, recipe=job.recipe.model_copy(update=output), stages=[stage])
+    stages = build_stages(SchedulePlan(pairs={}, internal={}, classification={}, recipe=schedule))
+    return replace(job, recipe=job.recipe.model_copy(update=output), stages=stages)

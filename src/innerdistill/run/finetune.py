@@ -30,7 +30,7 @@ from innerdistill.support.processes import (
     is_first_process,
     wait_for_all,
 )
-from innerdistill.training.schedules import Stage
+from innerdistill.training.stage import Stage
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from innerdistill.run.teacher_cache import compute_teacher_logits
 from innerdistill.run.warnings import collect_warnings
 from innerdistill.support.files import write_json
 from innerdistill.support.processes import broadcast_from_first, is_first_process
-from innerdistill.training.schedules import StageRecord
+from innerdistill.training.stage import StageRecord
 
 PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "scikit-learn")
 DISTANCE_ROWS = 1_000  # of validation, spread evenly over it: enough for a mean per layer

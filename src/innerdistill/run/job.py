@@ -21,7 +21,8 @@ from innerdistill.models.student import build_student
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.support.processes import count_processes
 from innerdistill.training.arguments import DEFAULTS
-from innerdistill.training.schedules import Stage
+from innerdistill.training.schedules import SCHEDULES
+from innerdistill.training.stage import Stage
 from innerdistill.training.target_store import TargetStore
 from innerdistill.training.targets import make_target_store
 
@@ -129,7 +130,7 @@ class Job:
 
     def select_student_rows(self) -> Dataset:
         """Select the student's training examples: `train`, and `unlabelled` if the schedule reads the teacher."""
-        if "unlabelled" not in self.splits or self.recipe.schedule.name == "finetune":
+        if "unlabelled" not in self.splits or not SCHEDULES[self.recipe.schedule.name].reads_teacher:
             return self.splits["train"]
         return concatenate_datasets([self.splits["train"], self.splits["unlabelled"]])
 

@@ -13,8 +13,8 @@ from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.evaluation.scoring import headline, task_scores
 from innerdistill.run.job import Job
 from innerdistill.training.run_stages import distill_models
-from innerdistill.training.schedules import Stage, StageRecord
 from innerdistill.training.setup import TrainingSetup
+from innerdistill.training.stage import Stage, StageRecord
 from innerdistill.training.targets import Targets
 
 

@@ -12,7 +12,7 @@ from innerdistill.data.arrow import numbers
 from innerdistill.data.task_data import OVERLAP
 from innerdistill.evaluation.scoring import beats_constant, best_naming
 from innerdistill.run.job import Job
-from innerdistill.training.schedules import StageRecord
+from innerdistill.training.stage import StageRecord
 
 UNKNOWN = 0.1  # share of unknown tokens that a tokenizer of the right language does not reach
 FEWEST_TO_NAME = 30  # examples; with fewer some label order fits by chance
@@ -37,7 +37,7 @@ def collect_warnings(
     Returns:
         Sentences.
     """
-    sentences = [warning for stage in stages if (warning := stage.warning()) is not None]
+    sentences = [warning for stage in stages if (warning := stage.find_warning()) is not None]
     scores = compared["scores"].get("validation", {})
     if job.names is not None and "teacher" in scores:
         columns = predictions["validation"]

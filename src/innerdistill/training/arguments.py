@@ -11,7 +11,7 @@ from transformers import TrainingArguments
 
 from innerdistill.support.messages import get_first_line
 from innerdistill.training.check_arguments import check_built_arguments
-from innerdistill.training.schedules import Stage
+from innerdistill.training.stage import Stage
 
 DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 32,

@@ -14,7 +14,7 @@ from transformers.trainer_callback import ProgressCallback
 from innerdistill.support.processes import count_processes, gather_from_all, is_first_process, wait_for_all
 from innerdistill.training.checkpoints import Checkpoints
 from innerdistill.training.loss_sums import LossSums
-from innerdistill.training.schedules import StageRecord
+from innerdistill.training.stage import StageRecord
 from innerdistill.training.stopping import StopRequest
 
 SHORT = 5.0  # seconds of work that are not worth a checkpoint of their own

@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 
 from innerdistill.support.files import compute_checksum, flush_to_disk, write_json
 from innerdistill.support.processes import is_first_process, wait_for_all
-from innerdistill.training.schedules import StageRecord
+from innerdistill.training.stage import StageRecord
 
 PROGRESS, CHECKSUMS, WEIGHTS = "progress.json", "checksums.json", "model.safetensors"
 START, IDENTITY = "start", "identity.json"
@@ -106,7 +106,7 @@ class Checkpoints:
             return Point(self.get_stage_folder(1) / START, 1, [])
         logger.info("going on from %s", point.folder)
         for record, happened in zip(records, point.records, strict=False):
-            record.update(happened)
+            record.restore(happened)
         if point.is_start:
             load_model(student, str(point.folder / WEIGHTS), device=str(student.device))
         return point
@@ -149,7 +149,7 @@ class Checkpoints:
         """
         (folder / CHECKSUMS).unlink(missing_ok=True)
         (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody reads
-        content = {"records": [record.happened() for record in records]}
+        content = {"records": [record.progress for record in records]}
         (folder / PROGRESS).write_text(json.dumps(content), encoding="utf-8")
         found = {}
         for path in sorted(path for path in folder.iterdir() if path.is_file()):

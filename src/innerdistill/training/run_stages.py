@@ -28,8 +28,8 @@ from innerdistill.support.processes import count_processes, is_first_process, le
 from innerdistill.training.arguments import make_training_arguments
 from innerdistill.training.callbacks import Saver, StageProgress
 from innerdistill.training.checkpoints import Checkpoints
-from innerdistill.training.schedules import Stage, StageRecord
 from innerdistill.training.setup import TrainingSetup
+from innerdistill.training.stage import Stage, StageRecord
 from innerdistill.training.stopping import catch_stop_signals
 from innerdistill.training.targets import Targets
 from innerdistill.training.trainer import DistillationTrainer
@@ -56,7 +56,7 @@ def distill_models(
     Args:
         teacher: classifier of a supported family, or its outputs; None if no loss reads it.
         student: model that is trained in place.
-        stages: stages in order, from `make_stages` or written by hand.
+        stages: stages in order, from `build_stages` or written by hand.
         setup: data, losses and options that all stages share.
         folder: folder for TensorBoard files and checkpoints.
         resume: whether to resume from the checkpoints in `folder`, and leave the last one; otherwise none is left.

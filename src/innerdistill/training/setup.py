@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from innerdistill.data.batches import Collator
 from innerdistill.losses.loss import Loss
 from innerdistill.losses.registry import LOSSES
-from innerdistill.training.schedules import Stage
+from innerdistill.training.stage import Stage
 
 Score = Callable[[PreTrainedModel, Dataset], Mapping[str, float]]
 

@@ -25,7 +25,7 @@ from innerdistill.models.attention import AttentionMaps
 from innerdistill.models.capture import Internals, LayerInternals, capture
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import Architecture
-from innerdistill.training.schedules import Stage
+from innerdistill.training.stage import Stage
 from innerdistill.training.target_store import LOGITS, Part, TargetStore
 
 logger = logging.getLogger(__name__)

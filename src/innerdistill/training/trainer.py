@@ -23,8 +23,8 @@ from innerdistill.training.callbacks import EpochEnd, Saver
 from innerdistill.training.checkpoints import write_broken_step
 from innerdistill.training.embedding_rows import EmbeddingRows, hold_embedding_rows
 from innerdistill.training.loss_sums import BrokenLossError, LossSums
-from innerdistill.training.schedules import StageRecord
 from innerdistill.training.setup import TrainingSetup
+from innerdistill.training.stage import StageRecord
 from innerdistill.training.targets import Targets
 
 FEWEST_STEPS = 30  # of a stage of one epoch whose loss is looked at: in fewer it goes up and down
@@ -125,7 +125,7 @@ class DistillationTrainer(Trainer):
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             self.model.__dict__.pop("_is_accelerate_prepared", None)  # or the next stage would not be wrapped again
         self._count()
-        if (sentence := self.record.warning()) is not None:
+        if (sentence := self.record.find_warning()) is not None:
             logger.warning("%s", sentence)
         self.record.ended = self.record.ended or ("steps done" if self.stage.steps else "epochs done")
         return result

@@ -1,0 +1,90 @@
+"""Stage: one training run inside a schedule, as plain data; StageRecord: what happened in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run inside a schedule: its own optimiser, learning-rate decay and end. Layers are 1-based.
+
+    Attributes:
+        name: name for people and folders, unique within a schedule.
+        losses: weight by name of every loss that is on.
+        pairs: teacher layer by student layer, where the internal losses are measured.
+        epochs: length in epochs; None if `steps` is set.
+        steps: length in optimiser steps; None if `epochs` is set.
+        threshold: mean training CLS cosine loss of the top layer over an epoch, below which the stage ends.
+        is_internal: whether it belongs to the internal phase, which has its own learning rate.
+    """
+
+    name: str
+    losses: Mapping[str, float]
+    pairs: Mapping[int, int]
+    epochs: float | None = None
+    steps: int | None = None
+    threshold: float | None = None
+    is_internal: bool = False
+
+
+@dataclass
+class StageRecord:
+    """What happened in a stage.
+
+    Attributes:
+        stage: the stage as planned.
+        ended: why it ended.
+        steps: optimiser steps taken.
+        seconds: wall time in seconds.
+        cpu_seconds: CPU time of this process in seconds.
+        learned: whether any parameter of the student changed.
+        thirds: mean loss in the first and in the last third of a stage of one epoch and at least 30 steps.
+        epochs: per epoch: epoch, steps, losses by name (`attention_kl/2` is student layer 2), scores on selection.
+    """
+
+    stage: Stage
+    ended: str = ""
+    steps: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    learned: bool = False
+    thirds: list[float] = field(default_factory=list)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+
+    def find_warning(self) -> str | None:
+        """Check whether the student learned: a parameter changed, and the loss fell.
+
+        Returns:
+            A sentence if it did not.
+        """
+        if not self.learned:
+            return (
+                f"No parameter of the student changed in stage {self.stage.name!r}: is the learning rate 0 "
+                "(trainer.learning_rate, internal_trainer.learning_rate)?"
+            )
+        ends, part = self.thirds, "third"
+        if len(self.epochs) > 1:
+            ends, part = [self.epochs[i]["losses"]["loss"] for i in (0, -1)], "epoch"
+        if not ends or ends[1] < ends[0]:
+            return None
+        return (
+            f"The loss of stage {self.stage.name!r} did not fall ({ends[0]:.4g} in its first {part}, {ends[1]:.4g} in "
+            "its last): the learning rate may be too high or too low, or the labels do not depend on the texts."
+        )
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """Everything but the plan, by name, for a checkpoint."""
+        return {name: value for name, value in vars(self).items() if name != "stage"}
+
+    def restore(self, progress: Mapping[str, Any]) -> None:
+        """Take over the progress of a checkpoint.
+
+        Args:
+            progress: values by name, as in `progress`.
+        """
+        for name, value in progress.items():
+            setattr(self, name, value)
