@@ -3,7 +3,7 @@ BIN := .venv/bin
 PROSE := README.md CONTRIBUTING.md CHANGELOG.md docs recipes examples tools
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs soak bench bench-gpu format
+.PHONY: help install demo test test-all check docs soak bench bench-gpu format
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -21,7 +21,10 @@ demo: install  ## fine-tune a real teacher, distil a student of half its layers,
 	@start=$$(date +%s); $(BIN)/innerdistill distill recipes/demo.yaml overwrite=true && \
 	echo "Demo done in $$(( $$(date +%s) - start )) seconds after the install."
 
-test: install  ## run the whole test suite, offline
+test: install  ## run the tests that are not marked slow, offline: at most 5 minutes on 2 cores
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not slow'
+
+test-all: install  ## run every test, offline: about 10 minutes on 2 cores
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: install  ## ruff, mypy, pydoclint, codespell, plain English
@@ -41,7 +44,7 @@ soak: install  ## kill a run in every phase, read 50,000 generated files of each
 	@$(BIN)/python examples/prepare_demo.py
 	@rm -rf runs/kills
 	@$(BIN)/python benchmarks/kills.py runs/kills
-	@MADE_INPUTS=50000 $(BIN)/python -m pytest -n auto --dist worksteal tests/data/test_made_inputs.py
+	@MADE_INPUTS=50000 $(BIN)/python -m pytest -n auto --dist worksteal tests/data/test_formats.py
 	@$(BIN)/python benchmarks/large_data.py runs/large
 
 bench: install  ## time steps and whole jobs beside other tools: 95 minutes on 2 cores

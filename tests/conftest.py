@@ -16,6 +16,7 @@ if not Path("/dev/nvidiactl").exists():
 import pytest
 import torch
 from datasets import Dataset
+from filelock import FileLock
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
@@ -35,7 +36,7 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *PLAIN]
 WORDS = 128  # that a model knows; as usual the data hold fewer than half of them
 
 
-LONG = ("test_processes.py", "test_sweep.py")  # begin with these, or one worker ends long after the others
+LONG = ("test_several_processes.py", "test_sweep.py")  # begin with these, or one worker ends long after the others
 
 
 def pytest_collection_modifyitems(items):
@@ -48,6 +49,28 @@ def session():
     yield
     gc.unfreeze()
     shutil.rmtree(os.environ["HF_DATASETS_CACHE"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def fill_once(tmp_path_factory):
+    """A function that lets another fill a folder, once for all workers of pytest-xdist."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # the workers' common one
+    shared = folder / "shared"
+    shared.mkdir(exist_ok=True)
+
+    def fill_once(name, fill):
+        done = shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(shared / name, ignore_errors=True)  # of a worker that failed
+                (shared / name).mkdir()
+                fill(shared / name)
+                done.touch()
+        return shared / name
+
+    return fill_once
 
 
 @pytest.fixture(scope="session")
@@ -116,40 +139,43 @@ def sentences():
 
 
 @pytest.fixture(scope="session")
-def data_folder(tmp_path_factory, sentences):
+def data_folder(fill_once, sentences):
     """train.csv and validation.csv (string labels), scores.csv and scores_validation.csv (regression)."""
-    folder = tmp_path_factory.mktemp("data")
 
-    def write(name, header, rows):
-        with (folder / name).open("w", newline="") as file:
-            csv.writer(file).writerows([header, *rows])
+    def fill(folder):
+        def write(name, header, rows):
+            with (folder / name).open("w", newline="") as file:
+                csv.writer(file).writerows([header, *rows])
 
-    classes = [(text, "pos" if score > 0 else "neg") for text, score in sentences if score != 0]
-    write("train.csv", ("text", "label"), classes[:500])
-    write("validation.csv", ("text", "label"), classes[500:640])
-    scores = [(text, score / 2) for text, score in sentences]
-    write("scores.csv", ("text", "score"), scores[:600])
-    write("scores_validation.csv", ("text", "score"), scores[600:800])
-    write("unlabelled.csv", ("text",), [(text,) for text, _ in sentences[-100:]])
-    return folder
+        classes = [(text, "pos" if score > 0 else "neg") for text, score in sentences if score != 0]
+        write("train.csv", ("text", "label"), classes[:500])
+        write("validation.csv", ("text", "label"), classes[500:640])
+        scores = [(text, score / 2) for text, score in sentences]
+        write("scores.csv", ("text", "score"), scores[:600])
+        write("scores_validation.csv", ("text", "score"), scores[600:800])
+        write("unlabelled.csv", ("text",), [(text,) for text, _ in sentences[-100:]])
+
+    return fill_once("data", fill)
 
 
 @pytest.fixture(scope="session")
-def base_folder(tmp_path_factory, tokenizer):
+def base_folder(fill_once, tokenizer):
     """A `pre-trained` model: random weights, no head."""
-    folder = tmp_path_factory.mktemp("base")
-    tiny_model(layers=4, seed=3).base_model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+
+    def fill(folder):
+        tiny_model(layers=4, seed=3).base_model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    return fill_once("base", fill)
 
 
 TRAINER = {"learning_rate": 2e-3, "per_device_train_batch_size": 16, "use_cpu": True}
 
 
 @pytest.fixture(scope="session")
-def recipe(data_folder, base_folder, tmp_path_factory):
+def recipe(data_folder, base_folder, fill_once):
     """A recipe of a whole run as a mapping; the teacher is fine-tuned by the first test that needs it."""
-    teachers = tmp_path_factory.mktemp("teachers")
+    teachers = fill_once("teachers", lambda _: None)  # the package itself lets the others wait for the first
 
     def make(output, **sections):
         content = {
@@ -172,11 +198,13 @@ def recipe(data_folder, base_folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def teacher_folder(recipe, tmp_path_factory):
-    """A fine-tuned teacher with 4 layers, made by the package itself."""
-    from innerdistill import finetune
+def teacher_folder(recipe):
+    """A fine-tuned teacher with 4 layers, made by the package itself: the one that runs of `recipe` have too."""
+    from innerdistill import load_recipe
+    from innerdistill.run.assemble import assemble
+    from innerdistill.run.finetune import load_or_finetune_teacher
 
-    return finetune(recipe(tmp_path_factory.mktemp("teacher") / "run")) / "model"
+    return Path(load_or_finetune_teacher(assemble(load_recipe(recipe("unused")))).name_or_path)
 
 
 @pytest.fixture

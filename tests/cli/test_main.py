@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from conftest import tiny_model
 from safetensors.torch import load_file, save_file
 
 from innerdistill.cli.main import main
@@ -160,13 +161,13 @@ def fill(word, **names):
     return word
 
 
-@pytest.fixture
-def models(make_model, tokenizer, base_folder, teacher_folder, tmp_path_factory):
+@pytest.fixture(scope="module")
+def models(tokenizer, base_folder, teacher_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    make_model(hidden_size=48).save_pretrained(folder / "wide")
-    make_model(num_attention_heads=2).save_pretrained(folder / "heads")
-    make_model("deberta-v2").save_pretrained(folder / "deberta")
-    make_model("modernbert", id2label={0: "neg", 1: "pos"}).save_pretrained(folder / "window")
+    tiny_model(hidden_size=48).save_pretrained(folder / "wide")
+    tiny_model(num_attention_heads=2).save_pretrained(folder / "heads")
+    tiny_model("deberta-v2").save_pretrained(folder / "deberta")
+    tiny_model("modernbert", id2label={0: "neg", 1: "pos"}).save_pretrained(folder / "window")
     tokenizer.save_pretrained(folder / "window")
     weights = {f"foreign.{name}": value for name, value in load_file(base_folder / "model.safetensors").items()}
     shutil.copytree(base_folder, folder / "foreign")
