@@ -13,6 +13,7 @@ from innerdistill.models.layer_map import uniform_layers
 from innerdistill.models.pretrained import load_base
 from innerdistill.models.probe import probe
 from innerdistill.models.student import build_student
+from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
 from innerdistill.training.stage import Stage
 
 # Tokens per training example at the 0, 10, ... 100 % quantiles, measured on GLUE with the demo's tokenizer; cut at 128,
@@ -84,7 +85,7 @@ def models(name: str, *, positions: int, dropout: bool, stock: str | None = None
         config.max_position_embeddings = positions
         teacher = AutoModelForSequenceClassification.from_config(config).eval()
     else:
-        teacher = load_base(name, names=("no", "yes"))
+        teacher = load_base(name, SINGLE_LABEL_CLASSIFICATION.head, names=("no", "yes"))
     student = build_student(teacher, teacher.config.num_hidden_layers // 2)
     if not dropout:
         for module in student.modules():

@@ -24,6 +24,8 @@ from innerdistill.data.tables import read_file
 from innerdistill.data.task_data import load_task
 from innerdistill.data.tasks import Task
 from innerdistill.data.tokens import tokenise
+from innerdistill.problem_types.problem_types import find_problem_type
+from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
 from innerdistill.recipe.loading import load_recipe
 from innerdistill.recipe.recipe import DataRecipe, Recipe
 from innerdistill.recipe.yaml import write_yaml
@@ -176,9 +178,13 @@ def test_a_made_file_is_read_or_refused_in_one_sentence(kind, tmp_path, tokenize
     def check(content, metric):
         path.write_bytes(content)
         try:
-            data = load_task(DataRecipe(train=str(path), text=("text",), metric=metric))
+            recipe = DataRecipe(train=str(path), text=("text",), metric=metric)
+            examples = find_problem_type(recipe).examples
+            data = load_task(recipe, examples)
             for split, table in data.splits.items():
-                dataset, _ = tokenise(table, data.task, tokenizer, names=data.names, max_length=16, where=split)
+                dataset, _ = tokenise(
+                    table, data.task, tokenizer, examples=examples, names=data.names, max_length=16, where=split
+                )
                 assert len(dataset) == table.num_rows > 0
         except ValueError as error:
             refusal(error, path.name, "train", "split")
@@ -213,7 +219,7 @@ def test_a_whole_file_is_read_as_it_was_written(kind, tmp_path):
                 layout = {"quotechar": None, "quoting": csv.QUOTE_NONE, "delimiter": "\t"}
             with path.open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator=line_end, **layout).writerows([("text", "label"), *rows])
-        table = read_file(path, Task(("text",)), split="train")
+        table = read_file(path, Task(("text",)), examples=SINGLE_LABEL_CLASSIFICATION.examples, split="train")
         assert table.select(["text1", "label"]).to_pylist() == [
             dict(zip(("text1", "label"), row, strict=True)) for row in rows
         ]

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from innerdistill.data import arrow, formats
 from innerdistill.data.arrow import on_disk
 from innerdistill.data.batches import LengthGroupedSampler
-from innerdistill.data.labels import UNLABELLED, class_ids, match_labels
 from innerdistill.data.splits import stratified_part
 from innerdistill.data.tables import read_tables
 from innerdistill.data.task_data import load_task
-from innerdistill.data.tasks import TASKS, Task
+from innerdistill.data.tasks import TASKS
+from innerdistill.problem_types.problem_types import find_problem_type
 from innerdistill.recipe.recipe import DataRecipe
 
 # One made row per GLUE layout, in the files' own columns. Quotes are bare, as in the real files.
@@ -39,6 +39,10 @@ GLUE_ROWS = {
 }
 
 
+def load(recipe):
+    return load_task(recipe, find_problem_type(recipe).examples)
+
+
 @pytest.mark.parametrize("name", GLUE_ROWS)
 def test_every_glue_layout_is_read_with_quoting_off(name, tmp_path):
     header, row = GLUE_ROWS[name]
@@ -56,7 +60,7 @@ def test_every_glue_layout_is_read_with_quoting_off(name, tmp_path):
     head = lines[:1] if header else []
     (tmp_path / files["train"]).write_text("\n".join(lines[:half]) + "\n")
     (tmp_path / files["validation"]).write_text("\n".join(head + lines[half:]) + "\n")
-    data = load_task(DataRecipe(task=name, path=str(tmp_path)))
+    data = load(DataRecipe(task=name, path=str(tmp_path)))
     assert any('"' in text for column in ("text1", "text2") if column in data.splits["train"].column_names
                for text in data.splits["train"][column].to_pylist())  # fmt: skip
     assert len(data.task.text) == (2 if "text2" in data.splits["train"].column_names else 1)
@@ -77,7 +81,7 @@ def write(folder, name, rows):
 def test_all_formats_say_the_same(tmp_path):
     write(tmp_path, "train", 60)
     found = [
-        load_task(DataRecipe(train=f"{tmp_path}/train.{ending}", text="text", label="y"))
+        load(DataRecipe(train=f"{tmp_path}/train.{ending}", text="text", label="y"))
         for ending in ("csv", "tsv", "jsonl", "parquet")
     ]
     assert len({data.fingerprint() for data in found}) == 1
@@ -88,7 +92,7 @@ def test_all_formats_say_the_same(tmp_path):
 def test_csv_with_quotes_line_breaks_bom_and_crlf(tmp_path):
     rows = "".join(f'"one, ""two""\nand {n}",{"ab"[n % 2]}\r\n' for n in range(30))
     (tmp_path / "train.csv").write_bytes(("\ufefftext,label\r\n" + rows).encode())
-    data = load_task(DataRecipe(train=f"{tmp_path}/train.csv", text="text"))
+    data = load(DataRecipe(train=f"{tmp_path}/train.csv", text="text"))
     assert sum(data.notes["rows"].values()) == 30
     assert all(text.startswith('one, "two"\nand ') for text in data.splits["train"]["text1"].to_pylist())
 
@@ -120,7 +124,7 @@ def test_blocks_do_not_depend_on_how_rows_come_in(monkeypatch):
 
 def test_scores_with_spaces_and_a_label_for_every_row(tmp_path):
     (tmp_path / "scores.csv").write_text("text,label\n" + "".join(f"text {n}, {n / 4}\n" for n in range(60)))
-    data = load_task(DataRecipe(train=f"{tmp_path}/scores.csv", text="text", metric="pearson"))
+    data = load(DataRecipe(train=f"{tmp_path}/scores.csv", text="text", metric="pearson"))
     assert data.splits["selection"].num_rows == 5  # one of each fifth
     table = pa.table({"text1": [f"text {n}" for n in range(20_000)]})
     assert stratified_part(table, np.arange(20_000), size=0.1, salt="s").sum() == 1  # none can be shared
@@ -141,12 +145,12 @@ def test_what_is_no_file_and_a_cell_of_a_megabyte(tmp_path):
         ("pipe", "not a"),
     ):
         with pytest.raises(ValueError, match=f"data.train: .*{name}.csv: {reason}"):
-            load_task(DataRecipe(train=f"{tmp_path}/{name}.csv", text="text"))
-    data = load_task(DataRecipe(train=f"{tmp_path}/link.csv", text="text"))
+            load(DataRecipe(train=f"{tmp_path}/{name}.csv", text="text"))
+    data = load(DataRecipe(train=f"{tmp_path}/link.csv", text="text"))
     assert sum(data.notes["rows"].values()) == 40
     (tmp_path / "whole.csv").write_text(f'text,label\n"never closed,a\n{rows}')
     with pytest.raises(ValueError, match="line 2: a quote is opened and never closed"):
-        load_task(DataRecipe(train=f"{tmp_path}/whole.csv", text="text"))
+        load(DataRecipe(train=f"{tmp_path}/whole.csv", text="text"))
 
 
 def test_a_saved_data_set_with_class_labels(tmp_path):
@@ -155,19 +159,19 @@ def test_a_saved_data_set_with_class_labels(tmp_path):
     hidden = {"text": ["a", "b"], "label": [-1, -1]}
     splits = DatasetDict(train=Dataset.from_dict(rows, features), test=Dataset.from_dict(hidden, features))
     splits.save_to_disk(tmp_path / "set")
-    data = load_task(DataRecipe(path=f"{tmp_path}/set", text="text"))
+    data = load(DataRecipe(path=f"{tmp_path}/set", text="text"))
     assert data.names == ("bad", "good") and data.splits["test"]["label"].to_pylist() == [None, None]
     with pytest.raises(ValueError, match="no split 'dev'"):
-        load_task(DataRecipe(path=f"{tmp_path}/set", text="text", validation="dev"))
+        load(DataRecipe(path=f"{tmp_path}/set", text="text", validation="dev"))
 
 
 def test_rows_that_share_a_text_with_train_are_not_scored(tmp_path):
     write(tmp_path, "train", 40)
     write(tmp_path, "dev", 50)
     recipe = {"train": f"{tmp_path}/train.csv", "validation": f"{tmp_path}/dev.csv", "text": "text", "label": "y"}
-    data = load_task(DataRecipe(**recipe, drop_overlap=True))
+    data = load(DataRecipe(**recipe, drop_overlap=True))
     assert data.splits["validation"].num_rows == 10
-    assert load_task(DataRecipe(**recipe)).splits["validation"].num_rows == 50
+    assert load(DataRecipe(**recipe)).splits["validation"].num_rows == 50
 
 
 def test_selection_shares_no_question_with_train_either(tmp_path):
@@ -177,7 +181,7 @@ def test_selection_shares_no_question_with_train_either(tmp_path):
     (tmp_path / "dev.csv").write_text("a,b,y\nnew,unseen,yes\nfresh,unheard,no\n")
     recipe = {"train": f"{tmp_path}/pairs.csv", "text": ["a", "b"], "label": "y", "validation": f"{tmp_path}/dev.csv"}
     for drop in (False, True):
-        data = load_task(DataRecipe(**recipe, drop_overlap=drop))
+        data = load(DataRecipe(**recipe, drop_overlap=drop))
         train, selection = (set(data.splits[name]["text1"].to_pylist()) for name in ("train", "selection"))
         assert bool(train & selection) != drop and selection
     assert data.notes["selection_rows_dropped_because_they_share_a_text_with_train"] > 0
@@ -186,8 +190,7 @@ def test_selection_shares_no_question_with_train_either(tmp_path):
 def test_selection_is_stratified_fixed_and_apart_from_train(tmp_path):
     write(tmp_path, "train", 400)
     first, second = (
-        load_task(DataRecipe(train=f"{tmp_path}/train.csv", text="text", label="y", train_rows=rows))
-        for rows in (None, 100)
+        load(DataRecipe(train=f"{tmp_path}/train.csv", text="text", label="y", train_rows=rows)) for rows in (None, 100)
     )
     assert first.splits["selection"].equals(second.splits["selection"])
     labels = first.splits["selection"]["label"].to_pylist()
@@ -203,37 +206,6 @@ def test_rows_of_equal_text_stay_together():
     assert (chosen[::2] == chosen[1::2]).all() and 10 <= chosen.sum() <= 12
     disagreeing = stratified_part(table, np.array([0, 1] * 20), size=0.25, salt="s")
     assert (disagreeing[::2] == disagreeing[1::2]).all() and 10 <= disagreeing.sum() <= 12
-
-
-@pytest.mark.parametrize(
-    ("names", "model", "declared", "wanted"),
-    [
-        (("neg", "pos"), ("pos", "neg"), False, ("pos", "neg")),  # by name, whatever the order
-        (("negative", "positive"), ("NEGATIVE", "POSITIVE"), False, ("negative", "positive")),
-        (("0", "1"), ("LABEL_0", "LABEL_1"), False, ("0", "1")),
-        (("0", "1"), ("neg", "pos"), False, ("0", "1")),  # numbers are ids
-        (("no", "yes"), ("LABEL_0", "LABEL_1"), True, ("no", "yes")),  # declared order
-        (("no", "yes"), ("no", "perhaps", "yes"), False, ("no", "perhaps", "yes")),
-    ],
-)
-def test_labels_are_matched_to_the_models(names, model, declared, wanted):
-    assert match_labels(names, dict(enumerate(model)), declared=declared) == wanted
-
-
-def test_labels_that_cannot_be_matched():
-    with pytest.raises(ValueError, match="label '1' is not one of the teacher's labels"):  # ids would start at 0
-        match_labels(("1", "2"), {0: "no", 1: "perhaps", 2: "yes"}, declared=False)
-    with pytest.raises(ValueError, match="name all 2 with data.labels"):
-        match_labels(("no", "yes"), {0: "LABEL_0", 1: "LABEL_1"}, declared=False)
-    with pytest.raises(ValueError, match=r"'maybe' is not one of the teacher's labels \(no, yes\)"):
-        match_labels(("no", "maybe"), {0: "no", 1: "yes"}, declared=False)
-
-
-def test_numbers_in_a_glue_file_follow_names_not_positions():
-    task = Task(("t",), labels=("unacceptable", "acceptable"))
-    labels, rows = pa.chunked_array([["0", "1"], [None]], pa.string()), pa.chunked_array([[1, 2, 3]])
-    found = class_ids(labels, task, ("acceptable", "unacceptable"), where="x", rows=rows)
-    assert found.tolist() == [1, 0, UNLABELLED]
 
 
 @settings(max_examples=50, deadline=None)

@@ -3,29 +3,33 @@ import pytest
 
 from innerdistill.data.tasks import Task
 from innerdistill.data.tokens import tokenise
+from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
 
+CLASSES = SINGLE_LABEL_CLASSIFICATION.examples
 TASK = Task(("t",))
 TABLE = pa.table({"row": [1, 2], "text1": ["word1 " * 30, "word1"], "label": ["a", "b"]})
 
 
 def test_truncation_is_counted(tokenizer):
-    dataset, truncated = tokenise(TABLE, TASK, tokenizer, names=("a", "b"), max_length=12)
+    dataset, truncated = tokenise(TABLE, TASK, tokenizer, examples=CLASSES, names=("a", "b"), max_length=12)
     assert truncated == 1 and dataset["length"] == [12, 3] and dataset[0]["input_ids"][-1] == tokenizer.sep_token_id
 
 
 def test_pairs_lose_from_the_longer_text(tokenizer):
     table = pa.table({"row": [1], "text1": ["word1 " * 30], "text2": ["word2 word3"], "label": ["a"]})
-    dataset, truncated = tokenise(table, Task(("t", "u")), tokenizer, names=("a",), max_length=16)
+    dataset, truncated = tokenise(table, Task(("t", "u")), tokenizer, examples=CLASSES, names=("a",), max_length=16)
     assert truncated == 1 and tokenizer.decode(dataset[0]["input_ids"]).endswith("word2 word3 [SEP]")
 
 
 def test_token_ids_are_made_once_and_read_from_disk(tokenizer, tmp_path, monkeypatch):
-    in_memory, _ = tokenise(TABLE, TASK, tokenizer, names=("a", "b"), max_length=12)
-    made, _ = tokenise(TABLE, TASK, tokenizer, names=("a", "b"), max_length=12, folder=tmp_path)
+    in_memory, _ = tokenise(TABLE, TASK, tokenizer, examples=CLASSES, names=("a", "b"), max_length=12)
+    made, _ = tokenise(TABLE, TASK, tokenizer, examples=CLASSES, names=("a", "b"), max_length=12, folder=tmp_path)
     (file,) = tmp_path.iterdir()
     written = file.stat().st_mtime_ns
     monkeypatch.setattr(type(tokenizer), "__call__", lambda *_, **__: pytest.fail("tokenised again"))
-    read, truncated = tokenise(TABLE, TASK, tokenizer, names=("a", "b"), max_length=12, folder=tmp_path)
+    read, truncated = tokenise(
+        TABLE, TASK, tokenizer, examples=CLASSES, names=("a", "b"), max_length=12, folder=tmp_path
+    )
     assert in_memory[:] == made[:] == read[:] and truncated == 1
     assert read.cache_files and file.stat().st_mtime_ns == written
 
@@ -33,22 +37,24 @@ def test_token_ids_are_made_once_and_read_from_disk(tokenizer, tmp_path, monkeyp
 def test_other_labels_lengths_and_texts_have_files_of_their_own(tokenizer, tmp_path):
     other = TABLE.set_column(1, "text1", [["word2", "word1"]])
     for table, names, max_length in ((TABLE, "ab", 12), (TABLE, "ba", 12), (TABLE, "ab", 8), (other, "ab", 12)):
-        tokenise(table, TASK, tokenizer, names=tuple(names), max_length=max_length, folder=tmp_path)
+        tokenise(table, TASK, tokenizer, examples=CLASSES, names=tuple(names), max_length=max_length, folder=tmp_path)
     assert len(list(tmp_path.iterdir())) == 4
 
 
 @pytest.mark.parametrize("keep", [0, 100, -20])
 def test_a_damaged_file_is_made_again(tokenizer, tmp_path, keep):
-    made, _ = tokenise(TABLE, TASK, tokenizer, names=("a", "b"), max_length=12, folder=tmp_path)
+    made, _ = tokenise(TABLE, TASK, tokenizer, examples=CLASSES, names=("a", "b"), max_length=12, folder=tmp_path)
     expected = made[:]
     (file,) = tmp_path.iterdir()
     del made
     file.write_bytes(file.read_bytes()[:keep])
-    again, _ = tokenise(TABLE, TASK, tokenizer, names=("a", "b"), max_length=12, folder=tmp_path)
+    again, _ = tokenise(TABLE, TASK, tokenizer, examples=CLASSES, names=("a", "b"), max_length=12, folder=tmp_path)
     assert again[:] == expected
 
 
 def test_without_a_place_to_write_they_stay_in_memory(tokenizer, tmp_path):
     (tmp_path / "file").touch()
-    dataset, _ = tokenise(TABLE, TASK, tokenizer, names=("a", "b"), max_length=12, folder=tmp_path / "file")
+    dataset, _ = tokenise(
+        TABLE, TASK, tokenizer, examples=CLASSES, names=("a", "b"), max_length=12, folder=tmp_path / "file"
+    )
     assert not dataset.cache_files and dataset["length"] == [12, 3]

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from innerdistill.evaluation.intervals import bootstrap_samples, bootstrap_scores, sample_scores
-from innerdistill.evaluation.metrics import METRICS, Metric, metrics_of
-from innerdistill.evaluation.scoring import task_scores
+from innerdistill.evaluation.intervals import bootstrap_scores, draw_samples, score_samples
+from innerdistill.evaluation.metrics import METRICS, Metric, select_metrics
+from innerdistill.evaluation.scoring import score_outputs
+from innerdistill.problem_types.regression import REGRESSION
+from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
 
-NAMES = ("no", "yes")
+NAMES, CLASSES = ("no", "yes"), SINGLE_LABEL_CLASSIFICATION
 
 
 def logits(predictions, classes=2):
@@ -21,13 +23,13 @@ def test_standard_error_is_that_of_a_proportion():
     labels = generator.integers(0, 2, 2000)
     predictions = np.where(generator.random(2000) < 0.8, labels, 1 - labels)
     models = {"one": logits(predictions), "same": logits(predictions) * 2, "other": logits(1 - predictions)}
-    draws = bootstrap_scores(labels, models, metric="accuracy", names=NAMES)
+    draws = bootstrap_scores(labels, models, scoring=CLASSES.make_scoring("accuracy", NAMES))
     assert draws["one"].std() == pytest.approx(math.sqrt(0.8 * 0.2 / 2000), rel=0.2)
     assert (draws["one"] == draws["same"]).all()  # paired: no difference, so no error of the difference
     assert (draws["one"] + draws["other"]) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("metric", metrics_of("classes"))
+@pytest.mark.parametrize("metric", select_metrics("classes"))
 @pytest.mark.parametrize("classes", [2, 3])
 def test_many_samples_at_once_score_what_scikit_learn_scores(metric, classes):
     """Small samples: classes that do not occur, one class only, nothing right."""
@@ -38,9 +40,9 @@ def test_many_samples_at_once_score_what_scikit_learn_scores(metric, classes):
         given = logits(predictions, classes)
         samples = generator.integers(0, rows, (9, rows))
         for positive in (0, 1):
-            facts = {"metric": metric, "names": names, "positive": positive}
-            draws = sample_scores(labels, given, samples, **facts)
-            wanted = [task_scores(labels[s], given[s], **facts)[metric] for s in samples]
+            scoring = CLASSES.make_scoring(metric, names, positive=positive)
+            draws = score_samples(labels, given, samples, scoring=scoring)
+            wanted = [score_outputs(labels[s], given[s], scoring=scoring)[metric] for s in samples]
             assert draws == pytest.approx(wanted)
 
 
@@ -49,19 +51,24 @@ def within_one(labels, predictions):
 
 
 @pytest.mark.parametrize(
-    ("metric", "names"), [(Metric(cohen_kappa_score, "classes"), ("a", "b", "c")), (Metric(within_one, "scores"), None)]
+    ("metric", "problem_type", "names"),
+    [
+        (Metric(cohen_kappa_score, "classes"), SINGLE_LABEL_CLASSIFICATION, ("a", "b", "c")),
+        (Metric(within_one, "scores"), REGRESSION, None),
+    ],
 )
-def test_a_new_metric_has_the_standard_error_of_its_own_score(metric, names, monkeypatch):
+def test_a_new_metric_has_the_standard_error_of_its_own_score(metric, problem_type, names, monkeypatch):
     """A metric that is one entry of METRICS is scored by itself on every sample, never by another metric."""
     monkeypatch.setitem(METRICS, "new", metric)
     generator = np.random.default_rng(0)
-    labels = generator.integers(0, 3, 80)
+    labels = generator.integers(0, 3, 80).astype(int if names else float)
     outputs = generator.normal(size=(80, 3 if names else 1))
     predictions = outputs.argmax(1) if names else outputs[:, 0]
-    draws = bootstrap_scores(labels, {"model": outputs}, metric="new", names=names, draws=20)["model"]
-    wanted = [metric.score(labels[sample], predictions[sample]) for sample in bootstrap_samples(80, 20)]
+    scoring = problem_type.make_scoring("new", names)
+    draws = bootstrap_scores(labels, {"model": outputs}, scoring=scoring, draws=20)["model"]
+    wanted = [metric.score(labels[sample], predictions[sample]) for sample in draw_samples(80, 20)]
     assert draws.tolist() == wanted and draws.std() > 0
-    assert task_scores(labels, outputs, metric="new", names=names)["new"] == metric.score(labels, predictions)
+    assert score_outputs(labels, outputs, scoring=scoring)["new"] == metric.score(labels, predictions)
 
 
 def test_a_metric_that_reads_facts_gets_them_in_every_sample(monkeypatch):
@@ -70,9 +77,9 @@ def test_a_metric_that_reads_facts_gets_them_in_every_sample(monkeypatch):
 
     monkeypatch.setitem(METRICS, "recall", Metric(recall, "classes", reads=("positive",)))
     labels, outputs = np.array([0, 0, 1, 1]), logits([0, 0, 0, 1])
-    measured = {"metric": "recall", "names": NAMES}
-    samples = list(bootstrap_samples(4, 10))
+    samples = list(draw_samples(4, 10))
     for positive in (0, 1):
-        draws = sample_scores(labels, outputs, samples, positive=positive, **measured)
+        scoring = CLASSES.make_scoring("recall", NAMES, positive=positive)
+        draws = score_samples(labels, outputs, samples, scoring=scoring)
         score = partial(recall, positive=positive)
         assert draws.tolist() == [score(labels[sample], outputs.argmax(1)[sample]) for sample in samples]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from innerdistill.evaluation.metrics import METRICS, find_metric, find_primary_metric, metrics_of
+from innerdistill.evaluation.metrics import METRICS, find_metric, find_primary_metric, select_metrics
 
 LABELS = {"classes": np.array([0, 0, 1, 1, 2, 2]), "scores": np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])}
 FACTS = {"names": ("a", "b", "c"), "positive": 1}
@@ -26,6 +26,6 @@ def test_an_unknown_metric_is_refused_with_the_nearest_one_and_those_that_fit():
 
 
 def test_an_error_is_no_primary_metric():
-    assert find_metric("mse") is METRICS["mse"] and "mse" in metrics_of("scores")
+    assert find_metric("mse") is METRICS["mse"] and "mse" in select_metrics("scores")
     with pytest.raises(ValueError, match="'mse' cannot be the primary metric, because lower is better"):
         find_primary_metric("mse")

@@ -30,7 +30,7 @@ def test_every_family_answers_the_same(make_model, tmp_path, family):
     model = make_model(family, layers=2, num_labels=3)
     types = family in ("bert", "electra")
     inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if types else [])]
-    write_float32(model, tmp_path / "model.onnx", inputs=inputs)
+    write_float32(model, tmp_path / "model.onnx", inputs=inputs, outputs=["logits"])
     write_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx")
     exact, rounded = (OnnxClassifier(tmp_path / name, threads=1) for name in ("model.onnx", "int8.onnx"))
     for rows, length in ((1, 5), (3, 16), (1, 2), (7, 40), (2, 64)):
@@ -47,7 +47,7 @@ def test_files_are_small_and_say_nothing_of_this_machine(make_model, tmp_path):
     root = logging.getLogger()
     before, handlers = root.level, list(root.handlers)
     for name in ("one.onnx", "two.onnx"):
-        write_float32(model, tmp_path / name, inputs=["input_ids", "attention_mask"])
+        write_float32(model, tmp_path / name, inputs=["input_ids", "attention_mask"], outputs=["logits"])
     write_int8(tmp_path / "one.onnx", tmp_path / "int8.onnx")
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
     assert size_of(tmp_path / "int8.onnx") < 0.3 * size_of(tmp_path / "one.onnx")
@@ -64,9 +64,10 @@ def test_a_student_of_a_model_in_training_is_written_as_it_answers(make_model, t
     probe(student)
     student.save_pretrained(tmp_path / "student")
     from innerdistill.models.pretrained import load_classifier
+    from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
 
-    loaded = load_classifier(str(tmp_path / "student"))
-    write_float32(loaded, tmp_path / "model.onnx", inputs=["input_ids", "attention_mask"])
+    loaded = load_classifier(str(tmp_path / "student"), SINGLE_LABEL_CLASSIFICATION.head)
+    write_float32(loaded, tmp_path / "model.onnx", inputs=["input_ids", "attention_mask"], outputs=["logits"])
     batch = texts(2, 12, types=False)
     with torch.no_grad():
         wanted = student.eval()(**batch).logits.numpy()

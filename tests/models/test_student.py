@@ -7,6 +7,7 @@ from innerdistill.models.layer_map import choose_layers, uniform_layers
 from innerdistill.models.pretrained import load_base
 from innerdistill.models.probe import probe
 from innerdistill.models.student import build_student
+from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
 
 
 def parameters(layer):
@@ -106,7 +107,9 @@ def test_choices_out_of_range(choice, num_layers, message):
 def test_a_classifier_as_base_gets_a_new_head(make_model, tmp_path):
     make_model().save_pretrained(tmp_path)
     old = AutoModelForSequenceClassification.from_pretrained(tmp_path)
-    new, same, other = (load_base(str(tmp_path), names=("a", "b"), seed=seed) for seed in (1, 1, 2))
+    new, same, other = (
+        load_base(str(tmp_path), SINGLE_LABEL_CLASSIFICATION.head, names=("a", "b"), seed=seed) for seed in (1, 1, 2)
+    )
     assert torch.equal(new.get_input_embeddings().weight, old.get_input_embeddings().weight)
     assert torch.equal(new.classifier.weight, same.classifier.weight)
     assert not torch.equal(new.classifier.weight, old.classifier.weight)

@@ -34,6 +34,7 @@ def test_every_committed_record_loads_and_is_written_without_loss(tmp_path):
         if "schema_version" not in before:
             assert after.pop("schema_version") == SCHEMA_VERSION and after.pop("extensions") == {}
             before["data"].setdefault("positive", 1)
+            before["data"].setdefault("problem_type", "single_label_classification")
             before["teacher"]["targets"]["cached"] = before["teacher"]["targets"].pop("kept")
         recipes = [content.pop("recipe") for content in (after, before)]
         targets = [recipe["teacher"].pop("targets") for recipe in recipes]
@@ -50,7 +51,7 @@ def test_numbers_of_a_record_have_names(content):
     assert record.agreement["validation"].primary == content["agreement"]["validation"]["equal_predictions"]
     assert sum(record.agreement["validation"].counts.values()) == student.rows
     assert record.steps == sum(stage["steps"] for stage in content["stages"])
-    assert record.data.scoring["names"] == tuple(content["data"]["names"])
+    assert record.data.scoring.names == tuple(content["data"]["names"])
 
 
 def test_a_metric_of_an_extension_is_read_and_written(content):

@@ -12,11 +12,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 from innerdistill import distill, evaluate, finetune, load_recipe
 from innerdistill.evaluation.intervals import bootstrap_scores
-from innerdistill.evaluation.scoring import agreement, task_scores
+from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.losses.loss import Loss
 from innerdistill.models.families import encoder_layers
 from innerdistill.report.page import write_report
-from innerdistill.report.run_folder import measured_by, read_predictions, read_run
+from innerdistill.report.run_folder import get_problem_type, get_scoring, read_predictions, read_run
 from innerdistill.run.assemble import assemble
 from innerdistill.run.predict import predict_file, write_tables
 from innerdistill.training.schedules import SCHEDULES, Schedule
@@ -95,12 +95,12 @@ def test_every_score_can_be_computed_again(run):
     for split in ("selection", "validation"):
         rows = read_predictions(run / "predictions.parquet", split)
         logits = {model: rows[model] for model in ("teacher", "student")}
-        draws = bootstrap_scores(rows["label"], logits, **measured_by(record))
+        draws = bootstrap_scores(rows["label"], logits, scoring=get_scoring(record))
         for model in logits:
-            again = task_scores(rows["label"], rows[model], **measured_by(record))
+            again = score_outputs(rows["label"], rows[model], scoring=get_scoring(record))
             assert again | {"standard_error": draws[model].std(ddof=1)} == record["scores"][split][model]
         assert (
-            agreement(rows["label"], rows["teacher"], rows["student"], names=record["data"]["names"])
+            get_problem_type(record).predictions.compare(rows["label"], rows["teacher"], rows["student"])
             == record["agreement"][split]
         )
 
@@ -279,8 +279,8 @@ def test_f1_is_of_the_second_label_of_the_data_whatever_its_id_in_the_model(reci
         tokenizer.save_pretrained(tmp_path / "teacher")
         content = recipe(tmp_path / "run")
         content["teacher"] = {"path": str(tmp_path / "teacher")}
-        measured = assemble(load_recipe(content)).measured_by()
-        assert (measured["names"], measured["positive"]) == (names, positive)
+        scoring = assemble(load_recipe(content)).scoring
+        assert (scoring.names, scoring.positive) == (names, positive)
 
 
 def test_the_example_without_a_recipe(teacher_folder, data_folder, tmp_path, monkeypatch, capsys):

@@ -153,7 +153,7 @@ def test_a_file_that_answers_otherwise_is_refused_and_the_old_one_stays(copied, 
     before = content(copied)
     write = exporting.write_float32
     other = make_model(layers=2, seed=9)
-    monkeypatch.setattr(exporting, "write_float32", lambda model, path, *, inputs: write(other, path, inputs=inputs))
+    monkeypatch.setattr(exporting, "write_float32", lambda model, path, **names: write(other, path, **names))
     assert main(["export", str(copied)]) == 2
     assert "answers otherwise than the model" in capsys.readouterr().err
     assert content(copied) == before

@@ -27,14 +27,15 @@ ALLOWED |= {name: {"entailment", "neutral", "contradiction"} for name in ("MNLI-
 def make_run(make_model, tokenizer, tmp_path):
     def make(task, *, names=None):
         facts = TASKS[task]
-        labels = names or facts.labels or ("score",)
+        labels = names or facts.labels
         # A teacher of the user's own calls its labels otherwise, in an order of its own.
-        model = make_model(num_labels=len(labels), layers=2, id2label={i: f"answer {i}" for i in range(len(labels))})
+        outputs = len(labels or ("score",))
+        model = make_model(num_labels=outputs, layers=2, id2label={i: f"answer {i}" for i in range(outputs)})
         folder, data = tmp_path / f"run-{task}", tmp_path / f"glue-{task}"
         model.save_pretrained(folder / "model")
         tokenizer.save_pretrained(folder / "model")
         recipe = Recipe.model_validate({"data": {"task": task, "path": str(data)}, "output": str(folder)})
-        facts_of_data = {"names": None if facts.is_regression else list(labels), "max_length": 32}
+        facts_of_data = {"names": list(labels) if labels else None, "max_length": 32}
         record = {"teacher": None, "student": {}, "stages": [], "versions": {}, "scores": {"validation": {}}}
         record |= {"recipe": recipe.model_dump(mode="json"), "data": facts_of_data}
         write_json(folder / "run.json", record)

@@ -50,18 +50,18 @@ def test_a_loss_that_does_not_fall_in_the_only_epoch(content):
     assert record.find_warning() is None
 
 
-def test_a_teacher_whose_labels_are_exchanged(content, teacher_folder, tmp_path, caplog):
-    exchanged = tmp_path / "exchanged"
-    shutil.copytree(teacher_folder, exchanged)
-    config = json.loads((exchanged / "config.json").read_text())
+def test_a_teacher_whose_label_order_is_swapped(content, teacher_folder, tmp_path, caplog):
+    swapped = tmp_path / "swapped"
+    shutil.copytree(teacher_folder, swapped)
+    config = json.loads((swapped / "config.json").read_text())
     config["id2label"], config["label2id"] = {"0": "pos", "1": "neg"}, {"pos": 0, "neg": 1}
-    (exchanged / "config.json").write_text(json.dumps(config))
+    (swapped / "config.json").write_text(json.dumps(config))
     made = content(
-        teacher={"path": str(exchanged), "targets": "live"}, schedule={"name": "soft_labels", "total_steps": 2}
+        teacher={"path": str(swapped), "targets": "live"}, schedule={"name": "soft_labels", "total_steps": 2}
     )
     record = read_run(distill(made))
-    assert "The teacher's outputs seem to be exchanged" in caplog.text
-    assert any("The teacher's outputs seem to be exchanged" in warning for warning in record["warnings"])
+    assert "The teacher's label order seems to be swapped" in caplog.text
+    assert any("The teacher's label order seems to be swapped" in warning for warning in record["warnings"])
     assert "if 'pos' means 'neg', 'neg' means 'pos'. Check the order of the labels" in caplog.text
 
 

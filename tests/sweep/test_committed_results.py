@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow.csv
 import pytest
 
-from innerdistill.evaluation.scoring import task_scores
-from innerdistill.report.run_folder import measured_by, read_predictions, read_run
+from innerdistill.evaluation.scoring import score_outputs
+from innerdistill.report.run_folder import get_scoring, read_predictions, read_run
 from innerdistill.sweep.gather import group_runs
 from innerdistill.sweep.grid import load_sweep, plan_cells
 
@@ -27,10 +27,10 @@ def test_every_kept_run_is_a_cell_and_scores_what_its_predictions_say(kept):
     assert {cell.folder for cell in cells} == {path.parent for path in folder.rglob("run.json")}
     for cell in cells:
         run, columns = read_run(cell.folder), read_predictions(cell.folder / "predictions.parquet", "validation")
-        facts = measured_by(run)
+        scoring = get_scoring(run)
         for model in ("teacher", "student"):
-            found = task_scores(columns["label"], columns[model], **facts)[facts["metric"]]
-            assert found == pytest.approx(run["scores"]["validation"][model][facts["metric"]], abs=1e-9)
+            found = score_outputs(columns["label"], columns[model], scoring=scoring)[scoring.metric]
+            assert found == pytest.approx(run["scores"]["validation"][model][scoring.metric], abs=1e-9)
 
 
 def test_the_table_of_cells_and_the_report_are_of_these_runs(kept):

@@ -27,7 +27,7 @@ def run(score, *, selection=0.5, constant=0.3, layers=2):
     """As much of a run.json as answers are made of."""
     teacher = {"accuracy": 0.8, "metric": "accuracy", "constant": constant, "standard_error": 0.01}
     return {
-        "data": {"metric": "accuracy"},
+        "data": {"metric": "accuracy", "names": ["no", "yes"]},
         "scores": {
             "validation": {"teacher": teacher, "student": {"accuracy": score}},
             "selection": {"teacher": teacher, "student": {"accuracy": selection}},

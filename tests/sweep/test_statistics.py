@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
 from innerdistill.sweep.statistics import compare_pair, corrected, two_level_interval
 
 PAIRS = [("sid", "soft"), ("pid", "soft"), ("all", "soft")]
+
+SCORING = SINGLE_LABEL_CLASSIFICATION.make_scoring("accuracy", ("a", "b"))
 
 
 def compare_methods(scores, pairs, *, intervals=None, margin=None, untested=0):
@@ -121,7 +124,7 @@ def test_the_interval_of_few_seeds_is_wide_enough_and_no_wider(seeds):
         rates = generator.normal([[0.6], [0.5]], 0.1, (2, seeds))
         wrong = np.arange(400) / 400 >= rates[..., None]
         logits = np.stack([~wrong, wrong], axis=-1).astype(float)
-        low, high = two_level_interval(labels, *logits, metric="accuracy", names=("a", "b"), draws=100)
+        low, high = two_level_interval(labels, *logits, scoring=SCORING, draws=100)
         inside.append(low <= 0.1 <= high)
         of_t = stats.ttest_rel(*rates).confidence_interval(0.95)
         widths.append((high - low) / (of_t.high - of_t.low))
@@ -141,9 +144,7 @@ def test_the_two_level_interval_covers_the_true_difference():
             wrong = generator.random((8, 200)) > rates[:, None]
             return np.stack([1 - wrong, wrong], axis=-1).astype(float)
 
-        low, high = two_level_interval(
-            labels, method(0.75), method(0.70), metric="accuracy", names=("a", "b"), draws=60
-        )
+        low, high = two_level_interval(labels, method(0.75), method(0.70), scoring=SCORING, draws=60)
         inside.append(low <= 0.05 <= high)
     assert np.mean(inside) >= 0.85
 

@@ -99,6 +99,7 @@ def print_scores(split: str, scores: dict[str, Any], agreement: dict[str, Any] |
         scores: by model; `student` is one of them.
         agreement: of student and teacher on that split.
     """
+    from innerdistill.problem_types.problem_types import show_agreement  # noqa: PLC0415
     from innerdistill.report.card import kept, metric_names  # noqa: PLC0415
 
     names = metric_names(scores["student"])
@@ -109,11 +110,8 @@ def print_scores(split: str, scores: dict[str, Any], agreement: dict[str, Any] |
         table.add_row(name, *(f"{row[key]:.4f}" for key in names), share)
     table.add_row("best constant answer", f"{scores['student']['constant']:.4f}", *([""] * len(names)))
     console.print(table)
-    if agreement and "equal_predictions" in agreement:
-        console.print(
-            f"The student predicts as its teacher on {100 * agreement['equal_predictions']:.1f} % of the rows.",
-            highlight=False,
-        )
+    if agreement:
+        console.print(f"Agreement with the teacher: {show_agreement(agreement)}.", highlight=False)
 
 
 def print_speed(found: dict[str, Any]) -> None:
@@ -138,14 +136,14 @@ def print_onnx(found: dict[str, Any]) -> None:
     Args:
         found: from `write_onnx`.
     """
-    from innerdistill.report.card import as_model  # noqa: PLC0415
+    from innerdistill.problem_types.problem_types import show_agreement  # noqa: PLC0415
 
     metric = found.get("metric")
     names = [metric, "as the model"] if metric else ["logits off by"]
     table = table_of(f"batch {found['batch_size']}, {found['length']} tokens", "size", *names, "p20", "p50", "p80")
     for row in found["files"].values():
         off = f"{row['largest_difference']:.1g}" if "largest_difference" in row else "–"
-        numbers = [f"{row['scores'][metric]:.4f}", as_model(row)] if metric else [off]
+        numbers = [f"{row['scores'][metric]:.4f}", show_agreement(row)] if metric else [off]
         times = (f"{row['latency_ms'][p]:.1f} ms" for p in ("p20", "p50", "p80"))
         table.add_row(row["file"], f"{row['file_bytes'] / 1e6:.0f} MB", *numbers, *times)
     console.print(table)

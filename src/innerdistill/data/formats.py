@@ -167,14 +167,14 @@ def _cells(path: Path, reader: Any) -> Iterator[list[str]]:
 
 
 def _json_lines(path: Path, text: TextIO, columns: Sequence[str] | None, optional: Sequence[str]) -> Iterator[Block]:
-    names: list[str] | None = None
+    wanted: list[str] = []
     for block in _in_blocks(_objects(path, text)):
         there = dict.fromkeys(name for row in block for name in row)
-        for name in columns or () if names is None else ():
+        for name in () if wanted else columns or ():
             if name not in there:
                 raise ValueError(f"{path}: row 1 has no {shorten_value(name)}: {suggest_name(name, there)}")
-        names = list(_choose(path, list(there), None, ())) if columns is None else [*columns, *optional]
-        yield {name: [row.get(name) for row in block] for name in names}
+        wanted = list(_choose(path, list(there), None, ())) if columns is None else [*columns, *optional]
+        yield {name: [row.get(name) for row in block] for name in wanted}
 
 
 def _objects(path: Path, text: TextIO) -> Iterator[tuple[dict[str, Any], int]]:

@@ -9,7 +9,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from innerdistill.data.arrow import blocks
-from innerdistill.data.labels import numbered
 
 
 def text_hashes(table: pa.Table, *, salt: str = "", column: str | None = None) -> NDArray[np.uint64]:
@@ -76,23 +75,6 @@ def stratified_part(table: pa.Table, strata: NDArray[np.int64], *, size: float |
     if len(texts) > 1 and not chosen.any():
         chosen = hashes == texts[0]
     return chosen
-
-
-def strata_of(labels: pa.ChunkedArray, *, regression: bool) -> NDArray[np.int64]:
-    """Strata for `stratified_part`: the label, or the fifth of the score's range by rank.
-
-    Args:
-        labels: labels as strings, of rows that all have one.
-        regression: whether they are scores.
-
-    Returns:
-        One number per row. (num_rows,)
-    """
-    codes, found = numbered(labels)
-    if not regression:
-        return codes
-    values = np.array([float(label or "nan") for label in found])[codes]
-    return np.searchsorted(np.quantile(values, [0.2, 0.4, 0.6, 0.8]), values)
 
 
 def shares_text(table: pa.Table, other: pa.Table) -> NDArray[np.bool_]:

@@ -6,11 +6,9 @@ strings here (or null where there is none): a CSV knows no other type, and class
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +16,21 @@ import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetDict, load_dataset, load_from_disk
 
 from innerdistill.data.arrow import BLOCK, on_disk
+from innerdistill.data.example_type import ExampleType
 from innerdistill.data.formats import Block, not_text, parquet_tables, read_blocks
 from innerdistill.data.tasks import Task
 from innerdistill.support.messages import get_first_line, shorten_value, suggest_name
 
 
-def read_file(path: str | Path, task: Task, *, split: str, labelled: bool | None = True) -> pa.Table:
+def read_file(
+    path: str | Path, task: Task, *, examples: ExampleType, split: str, labelled: bool | None = True
+) -> pa.Table:
     """Read one CSV, TSV, JSON lines or Parquet file.
 
     Args:
         path: the file; its ending says the format.
         task: names the columns.
+        examples: how texts and labels are read.
         split: train, validation, test or unlabelled; used for the columns of files without a header line.
         labelled: True: every row needs a label. None: labels are used where there are any. False: not read.
 
@@ -41,7 +43,7 @@ def read_file(path: str | Path, task: Task, *, split: str, labelled: bool | None
     columns = [*task.text, *([task.label] if labelled else [])]
     optional = [task.label] if labelled is None else []
     blocks = read_blocks(Path(path), columns=columns, optional=optional, header=dict(task.names).get(split))
-    return _plain(blocks, task, where=str(path), labelled=labelled)
+    return _plain(blocks, task, examples, where=str(path), labelled=labelled)
 
 
 def read_tables(path: Path) -> Iterator[pa.Table]:
@@ -104,13 +106,16 @@ def read_dataset(name: str, subset: str | None) -> DatasetDict:
     return found
 
 
-def read_split(splits: DatasetDict, split: str, task: Task, *, labelled: bool | None = True) -> pa.Table:
+def read_split(
+    splits: DatasetDict, split: str, task: Task, *, examples: ExampleType, labelled: bool | None = True
+) -> pa.Table:
     """One split of a `datasets` set as a plain table.
 
     Args:
         splits: the data set.
         split: name of the split.
         task: names the columns.
+        examples: how texts and labels are read.
         labelled: as in `read_file`.
 
     Returns:
@@ -138,10 +143,12 @@ def read_split(splits: DatasetDict, split: str, task: Task, *, labelled: bool | 
                 block[task.label] = [None if n in (None, -1) else feature.int2str(n) for n in block[task.label]]
             yield block
 
-    return _plain(blocks(), task, where=f"split {split!r}", labelled=labelled)
+    return _plain(blocks(), task, examples, where=f"split {split!r}", labelled=labelled)
 
 
-def _plain(blocks: Iterable[Block], task: Task, *, where: str, labelled: bool | None) -> pa.Table:
+def _plain(
+    blocks: Iterable[Block], task: Task, examples: ExampleType, *, where: str, labelled: bool | None
+) -> pa.Table:
     """Bring the columns that a task names into the package's own form, checked."""
     texts = [f"text{number}" for number in range(1, len(task.text) + 1)]
     schema = pa.schema([("row", pa.int64()), *((name, pa.string()) for name in texts), ("label", pa.string())])
@@ -151,9 +158,9 @@ def _plain(blocks: Iterable[Block], task: Task, *, where: str, labelled: bool | 
         for block in blocks:
             count = len(block[task.text[0]])
             columns = [pa.array(range(first, first + count), pa.int64())]
-            columns += [_texts(block[name], where, name, first) for name in task.text]
+            columns += [_texts(block[name], examples, where, name, first) for name in task.text]
             given = block.get(task.label, [None] * count) if labelled is not False else [None] * count
-            columns.append(_labels(given, where, task.label, first, needed=bool(labelled)))
+            columns.append(_labels(given, examples, where, task.label, first, needed=bool(labelled)))
             yield pa.record_batch(columns, schema)
             first += count
 
@@ -163,23 +170,42 @@ def _plain(blocks: Iterable[Block], task: Task, *, where: str, labelled: bool | 
     return table
 
 
-def _texts(values: list[Any], where: str, name: str, first: int) -> pa.Array:
+def read_text(value: Any) -> str:
+    """Check the value of a text column.
+
+    Args:
+        value: as the file has it.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: not text.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"holds {shorten_value(value)}, expected text.")
+    return value
+
+
+def _texts(values: list[Any], examples: ExampleType, where: str, name: str, first: int) -> pa.Array:
+    texts = []
     for row, value in enumerate(values, start=first):
         if value is None:
             raise ValueError(f"{where}: row {row} has no text in {shorten_value(name)}.")
-        if not isinstance(value, str):
-            raise ValueError(f"{where}: row {row}: {shorten_value(name)} holds {shorten_value(value)}, expected text.")
-    return _strings(values, where, name, first)
+        try:
+            texts.append(examples.read_text(value))
+        except ValueError as error:
+            raise ValueError(f"{where}: row {row}: {shorten_value(name)} {error}") from None
+    return _strings(texts, where, name, first)
 
 
-def _labels(values: list[Any], where: str, name: str, first: int, *, needed: bool) -> pa.Array:
+def _labels(values: list[Any], examples: ExampleType, where: str, name: str, first: int, *, needed: bool) -> pa.Array:
     labels = []
     for row, value in enumerate(values, start=first):
-        if not isinstance(value, str | bool | int | float | Decimal | None):
-            raise ValueError(
-                f"{where}: row {row}: {shorten_value(name)} holds {shorten_value(value)}, expected a name or a number."
-            )
-        labels.append(_label(value))
+        try:
+            labels.append(examples.read_label(value))
+        except ValueError as error:
+            raise ValueError(f"{where}: row {row}: {shorten_value(name)} {error}") from None
         if needed and labels[-1] is None:
             raise ValueError(
                 f"{where}: row {row} has no {shorten_value(name)}; rows without a label belong into the file named by "
@@ -188,17 +214,7 @@ def _labels(values: list[Any], where: str, name: str, first: int, *, needed: boo
     return _strings(labels, where, name, first)
 
 
-def _label(value: str | float | Decimal | None) -> str | None:
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value)
-
-
-def _strings(values: list[str | None], where: str, name: str, first: int) -> pa.Array:
+def _strings(values: Sequence[str | None], where: str, name: str, first: int) -> pa.Array:
     try:
         return pa.array(values, pa.string())
     except UnicodeEncodeError:
@@ -206,7 +222,7 @@ def _strings(values: list[str | None], where: str, name: str, first: int) -> pa.
         raise
 
 
-def _check_text(values: list[Any], where: str, name: str, first: int) -> None:
+def _check_text(values: Sequence[Any], where: str, name: str, first: int) -> None:
     if (position := not_text(values)) is not None:
         raise ValueError(
             f"{where}: row {first + position}: {shorten_value(name)} is not UTF-8 text "

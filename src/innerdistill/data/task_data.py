@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from innerdistill.data.arrow import blocks, part
-from innerdistill.data.labels import class_ids, label_names, numbered, scores
-from innerdistill.data.splits import shares_text, strata_of, stratified_part, text_hashes
+from innerdistill.data.example_type import ExampleType, Names
+from innerdistill.data.labels import number_labels
+from innerdistill.data.splits import shares_text, stratified_part, text_hashes
 from innerdistill.data.tables import read_dataset, read_file, read_split
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import DataRecipe
@@ -33,13 +34,13 @@ class TaskData:
     Attributes:
         task: columns, labels, metric.
         splits: train, selection, validation and, where given, test and unlabelled. Columns row, text1, [text2], label.
-        names: class names in the order of their ids; None for regression.
+        names: class names in the order of their ids; None where labels are numbers.
         notes: what was counted or decided on the way, for run.json.
     """
 
     task: Task
     splits: dict[str, pa.Table]
-    names: tuple[str, ...] | None
+    names: Names
     notes: dict[str, Any] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
@@ -62,7 +63,7 @@ def add_table(digest: hashlib._Hash, table: pa.Table) -> None:
         digest.update(repr(block.to_pydict()).encode())
 
 
-def load_task(recipe: DataRecipe) -> TaskData:
+def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
     """Read all splits that a data recipe names, and set a tenth of train, at most 10,000 rows, apart as `selection`.
 
     The selection split is where checkpoints, thresholds and learning rates may be chosen; validation is for reporting
@@ -70,6 +71,7 @@ def load_task(recipe: DataRecipe) -> TaskData:
 
     Args:
         recipe: the `data` section of a recipe.
+        examples: how examples of its problem type are read.
 
     Returns:
         The splits as text.
@@ -78,31 +80,27 @@ def load_task(recipe: DataRecipe) -> TaskData:
         ValueError: missing file or column, empty split, unknown label; the sentence names file and row.
     """
     task = resolve_task(recipe)
-    splits = _read_splits(recipe, task)
-    labels, rows = splits["train"]["label"], splits["train"]["row"]
-    names = None
-    if task.is_regression:
-        scores(labels, where="train", rows=rows)
-    else:
-        names = label_names(numbered(labels)[1], task)
-        class_ids(labels, task, names, where="train", rows=rows)
+    splits = _read_splits(recipe, task, examples)
+    labels = splits["train"]["label"]
+    names = examples.find_names(number_labels(labels)[1], task)
+    examples.encode_labels(labels, task, names=names, where="train", rows=splits["train"]["row"])  # finds wrong labels
     notes: dict[str, Any] = {"rows_read": {name: table.num_rows for name, table in splits.items()}}
     if "validation" not in splits:
-        splits["train"], splits["validation"] = _set_apart(splits["train"], task, salt="validation")
+        splits["train"], splits["validation"] = _set_apart(splits["train"], examples, salt="validation")
         notes["validation"] = PART_OF_TRAIN
     if task.drop_overlap:
         overlap = shares_text(splits["validation"], splits["train"])
         notes["validation_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
         splits["validation"] = part(splits["validation"], ~overlap)
     notes[OVERLAP] = int(np.isin(text_hashes(splits["validation"]), text_hashes(splits["train"])).sum())
-    splits["train"], splits["selection"] = _set_apart(splits["train"], task, salt="selection")
+    splits["train"], splits["selection"] = _set_apart(splits["train"], examples, salt="selection")
     notes["selection"] = PART_OF_TRAIN
     if task.drop_overlap:
         overlap = shares_text(splits["selection"], splits["train"])
         notes["selection_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
         splits["selection"] = part(splits["selection"], ~overlap)
     if recipe.train_rows is not None and recipe.train_rows < splits["train"].num_rows:
-        strata = strata_of(splits["train"]["label"], regression=task.is_regression)
+        strata = examples.group_labels(splits["train"]["label"])
         chosen = stratified_part(splits["train"], strata, size=recipe.train_rows, salt="train_rows")
         splits["train"] = part(splits["train"], chosen)
     for name, table in splits.items():
@@ -115,7 +113,7 @@ def load_task(recipe: DataRecipe) -> TaskData:
     return TaskData(task, splits, names, notes)
 
 
-def _read_splits(recipe: DataRecipe, task: Task) -> dict[str, pa.Table]:
+def _read_splits(recipe: DataRecipe, task: Task, examples: ExampleType) -> dict[str, pa.Table]:
     labelled = {"train": True, "validation": True, "test": None, "unlabelled": False}
     given = {split: getattr(recipe, split) for split in labelled}
     own_files = any(name and Path(name).suffix for name in given.values())
@@ -125,7 +123,7 @@ def _read_splits(recipe: DataRecipe, task: Task) -> dict[str, pa.Table]:
         given |= {split: split for split, name in given.items() if name is None and split in (*found, "train")}
 
         def read(split: str, name: str) -> pa.Table:
-            return read_split(found, name, task, labelled=labelled[split])
+            return read_split(found, name, task, examples=examples, labelled=labelled[split])
     else:
         folder = Path(recipe.path or "")
         if not folder.is_dir():
@@ -138,7 +136,7 @@ def _read_splits(recipe: DataRecipe, task: Task) -> dict[str, pa.Table]:
             raise ValueError("data.train: name the training file (or give data.path, the folder of a task's files).")
 
         def read(split: str, name: str) -> pa.Table:
-            return read_file(folder / name, task, split=split, labelled=labelled[split])
+            return read_file(folder / name, task, examples=examples, split=split, labelled=labelled[split])
 
     tables = {}
     for split, name in given.items():
@@ -148,8 +146,8 @@ def _read_splits(recipe: DataRecipe, task: Task) -> dict[str, pa.Table]:
     return tables
 
 
-def _set_apart(table: pa.Table, task: Task, *, salt: str) -> tuple[pa.Table, pa.Table]:
-    strata = strata_of(table["label"], regression=task.is_regression)
+def _set_apart(table: pa.Table, examples: ExampleType, *, salt: str) -> tuple[pa.Table, pa.Table]:
+    strata = examples.group_labels(table["label"])
     size = HELD_OUT if HELD_OUT * table.num_rows <= MOST_HELD_OUT else MOST_HELD_OUT
     apart = stratified_part(table, strata, size=size, salt=salt)
     return part(table, ~apart), part(table, apart)

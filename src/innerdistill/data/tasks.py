@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import suggest_name
 
-REGRESSION_METRICS = ("pearson", "spearman")
-
 
 @dataclass(frozen=True)
 class Task:
@@ -21,7 +19,7 @@ class Task:
         text: one text column, or two for sentence pairs.
         label: label column.
         labels: label names in the order of their ids; None means: as found in the training data.
-        metric: primary metric, one of accuracy, f1 (of label id 1), macro_f1, mcc, pearson, spearman.
+        metric: primary metric, a name of METRICS. The problem type follows from it.
         files: file names by split, inside the task's folder.
         names: column names by split, for files that have no header line.
         drop_overlap: score only validation rows that share no text with the training rows.
@@ -35,11 +33,6 @@ class Task:
     names: tuple[tuple[str, tuple[str, ...]], ...] = ()
     drop_overlap: bool = False
 
-    @property
-    def is_regression(self) -> bool:
-        """Whether labels are scores rather than classes."""
-        return self.metric in REGRESSION_METRICS
-
 
 def resolve_task(recipe: DataRecipe) -> Task:
     """The task a recipe describes: an entry of TASKS, changed by what the recipe says itself.
@@ -51,7 +44,7 @@ def resolve_task(recipe: DataRecipe) -> Task:
         The complete task.
 
     Raises:
-        ValueError: unknown task or metric, or a task of the user's own without text columns.
+        ValueError: unknown task, or a task of the user's own without text columns.
     """
     if recipe.task is not None and recipe.task not in TASKS:
         raise ValueError(f"data.task: unknown task {recipe.task!r}: {suggest_name(recipe.task, TASKS)}")

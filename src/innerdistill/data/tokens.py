@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from innerdistill.data.arrow import numbers
 from innerdistill.data.batches import INPUT_NAMES
-from innerdistill.data.labels import class_ids, scores
+from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.splits import text_columns
 from innerdistill.data.task_data import add_table
 from innerdistill.data.tasks import Task
@@ -31,18 +33,20 @@ def tokenise(
     task: Task,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    names: tuple[str, ...] | None,
+    examples: ExampleType,
+    names: Names,
     max_length: int,
     where: str = "data",
     folder: Path | None = None,
 ) -> tuple[Dataset, int]:
-    """Texts -> token ids, labels -> class ids or scores.
+    """Texts -> token ids, labels -> what the model learns from.
 
     Args:
         table: one split of a TaskData.
         task: the task.
         tokenizer: a fast or slow tokenizer of transformers.
-        names: class names in the order of the model's ids; None for regression.
+        examples: how texts and labels are encoded.
+        names: class names in the order of the model's outputs; None where labels are numbers.
         max_length: in tokens; longer examples are truncated, the longer text of a pair first.
         where: name of the split, for messages.
         folder: where token ids are kept, so that the next run reads them; None keeps them in memory.
@@ -51,29 +55,11 @@ def tokenise(
         Dataset of the tokenizer's columns plus labels, row and length; and the number of truncated examples.
 
     Raises:
-        ValueError: an unknown label or a score that is no number.
+        ValueError: a label that is not known, or no label of this kind.
     """
-    if names is None:
-        targets: NDArray[Any] = scores(table["label"], where=where, rows=table["row"])
-    else:
-        targets = class_ids(table["label"], task, names, where=where, rows=table["row"])
+    targets = examples.encode_labels(table["label"], task, names=names, where=where, rows=table["row"])
     texts = text_columns(table)
-
-    def encode(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        encoded = tokenizer(*(batch[name] for name in texts), truncation=False, padding=False, verbose=False)
-        columns = {name: list(encoded[name]) for name in tokenizer.model_input_names if name in encoded}
-        too_long = [index for index, ids in enumerate(columns["input_ids"]) if len(ids) > max_length]
-        if too_long:
-            parts = ([batch[name][index] for index in too_long] for name in texts)
-            cut = tokenizer(*parts, truncation=True, max_length=max_length)
-            for name, values in columns.items():
-                for position, index in enumerate(too_long):
-                    values[index] = cut[name][position]
-        long = set(too_long)
-        columns["length"] = [len(ids) for ids in columns["input_ids"]]
-        columns["truncated"] = [index in long for index in range(len(columns["length"]))]
-        return columns
-
+    encode = partial(examples.encode_texts, tokenizer=tokenizer, texts=texts, max_length=max_length)
     labelled = pa.table({**{name: table[name] for name in texts}, "labels": targets, "row": table["row"]})
     source = Dataset(labelled, fingerprint="not-looked-for")
     options: dict[str, Any] = {"batched": True, "remove_columns": texts}
@@ -84,6 +70,35 @@ def tokenise(
         dataset = source.map(encode, new_fingerprint="in-memory", **options)
     truncated = int(numbers(dataset, "truncated").sum())
     return dataset.remove_columns("truncated"), truncated
+
+
+def encode_texts(
+    columns: Mapping[str, list[Any]], tokenizer: PreTrainedTokenizerBase, *, texts: Sequence[str], max_length: int
+) -> dict[str, list[Any]]:
+    """Texts, or pairs of texts, as one sequence of token ids each.
+
+    Args:
+        columns: columns of some examples by name.
+        tokenizer: a fast or slow tokenizer of transformers.
+        texts: names of the text columns, one or two.
+        max_length: in tokens; longer examples are truncated, the longer text of a pair first.
+
+    Returns:
+        By column what the tokenizer makes, `length` in tokens, and `truncated`.
+    """
+    encoded = tokenizer(*(columns[name] for name in texts), truncation=False, padding=False, verbose=False)
+    tokens = {name: list(encoded[name]) for name in tokenizer.model_input_names if name in encoded}
+    too_long = [index for index, ids in enumerate(tokens["input_ids"]) if len(ids) > max_length]
+    if too_long:
+        parts = ([columns[name][index] for index in too_long] for name in texts)
+        cut = tokenizer(*parts, truncation=True, max_length=max_length)
+        for name, values in tokens.items():
+            for position, index in enumerate(too_long):
+                values[index] = cut[name][position]
+    truncated = set(too_long)
+    tokens["length"] = [len(ids) for ids in tokens["input_ids"]]
+    tokens["truncated"] = [index in truncated for index in range(len(tokens["length"]))]
+    return tokens
 
 
 def tokens_fingerprint(dataset: Dataset) -> str:

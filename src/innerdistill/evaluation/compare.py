@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from datasets import Dataset
@@ -10,43 +10,37 @@ from numpy.typing import NDArray
 
 from innerdistill.data.arrow import numbers
 from innerdistill.evaluation.intervals import bootstrap_scores
-from innerdistill.evaluation.scoring import agreement, has_label, task_scores
+from innerdistill.evaluation.prediction_type import Scoring
+from innerdistill.evaluation.scoring import score_outputs
 
 
 def compare(
-    splits: Mapping[str, Dataset],
-    logits: Mapping[str, Mapping[str, NDArray[Any]]],
-    *,
-    metric: str,
-    names: Sequence[str] | None,
-    positive: int = 1,
+    splits: Mapping[str, Dataset], logits: Mapping[str, Mapping[str, NDArray[Any]]], *, scoring: Scoring
 ) -> tuple[dict[str, Any], dict[str, dict[str, NDArray[Any]]]]:
-    """Score models on the splits that they answered.
+    """Score models on the splits that they predicted.
 
     Args:
-        splits: tokenised splits.
-        logits: of `student`, of `teacher` or of both, by split, each (N, C).
-        metric: primary metric.
-        names: class names by id; None for a regression.
-        positive: of two classes the one that f1 is of.
+        splits: tokenised splits by name.
+        logits: output of `student`, of `teacher` or of both, by split, each (N, C).
+        scoring: metric, names and what the outputs mean.
 
     Returns:
         `scores` (with their standard error over examples) by split and model and, of two models, `agreement` by split
         (splits without labels have no scores); and by split the columns row, label (N,) and the logits (N, C).
     """
-    found: dict[str, Any] = {"scores": {}, "agreement": {}}
+    results: dict[str, Any] = {"scores": {}, "agreement": {}}
     predictions = {}
     for split in next(iter(logits.values())):
         labels = numbers(splits[split], "labels")
-        answered = {name: of_model[split] for name, of_model in logits.items()}
-        predictions[split] = {"row": numbers(splits[split], "row"), "label": labels, **answered}
-        if has_label(labels, names).any():
-            draws = bootstrap_scores(labels, answered, metric=metric, names=names, positive=positive)
-            found["scores"][split] = {
-                name: task_scores(labels, answers, metric=metric, names=names, positive=positive)
-                | {"standard_error": float(draws[name].std(ddof=1))}
-                for name, answers in answered.items()
-            }
-        if len(answered) == 2:
-            found["agreement"][split] = agreement(labels, answered["teacher"], answered["student"], names=names)
-    return found, predictions
+        of_split = {name: of_model[split] for name, of_model in logits.items()}
+        predictions[split] = {"row": numbers(splits[split], "row"), "label": labels, **of_split}
+        if scoring.predictions.has_label(labels).any():
+            draws = bootstrap_scores(labels, of_split, scoring=scoring)
+            results["scores"][split] = {}
+            for name, values in of_split.items():
+                scores = score_outputs(labels, values, scoring=scoring)
+                results["scores"][split][name] = scores | {"standard_error": float(draws[name].std(ddof=1))}
+        if len(of_split) == 2:
+            agreement = scoring.predictions.compare(labels, of_split["teacher"], of_split["student"])
+            results["agreement"][split] = agreement
+    return results, predictions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,13 @@ import pyarrow as pa
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.data.arrow import numbers
 from innerdistill.data.batches import INPUT_NAMES, Collator
 from innerdistill.data.splits import text_columns
 from innerdistill.evaluation.layer_distances import finite
-from innerdistill.evaluation.scoring import has_label
+from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.models.capture import capture
 
 READABLE = 18  # tokens that can be labelled in a small figure
@@ -77,51 +76,32 @@ def attention_examples(
     return found
 
 
-def disagreements(
-    texts: pa.Table, columns: Mapping[str, NDArray[Any]], *, names: Sequence[str] | None
-) -> list[dict[str, Any]]:
-    """Rows on which the student answers otherwise than its teacher, the furthest apart first.
-
-    Apart: KL of the student's probabilities from the teacher's; for a regression, the difference of the scores.
+def disagreements(texts: pa.Table, columns: Mapping[str, NDArray[Any]], *, scoring: Scoring) -> list[dict[str, Any]]:
+    """Examples on which the student answers otherwise than its teacher, the furthest apart first.
 
     Args:
         texts: the split as text, in the order of `columns`.
-        columns: label (N,), logits of teacher and student (N, C).
-        names: class names by id; None for a regression.
+        columns: row and label (N,), logits of teacher and student (N, C).
+        scoring: names and what the outputs mean.
 
     Returns:
-        For each row, texts, label (None where there is none), and the answers of teacher and student: name and
-        probability, or the score.
+        For each example its row, texts, label (None where there is none), and the answers of teacher and student.
     """
+    outputs, names = scoring.predictions, scoring.names
     teacher, student = columns["teacher"], columns["student"]
-    if names is None:
-        apart = np.abs(teacher - student)[:, 0]
-        candidates = np.where(apart > 0)[0]
-    else:
-        t, s = log_softmax(teacher, axis=1), log_softmax(student, axis=1)
-        apart = (np.exp(t) * (t - s)).sum(1)
-        candidates = np.where(teacher.argmax(1) != student.argmax(1))[0]
-    known = has_label(columns["label"], names)
-
-    def answer(logits: NDArray[Any]) -> dict[str, Any]:
-        if names is None:
-            return {"answer": round(float(logits[0]), 3)}
-        best = int(logits.argmax())
-        return {"answer": names[best], "probability": round(float(np.exp(log_softmax(logits)[best])), 3)}
-
-    found = []
-    for index in candidates[np.argsort(-apart[candidates], kind="stable")][:DISAGREEMENTS].tolist():
-        label = columns["label"][index]
-        found.append(
-            {
-                "row": int(columns["row"][index]),
-                "texts": [texts[name][index].as_py() for name in text_columns(texts)],
-                "label": (float(label) if names is None else names[int(label)]) if known[index] else None,
-                "teacher": answer(teacher[index]),
-                "student": answer(student[index]),
-            }
-        )
-    return found
+    differs, distances = outputs.measure_distances(teacher, student)
+    candidates, known = np.where(differs)[0], outputs.has_label(columns["label"])
+    furthest = candidates[np.argsort(-distances[candidates], kind="stable")][:DISAGREEMENTS]
+    return [
+        {
+            "row": int(columns["row"][index]),
+            "texts": [texts[name][index].as_py() for name in text_columns(texts)],
+            "label": outputs.show_label(columns["label"][index], names) if known[index] else None,
+            "teacher": outputs.show_answer(teacher[index], names),
+            "student": outputs.show_answer(student[index], names),
+        }
+        for index in furthest.tolist()
+    ]
 
 
 def _divergences(teacher: Any, student: Any) -> list[float | None]:

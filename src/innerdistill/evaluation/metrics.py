@@ -1,7 +1,7 @@
 """Metrics: how predictions are scored against labels. An entry in METRICS is all that a metric needs.
 
-Adding a metric is one entry; standard errors and intervals are computed with its own score. The functions are those of
-scikit-learn and SciPy. Shapes: N examples, C classes, D draws of the bootstrap.
+A new metric is an entry here, or of an installed package. Standard errors and intervals are computed with its own
+score. The functions are those of scikit-learn and SciPy. Shapes: N examples, C classes, D draws of the bootstrap.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
+from innerdistill.support.extensions import Registry
 from innerdistill.support.messages import suggest_name
 
 Array = NDArray[Any]
@@ -63,11 +64,11 @@ def find_metric(name: str) -> Metric:
         The entry.
 
     Raises:
-        ValueError: unknown name; the sentence lists the metrics of classes and of scores.
+        ValueError: unknown name; the sentence says which metrics fit which predictions.
     """
     if name not in METRICS:
-        primary = [known for known, metric in METRICS.items() if metric.higher_is_better]
-        raise ValueError(f"unknown metric {name!r}: {suggest_name(name, primary)} {_list_by_shape()}")
+        known = [known for known in METRICS if known not in METRICS.built_in or METRICS[known].higher_is_better]
+        raise ValueError(f"unknown metric {name!r}: {suggest_name(name, known)} {_list_primary_metrics()}")
     return METRICS[name]
 
 
@@ -85,12 +86,12 @@ def find_primary_metric(name: str) -> Metric:
     """
     metric = find_metric(name)
     if not metric.higher_is_better:
-        raise ValueError(f"{name!r} cannot be the primary metric, because lower is better. {_list_by_shape()}")
+        raise ValueError(f"{name!r} cannot be the primary metric, because lower is better. {_list_primary_metrics()}")
     return metric
 
 
-def metrics_of(shape: Shape) -> dict[str, Metric]:
-    """The metrics that score predictions of one shape.
+def select_metrics(shape: Shape) -> dict[str, Metric]:
+    """Select the built-in metrics that score predictions of one shape. Others are computed where they are the primary.
 
     Args:
         shape: `classes` or `scores`.
@@ -98,7 +99,7 @@ def metrics_of(shape: Shape) -> dict[str, Metric]:
     Returns:
         Metrics by name.
     """
-    return {name: metric for name, metric in METRICS.items() if metric.shape == shape}
+    return {name: metric for name, metric in METRICS.built_in.items() if metric.shape == shape}
 
 
 def correlate(function: Callable[..., Any], first: Array, second: Array) -> float:
@@ -209,21 +210,25 @@ def _mse(labels: Array, predictions: Array) -> float:
     return float(np.square(labels - predictions).mean())
 
 
-def _list_by_shape() -> str:
-    """Which primary metrics fit which predictions, in a sentence."""
+def _list_primary_metrics() -> str:
+    """Which built-in primary metrics fit which predictions, in a sentence."""
     parts = []
     for shape in get_args(Shape):
-        names = [name for name, metric in metrics_of(shape).items() if metric.higher_is_better]
+        names = [name for name, metric in select_metrics(shape).items() if metric.higher_is_better]
         parts.append(f"for {shape}: {', '.join(names)}")
     return f"{'; '.join(parts).capitalize()}."
 
 
-METRICS: dict[str, Metric] = {
-    "accuracy": Metric(accuracy_score, "classes", of_counts=accuracy_of_counts),
-    "f1": Metric(_f1, "classes", reads=("names", "positive"), of_counts=f1_of_counts),
-    "macro_f1": Metric(_macro_f1, "classes", of_counts=macro_f1_of_counts),
-    "mcc": Metric(matthews_corrcoef, "classes", of_counts=mcc_of_counts),
-    "pearson": Metric(partial(correlate, pearsonr), "scores"),
-    "spearman": Metric(partial(correlate, spearmanr), "scores"),
-    "mse": Metric(_mse, "scores", higher_is_better=False),
-}
+METRICS = Registry(
+    "metrics",
+    Metric,
+    {
+        "accuracy": Metric(accuracy_score, "classes", of_counts=accuracy_of_counts),
+        "f1": Metric(_f1, "classes", reads=("names", "positive"), of_counts=f1_of_counts),
+        "macro_f1": Metric(_macro_f1, "classes", of_counts=macro_f1_of_counts),
+        "mcc": Metric(matthews_corrcoef, "classes", of_counts=mcc_of_counts),
+        "pearson": Metric(partial(correlate, pearsonr), "scores"),
+        "spearman": Metric(partial(correlate, spearmanr), "scores"),
+        "mse": Metric(_mse, "scores", higher_is_better=False),
+    },
+)

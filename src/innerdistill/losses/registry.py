@@ -1,10 +1,13 @@
-"""LOSSES: every loss that a recipe can name. A new loss is an entry here, or of an installed package."""
+"""LOSSES: every loss that a recipe can name. A new loss is an entry here, or of an installed package.
+
+`soft_labels` and `gold_labels` depend on the problem type. Those here are for classes; `problem_types` has the others.
+"""
 
 from __future__ import annotations
 
 from innerdistill.losses.loss import Loss
 from innerdistill.losses.other_papers import attention_score_mse, hidden_mse, normalised_cls_mse, relation_kl
-from innerdistill.losses.paper import attention_kl, cls_cosine, gold_labels, gold_scores, soft_labels, soft_scores
+from innerdistill.losses.paper import attention_kl, cls_cosine, gold_labels, soft_labels
 from innerdistill.support.extensions import Registry
 
 LOSSES = Registry(
@@ -21,8 +24,3 @@ LOSSES = Registry(
         "relation_kl": Loss(relation_kl, needs=("qkv", "token_mask")),
     },
 )
-# The output losses depend on the problem type. These take the place of those above where the head predicts a score.
-REGRESSION_LOSSES = {
-    "soft_labels": Loss(soft_scores, needs=("teacher_logits", "student_logits")),
-    "gold_labels": Loss(gold_scores, needs=("student_logits", "labels")),
-}

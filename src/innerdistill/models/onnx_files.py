@@ -17,20 +17,21 @@ from transformers import PreTrainedModel
 LARGEST = 3 * 2**29  # bytes of weights in a file, which may have 2 GB in all; torch lays more of them beside it
 
 
-def write_float32(model: PreTrainedModel, path: Path, *, inputs: Sequence[str]) -> None:
+def write_float32(model: PreTrainedModel, path: Path, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:
     """Write a model as an ONNX file of the same arithmetic, for any number of texts of any length.
 
     Args:
         model: on the processor, in eval mode, not prepared for capture.
         path: of the file; weights of more than 1.6 GB are written beside it.
-        inputs: names of what the model reads, each (B, L) of int64. The output is `logits` (B, C).
+        inputs: names of what the model reads, each (B, L) of int64.
+        outputs: names of what it puts out; a classifier's logits are (B, C).
     """
     example = {name: torch.ones(2, 16, dtype=torch.int64) for name in inputs}
     axes = {name: {0: "batch", 1: "sequence"} for name in inputs}
     with warnings.catch_warnings(), _only_errors("torch.onnx"):
         warnings.simplefilter("ignore")  # that all inputs have their axes in common, which is so
         program = torch.onnx.export(
-            model, kwargs=example, dynamic_shapes=axes, output_names=["logits"], dynamo=True, verbose=False
+            model, kwargs=example, dynamic_shapes=axes, output_names=list(outputs), dynamo=True, verbose=False
         )
     assert program is not None
     for node in program.model.graph.all_nodes():

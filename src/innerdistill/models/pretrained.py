@@ -7,23 +7,41 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.models.families import family_of, max_positions
+from innerdistill.models.heads import Head
 from innerdistill.support.messages import get_first_line, shorten_value
 
 
-def load_classifier(name: str) -> PreTrainedModel:
-    """Load a fine-tuned classifier.
+def read_config(name: str) -> PretrainedConfig:
+    """Read the configuration of a model.
 
     Args:
-        name: folder or name.
+        name: folder or name of the model.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ValueError: not found, or family not supported.
+    """
+    if Path(name).exists() and not (Path(name) / "config.json").is_file():
+        raise ValueError(f"{name}: expected a model folder with a config.json.")
+    try:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
+        raise ValueError(f"{name}: no model found there ({get_first_line(error)}).") from None
+    family_of(config)
+    return config
+
+
+def load_classifier(name: str, head: Head) -> PreTrainedModel:
+    """Load a fine-tuned model.
+
+    Args:
+        name: folder or name of the model.
+        head: head that it has.
 
     Returns:
         The model in eval mode, in float32.
@@ -32,7 +50,7 @@ def load_classifier(name: str) -> PreTrainedModel:
         ValueError: not found, family not supported, a base model whose head would be new, weights that are missing, of
             another shape than config.json says or no numbers, or two outputs of one name.
     """
-    model, missing, mismatched = _load(name)
+    model, missing, mismatched = _load(name, head)
     for key, found, wanted in mismatched:
         raise ValueError(
             f"{name}: {key} is {found} in its files and {wanted} by its config.json; one of them is wrong."
@@ -62,13 +80,14 @@ def default_device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
-def load_base(name: str, *, names: Sequence[str] | None, seed: int = 1) -> PreTrainedModel:
+def load_base(name: str, head: Head, *, names: Sequence[str] | None, seed: int = 1) -> PreTrainedModel:
     """Load a pre-trained model with a new head.
 
     Args:
-        name: folder or name.
-        names: class names in the order of their ids; None makes a head with one score (regression).
-        seed: of the new head.
+        name: folder or name of the model.
+        head: head that it gets.
+        names: class names in the order of their ids; None where labels are numbers.
+        seed: random seed of the new head.
 
     Returns:
         The model in eval mode, in float32. A head that the files hold is not used.
@@ -76,19 +95,9 @@ def load_base(name: str, *, names: Sequence[str] | None, seed: int = 1) -> PreTr
     Raises:
         ValueError: not found, family not supported, or files without the encoder's weights.
     """
-    if names is None:
-        labels: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
-    else:
-        id2label = dict(enumerate(names))
-        labels = {
-            "num_labels": len(names),
-            "id2label": id2label,
-            "label2id": {label: index for index, label in id2label.items()},
-            "problem_type": "single_label_classification",
-        }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, missing, mismatched = _load(name, **labels)
+        model, missing, mismatched = _load(name, head, **head.configure(names))
         missing = sorted({*missing, *(key for key, *_ in mismatched)})
         inside = f"{model.base_model_prefix}."
         old_head = [key for key in model.state_dict() if not key.startswith(inside) and key not in missing]
@@ -152,24 +161,20 @@ def _of_encoder(model: PreTrainedModel, keys: Sequence[str]) -> list[str]:
     return [key for key in keys if key.startswith(inside) and not key.startswith(f"{inside}pooler.")]
 
 
-def _load(name: str, **options: Any) -> tuple[PreTrainedModel, list[str], list[tuple[str, list[int], list[int]]]]:
+def _load(
+    name: str, head: Head, **options: Any
+) -> tuple[PreTrainedModel, list[str], list[tuple[str, list[int], list[int]]]]:
     """The model, the keys that its files lack, and those of another shape with both shapes."""
-    if Path(name).exists() and not (Path(name) / "config.json").is_file():
-        raise ValueError(f"{name}: expected a model folder with a config.json.")
-    try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
-        raise ValueError(f"{name}: no model found there ({get_first_line(error)}).") from None
-    family_of(config)
+    read_config(name)
     pickled = [file.name for file in Path(name).glob("*.bin") if file.name.startswith("pytorch_model")]
     if pickled and not any(Path(name).glob("*.safetensors")):
         raise ValueError(
             f"{name}: {pickled[0]} is a pickle, which may run code when it is read; only model.safetensors is read. If "
-            "you trust the file, convert it: AutoModelForSequenceClassification.from_pretrained(folder, "
+            f"you trust the file, convert it: {head.auto_class.__name__}.from_pretrained(folder, "
             "use_safetensors=False).save_pretrained(folder)."
         )
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
+        model, info = head.auto_class.from_pretrained(
             name,
             output_loading_info=True,
             use_safetensors=True,
@@ -180,7 +185,5 @@ def _load(name: str, **options: Any) -> tuple[PreTrainedModel, list[str], list[t
         )
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
         raise ValueError(f"{name}: the model cannot be loaded ({get_first_line(error)}).") from None
-    if model.config.problem_type == "multi_label_classification":
-        raise ValueError(f"{name}: multi-label classifiers are not supported, only single-label and regression.")
     mismatched = [(key, list(found), list(wanted)) for key, found, wanted in info["mismatched_keys"]]
     return model.eval(), sorted(info["missing_keys"]), sorted(mismatched)

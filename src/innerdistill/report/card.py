@@ -13,11 +13,16 @@ from innerdistill.data.tasks import resolve_task
 from innerdistill.evaluation.metrics import METRICS
 from innerdistill.evaluation.scoring import headline
 from innerdistill.recipe.recipe import DataRecipe
+from innerdistill.report.run_folder import get_problem_type
 from innerdistill.support.files import open_whole_file
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Lower is better, so no share of them is "kept".
-ERRORS = ("standard_error", "calibration_error", *(name for name in METRICS if not METRICS[name].higher_is_better))
+ERRORS = (
+    "standard_error",
+    "calibration_error",
+    *(name for name, metric in METRICS.built_in.items() if not metric.higher_is_better),
+)
 
 
 def model_card(record: Mapping[str, Any]) -> str:
@@ -36,7 +41,8 @@ def model_card(record: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     scores = record["scores"]["validation"]
-    task = record["recipe"]["data"]["task"] or "text classification"
+    problem_type = get_problem_type(record)
+    task = record["recipe"]["data"]["task"] or problem_type.wording.title
     return environment.get_template("card.md.j2").render(
         record=record,
         title=escaped(f"{Path(record['recipe']['output']).name}: {task}"),
@@ -46,7 +52,7 @@ def model_card(record: Mapping[str, Any]) -> str:
         agreement=record["agreement"].get("validation"),
         metrics=metric_names(scores["student"]),
         kept=kept,
-        as_model=as_model,
+        problem_type=problem_type,
         of_pairs=len(resolve_task(DataRecipe.model_validate(record["recipe"]["data"])).text) == 2,
         escaped=escaped,
     )
@@ -115,20 +121,6 @@ def kept(student: float, teacher: float) -> str:
     """
     part = share(student, teacher)
     return "–" if part is None else f"{100 * part:.1f} %"
-
-
-def as_model(file: Mapping[str, Any]) -> str:
-    """How far an ONNX file answers as its model does, in words.
-
-    Args:
-        file: of `files` of `write_onnx`.
-
-    Returns:
-        Such as `99.1 %` of equal predictions, or `r = 0.9994` of scores; a dash for the model itself.
-    """
-    if "pearson" in file:
-        return f"r = {file['pearson']:.4f}"
-    return f"{100 * file['equal_predictions']:.1f} %" if "equal_predictions" in file else "–"
 
 
 def escaped(text: str) -> str:

@@ -9,12 +9,13 @@ from typing import Any
 from markupsafe import Markup
 
 from innerdistill.evaluation.intervals import error_of_difference
+from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.scoring import headline
 from innerdistill.recipe.yaml import write_yaml
-from innerdistill.report.card import as_model, kept, metric_names, page_template
+from innerdistill.report.card import kept, metric_names, page_template
 from innerdistill.report.explorer import explorer_data, read_examples
 from innerdistill.report.figures import attention_maps, learning_curve
-from innerdistill.report.run_folder import PREDICTIONS, measured_by, read_predictions, read_run
+from innerdistill.report.run_folder import PREDICTIONS, get_problem_type, get_scoring, read_predictions, read_run
 from innerdistill.support.files import open_whole_file
 
 
@@ -41,7 +42,7 @@ def write_report(folder: str | Path) -> Path:
         models=_models(record, baseline),
         metrics=metric_names(record["scores"]["validation"]["student"]),
         kept=kept,
-        as_model=as_model,
+        problem_type=get_problem_type(record),
         answer=_answer(folder, record, baseline),
         curve=Markup(_curve(record, baseline)),  # noqa: S704 - made by matplotlib, which escapes texts
         **_examples(folder, baseline is not None),
@@ -84,7 +85,7 @@ def _answer(folder: Path, record: dict[str, Any], baseline: dict[str, Any] | Non
     )
     if baseline is not None:
         plain = baseline["scores"]["validation"]["student"][metric]
-        error = _error_of_difference(folder, measured_by(record))
+        error = _error_of_difference(folder, get_scoring(record))
         verdict = "no more" if abs(student - plain) <= 2 * error else "more"
         difference = (
             f"a difference of {student - plain:+.3f} in one run each, {verdict} than twice its standard error over the "
@@ -108,10 +109,10 @@ def _times_as_fast(slow: Mapping[str, Any], fast: Mapping[str, Any]) -> str:
     return f"{slow['latency_ms']['p50'] / fast['latency_ms']['p50']:.1f} times as fast"
 
 
-def _error_of_difference(folder: Path, measured: Mapping[str, Any]) -> float:
+def _error_of_difference(folder: Path, scoring: Scoring) -> float:
     """Standard error over examples of the student's score less the plainly fine-tuned one's."""
     students = [read_predictions(run / PREDICTIONS, "validation") for run in (folder, folder / "baseline")]
-    return error_of_difference(students[0]["label"], *(columns["student"] for columns in students), **measured)
+    return error_of_difference(students[0]["label"], *(columns["student"] for columns in students), scoring=scoring)
 
 
 def _curve(record: dict[str, Any], baseline: dict[str, Any] | None) -> str:

@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from innerdistill.evaluation.prediction_type import Scoring
+from innerdistill.problem_types.problem_types import PROBLEM_TYPES, name_problem_type
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.support.messages import shorten_value
 
@@ -49,17 +51,18 @@ class DataRecord(Part):
     validation_rows_that_are_also_in_train: int | None = Field(None, description="examples whose text is in train too")
     validation_rows_dropped_because_they_share_a_text_with_train: int | None = None
     selection_rows_dropped_because_they_share_a_text_with_train: int | None = None
+    problem_type: str = Field(description="name in PROBLEM_TYPES")
     metric: str = Field(description="name of the primary metric")
-    names: tuple[str, ...] | None = Field(description="class names by id; null for a regression")
+    names: tuple[str, ...] | None = Field(description="class names by id; null where labels are numbers")
     positive: int = Field(1, description="of two classes, the id of the one that f1 is of")
     max_length: int = Field(description="tokens per example, at most")
     truncated: dict[str, int] = Field(description="examples that were longer, by split")
     fingerprint: str = Field(description="hash of the texts, labels and splits")
 
     @property
-    def scoring(self) -> dict[str, Any]:
-        """Arguments of `task_scores` that compute the run's scores from its labels and logits again."""
-        return {"metric": self.metric, "names": self.names, "positive": self.positive}
+    def scoring(self) -> Scoring:
+        """Argument of `score_outputs` that computes the run's scores from its labels and logits again."""
+        return PROBLEM_TYPES[self.problem_type].make_scoring(self.metric, self.names, positive=self.positive)
 
 
 class TargetsRecord(Part):
@@ -351,4 +354,7 @@ def translate_old_record(content: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(teacher, dict) and isinstance(teacher.get("targets"), dict):
             targets = {"cached" if name == "kept" else name: value for name, value in teacher["targets"].items()}
             content["teacher"] = {**teacher, "targets": targets}
+        data = content.get("data")
+        if isinstance(data, dict) and "names" in data:
+            content["data"] = {**data, "problem_type": name_problem_type(data)}
     return content

@@ -22,6 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from innerdistill.evaluation.prediction_type import Scoring
+from innerdistill.problem_types.problem_type import ProblemType
+from innerdistill.problem_types.problem_types import PROBLEM_TYPES, name_problem_type
 from innerdistill.report.record import RunRecord, parse_record
 from innerdistill.support.files import open_whole_file, open_whole_folder, read_json, write_json
 
@@ -105,17 +108,29 @@ def model_folder(folder: str | Path) -> Path:
     return folder / "model"
 
 
-def measured_by(run: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's scores depend on beside labels and logits, to compute them again.
+def get_problem_type(run: Mapping[str, Any]) -> ProblemType:
+    """Get the problem type of a run.
 
     Args:
         run: from `read_run`.
 
     Returns:
-        Arguments of `task_scores`: metric, names and, in newer runs, positive.
+        The problem type. Records of earlier versions do not name it; their regressions have no class names.
+    """
+    return PROBLEM_TYPES[name_problem_type(run["data"])]
+
+
+def get_scoring(run: Mapping[str, Any]) -> Scoring:
+    """Get what a run's scores depend on beside labels and logits, to compute them again.
+
+    Args:
+        run: from `read_run`.
+
+    Returns:
+        An argument of `score_outputs`.
     """
     data = run["data"]
-    return {name: data[name] for name in ("metric", "names", "positive") if name in data}
+    return get_problem_type(run).make_scoring(data["metric"], data["names"], positive=data.get("positive", 1))
 
 
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -6,7 +6,6 @@ One pass: load the data, load the models, decide layer map and stages, check, to
 from __future__ import annotations
 
 import logging
-import re
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,17 +15,18 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 from innerdistill.data.arrow import CACHE
-from innerdistill.data.batches import collator
-from innerdistill.data.labels import match_labels
+from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.task_data import TaskData, load_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.metrics import find_primary_metric
 from innerdistill.losses.loss import Loss
-from innerdistill.losses.registry import LOSSES, REGRESSION_LOSSES
+from innerdistill.losses.registry import LOSSES
 from innerdistill.models.families import encoder_layers
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.pretrained import load_base, load_classifier, load_tokenizer, longest_input
 from innerdistill.models.probe import Architecture, probe
+from innerdistill.problem_types.problem_type import ProblemType
+from innerdistill.problem_types.problem_types import find_problem_type, find_problem_type_of_model
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.job import Job
 from innerdistill.run.warnings import warn_of_unknown_tokens
@@ -36,9 +36,6 @@ from innerdistill.training.check_arguments import check_arguments
 from innerdistill.training.schedules import SchedulePlan, build_stages, check_schedule
 from innerdistill.training.stage import Stage
 from innerdistill.training.targets import has_fast_bfloat16
-
-MANY_NUMBERS = 20  # labels; so many that are numbers are rarely names
-NUMBER = re.compile(r"[+-]?\d*\.?\d+")
 
 logger = logging.getLogger(__name__)
 
@@ -59,14 +56,16 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     outside = dict(losses or {})
     check_names(recipe, ChainMap(outside, LOSSES))
 
-    data = load_task(recipe.data)
+    problem_type = find_problem_type(recipe.data)
+    examples = problem_type.examples
+    data = load_task(recipe.data, examples)
     # A ChainMap, because merging the dicts would import the losses of every installed package.
-    losses = ChainMap(outside, REGRESSION_LOSSES if data.names is None else {}, LOSSES)
-    teacher, names = _load_teacher(recipe, data)
+    losses = ChainMap(outside, dict(problem_type.output_losses), LOSSES)
+    teacher, names = _load_teacher(recipe, data, problem_type)
     with name_key("teacher"):
         tokenizer = load_tokenizer(recipe.teacher.path or str(recipe.teacher.base))
     architecture = probe(teacher)
-    source = _load_source(recipe, teacher, names)
+    source = _load_source(recipe, teacher, problem_type, names)
 
     num_layers = recipe.student.num_layers or max(1, architecture.num_layers // 2)
     pairs = choose_layers(recipe.layer_map, num_layers, architecture.num_layers, key="layer_map")
@@ -84,23 +83,18 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     device = arguments[-1].device
     _warn_of_slow_bfloat16(arguments, device)
 
-    splits, truncated = {}, {}
-    for split, table in data.splits.items():
-        splits[split], truncated[split] = tokenise(
-            table, data.task, tokenizer, names=names, max_length=max_length, where=split, folder=CACHE
-        )
+    splits, truncated = _tokenise_splits(data, tokenizer, examples=examples, names=names, max_length=max_length)
     unknown = _measure_unknown_tokens(splits, tokenizer, teacher)
-    for sentence in warn_of_unknown_tokens(unknown):
+    for sentence in warn_of_unknown_tokens(unknown) + examples.warn_of_names(names):
         logger.warning("%s", sentence)
-    if names is not None and len(names) > MANY_NUMBERS and all(NUMBER.fullmatch(name) for name in names):
-        logger.warning("The %d labels are all numbers: if they are scores, set data.metric=pearson.", len(names))
     return Job(
         recipe=recipe,
+        problem_type=problem_type,
         data=data,
         splits=splits,
         names=names,
         tokenizer=tokenizer,
-        collate=collator(tokenizer, pad_to=max_length if recipe.pad_to_max_length else None),
+        collate=examples.make_collator(tokenizer, pad_to=max_length if recipe.pad_to_max_length else None),
         teacher=teacher.to(device),
         architecture=architecture,
         source=source and source.to(device),
@@ -138,6 +132,25 @@ def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
     check_arguments("teacher.trainer", recipe.teacher.trainer)
 
 
+def _tokenise_splits(
+    data: TaskData, tokenizer: PreTrainedTokenizerBase, *, examples: ExampleType, names: Names, max_length: int
+) -> tuple[dict[str, datasets.Dataset], dict[str, int]]:
+    """Tokenised examples, and the number of truncated ones, by split."""
+    splits, truncated = {}, {}
+    for split, table in data.splits.items():
+        splits[split], truncated[split] = tokenise(
+            table,
+            data.task,
+            tokenizer,
+            examples=examples,
+            names=names,
+            max_length=max_length,
+            where=split,
+            folder=CACHE,
+        )
+    return splits, truncated
+
+
 def _measure_unknown_tokens(
     splits: Mapping[str, datasets.Dataset], tokenizer: PreTrainedTokenizerBase, teacher: PreTrainedModel
 ) -> dict[str, float]:
@@ -168,11 +181,11 @@ def check_student(job: Job, student: PreTrainedModel) -> None:
     Raises:
         ValueError: other outputs, another order of the labels, or another vocabulary.
     """
-    ours, theirs = student.config, job.teacher.config
-    if ours.num_labels != theirs.num_labels or (job.names is not None and ours.id2label != theirs.id2label):
+    ours, theirs = (job.problem_type.head.name_outputs(model.config) for model in (student, job.teacher))
+    if ours != theirs:
         raise ValueError(
-            f"{student.name_or_path}: its outputs are {join_names(list(ours.id2label.values()))}, the teacher's are "
-            f"{join_names(list(theirs.id2label.values()))}; both must be the same, in the same order."
+            f"{student.name_or_path}: its outputs are {join_names(ours)}, the teacher's are {join_names(theirs)}; both "
+            "must be the same, in the same order."
         )
     _check_tables(student, job.teacher, what=student.name_or_path)
 
@@ -187,27 +200,29 @@ def _check_tables(student: PreTrainedModel, teacher: PreTrainedModel, *, what: s
             )
 
 
-def _load_teacher(recipe: Recipe, data: TaskData) -> tuple[PreTrainedModel, tuple[str, ...] | None]:
+def _load_teacher(recipe: Recipe, data: TaskData, problem_type: ProblemType) -> tuple[PreTrainedModel, Names]:
+    """Load the teacher or its base, and name its outputs as the data does."""
     if recipe.teacher.base is not None:
         with name_key("teacher.base"):
-            return load_base(recipe.teacher.base, names=data.names, seed=recipe.teacher.seed), data.names
+            teacher = load_base(recipe.teacher.base, problem_type.head, names=data.names, seed=recipe.teacher.seed)
+        return teacher, data.names
     assert recipe.teacher.path is not None
     with name_key("teacher.path"):
-        teacher = load_classifier(recipe.teacher.path)
-    if data.names is None:
-        if teacher.config.num_labels != 1:
-            raise ValueError(
-                f"teacher.path: the metric {data.task.metric!r} means regression, but {recipe.teacher.path} has "
-                f"{teacher.config.num_labels} outputs instead of 1."
-            )
-        return teacher, None
-    if teacher.config.num_labels == 1:
-        raise ValueError(f"teacher.path: {recipe.teacher.path} predicts a score, but the data has classes.")
+        teacher = load_classifier(recipe.teacher.path, problem_type.head)
+        of_teacher = find_problem_type_of_model(teacher.config)
+    if of_teacher is not problem_type:
+        raise ValueError(
+            f"teacher.path: {recipe.teacher.path} predicts {of_teacher.wording.outputs}, but the metric "
+            f"{data.task.metric!r} needs {problem_type.wording.outputs}: choose another teacher or another data.metric."
+        )
+    outputs, declared = problem_type.head.name_outputs(teacher.config), data.task.labels is not None
     with name_key(f"data.label: {data.task.label!r}"):
-        return teacher, match_labels(data.names, teacher.config.id2label, declared=data.task.labels is not None)
+        return teacher, problem_type.examples.match_names(data.names, outputs, declared=declared)
 
 
-def _load_source(recipe: Recipe, teacher: PreTrainedModel, names: tuple[str, ...] | None) -> PreTrainedModel | None:
+def _load_source(
+    recipe: Recipe, teacher: PreTrainedModel, problem_type: ProblemType, names: Names
+) -> PreTrainedModel | None:
     """The model whose layers the student copies; None if that is the teacher (or a copy of its shape, `random`)."""
     source = recipe.student.source
     if source in ("teacher", "random"):
@@ -216,7 +231,7 @@ def _load_source(recipe: Recipe, teacher: PreTrainedModel, names: tuple[str, ...
         raise ValueError("student.source: 'base' means the layers of teacher.base, which is not given.")
     with name_key("student.source"):
         name = str(recipe.teacher.base) if source == "base" else source
-        model = load_base(name, names=names, seed=recipe.seed)
+        model = load_base(name, problem_type.head, names=names, seed=recipe.seed)
     if source != "base":
         # Another checkpoint may name its labels otherwise; the student uses its teacher's names.
         model.config.id2label, model.config.label2id = teacher.config.id2label, teacher.config.label2id

@@ -33,7 +33,7 @@ from innerdistill.run.job import Job
 from innerdistill.run.onnx import export_run
 from innerdistill.run.teacher_cache import compute_teacher_logits, load_targets
 from innerdistill.run.train import train
-from innerdistill.run.warnings import warn_of_chance, warn_of_label_order
+from innerdistill.run.warnings import warn_of_chance
 from innerdistill.support.processes import enter_in_first_process, is_first_process, wait_for_all
 from innerdistill.training.schedules import BASELINE, SchedulePlan, build_stages
 
@@ -110,23 +110,23 @@ def evaluate(
     """
     job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), losses=losses)
     folder = Path(model or job.recipe.output)
-    student = load_classifier(str(folder / "model" if (folder / "model").is_dir() else folder)).to(job.teacher.device)
+    folder = folder / "model" if (folder / "model").is_dir() else folder
+    student = load_classifier(str(folder), job.problem_type.head).to(job.teacher.device)
     check_student(job, student)
     if job.recipe.teacher.base is not None:
         job = replace(job, teacher=load_or_finetune_teacher(job))
     logits = {"student": predict_splits(student, job.splits, job.collate), "teacher": compute_teacher_logits(job)}
-    return compare(job.splits, logits, **job.measured_by())[0]
+    return compare(job.splits, logits, scoring=job.scoring)[0]
 
 
 def _check_teacher(job: Job) -> None:
     # Before hours are spent on a student of it; on selection, since validation is for reporting.
     logits = {"teacher": compute_teacher_logits(job, ["selection"])}
-    found, predictions = compare(job.splits, logits, **job.measured_by())
-    sentences = [warn_of_chance(found["scores"]["selection"]["teacher"], metric=job.metric)]
-    if job.names is not None:
-        said = predictions["selection"]
-        sentences.append(warn_of_label_order(said["label"], said["teacher"], job.names))
-    for sentence in filter(None, sentences):
+    found, predictions = compare(job.splits, logits, scoring=job.scoring)
+    columns = predictions["selection"]
+    sentences = warn_of_chance(found["scores"]["selection"]["teacher"], metric=job.metric)
+    sentences += job.problem_type.predictions.warn_of_teacher(columns["label"], columns["teacher"], job.names)
+    for sentence in sentences:
         logger.warning("On the selection split: %s", sentence)
 
 

@@ -79,7 +79,7 @@ def load_or_finetune_teacher(job: Job) -> PreTrainedModel:
             if broadcast_from_first(not (folder / "run.json").is_file()):
                 logger.info("fine-tuning the teacher into %s", folder)
                 run_finetuning(replace(job, recipe=derive_teacher_recipe(recipe, output=str(folder))))
-    teacher = load_classifier(str(folder / "model")).to(job.teacher.device)
+    teacher = load_classifier(str(folder / "model"), job.problem_type.head).to(job.teacher.device)
     probe(teacher)
     return teacher
 

@@ -54,18 +54,18 @@ def finish(
         The record of the run, to be completed.
     """
     save_model(folder / "model", student, job.tokenizer)
-    saved = load_classifier(str(folder / "model")).to(student.device)
+    saved = load_classifier(str(folder / "model"), job.problem_type.head).to(student.device)
     logits = {"student": predict_splits(saved, job.splits, job.collate)}
     if teacher is not None:
         logits["teacher"] = compute_teacher_logits(job)
-    found, predictions = compare(job.splits, logits, **job.measured_by())
+    found, predictions = compare(job.splits, logits, scoring=job.scoring)
     write_predictions(folder / PREDICTIONS, predictions)
     if teacher is not None:
         validation = job.data.splits["validation"]
         shown = attention_examples(
             teacher, student, job.splits["validation"], job.collate, job.tokenizer, pairs=job.pairs
         )
-        furthest = disagreements(validation, predictions["validation"], names=job.names)
+        furthest = disagreements(validation, predictions["validation"], scoring=job.scoring)
         write_json(folder / "examples.json", {"attention": shown, "disagreements": furthest}, indent=None)
     models = {"student": saved} if teacher is None else {"teacher": teacher, "student": saved}
     record = {

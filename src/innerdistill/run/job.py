@@ -12,12 +12,15 @@ from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.data.batches import Collator
+from innerdistill.data.example_type import Names
 from innerdistill.data.task_data import TaskData
+from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.losses.loss import Loss
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import Architecture, probe
 from innerdistill.models.student import build_student
+from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.support.processes import count_processes
 from innerdistill.training.arguments import DEFAULTS
@@ -33,9 +36,10 @@ class Job:
 
     Attributes:
         recipe: recipe of the run.
+        problem_type: what its models put out.
         data: splits as text.
         splits: splits as tokens.
-        names: class names in the order of the model's ids; None for regression.
+        names: class names in the order of the model's outputs; None where labels are numbers.
         tokenizer: tokenizer of the teacher.
         collate: turns a list of examples into a padded batch.
         teacher: fine-tuned teacher; while `teacher.base` is not fine-tuned yet, the base model.
@@ -51,9 +55,10 @@ class Job:
     """
 
     recipe: Recipe
+    problem_type: ProblemType
     data: TaskData
     splits: Mapping[str, Dataset]
-    names: tuple[str, ...] | None
+    names: Names
     tokenizer: PreTrainedTokenizerBase
     collate: Collator
     teacher: PreTrainedModel
@@ -102,19 +107,21 @@ class Job:
         micro_batches = int(trainer.get("gradient_accumulation_steps", 1)) * count_processes()
         return int(trainer["per_device_train_batch_size"]) * micro_batches
 
-    def measured_by(self) -> dict[str, Any]:
-        """What scores depend on besides labels and logits: the metric, class names by id, and the class that f1 is of,
-        which is the data's second label, whatever its id in the model.
-        """
+    @property
+    def scoring(self) -> Scoring:
+        """What scores depend on besides labels and logits. F1 is of the data's second label, whatever its id."""
         ours, theirs = self.data.names or (), self.names or ()
         positive = theirs.index(ours[1]) if len(theirs) == 2 else 1
-        return {"metric": self.metric, "names": self.names, "positive": positive}
+        return self.problem_type.make_scoring(self.metric, self.names, positive=positive)
 
     def describe_data(self) -> dict[str, Any]:
         """What run.json says about the data."""
         return {
             **self.data.notes,
-            **self.measured_by(),
+            "problem_type": self.problem_type.name,
+            "metric": self.metric,
+            "names": self.names,
+            "positive": self.scoring.positive,
             "max_length": self.max_length,
             "truncated": self.truncated,
             "fingerprint": self.data.fingerprint(),

@@ -12,15 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-from numpy.typing import NDArray
-from scipy.special import softmax
 
-from innerdistill.data.batches import collator
 from innerdistill.data.tables import read_file, read_tables
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.predictions import predict_logits
-from innerdistill.models.pretrained import default_device, load_classifier, load_tokenizer, longest_input
+from innerdistill.models.pretrained import default_device, load_tokenizer, longest_input
+from innerdistill.problem_types.problem_types import load_fine_tuned
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.run_folder import model_folder, read_run
 from innerdistill.support.files import open_whole_file
@@ -73,16 +71,18 @@ def predict_blocks(model: str | Path, file: str | Path, *, text: Sequence[str] |
     if text and len(text) > 2:
         raise ValueError(f"--text: expected one column, or two for pairs, got {len(text)}.")
     task = Task(tuple(text)) if text else resolve_task(Recipe.model_validate((record or {})["recipe"]).data)
-    rows = read_file(file, task, split="prediction", labelled=False)
-    classifier, tokenizer = load_classifier(str(folder)).to(default_device()), load_tokenizer(str(folder))
+    classifier, problem_type = load_fine_tuned(str(folder))
+    examples, names = problem_type.examples, problem_type.head.name_outputs(classifier.config)
+    rows = read_file(file, task, examples=examples, split="prediction", labelled=False)
+    classifier, tokenizer = classifier.to(default_device()), load_tokenizer(str(folder))
     # As long as in training, so that the same text gets the same answer.
     longest = longest_input(tokenizer, classifier, record["data"]["max_length"] if record else None)
-    names = [classifier.config.id2label[index] for index in range(classifier.config.num_labels)]
     start = cut = 0
     for table in read_tables(Path(file)):
         block = rows.slice(start, table.num_rows)
-        dataset, truncated = tokenise(block, task, tokenizer, names=("", ""), max_length=longest)
-        added = _answers(predict_logits(classifier, dataset, collator(tokenizer)), names)
+        dataset, truncated = tokenise(block, task, tokenizer, examples=examples, names=names, max_length=longest)
+        logits = predict_logits(classifier, dataset, examples.make_collator(tokenizer))
+        added = problem_type.predictions.make_columns(logits, names)
         if taken := [name for name in table.column_names if name in added]:
             raise ValueError(
                 f"{file}: column {shorten_value(taken[0])} would be lost beside the predictions; rename it."
@@ -91,14 +91,6 @@ def predict_blocks(model: str | Path, file: str | Path, *, text: Sequence[str] |
         start, cut = start + table.num_rows, cut + truncated
     if cut:
         logger.warning("%d of %d rows are longer than %d tokens and were truncated", cut, start, longest)
-
-
-def _answers(logits: NDArray[Any], names: Sequence[str]) -> dict[str, Any]:
-    if len(names) == 1:
-        return {"predicted_score": logits[:, 0]}
-    probabilities = softmax(logits, axis=1)
-    answers = {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
-    return {"predicted_label": [names[index] for index in logits.argmax(1)], **answers}
 
 
 def write_tables(tables: Iterable[pa.Table], path: str | Path) -> int:

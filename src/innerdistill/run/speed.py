@@ -7,7 +7,8 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from innerdistill.models.pretrained import default_device, load_classifier
+from innerdistill.models.pretrained import default_device
+from innerdistill.problem_types.problem_types import load_fine_tuned
 from innerdistill.report.run_folder import RUN, model_folder, read_run
 
 
@@ -27,10 +28,10 @@ def load_models(folders: Sequence[str]) -> dict[str, PreTrainedModel]:
     for name in folders:
         if (Path(name) / RUN).is_file():
             if teacher := read_run(name)["teacher"]:
-                models[f"teacher of {Path(name).name}"] = load_classifier(teacher["path"])
-            models[str(Path(name) / "model")] = load_classifier(str(model_folder(name)))
+                models[f"teacher of {Path(name).name}"] = load_fine_tuned(teacher["path"])[0]
+            models[str(Path(name) / "model")] = load_fine_tuned(str(model_folder(name)))[0]
         else:
-            models[name] = load_classifier(name)
+            models[name] = load_fine_tuned(name)[0]
     for model in models.values():
         model.to(default_device())
     return models

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from innerdistill.data.tables import read_file
 from innerdistill.data.tasks import TASKS, resolve_task
+from innerdistill.problem_types.problem_types import find_problem_type
 from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.report.run_folder import PREDICTIONS, read_predictions, read_run
 from innerdistill.run.predict import predict_file
@@ -34,7 +35,7 @@ FILES: dict[str, dict[str, str]] = {
     "rte": {"RTE.tsv": "test.tsv"},
     "wnli": {"WNLI.tsv": "test.tsv"},
 }
-BY_NAME = ("mnli", "qnli", "rte")
+SCORES, BY_NAME = ("stsb",), ("mnli", "qnli", "rte")  # tasks whose predictions are scores, or names of labels
 
 
 def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[list[str], list[str]]:
@@ -98,16 +99,16 @@ def _outputs(run: Path, path: Path, data: DataRecipe) -> NDArray[Any] | None:
     if path != own or not predictions.is_file():
         return None
     outputs = read_predictions(predictions, "test").get("student")
-    rows = read_file(path, task, split="test", labelled=False).num_rows
+    rows = read_file(path, task, examples=find_problem_type(data).examples, split="test", labelled=False).num_rows
     return outputs if outputs is not None and len(outputs) == rows else None
 
 
 def _lines(outputs: NDArray[Any], names: Sequence[str] | None, task: str) -> str:
-    if names is None:
+    if task in SCORES:
         answers = [f"{score:.3f}" for score in np.clip(outputs[:, 0], 0, 5)]
     else:
         known = TASKS[task].labels
-        assert known is not None
+        assert known and names
         if other := sorted(set(names) - set(known)):
             raise ValueError(f"{task}: GLUE knows the labels {', '.join(known)}, not {other[0]!r}.")
         # The model may call its labels otherwise; their order is that of `names`.

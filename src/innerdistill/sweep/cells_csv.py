@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from innerdistill.report.card import metric_names, share
+from innerdistill.report.run_folder import get_problem_type
 from innerdistill.support.files import open_whole_file
 from innerdistill.sweep.grid import Cell
 from innerdistill.sweep.groups import Group
@@ -47,7 +48,7 @@ def _row(cell: Cell, run: Mapping[str, Any]) -> dict[str, Any]:
     row["teacher"] = teacher[metric]
     row["share_of_teacher"] = share(student[metric], teacher[metric])
     row["selection"] = run["scores"]["selection"]["student"][metric]
-    row["agreement"] = agreed.get("equal_predictions", agreed.get("pearson"))
+    row["agreement"] = agreed[get_problem_type(run).predictions.agreement]
     row["layers"] = run["student"]["layers"]
     row["parameters"] = run["speed"]["student"]["parameters"]
     row |= {f"{name}_milliseconds": run["speed"][name]["latency_ms"]["p50"] for name in ("teacher", "student")}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.recipe.loading import load_recipe
-from innerdistill.report.run_folder import PREDICTIONS, measured_by, read_predictions, read_run
+from innerdistill.report.run_folder import PREDICTIONS, get_scoring, read_predictions, read_run
 from innerdistill.sweep.grid import TEACHER_SEED, Cell, Sweep, name_group
 from innerdistill.sweep.groups import Compared, Group, OverTeachers, places
 from innerdistill.sweep.methods import SPLIT, Method
@@ -155,7 +155,7 @@ def _interval(units: Sequence[Unit], method: str, against: str) -> tuple[float, 
     (group, seed), *_ = units[0]
     labels = _read_predictions(group, method, seed)["label"]
     ours, theirs = ([_student_logits(unit, name) for unit in units] for name in (method, against))
-    return two_level_interval(labels, ours, theirs, **measured_by(group.any_run))
+    return two_level_interval(labels, ours, theirs, scoring=get_scoring(group.any_run))
 
 
 def _student_logits(unit: Unit, method: str) -> NDArray[Any]:

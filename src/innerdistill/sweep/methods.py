@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from innerdistill.report.run_folder import get_problem_type
+
 SPLIT = "validation"
 
 
@@ -81,9 +83,9 @@ class Method:
 
     @cached_property
     def agreement(self) -> Value:
-        """Share of examples with the teacher's answer; for a regression, the correlation with its scores."""
-        agreed = [run["agreement"][SPLIT] for run in self.runs.values()]
-        return Value(tuple(facts.get("equal_predictions", facts.get("pearson")) for facts in agreed))
+        """Agreement with the teacher, as its problem type measures it."""
+        name = get_problem_type(self.first).predictions.agreement
+        return Value(tuple(run["agreement"][SPLIT][name] for run in self.runs.values()))
 
     @cached_property
     def right_and_wrong(self) -> dict[str, Value] | None:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from innerdistill.evaluation.intervals import bootstrap_samples, sample_scores
-from innerdistill.evaluation.scoring import has_label
+from innerdistill.evaluation.intervals import draw_samples, score_samples
+from innerdistill.evaluation.prediction_type import Scoring
 
 Array = NDArray[Any]
 
@@ -224,9 +224,7 @@ def two_level_interval(
     first: Sequence[Array],
     second: Sequence[Array],
     *,
-    metric: str,
-    names: Sequence[str] | None,
-    positive: int = 1,
+    scoring: Scoring,
     draws: int = 4000,
     seed: int = 0,
 ) -> tuple[float, float]:
@@ -243,24 +241,21 @@ def two_level_interval(
         labels: class ids or scores. (N,)
         first: logits of one method, of at least two units. (U of (N, C), or of (R, N, C) for several runs of each)
         second: logits of the other one, of the same units.
-        metric: name of the score.
-        names: class names; None for a regression.
-        positive: of two classes the one that f1 is of.
+        scoring: metric, names and what the outputs mean.
         draws: number of samples.
         seed: of the draws.
 
     Returns:
         The 2.5 and 97.5 % quantiles.
     """
-    known_rows = has_label(labels, names)
+    known_rows = scoring.predictions.has_label(labels)
     known_labels = labels[known_rows]
 
     def of_unit(logits: Array) -> Array:
         runs = logits.reshape(-1, len(labels), logits.shape[-1])[:, known_rows]
-        drawn = (bootstrap_samples(len(known_labels), draws, seed=seed) for _ in runs)
+        drawn = (draw_samples(len(known_labels), draws, seed=seed) for _ in runs)
         scores = [
-            sample_scores(known_labels, run, samples, metric=metric, names=names, positive=positive)
-            for run, samples in zip(runs, drawn, strict=True)
+            score_samples(known_labels, run, samples, scoring=scoring) for run, samples in zip(runs, drawn, strict=True)
         ]
         mean: Array = np.mean(scores, axis=0)
         return mean

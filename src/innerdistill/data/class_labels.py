@@ -1,0 +1,175 @@
+"""Labels that are classes: names in the order of their ids, matched to a model's outputs, encoded as ids.
+
+Shapes: N examples.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from innerdistill.data.labels import UNLABELLED, number_labels
+from innerdistill.data.tasks import Task
+from innerdistill.support.messages import join_names, shorten_value, suggest_name
+
+MANY_NUMBERS = 20  # classes; so many whose names are all numbers are rarely classes
+NUMBER = re.compile(r"[+-]?\d*\.?\d+")
+
+
+def find_class_names(labels: Iterable[str | None], task: Task) -> tuple[str, ...]:
+    """Class names in the order of their ids, from the task or, sorted, from the training labels.
+
+    Args:
+        labels: labels that occur in the training split.
+        task: names them if it knows them.
+
+    Returns:
+        The names; digits are sorted as numbers.
+
+    Raises:
+        ValueError: fewer than two classes.
+    """
+    if task.labels is not None:
+        return task.labels
+    names = {label for label in labels if label is not None}
+    if len(names) < 2:
+        raise ValueError(
+            f"the training labels hold {len(names)} class ({join_names(sorted(names))}); at least 2 are needed."
+        )
+    return tuple(
+        sorted(names, key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0, label))
+    )
+
+
+def match_class_names(names: Sequence[str], outputs: Sequence[str], *, declared: bool) -> tuple[str, ...]:
+    """The data's class names in the order of a model's outputs.
+
+    Names that agree (also but for upper and lower case) are matched by name, whatever their order. A model that only
+    has the stock names LABEL_0, LABEL_1, ... is matched by position, if the data's labels are numbers or their order
+    has been declared. Numbers are taken as ids if 0 is among them, or their order has been declared.
+
+    Args:
+        names: the data's class names.
+        outputs: names of the model's outputs by id.
+        declared: whether the order of `names` was stated (by a task or by data.labels) rather than found.
+
+    Returns:
+        One name per output, written as the data writes them where they agree.
+
+    Raises:
+        ValueError: a label that the model does not know, or an order that nobody has stated.
+    """
+    by_case = {name.casefold(): name for name in names}
+    if len(by_case) == len(names) and set(by_case) <= {name.casefold() for name in outputs}:
+        return tuple(by_case.get(name.casefold(), name) for name in outputs)
+    if len(names) > len(outputs):
+        raise ValueError(f"the data has {len(names)} labels ({join_names(names)}), the teacher {len(outputs)}.")
+    numbers = all(name.isdecimal() and int(name) < len(outputs) for name in names) and ("0" in names or declared)
+    if numbers and not any(name.isdecimal() for name in outputs):
+        return tuple(str(index) for index in range(len(outputs)))
+    stock = all(name == f"LABEL_{index}" for index, name in enumerate(outputs))
+    if stock and declared and len(names) == len(outputs):
+        return tuple(names)
+    if stock:
+        raise ValueError(
+            f"the teacher names its {len(outputs)} labels only {join_names(outputs)}, the data {join_names(names)}: "
+            f"name all {len(outputs)} with data.labels, in the order of the teacher's ids."
+        )
+    unknown = sorted(name for name in names if name.casefold() not in {label.casefold() for label in outputs})
+    raise ValueError(
+        f"label {shorten_value((unknown or names)[0])} is not one of the teacher's labels ({join_names(outputs)})."
+    )
+
+
+def encode_classes(
+    labels: pa.ChunkedArray, task: Task, *, names: Sequence[str], where: str, rows: pa.ChunkedArray
+) -> NDArray[np.int64]:
+    """Labels of one split as class ids.
+
+    Where a task's labels have names but a file holds nothing but numbers, a number is the position in the task's own
+    list (GLUE's files hold 0 and 1); everything else is looked up in `names`.
+
+    Args:
+        labels: labels as text, null where missing. (N,)
+        task: the task.
+        names: class names in the order of the model's ids, as the data writes them.
+        where: source of the labels, for messages.
+        rows: number of each row in its file, for messages. (N,)
+
+    Returns:
+        Class ids; UNLABELLED where there is no label. (N,)
+
+    Raises:
+        ValueError: a label that is not known, with its row.
+    """
+    codes, values = number_labels(labels)
+    ids = {name: index for index, name in enumerate(names)}
+    by_position = {}
+    if task.labels is not None and all(label is None or label.isdecimal() for label in values):
+        by_position = {str(position): name for position, name in enumerate(task.labels)}
+    id_of = np.full(len(values), UNLABELLED, dtype=np.int64)
+    for code, label in enumerate(values):
+        name = label if label in ids else by_position.get(str(label), label)
+        if name is not None and name not in ids:
+            row = rows[int(np.argmax(codes == code))]
+            raise ValueError(f"{where}: row {row}: unknown label {shorten_value(label)}: {suggest_name(name, names)}")
+        if name is not None:
+            id_of[code] = ids[name]
+    return id_of[codes]
+
+
+def has_class(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which examples have a label.
+
+    Args:
+        ids: class ids. (N,)
+
+    Returns:
+        True for those that have one. (N,)
+    """
+    return ids != UNLABELLED
+
+
+def group_classes(labels: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Groups for stratified splits: one for each class.
+
+    Args:
+        labels: labels as text, none missing. (N,)
+
+    Returns:
+        Number of the group. (N,)
+    """
+    return number_labels(labels)[0]
+
+
+def warn_of_number_names(names: Sequence[str], *, metric: str) -> list[str]:
+    """Find many class names that are all numbers: probably they are scores, and data.metric was forgotten.
+
+    Args:
+        names: class names by id.
+        metric: a metric of scores, which data.metric could name.
+
+    Returns:
+        One sentence, or none.
+    """
+    if len(names) <= MANY_NUMBERS or not all(NUMBER.fullmatch(name) for name in names):
+        return []
+    return [f"The {len(names)} labels are all numbers: if they are scores, set data.metric={metric}."]
+
+
+def warn_of_missing_classes(ids: NDArray[np.int64], names: Sequence[str]) -> list[str]:
+    """Find classes that no training example has.
+
+    Args:
+        ids: class ids of the training split. (N,)
+        names: class names by id.
+
+    Returns:
+        One sentence for each.
+    """
+    present = np.unique(ids)
+    return [f"No training row has the label {name!r}." for index, name in enumerate(names) if index not in present]

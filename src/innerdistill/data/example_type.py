@@ -1,0 +1,52 @@
+"""ExampleType: how examples are read and turned into numbers, which depends on the problem type.
+
+`problem_types` has one for each problem type. The functions of this room get it as an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from innerdistill.data.batches import Collator
+from innerdistill.data.tasks import Task
+
+Names = tuple[str, ...] | None  # of the classes, by id; None where labels are numbers
+
+
+@dataclass(frozen=True)
+class ExampleType:
+    """How the examples of one problem type are read, encoded and split. Shapes: N examples.
+
+    Attributes:
+        read_text: (value of a text column) -> text. Raises ValueError that says what was expected.
+        read_label: (value of the label column) -> label as text, None where there is none. Raises as `read_text`.
+        find_names: (labels that occur in train, task) -> class names by id.
+        encode_labels: (labels as text (N,), task, names=, where=, rows=) -> what the model learns from. (N,)
+        has_label: (encoded labels (N,)) -> True for examples with a label. (N,)
+        group_labels: (labels as text (N,), none missing) -> number of a group, for stratified splits. (N,)
+        encode_texts: (columns by name, tokenizer=, texts=, max_length=) -> token ids, masks, length and whether
+            truncated, by column.
+        make_collator: (tokenizer, pad_to=) -> function that makes a padded batch of examples.
+        match_names: (names, names of a model's outputs, declared=) -> names in the order of the outputs. Raises
+            ValueError if they do not belong together.
+        warn_of_names: (names) -> sentences on names that may not be meant as such.
+        warn_of_missing: (encoded training labels (N,), names) -> sentences on labels that do not occur.
+    """
+
+    read_text: Callable[[Any], str]
+    read_label: Callable[[Any], str | None]
+    find_names: Callable[[list[str | None], Task], Any]
+    encode_labels: Callable[..., NDArray[Any]]
+    has_label: Callable[[NDArray[Any]], NDArray[np.bool_]]
+    group_labels: Callable[[pa.ChunkedArray], NDArray[np.int64]]
+    encode_texts: Callable[..., dict[str, list[Any]]]
+    make_collator: Callable[..., Collator]
+    match_names: Callable[..., Names]
+    warn_of_names: Callable[[Any], list[str]]
+    warn_of_missing: Callable[[NDArray[Any], Any], list[str]]

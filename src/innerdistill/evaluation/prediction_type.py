@@ -1,0 +1,105 @@
+"""PredictionType: what the outputs of a model mean. Scoring: that, and what else scores depend on.
+
+`problem_types` has a PredictionType for each problem type. The functions of this room get a Scoring as an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from innerdistill.data.example_type import Names
+from innerdistill.evaluation.metrics import Metric, Shape, find_metric, select_metrics
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class PredictionType:
+    """How the outputs of one problem type are read, described and compared. Shapes: N examples, C outputs.
+
+    Attributes:
+        shape: of the predictions; metrics state the shape that they need.
+        predict: (logits (N, C)) -> predictions. (N,)
+        has_label: (labels (N,)) -> True for examples with a label. (N,)
+        constant_predictions: (labels (N,), names) -> the constant answers that a model has to beat, each (N,).
+        describe: (labels (N,), logits (N, C), names) -> further scores by name. All examples have a label.
+        compare: (labels (N,), teacher logits (N, C), student logits (N, C)) -> numbers on their agreement, by name.
+        agreement: name of the main one of these numbers, 1 for models that predict the same.
+        show_agreement: (this number) -> text for people.
+        measure_distances: (teacher logits (N, C), student logits (N, C)) -> True where they answer differently (N,),
+            and how far apart their answers are (N,).
+        show_label: (label, names) -> a label for people.
+        show_answer: (logits of one example (C,), names) -> `answer`, and what else there is to show, by name.
+        make_columns: (logits (N, C), names) -> the columns that `predict` adds to a file, by name.
+        warn_of_teacher: (labels (N,), teacher logits (N, C), names) -> sentences on what is wrong with its outputs.
+    """
+
+    shape: Shape
+    predict: Callable[[Array], Array]
+    has_label: Callable[[Array], NDArray[np.bool_]]
+    constant_predictions: Callable[[Array, Any], Iterable[Array]]
+    describe: Callable[[Array, Array, Any], dict[str, Any]]
+    compare: Callable[[Array, Array, Array], dict[str, float]]
+    agreement: str
+    show_agreement: Callable[[float], str]
+    measure_distances: Callable[[Array, Array], tuple[NDArray[np.bool_], Array]]
+    show_label: Callable[[Any, Any], Any]
+    show_answer: Callable[[Array, Any], dict[str, Any]]
+    make_columns: Callable[[Array, Sequence[str]], dict[str, Any]]
+    warn_of_teacher: Callable[[Array, Array, Any], list[str]]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What scores depend on, beside labels and logits.
+
+    Attributes:
+        metric: name of the primary metric.
+        names: class names by id; None where labels are numbers.
+        predictions: what the outputs mean.
+        positive: of two classes, the id of the one that f1 is of.
+    """
+
+    metric: str
+    names: Names
+    predictions: PredictionType
+    positive: int = 1
+
+    @property
+    def primary(self) -> Metric:
+        """Entry of the primary metric."""
+        return find_metric(self.metric)
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """All metrics that fit, by name."""
+        return {**select_metrics(self.predictions.shape), self.metric: self.primary}
+
+    def score(self, metric: Metric, labels: Array, predictions: Array) -> float:
+        """Score predictions.
+
+        Args:
+            metric: entry of a metric that fits.
+            labels: labels, none missing. (N,)
+            predictions: from `predictions.predict`. (N,)
+
+        Returns:
+            The score.
+        """
+        return float(metric.score(labels, predictions, **self.facts(metric)))
+
+    def facts(self, metric: Metric) -> dict[str, Any]:
+        """The facts that a metric reads.
+
+        Args:
+            metric: entry of a metric that fits.
+
+        Returns:
+            `names` and `positive`, as far as the metric reads them.
+        """
+        return metric.facts(names=self.names, positive=self.positive)

@@ -1,0 +1,83 @@
+"""ProblemType: everything that depends on what a model puts out.
+
+An object wires functions of the rooms above (data, models, losses, evaluation) together and has no logic of its own.
+`problem_types.py` has the dict of all objects. All other rooms ask the object instead of asking which type it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from innerdistill.data.example_type import ExampleType, Names
+from innerdistill.evaluation.prediction_type import PredictionType, Scoring
+from innerdistill.losses.loss import Loss
+from innerdistill.models.heads import Head
+
+PagePart = Literal["calibration error", "per class", "right and wrong"]
+
+
+@dataclass(frozen=True)
+class Wording:
+    """Plain data for model cards, pages and files.
+
+    Attributes:
+        title: name of the problem, as in "a teacher for regression".
+        outputs: plural noun for what is predicted, as in "the data has classes".
+        pipeline_tag: task of the hub and of transformers' pipelines.
+        usage: lines of Python that use the model, for its card.
+        onnx_outputs: names of the outputs of an ONNX file.
+        output_columns: columns that `predict` adds to a file; `<label>` stands for every label.
+        agreement: what the agreement of two models is, as in "as the model: equal predictions".
+        disagreement: what two models have that disagree, as in "examples with other answers".
+        page_parts: parts of a report that only some problem types have.
+    """
+
+    title: str
+    outputs: str
+    pipeline_tag: str
+    usage: tuple[str, ...]
+    onnx_outputs: tuple[str, ...]
+    output_columns: tuple[str, ...]
+    agreement: str
+    disagreement: str
+    page_parts: frozenset[PagePart]
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    """A kind of problem, named as in `problem_type` of a transformers configuration where that has a name for it.
+
+    Attributes:
+        name: name in PROBLEM_TYPES and in run.json.
+        examples: how texts and labels are read, encoded and split, and matched to a model's outputs.
+        head: which models have the right head.
+        output_losses: `soft_labels` and `gold_labels`, per example.
+        default_losses: weights by loss, where a recipe gives none.
+        predictions: what the outputs mean, and how they are compared.
+        default_metric: primary metric, where nothing else is known.
+        wording: plain data for model cards, pages and files.
+    """
+
+    name: str
+    examples: ExampleType
+    head: Head
+    output_losses: Mapping[str, Loss]
+    default_losses: Mapping[str, float]
+    predictions: PredictionType
+    default_metric: str
+    wording: Wording
+
+    def make_scoring(self, metric: str, names: Names, *, positive: int = 1) -> Scoring:
+        """Put together what the scores of a run depend on.
+
+        Args:
+            metric: name of the primary metric.
+            names: class names in the order of the model's outputs.
+            positive: of two classes, the id of the one that f1 is of.
+
+        Returns:
+            An argument of the functions of `evaluation`.
+        """
+        return Scoring(metric, names and tuple(names), self.predictions, positive)

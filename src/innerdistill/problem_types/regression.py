@@ -1,0 +1,88 @@
+"""Regression: one score for each text or pair of texts."""
+
+from __future__ import annotations
+
+from transformers import AutoModelForSequenceClassification
+
+from innerdistill.data.batches import collator
+from innerdistill.data.example_type import ExampleType
+from innerdistill.data.labels import read_label
+from innerdistill.data.score_labels import encode_scores, find_no_names, group_scores, has_score, warn_of_nothing
+from innerdistill.data.tables import read_text
+from innerdistill.data.tokens import encode_texts
+from innerdistill.evaluation.predicted_scores import (
+    compare_scores,
+    describe_scores,
+    make_constant_scores,
+    make_score_columns,
+    measure_score_distances,
+    predict_scores,
+    show_correlation,
+    show_score,
+    show_score_answer,
+)
+from innerdistill.evaluation.prediction_type import PredictionType
+from innerdistill.losses.loss import Loss
+from innerdistill.losses.paper import gold_scores, soft_scores
+from innerdistill.models.heads import Head, configure_score_head, has_score_head, name_scores
+from innerdistill.problem_types.problem_type import ProblemType, Wording
+
+REGRESSION = ProblemType(
+    name="regression",
+    examples=ExampleType(
+        read_text=read_text,
+        read_label=read_label,
+        find_names=find_no_names,
+        encode_labels=encode_scores,
+        has_label=has_score,
+        group_labels=group_scores,
+        encode_texts=encode_texts,
+        make_collator=collator,
+        match_names=find_no_names,
+        warn_of_names=warn_of_nothing,
+        warn_of_missing=warn_of_nothing,
+    ),
+    head=Head(
+        auto_class=AutoModelForSequenceClassification,
+        configure=configure_score_head,
+        fits=has_score_head,
+        name_outputs=name_scores,
+        reads="first token",
+    ),
+    output_losses={
+        "soft_labels": Loss(soft_scores, needs=("teacher_logits", "student_logits")),
+        "gold_labels": Loss(gold_scores, needs=("student_logits", "labels")),
+    },
+    default_losses={"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0, "gold_labels": 0.0},
+    predictions=PredictionType(
+        shape="scores",
+        predict=predict_scores,
+        has_label=has_score,
+        constant_predictions=make_constant_scores,
+        describe=describe_scores,
+        compare=compare_scores,
+        agreement="pearson",
+        show_agreement=show_correlation,
+        measure_distances=measure_score_distances,
+        show_label=show_score,
+        show_answer=show_score_answer,
+        make_columns=make_score_columns,
+        warn_of_teacher=warn_of_nothing,
+    ),
+    default_metric="pearson",
+    wording=Wording(
+        title="regression",
+        outputs="scores",
+        pipeline_tag="text-classification",
+        usage=(
+            "from transformers import pipeline",
+            "",
+            'predict = pipeline("text-classification", model="path/to/this/folder", function_to_apply="none")',
+        ),
+        onnx_outputs=("logits",),
+        output_columns=("predicted_score",),
+        agreement="correlation of the scores",
+        disagreement="other scores",
+        page_parts=frozenset(),
+    ),
+)

@@ -1,0 +1,96 @@
+"""Single-label classification: one of several classes for each text or pair of texts."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from transformers import AutoModelForSequenceClassification
+
+from innerdistill.data.batches import collator
+from innerdistill.data.class_labels import (
+    encode_classes,
+    find_class_names,
+    group_classes,
+    has_class,
+    match_class_names,
+    warn_of_missing_classes,
+    warn_of_number_names,
+)
+from innerdistill.data.example_type import ExampleType
+from innerdistill.data.labels import read_label
+from innerdistill.data.tables import read_text
+from innerdistill.data.tokens import encode_texts
+from innerdistill.evaluation.predicted_classes import (
+    compare_classes,
+    describe_classes,
+    make_class_columns,
+    make_constant_classes,
+    measure_class_distances,
+    predict_classes,
+    show_class,
+    show_class_answer,
+    show_share,
+    warn_of_swapped_labels,
+)
+from innerdistill.evaluation.prediction_type import PredictionType
+from innerdistill.losses.registry import LOSSES
+from innerdistill.models.heads import Head, configure_class_head, has_class_head, name_classes
+from innerdistill.problem_types.problem_type import ProblemType, Wording
+from innerdistill.problem_types.regression import REGRESSION
+
+SINGLE_LABEL_CLASSIFICATION = ProblemType(
+    name="single_label_classification",
+    examples=ExampleType(
+        read_text=read_text,
+        read_label=read_label,
+        find_names=find_class_names,
+        encode_labels=encode_classes,
+        has_label=has_class,
+        group_labels=group_classes,
+        encode_texts=encode_texts,
+        make_collator=collator,
+        match_names=match_class_names,
+        warn_of_names=partial(warn_of_number_names, metric=REGRESSION.default_metric),
+        warn_of_missing=warn_of_missing_classes,
+    ),
+    head=Head(
+        auto_class=AutoModelForSequenceClassification,
+        configure=configure_class_head,
+        fits=has_class_head,
+        name_outputs=name_classes,
+        reads="first token",
+    ),
+    output_losses={name: LOSSES[name] for name in ("soft_labels", "gold_labels")},
+    default_losses={"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0, "gold_labels": 0.0},
+    predictions=PredictionType(
+        shape="classes",
+        predict=predict_classes,
+        has_label=has_class,
+        constant_predictions=make_constant_classes,
+        describe=describe_classes,
+        compare=compare_classes,
+        agreement="equal_predictions",
+        show_agreement=show_share,
+        measure_distances=measure_class_distances,
+        show_label=show_class,
+        show_answer=show_class_answer,
+        make_columns=make_class_columns,
+        warn_of_teacher=warn_of_swapped_labels,
+    ),
+    default_metric="accuracy",
+    wording=Wording(
+        title="single-label classification",
+        outputs="classes",
+        pipeline_tag="text-classification",
+        usage=(
+            "from transformers import pipeline",
+            "",
+            'classify = pipeline("text-classification", model="path/to/this/folder")',
+        ),
+        onnx_outputs=("logits",),
+        output_columns=("predicted_label", "probability_<label>"),
+        agreement="equal predictions",
+        disagreement="other answers",
+        page_parts=frozenset({"calibration error", "per class", "right and wrong"}),
+    ),
+)

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from innerdistill.data.labels import UNLABELLED
+from innerdistill.evaluation.predicted_classes import (
+    compare_classes,
+    compute_calibration_error,
+    measure_class_distances,
+    warn_of_swapped_labels,
+)
+
+NAMES = ("no", "yes")
+
+
+def logits(predictions, classes=2):
+    return np.eye(classes, dtype=np.float32)[predictions]
+
+
+def test_calibration_of_a_model_that_is_right_as_often_as_it_says():
+    probabilities = np.array([[0.75, 0.25]] * 4)
+    assert compute_calibration_error(np.array([0, 0, 0, 1]), np.log(probabilities)) == pytest.approx(0, abs=1e-6)
+    assert compute_calibration_error(np.array([1, 1, 1, 1]), np.log(probabilities)) == pytest.approx(0.75)
+
+
+def test_agreement_by_hand():
+    labels = np.array([0, 0, 1, 1, UNLABELLED])
+    numbers = compare_classes(labels, logits([0, 1, 1, 0, 0]), logits([0, 1, 0, 1, 0]))
+    assert numbers == {
+        "equal_predictions": 3 / 5, "teacher_right_student_right": 1, "teacher_right_student_wrong": 1,
+        "teacher_wrong_student_right": 1, "teacher_wrong_student_wrong": 1,
+    }  # fmt: skip
+
+
+def test_distances_are_the_kl_of_the_probabilities():
+    teacher, student = np.log([[0.5, 0.5], [0.9, 0.1]]), np.log([[0.25, 0.75], [0.8, 0.2]])
+    differs, distances = measure_class_distances(teacher, student)
+    assert differs.tolist() == [True, False]
+    assert distances[0] == pytest.approx(np.log(4 / 3) / 2)
+
+
+def test_swapped_labels_are_told_from_a_bad_teacher():
+    labels = np.array([0, 1] * 20)
+    assert "'no' means 'yes', 'yes' means 'no'" in warn_of_swapped_labels(labels, logits(1 - labels), NAMES)[0]
+    assert warn_of_swapped_labels(labels, logits(labels), NAMES) == []
+    assert warn_of_swapped_labels(labels, logits(np.zeros(40, int)), NAMES) == []
+    assert warn_of_swapped_labels(labels[:20], logits(1 - labels[:20]), NAMES) == []  # too few to tell

@@ -1,0 +1,259 @@
+"""Contracts of PROBLEM_TYPES: whoever adds a problem type finds here what its parts have to do together."""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from transformers import AutoConfig
+
+import innerdistill
+from innerdistill.data.tasks import Task
+from innerdistill.evaluation.metrics import METRICS, select_metrics
+from innerdistill.evaluation.scoring import score_outputs
+from innerdistill.losses.loss import LossInputs, measure
+from innerdistill.losses.registry import LOSSES
+from innerdistill.models.capture import Internals, reads_first_token
+from innerdistill.models.pretrained import load_base, load_classifier
+from innerdistill.models.probe import probe
+from innerdistill.problem_types.problem_types import (
+    PROBLEM_TYPES,
+    find_problem_type,
+    find_problem_type_of_model,
+    load_fine_tuned,
+    name_problem_type,
+    show_agreement,
+)
+from innerdistill.recipe.recipe import DEFAULT_LOSSES, DataRecipe
+
+SOURCE = Path(innerdistill.__file__).parent
+LABELS = ["2", "0", None, "1", "2", "0", "1", "1"]  # fit every type: names of classes, or scores
+ROWS = pa.chunked_array([list(range(1, len(LABELS) + 1))])
+TASK = Task(("text",))
+PARTS = {"calibration error": "calibration_error", "per class": "per_class"}  # a part of a page and the scores it shows
+
+
+@pytest.fixture(params=PROBLEM_TYPES)
+def problem_type(request):
+    return PROBLEM_TYPES[request.param]
+
+
+@pytest.fixture
+def labels():
+    return pa.chunked_array([LABELS], pa.string())
+
+
+@pytest.fixture
+def names(problem_type, labels):
+    return problem_type.examples.find_names(labels.unique().to_pylist(), TASK)
+
+
+@pytest.fixture
+def encoded(problem_type, labels, names):
+    return problem_type.examples.encode_labels(labels, TASK, names=names, where="test", rows=ROWS)
+
+
+@pytest.fixture
+def logits(problem_type, names):
+    outputs = problem_type.head.configure(names)["num_labels"]
+    return np.random.default_rng(0).normal(size=(len(LABELS), outputs)).astype(np.float32)
+
+
+def test_a_name_is_its_key_and_that_of_transformers(problem_type, names):
+    assert PROBLEM_TYPES[problem_type.name] is problem_type
+    assert problem_type.head.configure(names)["problem_type"] == problem_type.name
+
+
+def test_labels_are_read_encoded_and_shown_again(problem_type, names, encoded):
+    examples, outputs = problem_type.examples, problem_type.predictions
+    assert examples.has_label(encoded).tolist() == [label is not None for label in LABELS]
+    assert (outputs.has_label(encoded) == examples.has_label(encoded)).all()
+    for label, code in zip(LABELS, encoded, strict=True):
+        if label is not None:
+            assert examples.read_label(outputs.show_label(code, names)) == label
+    assert examples.read_label("") is examples.read_label(None) is None
+    with pytest.raises(ValueError, match="expected"):
+        examples.read_label(b"bytes")
+    with pytest.raises(ValueError, match="expected text"):
+        examples.read_text(3)
+
+
+def test_a_wrong_label_is_refused_with_its_row(problem_type, names):
+    wrong = pa.chunked_array([["0", "what"]], pa.string())
+    with pytest.raises(ValueError, match=r"test: row 2: .*'what'"):
+        problem_type.examples.encode_labels(wrong, TASK, names=names, where="test", rows=pa.chunked_array([[1, 2]]))
+
+
+def test_every_group_of_a_split_holds_like_labels(problem_type):
+    labels = pa.chunked_array([["1", "2", "1", "3", "2"]], pa.string())
+    groups = problem_type.examples.group_labels(labels)
+    assert groups.shape == (5,) and groups[0] == groups[2] and groups[1] == groups[4]
+
+
+def test_texts_become_tokens_and_batches(problem_type, tokenizer):
+    examples, columns = problem_type.examples, {"text1": ["word1 " * 30, "word2"]}
+    tokens = examples.encode_texts(columns, tokenizer=tokenizer, texts=["text1"], max_length=12)
+    assert tokens["length"] == [12, 3] and tokens["truncated"] == [True, False]
+    rows = [{"input_ids": tokens["input_ids"][index], "labels": index} for index in (0, 1)]
+    batch = examples.make_collator(tokenizer)(rows)
+    assert batch["input_ids"].shape == (2, 12) and batch["attention_mask"].sum() == 15
+    assert examples.make_collator(tokenizer, pad_to=20)(rows)["input_ids"].shape == (2, 20)
+
+
+def test_names_are_matched_to_a_model_of_the_same_type(problem_type, names):
+    config = AutoConfig.for_model("bert", **problem_type.head.configure(names))
+    outputs = problem_type.head.name_outputs(config)
+    assert len(outputs) == config.num_labels
+    assert problem_type.examples.match_names(names, outputs, declared=False) == names
+
+
+def test_a_model_is_of_one_type_only(problem_type, names):
+    config = AutoConfig.for_model("bert", **problem_type.head.configure(names))
+    assert [each.name for each in PROBLEM_TYPES.values() if each.head.fits(config)] == [problem_type.name]
+    assert find_problem_type_of_model(config) is problem_type
+
+
+def test_a_head_that_no_type_has_is_refused():
+    config = AutoConfig.for_model("bert", num_labels=3, problem_type="multi_label_classification")
+    with pytest.raises(ValueError, match="a head for multi_label_classification is not supported; expected one for"):
+        find_problem_type_of_model(config)
+
+
+def test_a_new_head_is_loaded_again_and_reads_what_it_says(problem_type, names, base_folder, tokenizer, tmp_path):
+    model = load_base(str(base_folder), problem_type.head, names=names, seed=1)
+    probe(model)
+    assert (model in reads_first_token) == (problem_type.head.reads == "first token")
+    model.save_pretrained(tmp_path)
+    loaded, of_model = load_fine_tuned(str(tmp_path))
+    assert of_model is problem_type and loaded.config.problem_type == problem_type.name
+    assert type(load_classifier(str(tmp_path), problem_type.head)) is type(loaded)
+
+
+def test_output_losses_are_zero_for_equal_models_and_learn_from_labels(problem_type, encoded, logits):
+    targets, outputs = torch.from_numpy(encoded), torch.from_numpy(logits).requires_grad_()
+    inputs = LossInputs(torch.ones(len(LABELS), 5, dtype=torch.bool), targets, temperature=2.0)
+    assert set(problem_type.output_losses) == {"soft_labels", "gold_labels"} <= set(LOSSES)
+    teacher = Internals(outputs.detach())
+    values = measure(problem_type.output_losses, {}, teacher, Internals(outputs), inputs)
+    assert torch.allclose(values["soft_labels"], torch.zeros(len(LABELS)), atol=1e-6)
+    assert [value == 0 for value in values["gold_labels"].tolist()] == [label is None for label in LABELS]
+    other = measure(problem_type.output_losses, {}, Internals(outputs.detach() + torch.randn(logits.shape)), Internals(outputs), inputs)  # fmt: skip
+    for of_examples in other.values():
+        assert of_examples.shape == (len(LABELS),) and (of_examples >= 0).all()
+        (gradient,) = torch.autograd.grad(of_examples.sum(), outputs, retain_graph=True)
+        assert gradient.isfinite().all() and gradient.abs().sum() > 0
+
+
+def test_default_losses_are_those_of_a_recipe(problem_type):
+    assert problem_type.default_losses == DEFAULT_LOSSES
+
+
+def test_predictions_have_the_shape_that_metrics_need(problem_type, encoded, names, logits):
+    outputs = problem_type.predictions
+    fitting = [name for name, metric in select_metrics(outputs.shape).items() if metric.higher_is_better]
+    assert problem_type.default_metric in fitting
+    for name in fitting:
+        scores = score_outputs(encoded, logits, scoring=problem_type.make_scoring(name, names))
+        assert scores["metric"] == name and scores["rows"] == 7 and -1 <= scores[name] <= 1
+        assert set(select_metrics(outputs.shape)) <= set(scores)
+    assert outputs.predict(logits).shape == (len(LABELS),)
+
+
+def test_right_predictions_beat_every_constant_answer(problem_type, encoded, names):
+    known = problem_type.examples.has_label(encoded)
+    labels = encoded[known]
+    perfect = np.eye(len(names))[labels] if names else labels[:, None]
+    scores = score_outputs(labels, perfect, scoring=problem_type.make_scoring(problem_type.default_metric, names))
+    assert scores[problem_type.default_metric] == pytest.approx(1) and scores["constant"] < 1
+    constants = list(problem_type.predictions.constant_predictions(labels, names))
+    assert constants and all(len(np.unique(constant)) == 1 and constant.shape == labels.shape for constant in constants)
+
+
+def test_a_model_agrees_with_itself(problem_type, encoded, names, logits):
+    outputs = problem_type.predictions
+    numbers = outputs.compare(encoded, logits, logits)
+    assert numbers[outputs.agreement] == pytest.approx(1)
+    assert show_agreement(numbers) == outputs.show_agreement(numbers[outputs.agreement])
+    differs, distances = outputs.measure_distances(logits, logits)
+    assert not differs.any() and distances == pytest.approx(0)
+    differs, distances = outputs.measure_distances(logits, -logits)
+    assert differs.any() and (distances[differs] > 0).all()
+    assert "answer" in outputs.show_answer(logits[0], names)
+
+
+def test_warnings_are_lists_of_sentences(problem_type, encoded, names, logits):
+    examples = problem_type.examples
+    for sentences in (
+        examples.warn_of_names(names),
+        examples.warn_of_missing(encoded, names),
+        problem_type.predictions.warn_of_teacher(encoded, logits, names),
+    ):
+        assert sentences == []
+
+
+def test_the_columns_of_predict_are_those_that_it_names(problem_type, names, logits):
+    columns = problem_type.predictions.make_columns(logits, names or ("score",))
+    expected = []
+    for column in problem_type.wording.output_columns:
+        expected += [column.replace("<label>", name) for name in names] if "<label>" in column else [column]
+    assert list(columns) == expected and all(len(values) == len(LABELS) for values in columns.values())
+
+
+def test_wording_is_complete_and_plain(problem_type, encoded, names, logits):
+    wording = problem_type.wording
+    for text in (wording.title, wording.outputs, wording.pipeline_tag, wording.agreement, wording.disagreement):
+        assert text.strip() == text != ""
+    assert any(f'pipeline("{wording.pipeline_tag}"' in line for line in wording.usage)
+    compile("\n".join(wording.usage), "usage", "exec")
+    scores = score_outputs(encoded, logits, scoring=problem_type.make_scoring(problem_type.default_metric, names))
+    numbers = problem_type.predictions.compare(encoded, logits, logits)
+    for part, name in PARTS.items():
+        assert (part in wording.page_parts) == (name in scores)
+    assert ("right and wrong" in wording.page_parts) == ("teacher_right_student_right" in numbers)
+
+
+@pytest.mark.parametrize("metric", [name for name in METRICS if METRICS[name].higher_is_better])
+def test_the_type_follows_from_the_metric(metric):
+    problem_type = find_problem_type(DataRecipe(text=("text",), metric=metric))
+    assert problem_type.predictions.shape == METRICS[metric].shape
+
+
+def test_metrics_that_no_task_can_have():
+    with pytest.raises(ValueError, match="data.metric: unknown metric 'acuracy': did you mean 'accuracy'"):
+        find_problem_type(DataRecipe(text=("text",), metric="acuracy"))
+    with pytest.raises(ValueError, match="data.metric: 'mse' cannot be the primary metric, because lower is better"):
+        find_problem_type(DataRecipe(text=("text",), metric="mse"))
+
+
+def test_a_record_without_a_problem_type_is_one_of_an_earlier_version():
+    assert name_problem_type({"names": ["no", "yes"]}) == "single_label_classification"
+    assert name_problem_type({"names": None}) == "regression"
+    assert name_problem_type({"names": None, "problem_type": "new"}) == "new"
+
+
+def asks_which_type(node):
+    """A comparison with the name of a type, with `names` and None, or with one output."""
+    if not isinstance(node, ast.Compare):
+        return False
+    sides = [node.left, *node.comparators]
+    constants = [side.value for side in sides if isinstance(side, ast.Constant)]
+    if any(constant in PROBLEM_TYPES for constant in constants if isinstance(constant, str)):
+        return True
+    asked = {side.attr if isinstance(side, ast.Attribute) else getattr(side, "id", None) for side in sides}
+    return ("names" in asked and None in constants) or ("num_labels" in asked and 1 in constants)
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_other_room_asks_which_type_it_is(path):
+    if path.parent.name == "problem_types" or path == SOURCE / "models" / "heads.py":  # the functions that they wire
+        return
+    lines = [node.lineno for node in ast.walk(ast.parse(path.read_text())) if asks_which_type(node)]
+    assert not lines, f"{path}: line {lines}: ask the ProblemType instead"
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.j2")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_page_asks_which_type_it_is(path):
+    text = path.read_text()
+    assert "equal_predictions" not in text and "data.names" not in text
