@@ -72,11 +72,12 @@ def test_python_in_documents_uses_public_names(path):
 def test_extensions_in_documents_run(monkeypatch):
     """The examples for dict entries are executed where they belong, and pass through the dict."""
     from innerdistill.data import tasks
+    from innerdistill.evaluation import metrics
     from innerdistill.losses import registry as losses
     from innerdistill.models import families
     from innerdistill.training import schedules
 
-    rooms = {"LOSSES": losses, "SCHEDULES": schedules, "FAMILIES": families, "TASKS": tasks}
+    rooms = {"LOSSES": losses, "SCHEDULES": schedules, "FAMILIES": families, "TASKS": tasks, "METRICS": metrics}
     path = DOCS / "how-to" / "extending.md"
     for block in blocks(path, "python"):
         if entry := re.search(r"^([A-Z]+)\[", block, flags=re.MULTILINE):

@@ -9,13 +9,14 @@ if TYPE_CHECKING:  # for type checkers and editors; the same names as below
     from innerdistill.data.task_data import load_task
     from innerdistill.data.tasks import TASKS
     from innerdistill.evaluation.latency import measure_speed
-    from innerdistill.evaluation.metrics import Metric
+    from innerdistill.evaluation.metrics import METRICS, Metric
     from innerdistill.losses.loss import Loss
     from innerdistill.losses.registry import LOSSES
     from innerdistill.models.capture import Internals, capture
     from innerdistill.models.families import FAMILIES, Family, prepare
     from innerdistill.models.probe import probe
     from innerdistill.models.student import build_student
+    from innerdistill.problem_types.problem_types import PROBLEM_TYPES
     from innerdistill.recipe.loading import load_recipe
     from innerdistill.recipe.recipe import Recipe, ScheduleRecipe
     from innerdistill.report.page import write_report
@@ -34,6 +35,8 @@ if TYPE_CHECKING:  # for type checkers and editors; the same names as below
 _MODULES = {
     "FAMILIES": "models.families",
     "LOSSES": "losses.registry",
+    "METRICS": "evaluation.metrics",
+    "PROBLEM_TYPES": "problem_types.problem_types",
     "SCHEDULES": "training.schedules",
     "TASKS": "data.tasks",
     "DistillationTrainer": "training.trainer",
@@ -67,6 +70,8 @@ _MODULES = {
 __all__ = [
     "FAMILIES",
     "LOSSES",
+    "METRICS",
+    "PROBLEM_TYPES",
     "SCHEDULES",
     "TASKS",
     "DistillationTrainer",

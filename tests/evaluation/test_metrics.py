@@ -1,7 +1,13 @@
+from importlib.metadata import EntryPoint
+
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from innerdistill.evaluation.metrics import METRICS, find_metric, find_primary_metric, select_metrics
+from innerdistill.evaluation.scoring import score_outputs
+from innerdistill.problem_types.problem_types import find_problem_type
+from innerdistill.recipe.recipe import DataRecipe
 
 LABELS = {"classes": np.array([0, 0, 1, 1, 2, 2]), "scores": np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])}
 FACTS = {"names": ("a", "b", "c"), "positive": 1}
@@ -29,3 +35,17 @@ def test_an_error_is_no_primary_metric():
     assert find_metric("mse") is METRICS["mse"] and "mse" in select_metrics("scores")
     with pytest.raises(ValueError, match="'mse' cannot be the primary metric, because lower is better"):
         find_primary_metric("mse")
+
+
+def test_a_metric_of_an_installed_package_is_scored_where_it_is_primary(tmp_path, monkeypatch):
+    code = "from sklearn.metrics import cohen_kappa_score\nfrom innerdistill import Metric\nKAPPA = Metric(cohen_kappa_score, 'classes')\n"
+    (tmp_path / "kappa_package.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    point = EntryPoint("kappa", "kappa_package:KAPPA", "innerdistill.metrics")
+    points = {"metrics": {"kappa": (point,)}}
+    monkeypatch.setattr("innerdistill.support.extensions.find_entry_points", lambda group: points.get(group, {}))
+    problem_type = find_problem_type(DataRecipe(text=("text",), metric="kappa"))
+    labels, outputs = np.array([0, 1, 1, 0]), np.eye(2)[[0, 1, 0, 0]]
+    scores = score_outputs(labels, outputs, scoring=problem_type.make_scoring("kappa", ("a", "b")))
+    assert scores["kappa"] == cohen_kappa_score(labels, outputs.argmax(1)) and scores["metric"] == "kappa"
+    assert "kappa" not in score_outputs(labels, outputs, scoring=problem_type.make_scoring("mcc", ("a", "b")))
