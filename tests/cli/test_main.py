@@ -288,7 +288,7 @@ def test_verbs_in_their_natural_order(recipe_file, data_folder, tmp_path, capsys
     for words in (["predict", str(tmp_path / "out"), f"{data_folder}/validation.csv", "--output", str(target)],
                   ["export", str(tmp_path / "out")], ["speed", str(tmp_path / "out")]):  # fmt: skip
         assert main(words) == 2
-        assert "the run has no model; it was removed, or not kept" in capsys.readouterr().err.replace("\n", " ")
+        assert "the run has no model; it was deleted" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_a_run_that_its_own_teacher_lies_in_is_not_overwritten(recipe_file, tmp_path, capsys):

@@ -16,7 +16,8 @@ from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.losses.loss import Loss
 from innerdistill.models.families import encoder_layers
 from innerdistill.report.page import write_report
-from innerdistill.report.run_folder import get_problem_type, get_scoring, read_predictions, read_run
+from innerdistill.report.record import Scores
+from innerdistill.report.run_folder import read_predictions, read_record
 from innerdistill.run.assemble import assemble
 from innerdistill.run.predict import predict_file, write_tables
 from innerdistill.training.schedules import SCHEDULES, Schedule
@@ -39,29 +40,29 @@ def scores(data_folder):
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_on_classes(recipe, tmp_path, schedule):
     folder = distill(recipe(tmp_path / "run", schedule={"name": schedule}))
-    record = read_run(folder)
-    assert record["scores"]["validation"]["teacher"]["accuracy"] > 0.85
-    assert len(record["stages"]) == {"all_layers": 2, "pid": 3, "sid": 3}.get(schedule, 1)
-    for stage in record["stages"]:
-        assert stage["steps"] > 0 and stage["ended"] == "epochs done" and stage["epochs"][-1]["scores"]["accuracy"] > 0
+    record = read_record(folder)
+    assert record.scores["validation"].teacher.values["accuracy"] > 0.85
+    assert len(record.stages) == {"all_layers": 2, "pid": 3, "sid": 3}.get(schedule, 1)
+    for stage in record.stages:
+        assert stage.steps > 0 and stage.ended == "epochs done" and stage.epochs[-1].scores["accuracy"] > 0
     if schedule in ("all_layers", "sid"):
-        for layer, before in record["distances"]["before"].items():
-            assert record["distances"]["after"][layer]["attention_kl"] < before["attention_kl"]
+        for layer, before in record.distances.before.items():
+            assert record.distances.after[layer].attention_kl < before.attention_kl
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_on_scores(recipe, scores, tmp_path, schedule):
-    record = read_run(distill(recipe(tmp_path / "run", data=scores, schedule={"name": schedule})))
-    assert record["scores"]["validation"]["teacher"]["pearson"] > 0.8
-    assert set(record["agreement"]["validation"]) == {"pearson", "mse"}
+    record = read_record(distill(recipe(tmp_path / "run", data=scores, schedule={"name": schedule})))
+    assert record.scores["validation"].teacher.values["pearson"] > 0.8
+    assert set(record.agreement["validation"]) == {"pearson", "mse"}
 
 
 def test_the_objectives_of_other_papers_in_a_whole_run(recipe, tmp_path):
     rivals = {"attention_score_mse": 1.0, "hidden_mse": 1.0, "relation_kl": 1.0, "normalised_cls_mse": 1.0}
     losses = {"attention_kl": 0.0, "cls_cosine": 0.0, **rivals}
     schedule = {"name": "all_layers", "epochs_per_layer": 2}
-    record = read_run(distill(recipe(tmp_path / "run", schedule=schedule, losses=losses)))
-    first, *_, last = (epoch["losses"] for epoch in record["stages"][0]["epochs"])
+    record = read_record(distill(recipe(tmp_path / "run", schedule=schedule, losses=losses)))
+    first, *_, last = (epoch.losses for epoch in record.stages[0].epochs)
     # Values are for the student's layers 1 and 2, and of the embeddings.
     assert set(first) == {"loss", "hidden_mse/0", *(f"{name}/{layer}" for name in rivals for layer in (1, 2))}
     assert all(last[name] < first[name] for name in first if name != "hidden_mse/0")
@@ -70,20 +71,20 @@ def test_the_objectives_of_other_papers_in_a_whole_run(recipe, tmp_path):
 @pytest.mark.parametrize("kind", ["classes", "scores"])
 def test_soft_labels_alone_bring_a_fresh_student_to_its_teacher(recipe, scores, tmp_path, kind):
     changes = {"schedule": {"name": "soft_labels", "classification_epochs": 12}, "student": {"source": "random"}}
-    record = read_run(distill(recipe(tmp_path / "run", data=scores if kind == "scores" else {}, **changes)))
-    metric, found = record["data"]["metric"], record["scores"]["validation"]
-    assert found["student"][metric] >= 0.9 * found["teacher"][metric]
+    record = read_record(distill(recipe(tmp_path / "run", data=scores if kind == "scores" else {}, **changes)))
+    scores = record.scores["validation"]
+    assert scores.student.primary >= 0.9 * scores.teacher.primary
 
 
 def test_the_result_works_with_transformers_alone(run, data_folder):
-    record, rows = read_run(run), read_predictions(run / "predictions.parquet", "validation")
+    record, rows = read_record(run), read_predictions(run / "predictions.parquet", "validation")
     tokenizer = AutoTokenizer.from_pretrained(run / "model")
     model = AutoModelForSequenceClassification.from_pretrained(run / "model")
     texts = [line.split(",")[0] for line in (data_folder / "validation.csv").read_text().splitlines()[1:]]
     with torch.no_grad():
         logits = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits.numpy()
     assert np.allclose(logits, rows["student"], atol=1e-4)
-    assert (logits.argmax(1) == rows["label"]).mean() == record["scores"]["validation"]["student"]["accuracy"]
+    assert (logits.argmax(1) == rows["label"]).mean() == record.scores["validation"].student.values["accuracy"]
     assert pipeline("text-classification", model=str(run / "model"))("good1 good2 word3")[0]["label"] == "pos"
     files = {path.name for path in (run / "model").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= files
@@ -91,35 +92,34 @@ def test_the_result_works_with_transformers_alone(run, data_folder):
 
 
 def test_every_score_can_be_computed_again(run):
-    record = read_run(run)
+    record = read_record(run)
     for split in ("selection", "validation"):
         rows = read_predictions(run / "predictions.parquet", split)
         logits = {model: rows[model] for model in ("teacher", "student")}
-        draws = bootstrap_scores(rows["label"], logits, scoring=get_scoring(record))
+        draws = bootstrap_scores(rows["label"], logits, scoring=record.data.scoring)
         for model in logits:
-            again = score_outputs(rows["label"], rows[model], scoring=get_scoring(record))
-            assert again | {"standard_error": draws[model].std(ddof=1)} == record["scores"][split][model]
-        assert (
-            get_problem_type(record).predictions.compare(rows["label"], rows["teacher"], rows["student"])
-            == record["agreement"][split]
-        )
+            again = score_outputs(rows["label"], rows[model], scoring=record.data.scoring)
+            again |= {"standard_error": draws[model].std(ddof=1)}
+            assert Scores.model_validate(again) == getattr(record.scores[split], model)
+        again = record.problem_type.predictions.compare(rows["label"], rows["teacher"], rows["student"])
+        assert again == record.agreement[split]
 
 
 def test_report_and_card_show_the_scores(run):
-    record, page = read_run(run), write_report(run).read_text()
-    for model in ("teacher", "student"):
-        assert f"{record['scores']['validation'][model]['accuracy']:.3f}" in page
-        assert f"{record['scores']['validation'][model]['accuracy']:.4f}" in (run / "model" / "README.md").read_text()
+    record, page = read_record(run), write_report(run).read_text()
+    card = (run / "model" / "README.md").read_text()
+    for scores in (record.scores["validation"].teacher, record.scores["validation"].student):
+        assert f"{scores.values['accuracy']:.3f}" in page and f"{scores.values['accuracy']:.4f}" in card
     assert "plainly fine-tuned student" in page and page.count("<svg xmlns") == 2
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
 
 
 def test_what_rounds_the_numbers_is_recorded(run):
-    assert f"{torch.get_num_threads()} of {os.cpu_count()} cores" in read_run(run)["machine"]
+    assert f"{torch.get_num_threads()} of {os.cpu_count()} cores" in read_record(run).machine
 
 
 def test_the_baseline_has_the_same_steps(run):
-    steps = [sum(stage["steps"] for stage in read_run(folder)["stages"]) for folder in (run, run / "baseline")]
+    steps = [read_record(folder).steps for folder in (run, run / "baseline")]
     assert steps[0] == steps[1]
 
 
@@ -132,8 +132,8 @@ def test_repeated_run_gives_the_same_bytes(recipe, tmp_path):
 
 
 def test_evaluate_says_what_run_json_says(run):
-    found = evaluate(load_recipe(run / "recipe.yaml"))
-    assert found["scores"]["validation"] == read_run(run)["scores"]["validation"]
+    scores = evaluate(load_recipe(run / "recipe.yaml"))["scores"]
+    assert scores == json.loads((run / "run.json").read_text())["scores"]
 
 
 def test_predict_file(run, data_folder, tmp_path):
@@ -150,24 +150,24 @@ def test_predict_file(run, data_folder, tmp_path):
 def test_a_given_teacher_and_the_best_checkpoint(recipe, teacher_folder, tmp_path):
     content = recipe(tmp_path / "run", checkpoint="best", schedule={"name": "soft_labels", "classification_epochs": 4})
     content["teacher"] = {"path": str(teacher_folder)}
-    record = read_run(distill(content))
-    epochs = record["stages"][0]["epochs"]
-    best = max(epoch["scores"]["accuracy"] for epoch in epochs)
-    assert record["scores"]["selection"]["student"]["accuracy"] == pytest.approx(best)
+    record = read_record(distill(content))
+    epochs = record.stages[0].epochs
+    best = max(epoch.scores["accuracy"] for epoch in epochs)
+    assert record.scores["selection"].student.values["accuracy"] == pytest.approx(best)
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_unlabelled_rows_are_distilled_on(recipe, data_folder, tmp_path):
     data = {"unlabelled": f"{data_folder}/unlabelled.csv"}
-    record = read_run(
+    record = read_record(
         distill(recipe(tmp_path / "run", data=data, schedule={"name": "soft_labels", "classification_epochs": 1}))
     )
-    with_rows = record["stages"][0]["steps"]
-    record = read_run(
+    with_rows = record.stages[0].steps
+    record = read_record(
         distill(recipe(tmp_path / "plain", data=data, schedule={"name": "finetune", "classification_epochs": 1}))
     )
-    assert with_rows > record["stages"][0]["steps"]
-    teacher = {read_run(tmp_path / name)["teacher"]["fingerprint"] for name in ("run", "plain")}
+    assert with_rows > record.stages[0].steps
+    teacher = {read_record(tmp_path / name).teacher.fingerprint for name in ("run", "plain")}
     assert len(teacher) == 1  # unlabelled rows are the student's only
 
 
@@ -176,7 +176,7 @@ def test_the_teacher_is_trained_on_labelled_rows_only(recipe, data_folder, tmp_p
     for name, data in (("plain", {}), ("more", {"unlabelled": f"{data_folder}/unlabelled.csv"})):
         content = recipe(tmp_path / name, data=data)
         content["teacher"]["epochs"] = 1
-        steps.append(read_run(finetune(content))["stages"][0]["steps"])
+        steps.append(read_record(finetune(content)).stages[0].steps)
     assert steps[0] == steps[1]
 
 
@@ -190,8 +190,8 @@ def test_a_loss_from_outside_the_package(recipe, tmp_path):
     )
     outside = {"hidden_mse": Loss(hidden_mse, needs=("hidden", "token_mask"))}
     folder = distill(content, losses=outside)
-    assert evaluate(content, losses=outside)["scores"] == read_run(folder)["scores"]
-    losses = [set(epoch["losses"]) for stage in read_run(folder)["stages"] for epoch in stage["epochs"]]
+    assert evaluate(content, losses=outside)["scores"] == json.loads((folder / "run.json").read_text())["scores"]
+    losses = [set(epoch.losses) for stage in read_record(folder).stages for epoch in stage.epochs]
     assert {"hidden_mse/1", "loss"} in losses
 
 
@@ -204,8 +204,8 @@ def test_a_schedule_without_internal_stages(recipe, tmp_path, monkeypatch):
     traits = {"has_internal_stages": False, "compares_layers": False}
     monkeypatch.setitem(SCHEDULES, "soft_then_gold", Schedule(soft_then_gold, **traits))
     losses = {"attention_kl": 0, "cls_cosine": 0}
-    record = read_run(distill(recipe(tmp_path / "run", losses=losses, schedule={"name": "soft_then_gold"})))
-    assert [(stage["stage"]["name"], stage["steps"]) for stage in record["stages"]] == [("soft", 6), ("gold", 6)]
+    record = read_record(distill(recipe(tmp_path / "run", losses=losses, schedule={"name": "soft_then_gold"})))
+    assert [(stage.stage.name, stage.steps) for stage in record.stages] == [("soft", 6), ("gold", 6)]
 
 
 def test_layer_map_and_student_options(recipe, tmp_path):
@@ -219,10 +219,9 @@ def test_layer_map_and_student_options(recipe, tmp_path):
         group_by_length=False,
         temperature=2.0,
     )
-    record = read_run(distill(content))
-    assert record["layer_map"] == {"3": 4} and record["student"]["layers"] == 3
-    assert record["stages"][0]["ended"].startswith("threshold")
-    assert json.dumps(record)  # plain data only
+    record = read_record(distill(content))
+    assert record.layer_map == {3: 4} and record.student.layers == 3
+    assert record.stages[0].ended.startswith("threshold")
 
 
 def test_kept_targets_give_the_live_student_and_are_shared_by_seeds(recipe, teacher_folder, tmp_path):
@@ -230,19 +229,19 @@ def test_kept_targets_give_the_live_student_and_are_shared_by_seeds(recipe, teac
         content = recipe(tmp_path / name, **changes)
         keep = {"folder": str(tmp_path / "teachers"), "precision": "float32"}
         content["teacher"] = {"path": str(teacher_folder), **keep, **changes.get("teacher", {})}
-        return read_run(distill(content))
+        return read_record(distill(content))
 
     live, kept = (run(mode, teacher={"targets": mode}) for mode in ("live", "keep"))
-    assert live["teacher"]["targets"]["cached"] == {}
-    names = list(kept["teacher"]["targets"]["cached"])
+    assert live.teacher.targets.cached == {}
+    names = list(kept.teacher.targets.cached)
     assert names == ["logits", *(f"layer_{n}_{kind}" for kind in ("cls", "attention", "entropy") for n in ("02", "04"))]
-    for ours, theirs in zip(live["stages"], kept["stages"], strict=True):
-        for first, second in zip(ours["epochs"], theirs["epochs"], strict=True):
-            assert first["losses"] == pytest.approx(second["losses"], rel=2e-3, abs=1e-4)
+    for ours, theirs in zip(live.stages, kept.stages, strict=True):
+        for first, second in zip(ours.epochs, theirs.epochs, strict=True):
+            assert first.losses == pytest.approx(second.losses, rel=2e-3, abs=1e-4)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("teachers/targets/*/*.npy")}
     run("other", seed=2, teacher={"targets": "keep"})
     assert len(files) == 7 + 2  # and the logits of selection and validation
-    assert kept["scores"]["validation"]["teacher"] == live["scores"]["validation"]["teacher"]
+    assert kept.scores["validation"].teacher == live.scores["validation"].teacher
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("teachers/targets/*/*.npy")} == files
 
 
@@ -253,7 +252,7 @@ def test_a_store_that_cannot_be_written(recipe, teacher_folder, tmp_path, caplog
     with pytest.raises(ValueError, match=r"teacher.targets: they cannot be cached in .*Not a directory"):
         distill(content)
     content["teacher"]["targets"], content["overwrite"] = "auto", True
-    assert read_run(distill(content))["teacher"]["targets"]["cached"] == {}
+    assert read_record(distill(content)).teacher.targets.cached == {}
     assert "the teacher runs in every step instead" in caplog.text
 
 
@@ -264,7 +263,7 @@ def test_layers_that_cannot_be_compared_do_not_lose_the_run(recipe, tokenizer, m
     content = recipe(tmp_path / "run", student={"layers": [2, 3]}, layer_map=[1, 3], losses={"attention_kl": 0})
     content["teacher"] = {"path": str(tmp_path / "teacher"), "folder": str(tmp_path / "teachers")}
     folder = distill(content)
-    assert read_run(folder)["distances"]["after"]["1"]["attention_kl"] is None
+    assert read_record(folder).distances.after[1].attention_kl is None
     shown = json.loads((folder / "examples.json").read_text())["attention"][0]["layers"]
     assert None in shown["1"]["kl"]
     assert None not in shown["2"]["kl"]

@@ -10,8 +10,9 @@ from transformers import AutoTokenizer
 
 from innerdistill import distill, export
 from innerdistill.cli.main import main
-from innerdistill.report.run_folder import read_predictions, read_run
-from innerdistill.run.onnx import onnx_warnings
+from innerdistill.report.run_folder import read_predictions, read_record, write_record
+from innerdistill.run import onnx as exporting
+from innerdistill.run.onnx import list_onnx_warnings
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +27,12 @@ def copied(run, tmp_path):
 
 
 def test_a_run_leaves_files_that_onnxruntime_reads_alone(run, data_folder):
-    found = read_run(run)["onnx"]
+    record = read_record(run).onnx
     predictions = read_predictions(run / "predictions.parquet", "validation")
     rows = [line.split(",") for line in (data_folder / "validation.csv").read_text().splitlines()[1:]]
     tokenizer = AutoTokenizer.from_pretrained(run / "model")
     for name, closeness in (("float32", 1e-4), ("int8", 0.2)):
-        path = run / "model" / found["files"][name]["file"]
+        path = run / "model" / record.files[name].file
         session = onnxruntime.InferenceSession(path)
         logits = []
         for text, _ in rows:
@@ -40,48 +41,48 @@ def test_a_run_leaves_files_that_onnxruntime_reads_alone(run, data_folder):
             logits.append(session.run(["logits"], asked)[0][0])
         assert np.allclose(logits, predictions["student"], atol=closeness * np.abs(predictions["student"]).max())
         accuracy = (np.argmax(logits, 1) == predictions["label"]).mean()
-        assert accuracy == pytest.approx(found["files"][name]["scores"]["accuracy"])
-        assert found["files"][name]["file_bytes"] == path.stat().st_size
+        assert accuracy == pytest.approx(record.files[name].scores["accuracy"])
+        assert record.files[name].file_bytes == path.stat().st_size
 
 
 def test_the_record_the_card_and_the_report_say_what_they_do(run, capsys):
-    record = read_run(run)
-    found = record["onnx"]
+    record = read_record(run)
+    onnx = record.onnx
+    assert onnx.rows == 140 and onnx.metric == "accuracy" and list(onnx.files) == ["model", "float32", "int8"]
+    model, exact, rounded = onnx.files.values()
+    assert model.scores["accuracy"] == record.scores["validation"].student.values["accuracy"]
     assert (
-        found["rows"] == 140 and found["metric"] == "accuracy" and list(found["files"]) == ["model", "float32", "int8"]
+        exact.agreement["equal_predictions"] == 1
+        and exact.standard_error == 0
+        and rounded.agreement["equal_predictions"] > 0.9
     )
-    model, exact, rounded = found["files"].values()
-    assert model["scores"]["accuracy"] == record["scores"]["validation"]["student"]["accuracy"]
-    assert exact["equal_predictions"] == 1 and exact["standard_error"] == 0 and rounded["equal_predictions"] > 0.9
-    assert exact["largest_difference"] < 1e-4 < rounded["largest_difference"]
-    assert not {"equal_predictions", "standard_error", "largest_difference"} & set(model)
+    assert exact.largest_difference < 1e-4 < rounded.largest_difference
+    assert (model.agreement, model.standard_error, model.largest_difference) == ({}, None, None)
     assert main(["report", str(run)]) == 0
     page = (run / "report.html").read_text()
     assert "As an ONNX file of 8 bits the distilled student takes 0 instead of 0 MB, answers" in page
     assert "Files to serve" in page and "onnx/model_int8.onnx" in page
     assert "onnx/model_int8.onnx" in (run / "model" / "README.md").read_text()
-    assert not (run / "baseline" / "model" / "onnx").exists() and "onnx" not in read_run(run / "baseline")
+    assert not (run / "baseline" / "model" / "onnx").exists() and read_record(run / "baseline").onnx is None
 
 
 def test_without_the_key_nothing_is_written(recipe, tmp_path):
     folder = distill(recipe(tmp_path / "run", schedule={"name": "finetune"}))
-    assert not (folder / "model" / "onnx").exists() and "onnx" not in read_run(folder)
+    assert not (folder / "model" / "onnx").exists() and read_record(folder).onnx is None
     assert main(["report", str(folder)]) == 0
     assert "Files to serve" not in (folder / "report.html").read_text()
 
 
 def test_a_finished_run_is_exported_later_and_again(copied, capsys):
-    before = read_run(copied)
+    before = read_record(copied)
     shutil.rmtree(copied / "model" / "onnx")
-    (copied / "run.json").write_text(json.dumps({name: before[name] for name in before if name != "onnx"}))
+    write_record(copied, before.model_copy(update={"onnx": None}))
     for folder in (copied, copied / "model"):  # the model of a run means the run
         assert main(["export", str(folder)]) == 0
-        after = read_run(copied)
+        after = read_record(copied)
         assert (copied / "model" / "onnx" / "model.onnx").is_file()
-        assert after["onnx"]["files"]["int8"]["scores"] == before["onnx"]["files"]["int8"]["scores"]
-        assert {name: after[name] for name in after if name != "onnx"} == {
-            name: before[name] for name in before if name != "onnx"
-        }
+        assert after.onnx.files["int8"].scores == before.onnx.files["int8"].scores
+        assert after.model_copy(update={"onnx": before.onnx}) == before
     printed = capsys.readouterr().out
     assert "onnx/model_int8.onnx" in printed and "100.0 %" in printed
     assert sorted(path.name for path in (copied / "model" / "onnx").iterdir()) == ["model.onnx", "model_int8.onnx"]
@@ -91,8 +92,8 @@ def test_scores_of_a_regression(recipe, data_folder, tmp_path, capsys):
     data = {"train": f"{data_folder}/scores.csv", "validation": f"{data_folder}/scores_validation.csv",
             "label": "score", "metric": "pearson"}  # fmt: skip
     folder = distill(recipe(tmp_path / "run", data=data, onnx=True, schedule={"name": "soft_labels"}))
-    files = read_run(folder)["onnx"]["files"]
-    assert files["float32"]["pearson"] == pytest.approx(1) and files["int8"]["scores"]["pearson"] > 0.7
+    files = read_record(folder).onnx.files
+    assert files["float32"].agreement["pearson"] == pytest.approx(1) and files["int8"].scores["pearson"] > 0.7
     assert main(["export", str(folder)]) == 0
     for text in (
         capsys.readouterr().out,
@@ -115,14 +116,12 @@ def test_few_positions_and_a_tokenizer_that_makes_more_than_the_model_reads(make
     tokenizer.add_tokens([f"new{n}" for n in range(200)])  # of which the model knows none
     tokenizer.save_pretrained(tmp_path)
     assert "token_type_ids" in AutoTokenizer.from_pretrained(tmp_path).model_input_names
-    found = export(tmp_path)
-    assert "scores" not in found["files"]["int8"] and found["files"]["float32"]["largest_difference"] < 1e-4
-    assert found["length"] == 24
+    record = export(tmp_path)
+    assert record.files["int8"].scores is None and record.files["float32"].largest_difference < 1e-4
+    assert record.length == 24
 
 
 def test_a_run_survives_what_cannot_be_exported(recipe, tmp_path, monkeypatch, capsys):
-    from innerdistill import exporting
-
     def fail(*arguments, **options):
         raise RuntimeError("no such operator\nmore")
 
@@ -136,9 +135,9 @@ def test_a_run_survives_what_cannot_be_exported(recipe, tmp_path, monkeypatch, c
     assert "no file of" in said and "RuntimeError: no such operator" in said and "The run in" in said
     trained = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
     assert main(["distill", str(file), "onnx=false"]) == 0
-    assert (tmp_path / "run" / "report.html").is_file() and "onnx" not in read_run(tmp_path / "run")
+    assert (tmp_path / "run" / "report.html").is_file() and read_record(tmp_path / "run").onnx is None
     assert main(["distill", str(file)]) == 0  # wants them still, and trains nothing
-    assert "onnx" in read_run(tmp_path / "run")
+    assert read_record(tmp_path / "run").onnx is not None
     assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == trained
     assert main(["distill", str(file)]) == 2  # now it is finished
 
@@ -148,23 +147,21 @@ def content(folder):
 
 
 def test_a_file_that_answers_otherwise_is_refused_and_the_old_one_stays(copied, monkeypatch, make_model, capsys):
-    from innerdistill import exporting
-
     before = content(copied)
     write = exporting.write_float32
     other = make_model(layers=2, seed=9)
     monkeypatch.setattr(exporting, "write_float32", lambda model, path, **names: write(other, path, **names))
     assert main(["export", str(copied)]) == 2
-    assert "answers otherwise than the model" in capsys.readouterr().err
+    assert "differ from the model's by" in capsys.readouterr().err
     assert content(copied) == before
 
 
 def test_other_data_than_the_runs_are_refused(copied, capsys):
-    record = read_run(copied)
-    record["data"]["fingerprint"] = "0" * 64
-    (copied / "run.json").write_text(json.dumps(record))
+    record = read_record(copied)
+    data = record.data.model_copy(update={"fingerprint": "0" * 64})
+    write_record(copied, record.model_copy(update={"data": data}))
     assert main(["export", str(copied)]) == 2
-    assert "its data are not those it was made with" in capsys.readouterr().err
+    assert "its data has changed since the run" in capsys.readouterr().err
 
 
 def test_no_model(tmp_path, capsys):
@@ -175,13 +172,17 @@ def test_no_model(tmp_path, capsys):
 
 
 def test_a_loss_by_rounding_is_said(run):
-    found = read_run(run)["onnx"]
-    assert onnx_warnings(None) == onnx_warnings(found) == []
-    wanted = found["files"]["model"]["scores"]["accuracy"]
-    found["files"]["int8"] |= {"scores": {"accuracy": wanted - 0.05}, "standard_error": 0.02}
-    (sentence,) = onnx_warnings(found)
+    record = read_record(run).onnx
+    assert list_onnx_warnings(None) == list_onnx_warnings(record) == []
+    wanted = record.files["model"].scores["accuracy"]
+
+    def lose(error):
+        changes = {"scores": {"accuracy": wanted - 0.05}, "standard_error": error}
+        files = {**record.files, "int8": record.files["int8"].model_copy(update=changes)}
+        return record.model_copy(update={"files": files})
+
+    (sentence,) = list_onnx_warnings(lose(0.02))
     assert sentence.startswith(
         f"onnx/model_int8.onnx scores {wanted - 0.05:.3f} accuracy, the model {wanted:.3f}: a loss"
     )
-    found["files"]["int8"]["standard_error"] = 0.03
-    assert onnx_warnings(found) == []
+    assert list_onnx_warnings(lose(0.03)) == []

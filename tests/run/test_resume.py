@@ -12,9 +12,8 @@ from innerdistill import distill, finetune, load_recipe
 from innerdistill.cli.main import main
 from innerdistill.recipe.identity import list_differences
 from innerdistill.recipe.yaml import write_yaml
-from innerdistill.report.output_folder import run_folder
-from innerdistill.report.page import write_report
-from innerdistill.report.run_folder import read_run
+from innerdistill.report.output_folder import open_run_folder
+from innerdistill.report.run_folder import read_record
 from innerdistill.run import finish as finish_module
 from innerdistill.training.checkpoints import Checkpoints
 from innerdistill.training.stopping import Stopped
@@ -71,7 +70,7 @@ def content(recipe, teacher_folder, tmp_path_factory):
 def whole(content, tmp_path_factory):
     """The run that nobody stops."""
     folder = distill(content(tmp_path_factory.mktemp("whole") / "run"))
-    assert tuple(stage["steps"] for stage in read_run(folder)["stages"]) == STEPS
+    assert tuple(stage.steps for stage in read_record(folder).stages) == STEPS
     return folder
 
 
@@ -81,11 +80,11 @@ def files_of(folder):
 
 def assert_same(folder, whole):
     assert weights(folder) == weights(whole)
-    ours, theirs = read_run(folder), read_run(whole)
-    for name in ("scores", "agreement", "distances"):
-        assert ours[name] == theirs[name]
-    for first, second in zip(ours["stages"], theirs["stages"], strict=True):
-        assert {**first, "seconds": 0, "cpu_seconds": 0} == {**second, "seconds": 0, "cpu_seconds": 0}
+    ours, theirs = read_record(folder), read_record(whole)
+    assert (ours.scores, ours.agreement, ours.distances) == (theirs.scores, theirs.agreement, theirs.distances)
+    same_time = {"seconds": 0, "cpu_seconds": 0}
+    for first, second in zip(ours.stages, theirs.stages, strict=True):
+        assert first.model_copy(update=same_time) == second.model_copy(update=same_time)
     assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
 
 
@@ -128,7 +127,6 @@ def test_signals_write_a_checkpoint_and_say_how_to_go_on(content, whole, tmp_pat
     assert f"innerdistill distill {file}" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "run" / "checkpoints" / "02").glob("checkpoint-*")] == ["checkpoint-5"]
     assert main(["distill", str(file)]) == 0
-    (tmp_path / "run" / "report.html").unlink()
     assert_same(tmp_path / "run", whole)
 
 
@@ -145,17 +143,25 @@ def test_a_stage_of_a_moment_leaves_no_checkpoint_unless_somebody_stops_it(conte
     assert kept == [2]
 
 
-def test_a_stop_while_the_report_is_made_says_that_the_run_is_finished(content, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_that_was_stopped_before_its_report_only_writes_the_report(
+    content, tmp_path, monkeypatch, capsys, overwrite
+):
     file = tmp_path / "recipe.yaml"
-    file.write_text(write_yaml(content(tmp_path / "run", overwrite=True)))
+    file.write_text(write_yaml(content(tmp_path / "run", overwrite=overwrite)))
 
-    def interrupted(*_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("innerdistill.cli.main.print_summary", interrupted)
-    assert main(["distill", str(file)]) == 130
-    said = capsys.readouterr().err
-    assert f"innerdistill report {tmp_path}/run" in said and "the same command" not in said
+    with monkeypatch.context() as patch:
+        patch.setattr("innerdistill.run.distill.write_report", interrupt)
+        assert main(["distill", str(file)]) == 130
+    assert "the same command" in capsys.readouterr().err
+    before = (tmp_path / "run" / "run.json").stat().st_mtime_ns
+    monkeypatch.setattr(DistillationTrainer, "training_step", lambda *_: die())
+    assert main(["distill", str(file)]) == 0
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert (tmp_path / "run" / "run.json").stat().st_mtime_ns == before
 
 
 def test_a_run_goes_on_over_the_same_data_only(content, data_folder, tmp_path):
@@ -170,7 +176,7 @@ def test_a_run_goes_on_over_the_same_data_only(content, data_folder, tmp_path):
         distill(made)
     assert not (tmp_path / "run" / "baseline" / "run.json").exists()
     folder = distill({**made, "overwrite": True})
-    assert read_run(folder)["data"]["fingerprint"] == read_run(folder / "baseline")["data"]["fingerprint"]
+    assert read_record(folder).data.fingerprint == read_record(folder / "baseline").data.fingerprint
 
 
 def test_the_place_of_the_teachers_and_what_is_said_of_the_data_may_change(content, tmp_path):
@@ -206,14 +212,14 @@ def test_a_student_that_learns_nothing_is_noticed_after_a_kill_too(content, tmp_
         with pytest.raises(Killed):
             distill(frozen)
     distill(frozen)
-    assert not any(stage["learned"] for stage in read_run(tmp_path / "run")["stages"])
+    assert not any(stage.learned for stage in read_record(tmp_path / "run").stages)
     assert "No parameter of the student changed" in caplog.text
 
 
 def test_a_finished_teacher_is_not_trained_again(content, base_folder, tmp_path, monkeypatch):
     made = content(tmp_path / "run")
     made["teacher"] = {"base": str(base_folder), "epochs": 1}
-    finetune(made)
+    (finetune(made) / "report.html").unlink()
     monkeypatch.setattr(DistillationTrainer, "training_step", lambda *_: die())
     assert finetune(made) == tmp_path / "run"
 
@@ -359,7 +365,7 @@ def test_a_killed_teacher_goes_on_for_another_student(content, base_folder, tmp_
         at_call(patch, DistillationTrainer, "training_step", 5 + sum(STEPS) + 11, die)  # in the baseline
         with pytest.raises(Killed):
             distill(make("run", overwrite=True))
-    assert read_run(tmp_path / "run" / "run") and not (tmp_path / "run" / "run" / "baseline" / "run.json").exists()
+    assert read_record(tmp_path / "run" / "run") and not (tmp_path / "run" / "run" / "baseline" / "run.json").exists()
     run = distill(make("run"))
     for folder in (run, run / "baseline"):
         assert weights(folder) == weights(whole if folder == run else whole / "baseline")
@@ -379,7 +385,7 @@ def test_a_run_goes_on_without_kept_answers_if_it_began_without(content, tmp_pat
         at_call(patch, DistillationTrainer, "training_step", 8, die)
         with pytest.raises(Killed):
             distill(make("run"))
-    assert read_run(whole)["teacher"]["targets"]["cached"] == {}
+    assert read_record(whole).teacher.targets.cached == {}
     assert_same(distill(make("run")), whole)  # there is room again
 
 
@@ -393,7 +399,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_lost(content, data_folder, 
     with pytest.raises(ValueError, match=r"unfinished run that differs in temperature \(1.0, now 2.0\); name another"):
         distill(content(tmp_path / "run", data=data, temperature=2.0))
     same = content(tmp_path / "run", data=data)
-    with run_folder(load_recipe(same)), pytest.raises(ValueError, match="another process is at work in"):
+    with open_run_folder(load_recipe(same)), pytest.raises(ValueError, match="another process is at work in"):
         distill(same)
     lines = (tmp_path / "train.csv").read_text().splitlines()
     (tmp_path / "train.csv").write_text("\n".join([lines[0], *lines[:0:-1]]))
@@ -403,8 +409,8 @@ def test_what_does_not_fit_is_refused_and_nothing_is_lost(content, data_folder, 
     folder = distill(content(tmp_path / "run", data=data, overwrite=True))
     assert "began with another data; starting again" in caplog.text
     before = (folder / "run.json").stat().st_mtime_ns
-    assert distill(content(tmp_path / "run", data=data)) == folder  # killed before its report: only that is missing
-    assert (folder / "run.json").stat().st_mtime_ns == before
-    write_report(folder)
+    (folder / "report.html").unlink()  # as if killed before its report
+    assert distill(content(tmp_path / "run", data=data)) == folder
+    assert (folder / "run.json").stat().st_mtime_ns == before and (folder / "report.html").is_file()
     with pytest.raises(ValueError, match="holds a finished run; name another folder or set overwrite=true"):
         distill(content(tmp_path / "run", data=data))

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from innerdistill import distill
 from innerdistill.cli.main import main
 from innerdistill.recipe.yaml import write_yaml
-from innerdistill.report.run_folder import read_run
+from innerdistill.report.run_folder import read_record
 
 TOGETHER = [
     sys.executable,
@@ -109,7 +109,7 @@ def test_the_same_student_as_one_process_also_after_a_stop_and_a_kill(content, p
     for name, values in ours.items():
         # Absolutely too: gradients of examples are of size 1, and where they nearly cancel, their rounding does not.
         assert len(values) >= 50 and values == pytest.approx(theirs[name], rel=1e-5, abs=1e-6), name
-    ended = [[stage["ended"] for stage in read_run(folder)["stages"]] for folder in (one, both)]
+    ended = [[stage.ended for stage in read_record(folder).stages] for folder in (one, both)]
     assert ended[0] == ended[1] and ended[0][0].startswith("threshold")
     first, second = (load_file(folder / "model" / "model.safetensors") for folder in (one, both))
     for name in first:

@@ -5,14 +5,13 @@ import zipfile
 
 import numpy as np
 import pytest
+from records import make_record
 
 from innerdistill.cli.main import main
 from innerdistill.data.tasks import TASKS
-from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.yaml import write_yaml
-from innerdistill.report.run_folder import read_run, write_predictions
+from innerdistill.report.run_folder import read_record, write_predictions, write_record
 from innerdistill.run.submission import FILES, write_submission
-from innerdistill.support.files import write_json
 from innerdistill.sweep.grid import load_sweep, plan_cells
 from innerdistill.sweep.sweep import runs_of
 
@@ -34,11 +33,9 @@ def make_run(make_model, tokenizer, tmp_path):
         folder, data = tmp_path / f"run-{task}", tmp_path / f"glue-{task}"
         model.save_pretrained(folder / "model")
         tokenizer.save_pretrained(folder / "model")
-        recipe = Recipe.model_validate({"data": {"task": task, "path": str(data)}, "output": str(folder)})
-        facts_of_data = {"names": list(labels) if labels else None, "max_length": 32}
-        record = {"teacher": None, "student": {}, "stages": [], "versions": {}, "scores": {"validation": {}}}
-        record |= {"recipe": recipe.model_dump(mode="json"), "data": facts_of_data}
-        write_json(folder / "run.json", record)
+        record = make_record({"data": {"task": task, "path": str(data)}, "output": str(folder)})
+        facts_of_data = record.data.model_copy(update={"names": labels})
+        write_record(folder, record.model_copy(update={"data": facts_of_data}))
         data.mkdir()
         for file in FILES[task].values():
             rows = [["index", *facts.text], *([str(i), *[f"word{i} good{i % 8}"] * len(facts.text)] for i in range(6))]
@@ -104,10 +101,10 @@ def test_a_run_without_its_model_answers_by_its_predictions(make_run, tmp_path, 
         assert archive.read("MRPC.tsv") == wanted
     (run / "predictions.parquet").rename(tmp_path / "moved.parquet")
     assert main(["submit", str(run), "--output", str(tmp_path / "none.zip")]) == 2
-    assert "keeps neither its model nor answers" in capsys.readouterr().err.replace("\n", " ")
+    assert "has neither its model nor predictions" in capsys.readouterr().err.replace("\n", " ")
     write_predictions(run / "predictions.parquet", {"test": {name: column[:5] for name, column in columns.items()}})
     assert main(["submit", str(run), "--output", str(tmp_path / "none.zip")]) == 2
-    assert "keeps neither its model nor answers" in capsys.readouterr().err.replace("\n", " ")
+    assert "has neither its model nor predictions" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_the_runs_of_one_method_of_a_sweep(make_run, tmp_path, capsys):
@@ -122,8 +119,7 @@ def test_the_runs_of_one_method_of_a_sweep(make_run, tmp_path, capsys):
     for cell in planned[:-1]:
         shutil.copytree(runs[cell.task], cell.folder)
         (cell.folder / "predictions.parquet").touch()
-        run = read_run(cell.folder)
-        write_json(cell.folder / "run.json", {**run, "recipe": cell.recipe.model_dump(mode="json")})
+        write_record(cell.folder, read_record(cell.folder).model_copy(update={"recipe": cell.recipe}))
     found = runs_of([tmp_path / "sweep"], method="two", seed=1)
     assert found == [tmp_path / "sweep" / task / "two" / "seed-1" for task in ("rte", "mrpc")]
     assert runs_of([tmp_path / "sweep"], method="two", seed=2) == [tmp_path / "sweep" / "rte" / "two" / "seed-2"]

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from innerdistill import Recipe, distill
-from innerdistill.report.run_folder import read_run
+from innerdistill.report.run_folder import read_record
 from innerdistill.run.assemble import assemble
 from innerdistill.training.stage import Stage, StageRecord
 
@@ -26,25 +26,25 @@ def content(recipe, teacher_folder, tmp_path):
 
 
 def test_a_student_that_learns_nothing(content, caplog):
-    record = read_run(distill(content(trainer={"learning_rate": 0.0, "use_cpu": True})))
+    record = read_record(distill(content(trainer={"learning_rate": 0.0, "use_cpu": True})))
     sentence = "No parameter of the student changed in stage 'classification': is the learning rate 0"
-    assert sentence in caplog.text and sentence in record["warnings"][0]
+    assert sentence in caplog.text and sentence in record.warnings[0]
 
 
 def test_a_loss_that_does_not_fall(content, caplog):
-    record = read_run(distill(content(trainer={"learning_rate": 3.0, "max_grad_norm": 0.0, "use_cpu": True})))
+    record = read_record(distill(content(trainer={"learning_rate": 3.0, "max_grad_norm": 0.0, "use_cpu": True})))
     assert "The loss of stage 'classification' did not fall" in caplog.text
-    assert "the learning rate may be too high or too low" in record["warnings"][0]
+    assert "the learning rate may be too high or too low" in record.warnings[0]
 
 
 def test_a_loss_that_does_not_fall_in_the_only_epoch(content):
     made = content(schedule={"name": "soft_labels", "classification_epochs": 1})
     made["data"].pop("train_rows")
-    stage = read_run(distill({**made, "trainer": {**made["trainer"], "per_device_train_batch_size": 8}}))["stages"][0]
-    first, last = stage["thirds"]
+    stage = read_record(distill({**made, "trainer": {**made["trainer"], "per_device_train_batch_size": 8}})).stages[0]
+    first, last = stage.thirds
     assert last < first
     record = StageRecord(Stage("one", {"soft_labels": 1.0}, {}, epochs=1))
-    record.restore({"learned": True, "thirds": [last, first], "epochs": stage["epochs"]})
+    record.restore({"learned": True, "thirds": [last, first], "epochs": [epoch.model_dump() for epoch in stage.epochs]})
     assert "in its first third" in record.find_warning()
     record.restore({"thirds": [first, last]})
     assert record.find_warning() is None
@@ -59,9 +59,9 @@ def test_a_teacher_whose_label_order_is_swapped(content, teacher_folder, tmp_pat
     made = content(
         teacher={"path": str(swapped), "targets": "live"}, schedule={"name": "soft_labels", "total_steps": 2}
     )
-    record = read_run(distill(made))
+    record = read_record(distill(made))
     assert "The teacher's label order seems to be swapped" in caplog.text
-    assert any("The teacher's label order seems to be swapped" in warning for warning in record["warnings"])
+    assert any("The teacher's label order seems to be swapped" in warning for warning in record.warnings)
     assert "if 'pos' means 'neg', 'neg' means 'pos'. Check the order of the labels" in caplog.text
 
 
@@ -92,9 +92,9 @@ def test_a_tokenizer_of_another_model(content, teacher_folder, data_folder, tmp_
     (tmp_path / "foreign.csv").write_text("\n".join([lines[0], *(line.replace("word", "wort") for line in lines[1:])]))
     made = content()
     made["data"] = {**made["data"], "train": str(tmp_path / "foreign.csv")}
-    record = read_run(distill(made))
+    record = read_record(distill(made))
     assert "of the tokens of train are unknown to the teacher's tokenizer" in caplog.text
-    assert any("of the tokens of train are unknown" in warning for warning in record["warnings"])
+    assert any("of the tokens of train are unknown" in warning for warning in record.warnings)
 
 
 def test_validation_rows_that_are_in_train(content, data_folder, tmp_path):
@@ -102,12 +102,12 @@ def test_validation_rows_that_are_in_train(content, data_folder, tmp_path):
     (tmp_path / "held.csv").write_text("\n".join(held[:21]))
     made = content()
     made["data"] = {**made["data"], "validation": str(tmp_path / "held.csv")}
-    warnings = read_run(distill(made))["warnings"]
+    warnings = read_record(distill(made)).warnings
     assert "20 rows of validation are also in train, word for word; data.drop_overlap=true leaves them out." in warnings
 
 
 def test_a_sound_run_is_silent(content, caplog):
     made = content(schedule={"name": "soft_labels", "classification_epochs": 6})
     made["data"].pop("train_rows")
-    assert read_run(distill(made))["warnings"] == []
+    assert read_record(distill(made)).warnings == []
     assert not [record for record in caplog.records if record.levelname == "WARNING"]

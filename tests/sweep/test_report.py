@@ -14,7 +14,7 @@ import pytest
 
 from innerdistill import distill
 from innerdistill.report import page
-from innerdistill.report.explorer import divergences
+from innerdistill.report.explorer import get_divergences
 from innerdistill.report.run_folder import read_run
 from innerdistill.support.files import write_json
 from innerdistill.sweep.sizes import swept_numbers
@@ -176,7 +176,7 @@ def test_a_method_that_failed_takes_no_seeds_from_the_others(cells, gather_cells
 
 
 def test_infinite_divergences_of_old_and_new_files():
-    assert divergences({"kl": [0.5, None, 9.3e36]}).tolist() == [0.5, float("inf"), float("inf")]
+    assert get_divergences({"kl": [0.5, None, 9.3e36]}).tolist() == [0.5, float("inf"), float("inf")]
 
 
 def test_tables_over_all_settings(cells, gather_cells, write_report, tmp_path):

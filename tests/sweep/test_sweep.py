@@ -15,7 +15,7 @@ import torch
 
 from innerdistill.cli.main import main
 from innerdistill.recipe.yaml import write_yaml
-from innerdistill.report.output_folder import locked
+from innerdistill.report.output_folder import lock_folder
 from innerdistill.report.run_folder import read_run
 from innerdistill.support.files import write_json
 from innerdistill.sweep.grid import load_sweep, plan_cells
@@ -214,7 +214,7 @@ def test_what_is_said_of_a_part_of_a_section_leaves_the_rest(write):
 
 
 def test_one_sweep_at_a_time_in_a_folder(write, tmp_path, capsys):
-    with locked(tmp_path / "sweep"):
+    with lock_folder(tmp_path / "sweep"):
         assert main(["sweep", str(write())]) == 2
     assert "another process is at work in" in capsys.readouterr().err
     assert not (tmp_path / "sweep" / "sweep.yaml").exists()

@@ -70,10 +70,7 @@ def say_what_went_wrong(error: BaseException, options: argparse.Namespace, argum
 
 
 def _say_how_to_go_on(options: argparse.Namespace, otherwise: str) -> None:
-    if "finished" in options:  # with overwrite=true the same command would begin anew
-        report = f"innerdistill report {options.finished}"
-        errors.print(f"The run is finished; its report is made by\n  {report}", soft_wrap=True)
-    elif options.verb in GO_ON:
+    if options.verb in GO_ON:
         errors.print(f"What is done is kept; {otherwise}", soft_wrap=True)
 
 

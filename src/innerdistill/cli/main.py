@@ -148,7 +148,7 @@ def _finetune(options: argparse.Namespace) -> None:
     _use_torch()
     from innerdistill.run.finetune import finetune  # noqa: PLC0415
 
-    _summarise(finetune(recipe), options)
+    _summarise(finetune(recipe))
 
 
 def _distill(options: argparse.Namespace) -> None:
@@ -156,13 +156,12 @@ def _distill(options: argparse.Namespace) -> None:
     _use_torch()
     from innerdistill.run.distill import distill  # noqa: PLC0415
 
-    _summarise(distill(recipe), options)
+    _summarise(distill(recipe))
 
 
-def _summarise(folder: Path, options: argparse.Namespace) -> None:
+def _summarise(folder: Path) -> None:
     from innerdistill.support.processes import end_process_group, is_first_process  # noqa: PLC0415
 
-    options.finished = folder
     if is_first_process():
         print_summary(folder)
     end_process_group()
@@ -171,10 +170,12 @@ def _summarise(folder: Path, options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     recipe = _recipe(options)
     _use_torch()
+    from innerdistill.report.record import Scores  # noqa: PLC0415
     from innerdistill.run.distill import evaluate  # noqa: PLC0415
 
     found = evaluate(recipe, model=options.model)
-    for split, scores in found["scores"].items():
+    for split, by_model in found["scores"].items():
+        scores = {name: Scores.model_validate(of_model) for name, of_model in by_model.items()}
         print_scores(split, scores, found["agreement"].get(split))
 
 
@@ -195,17 +196,21 @@ def _speed(options: argparse.Namespace) -> None:
     for option in ("batch_size", "length", "repeats"):
         if getattr(options, option) < 1:
             raise ValueError(f"--{option.replace('_', '-')}: expected a number of at least 1.")
-    models = load_models(options.models)
-    print_speed(measure_speed(models, batch_size=options.batch_size, length=options.length, repeats=options.repeats))
+    from innerdistill.report.record import ModelSpeed  # noqa: PLC0415
+
+    measured = measure_speed(
+        load_models(options.models), batch_size=options.batch_size, length=options.length, repeats=options.repeats
+    )
+    print_speed({name: ModelSpeed.model_validate(of_model) for name, of_model in measured.items()})
 
 
 def _export(options: argparse.Namespace) -> None:
     _use_torch()
-    from innerdistill.run.onnx import export, onnx_warnings  # noqa: PLC0415
+    from innerdistill.run.onnx import export, list_onnx_warnings  # noqa: PLC0415
 
-    found = export(options.model)
-    print_onnx(found)
-    for sentence in onnx_warnings(found):
+    record = export(options.model)
+    print_onnx(record)
+    for sentence in list_onnx_warnings(record):
         errors.print(f"Warning: {sentence}", style="bold yellow")
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
     from innerdistill.recipe.keys import Key
+    from innerdistill.report.record import Latency, ModelSpeed, OnnxRecord, Scores
     from innerdistill.run.job import Job
     from innerdistill.sweep.groups import Group
 
@@ -69,84 +70,98 @@ def print_plan(job: Job) -> None:
 
 
 def print_summary(folder: Path) -> None:
-    """A run: scores, speed, warnings, and where things are. Writes its report.
+    """Print the results of a run: scores, speed, warnings, and where its files are.
 
     Args:
-        folder: of a finished run.
+        folder: folder of a finished run.
     """
-    from innerdistill.report.page import write_report  # noqa: PLC0415
-    from innerdistill.report.run_folder import read_run  # noqa: PLC0415
+    from innerdistill.report.run_folder import (  # noqa: PLC0415
+        BASELINE_FOLDER,
+        MODEL,
+        REPORT,
+        has_record,
+        read_record,
+    )
 
-    report = write_report(folder)
-    record = read_run(folder)
-    scores = dict(record["scores"]["validation"])
-    if (folder / "baseline" / "run.json").is_file():
-        scores["plainly fine-tuned student"] = read_run(folder / "baseline")["scores"]["validation"]["student"]
-    print_scores("validation", scores, record["agreement"].get("validation"))
-    print_speed(record["speed"])
-    if "onnx" in record:
-        print_onnx(record["onnx"])
-    for warning in record["warnings"]:
+    record = read_record(folder)
+    scores = {"student": record.scores["validation"].student}
+    if record.scores["validation"].teacher is not None:
+        scores["teacher"] = record.scores["validation"].teacher
+    if has_record(folder / BASELINE_FOLDER):
+        scores["plainly fine-tuned student"] = read_record(folder / BASELINE_FOLDER).scores["validation"].student
+    print_scores("validation", scores, record.agreement.get("validation"))
+    speed = {"student": record.speed.student}
+    if record.speed.teacher is not None:
+        speed = {"teacher": record.speed.teacher, **speed}
+    print_speed(speed)
+    if record.onnx is not None:
+        print_onnx(record.onnx)
+    for warning in record.warnings:
         errors.print(f"Warning: {warning}", style="bold yellow")
-    console.print(f"Model   {folder / 'model'}\nReport  {report}", soft_wrap=True)
+    console.print(f"Model   {folder / MODEL}\nReport  {folder / REPORT}", soft_wrap=True)
 
 
-def print_scores(split: str, scores: dict[str, Any], agreement: dict[str, Any] | None) -> None:
-    """Teacher, student and others on one split.
+def print_scores(split: str, scores: Mapping[str, Scores], agreement: Mapping[str, float] | None) -> None:
+    """Print the scores of models on one split.
 
     Args:
-        split: its name.
-        scores: by model; `student` is one of them.
-        agreement: of student and teacher on that split.
+        split: name of the split.
+        scores: scores by model; `student` is one of them.
+        agreement: numbers on the agreement of student and teacher on that split.
     """
     from innerdistill.problem_types.problem_types import show_agreement  # noqa: PLC0415
-    from innerdistill.report.card import kept, metric_names  # noqa: PLC0415
+    from innerdistill.report.formatting import format_share, list_metrics  # noqa: PLC0415
 
-    names = metric_names(scores["student"])
-    metric, teacher = names[0], scores.get("teacher")
-    table = table_of(f"{split} ({scores['student']['rows']} rows)", *names, f"{metric} kept")
+    student, teacher = scores["student"], scores.get("teacher")
+    names = list_metrics(student)
+    table = table_of(f"{split} ({student.rows} rows)", *names, f"{student.metric} kept")
     for name, row in scores.items():
-        share = kept(row[metric], teacher[metric]) if teacher and name != "teacher" else ""
-        table.add_row(name, *(f"{row[key]:.4f}" for key in names), share)
-    table.add_row("best constant answer", f"{scores['student']['constant']:.4f}", *([""] * len(names)))
+        share = format_share(row.primary, teacher.primary) if teacher and name != "teacher" else ""
+        table.add_row(name, *(f"{row.values[key]:.4f}" for key in names), share)
+    table.add_row("best constant answer", f"{student.constant:.4f}", *([""] * len(names)))
     console.print(table)
     if agreement:
         console.print(f"Agreement with the teacher: {show_agreement(agreement)}.", highlight=False)
 
 
-def print_speed(found: dict[str, Any]) -> None:
-    """Size and latency of models.
+def print_speed(speed: Mapping[str, ModelSpeed]) -> None:
+    """Print size and latency of models.
 
     Args:
-        found: by model, from `measure_speed`.
+        speed: size and latency by model.
     """
-    any_row = next(iter(found.values()))
-    title = f"batch {any_row['batch_size']}, {any_row['length']} tokens"
+    first = next(iter(speed.values()))
+    title = f"batch {first.batch_size}, {first.length} tokens"
     table = table_of(title, "parameters", "without embeddings", "file", "p20", "p50", "p80")
-    for name, row in found.items():
-        size = f"{row['file_bytes'] / 1e6:.0f} MB" if row["file_bytes"] else "–"
-        counts = (f"{row[key] / 1e6:.1f} M" for key in ("parameters", "parameters_without_embeddings"))
-        table.add_row(name, *counts, size, *(f"{row['latency_ms'][p]:.1f} ms" for p in ("p20", "p50", "p80")))
+    for name, row in speed.items():
+        size = f"{row.file_bytes / 1e6:.0f} MB" if row.file_bytes else "–"
+        counts = (f"{count / 1e6:.1f} M" for count in (row.parameters, row.parameters_without_embeddings))
+        table.add_row(name, *counts, size, *_format_latency(row.latency_ms))
     console.print(table)
 
 
-def print_onnx(found: dict[str, Any]) -> None:
-    """ONNX files beside the model that they are of.
+def print_onnx(record: OnnxRecord) -> None:
+    """Print the ONNX files beside the model that they were exported from.
 
     Args:
-        found: from `write_onnx`.
+        record: sizes, latencies and scores, from `write_onnx`.
     """
     from innerdistill.problem_types.problem_types import show_agreement  # noqa: PLC0415
 
-    metric = found.get("metric")
+    metric = record.metric
     names = [metric, "as the model"] if metric else ["logits off by"]
-    table = table_of(f"batch {found['batch_size']}, {found['length']} tokens", "size", *names, "p20", "p50", "p80")
-    for row in found["files"].values():
-        off = f"{row['largest_difference']:.1g}" if "largest_difference" in row else "–"
-        numbers = [f"{row['scores'][metric]:.4f}", show_agreement(row)] if metric else [off]
-        times = (f"{row['latency_ms'][p]:.1f} ms" for p in ("p20", "p50", "p80"))
-        table.add_row(row["file"], f"{row['file_bytes'] / 1e6:.0f} MB", *numbers, *times)
+    table = table_of(f"batch {record.batch_size}, {record.length} tokens", "size", *names, "p20", "p50", "p80")
+    for row in record.files.values():
+        if metric and row.scores is not None:
+            numbers = [f"{row.scores[metric]:.4f}", show_agreement(row.agreement)]
+        else:
+            numbers = ["–" if row.largest_difference is None else f"{row.largest_difference:.1g}"]
+        table.add_row(row.file, f"{row.file_bytes / 1e6:.0f} MB", *numbers, *_format_latency(row.latency_ms))
     console.print(table)
+
+
+def _format_latency(latency: Latency) -> list[str]:
+    return [f"{milliseconds:.1f} ms" for milliseconds in (latency.p20, latency.p50, latency.p80)]
 
 
 def print_sweep(groups: Sequence[Group]) -> None:

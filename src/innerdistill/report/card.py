@@ -1,137 +1,117 @@
-"""The model card: README.md of a result, with the scores that were measured."""
+"""The model card: README.md of a model folder, with metadata for the Hugging Face Hub and the measured scores."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import jinja2
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from innerdistill.data.tasks import resolve_task
-from innerdistill.evaluation.metrics import METRICS
-from innerdistill.evaluation.scoring import headline
-from innerdistill.recipe.recipe import DataRecipe
-from innerdistill.report.run_folder import get_problem_type
+from innerdistill.problem_types.problem_types import show_agreement
+from innerdistill.report.formatting import TEMPLATES, escape_markdown, format_share, list_metrics
+from innerdistill.report.record import RunRecord
 from innerdistill.support.files import open_whole_file
 
-TEMPLATES = Path(__file__).parent / "templates"
-# Lower is better, so no share of them is "kept".
-ERRORS = (
-    "standard_error",
-    "calibration_error",
-    *(name for name, metric in METRICS.built_in.items() if not metric.higher_is_better),
-)
+CARD = "README.md"
+SPLIT = "validation"
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HUB_METRICS = {"macro_f1": "f1", "mcc": "matthews_correlation", "pearson": "pearsonr", "spearman": "spearmanr"}
 
 
-def model_card(record: Mapping[str, Any]) -> str:
-    """Text of the model card.
+def build_card(record: RunRecord) -> ModelCard:
+    """Build the model card of a run.
 
     Args:
-        record: content of run.json.
+        record: what happened and what came out.
 
     Returns:
-        Markdown with a metadata block.
+        Metadata (`data`) and Markdown (`text`); `str` has both.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=False,  # noqa: S701 - Markdown; texts go through `escaped`
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    scores = record["scores"]["validation"]
-    problem_type = get_problem_type(record)
-    task = record["recipe"]["data"]["task"] or problem_type.wording.title
-    return environment.get_template("card.md.j2").render(
+    scores, title = record.scores[SPLIT], record.recipe.data.task or record.problem_type.wording.title
+    return ModelCard.from_template(
+        _build_metadata(record),
+        template_path=str(TEMPLATES / "card.md.j2"),
         record=record,
-        title=escaped(f"{Path(record['recipe']['output']).name}: {task}"),
-        split="the validation split",
-        student=scores["student"],
-        teacher=scores.get("teacher"),
-        agreement=record["agreement"].get("validation"),
-        metrics=metric_names(scores["student"]),
-        kept=kept,
-        problem_type=problem_type,
-        of_pairs=len(resolve_task(DataRecipe.model_validate(record["recipe"]["data"])).text) == 2,
-        escaped=escaped,
+        title=escape_markdown(f"{_get_name(record)}: {title}"),
+        wording=record.problem_type.wording,
+        student=scores.student,
+        teacher=scores.teacher,
+        agreement=record.agreement.get(SPLIT),
+        metrics=list_metrics(scores.student),
+        reads_pairs=len(resolve_task(record.recipe.data).text) == 2,
+        format_share=format_share,
+        show_agreement=show_agreement,
+        escape=escape_markdown,
     )
 
 
-def write_card(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write the model card into the folder of a run.
+def write_card(folder: Path, record: RunRecord) -> None:
+    """Write the model card into the model folder of a run.
 
     Args:
-        folder: of the run.
-        record: content of run.json.
+        folder: folder of the run.
+        record: what happened and what came out.
     """
-    with open_whole_file(folder / "model" / "README.md") as path:
-        path.write_text(model_card(record), encoding="utf-8")
+    with open_whole_file(folder / "model" / CARD) as path:
+        path.write_text(str(build_card(record)), encoding="utf-8")
 
 
-def page_template(name: str, *folders: Path) -> jinja2.Template:
-    """A template of a page for people; texts are escaped.
+def read_origin(model: str) -> tuple[str | None, str | None]:
+    """Find out what a model card can say of the model that a student's weights come from. Nothing is downloaded.
 
     Args:
-        name: of the file.
-        *folders: of further templates, beside those of this room.
+        model: folder, or name on the Hugging Face Hub.
 
     Returns:
-        The template.
+        Name on the Hub: of the model itself, or the `base_model` that the card in its folder states. License that this
+        card states. None for what is not known.
     """
-    loader = jinja2.FileSystemLoader([*folders, TEMPLATES])
-    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(name)
+    if not Path(model).exists():
+        return (model if HUB_NAME.fullmatch(model) else None), None
+    try:
+        stated = ModelCard.load(Path(model, CARD)).data
+    except Exception:  # noqa: BLE001 - of a card by others, which may be missing or no card at all
+        return None, None
+    base_model, license_name = stated.get("base_model"), stated.get("license")
+    return (
+        base_model if isinstance(base_model, str) else None,
+        license_name if isinstance(license_name, str) else None,
+    )
 
 
-def metric_names(scores: Mapping[str, Any]) -> list[str]:
-    """The metrics of which more is better, the primary one first.
-
-    Args:
-        scores: of one model.
-
-    Returns:
-        Names.
-    """
-    names = [name for name in headline(scores) if name not in ERRORS]
-    return sorted(names, key=lambda name: name != scores["metric"])
-
-
-def share(student: float, teacher: float) -> float | None:
-    """What part of the teacher's score the student keeps.
-
-    Args:
-        student: score.
-        teacher: score.
-
-    Returns:
-        student / teacher; None where the teacher's score is not positive.
-    """
-    return student / teacher if teacher > 0 else None
+def _build_metadata(record: RunRecord) -> ModelCardData:
+    tags = ["innerdistill"]
+    if record.teacher is not None:
+        tags.insert(0, "knowledge-distillation")
+    if record.onnx is not None:
+        tags.append("onnx")
+    return ModelCardData(
+        base_model=record.student.base_model,
+        license=record.student.license,
+        library_name="transformers",
+        pipeline_tag=record.problem_type.wording.pipeline_tag,
+        tags=tags,
+        model_name=_get_name(record),
+        eval_results=_list_results(record),
+    )
 
 
-def kept(student: float, teacher: float) -> str:
-    """The share of the teacher's score that the student keeps, in words.
+def _list_results(record: RunRecord) -> list[EvalResult]:
+    data = record.recipe.data
+    return [
+        EvalResult(
+            task_type=record.problem_type.wording.pipeline_tag,
+            dataset_type=data.task or "custom",
+            dataset_name=data.task or "own data",
+            dataset_split=SPLIT,
+            metric_type=HUB_METRICS.get(name, name),
+            metric_name=name,
+            metric_value=value,
+        )
+        for name, value in record.scores[SPLIT].student.values.items()
+    ]
 
-    Args:
-        student: score.
-        teacher: score.
 
-    Returns:
-        Such as `97.3 %`; a dash where the teacher's score is not positive.
-    """
-    part = share(student, teacher)
-    return "–" if part is None else f"{100 * part:.1f} %"
-
-
-def escaped(text: str) -> str:
-    """Text of a data set or file name, safe inside a Markdown table.
-
-    Args:
-        text: any text.
-
-    Returns:
-        One line without markup of its own.
-    """
-    special: dict[str, str | int | None] = {character: f"\\{character}" for character in "\\`*_[]|#"}
-    text = " ".join(text.translate(str.maketrans({**special, "&": "&amp;", ">": "&gt;"})).split())
-    return re.sub(r"<(?! )", "&lt;", text)  # not where it opens no tag, as in p < 0.001
+def _get_name(record: RunRecord) -> str:
+    return Path(record.recipe.output).name

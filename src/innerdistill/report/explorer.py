@@ -1,4 +1,4 @@
-"""What the attention explorer of a page shows: maps of teacher and students as numbers that a browser draws."""
+"""Data of a page's attention explorer: maps of teacher and students as numbers, which the browser draws."""
 
 from __future__ import annotations
 
@@ -10,69 +10,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from innerdistill.evaluation.layer_distances import finite
+from innerdistill.report.run_folder import EXAMPLES
 from innerdistill.support.files import read_json
 
 
 def read_examples(folder: Path) -> dict[str, Any] | None:
-    """The examples of a run.
+    """Read examples.json of a run.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
 
     Returns:
-        `attention` and `disagreements`; None if they were not kept.
+        `attention` and `disagreements`; None without the file.
 
     Raises:
         ValueError: the file is damaged.
     """
-    path = folder / "examples.json"
+    path = folder / EXAMPLES
     if not path.is_file():
         return None
-    found: dict[str, Any] = read_json(path)
-    if not isinstance(found, dict) or not {"attention", "disagreements"} <= set(found):
+    examples: dict[str, Any] = read_json(path)
+    if not isinstance(examples, dict) or not {"attention", "disagreements"} <= set(examples):
         raise ValueError(f"{path}: these are not the examples of a run.")
-    return found
+    return examples
 
 
-def explorer_data(students: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """Attention of one teacher and several students of it on the same examples.
+def build_explorer(students: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Build the explorer's data: attention of one teacher and several students of it on the same examples.
 
     Args:
-        students: title -> `attention` of examples.json.
+        students: by title, `attention` of examples.json.
 
     Returns:
-        students: titles. examples: row, tokens and layers; each layer is a pair of student's and teacher's layer, with
-        the teacher's maps, and by student that has this pair its maps, the KL of each head and the KL over all its
+        students: titles. examples: row, tokens and layers. Each layer is a pair of student's and teacher's layer: the
+        teacher's maps, and for every student that maps this pair its maps, the KL of each head and the KL over all its
         mapped layers. Maps are per mille, one flat list per head. Only examples that all students saw, token by token.
     """
-    found = []
+    examples = []
     for example in next(iter(students.values())):
-        same = {
-            title: next((other["layers"] for other in examples if _same(other, example)), None)
-            for title, examples in students.items()
-        }
-        if all(layers is not None for layers in same.values()):
-            found.append({"row": example["row"], "tokens": example["tokens"], "layers": _layers(same)})
-    return {"students": list(students), "examples": found}
+        layers = {title: _find_layers(attention, example) for title, attention in students.items()}
+        shared = {title: by_layer for title, by_layer in layers.items() if by_layer is not None}
+        if len(shared) == len(students):
+            examples.append({"row": example["row"], "tokens": example["tokens"], "layers": _pair_layers(shared)})
+    return {"students": list(students), "examples": examples}
 
 
-def overall_kl(layers: Mapping[str, Mapping[str, Any]]) -> float:
-    """KL over all heads of all mapped layers of one student on one example.
+def compute_overall_kl(layers: Mapping[str, Mapping[str, Any]]) -> float:
+    """Compute the KL over all heads of all mapped layers of one student on one example.
 
     Args:
-        layers: of the example.
+        layers: `layers` of the example.
 
     Returns:
         Nats per row; may be infinite.
     """
-    return float(np.mean([divergences(layer).mean() for layer in layers.values()]))
+    return float(np.mean([get_divergences(layer).mean() for layer in layers.values()]))
 
 
-def divergences(layer: Mapping[str, Any]) -> NDArray[np.float64]:
-    """KL of every head of a mapped layer on one example.
+def get_divergences(layer: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Get the KL of every head of a mapped layer on one example.
 
     Args:
-        layer: of the example; its `kl` has None for infinity, which JSON does not know.
+        layer: one layer of the example; its `kl` has None for infinity, which JSON does not know.
 
     Returns:
         Nats per row, by head.
@@ -80,38 +79,39 @@ def divergences(layer: Mapping[str, Any]) -> NDArray[np.float64]:
     return np.array([np.inf if kl is None or finite(kl) is None else kl for kl in layer["kl"]])
 
 
-def _same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    return all(first[key] == second[key] for key in ("row", "tokens"))
+def _find_layers(attention: Sequence[Mapping[str, Any]], example: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Layers of one student on an example; None if the student did not see it."""
+    for seen in attention:
+        if seen["row"] == example["row"] and seen["tokens"] == example["tokens"]:
+            layers: Mapping[str, Any] = seen["layers"]
+            return layers
+    return None
 
 
-def _layers(students: Mapping[str, Any]) -> list[dict[str, Any]]:
-    pairs = {(int(k), layer["teacher_layer"]) for layers in students.values() for k, layer in layers.items()}
-    found = []
-    for k, m in sorted(pairs):
-        having = {
-            title: layers[str(k)]
-            for title, layers in students.items()
-            if str(k) in layers and layers[str(k)]["teacher_layer"] == m
-        }
-        found.append(
-            {
-                "student": k,
-                "teacher": m,
-                "maps": _per_mille(next(iter(having.values()))["teacher"]),
-                "students": {
-                    title: {
-                        "maps": _per_mille(layer["student"]),
-                        "kl": [finite(round(kl, 3)) for kl in divergences(layer).tolist()],
-                        "all": finite(round(overall_kl(students[title]), 3)),
-                    }
-                    for title, layer in having.items()
+def _pair_layers(students: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The pairs of layers that any student maps, each with the maps of the students that do."""
+    pairs: dict[tuple[int, int], dict[str, Any]] = {}
+    for title, layers in students.items():
+        for k, layer in layers.items():
+            pair = pairs.setdefault(
+                (int(k), layer["teacher_layer"]),
+                {
+                    "student": int(k),
+                    "teacher": layer["teacher_layer"],
+                    "maps": _flatten_maps(layer["teacher"]),
+                    "students": {},
                 },
+            )
+            pair["students"][title] = {
+                "maps": _flatten_maps(layer["student"]),
+                "kl": [finite(round(kl, 3)) for kl in get_divergences(layer).tolist()],
+                "all": finite(round(compute_overall_kl(layers), 3)),
             }
-        )
-    return found
+    return [pairs[pair] for pair in sorted(pairs)]
 
 
-def _per_mille(maps: Any) -> list[list[int]]:
-    values = (1000 * np.array(maps)).round().astype(int)
-    found: list[list[int]] = values.reshape(len(values), -1).tolist()
-    return found
+def _flatten_maps(maps: Any) -> list[list[int]]:
+    """Attention maps (heads, rows, columns) in per mille, one flat list per head."""
+    per_mille = (1000 * np.array(maps)).round().astype(int)
+    flat: list[list[int]] = per_mille.reshape(len(per_mille), -1).tolist()
+    return flat

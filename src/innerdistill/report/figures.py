@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from innerdistill.report.explorer import divergences
+from innerdistill.report.explorer import get_divergences
+from innerdistill.report.record import TrainedStage
 
 INK = "#010203"  # stands for the page's text colour, replaced by currentColor
 CHARACTERS = 75  # of the smallest type that fit beside one another over a figure
@@ -44,20 +45,20 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def learning_curve(
-    stages: Sequence[Mapping[str, Any]],
+def draw_learning_curve(
+    stages: Sequence[TrainedStage],
     *,
     metric: str,
     teacher: float | None = None,
-    baseline: Sequence[Mapping[str, Any]] = (),
+    baseline: Sequence[TrainedStage] = (),
 ) -> str:
-    """Score on selection and losses per epoch over the steps of the run, with the stages marked.
+    """Draw score on selection and losses per epoch over the steps of the run, with the stages marked.
 
     Args:
-        stages: `stages` of run.json.
-        metric: primary metric.
-        teacher: its score on selection, drawn as a line.
-        baseline: `stages` of the plainly fine-tuned student's run.
+        stages: stages of the run.
+        metric: name of the primary metric.
+        teacher: score of the teacher on selection, drawn as a line.
+        baseline: stages of the baseline's run.
 
     Returns:
         SVG.
@@ -65,33 +66,33 @@ def learning_curve(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.1, 1])
-        start, steps = 0, sum(stage["steps"] for stage in stages)
+        start, steps = 0, sum(stage.steps for stage in stages)
         curves: dict[str, tuple[list[float], list[float]]] = {}
         for number, stage in enumerate(stages):
-            end = start + stage["steps"]
+            end = start + stage.steps
             for axes in (top, bottom):
                 axes.axvspan(start, end, color=INK, alpha=0.07 if number % 2 else 0.02, linewidth=0)
-            name = stage["stage"]["name"]
-            if len(name) < CHARACTERS * stage["steps"] / steps:  # else it would run into the next
+            name = stage.stage.name
+            if len(name) < CHARACTERS * stage.steps / steps:  # else it would run into the next
                 top.text((start + end) / 2, 1.02, name, transform=top.get_xaxis_transform(), ha="center", va="bottom",
                          fontsize=7)  # fmt: skip
-            for epoch in stage["epochs"]:
-                for name, value in epoch["losses"].items():
+            for epoch in stage.epochs:
+                for name, value in epoch.losses.items():
                     if name != "loss":
                         xs, ys = curves.setdefault(name, ([], []))
-                        xs.append(start + epoch["steps"])
+                        xs.append(start + epoch.steps)
                         ys.append(value)
             start = end
         if teacher is not None:
             top.axhline(teacher, color=TEACHER, linestyle=":", label="teacher")
-        _scores(top, stages, metric, color=STUDENT, marker="o", label="distilled student")
+        _plot_scores(top, stages, metric, color=STUDENT, marker="o", label="distilled student")
         if baseline:
-            _scores(top, baseline, metric, color=BASELINE, marker="s", label="plainly fine-tuned student")
+            _plot_scores(top, baseline, metric, color=BASELINE, marker="s", label="plainly fine-tuned student")
         top.set_ylabel(f"{metric} on selection")
         top.legend(frameon=False, fontsize=8, loc="lower right")
         colours = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, max(1, len(curves))))
         for (name, (xs, ys)), colour in zip(sorted(curves.items()), colours, strict=True):
-            bottom.plot(xs, ys, marker=".", color=colour, label=_loss_label(name))
+            bottom.plot(xs, ys, marker=".", color=colour, label=_write_loss_label(name))
         bottom.set_yscale("log")
         bottom.yaxis.set_major_formatter("{x:g}")
         bottom.yaxis.set_minor_formatter("")
@@ -100,16 +101,16 @@ def learning_curve(
         figure.legend(
             *bottom.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=2
         )
-        return svg(figure, f"{metric} on selection and training losses over the optimiser steps of all stages")
+        return render_svg(figure, f"{metric} on selection and training losses over the optimiser steps of all stages")
 
 
-def attention_maps(
+def draw_attention_maps(
     example: Mapping[str, Any],
     students: Mapping[str, Mapping[str, Any]],
     *,
     overall: Mapping[str, float] | None = None,
 ) -> str:
-    """Attention of teacher and students on one example, one head per mapped layer.
+    """Draw the attention of teacher and students on one example, one head per mapped layer.
 
     The maps of a layer have one scale. The head shown is the one whose divergence is the median over the heads of the
     first student: neither the best nor the worst. The number is that head's KL divergence from the teacher (nats per
@@ -117,8 +118,8 @@ def attention_maps(
 
     Args:
         example: one of `attention` of examples.json.
-        students: title -> `layers` of the same file, of each student to show.
-        overall: title -> KL over all mapped layers, for the captions.
+        students: by title, `layers` of the same file, of each student to show.
+        overall: by title, KL over all mapped layers, for the captions.
 
     Returns:
         SVG.
@@ -136,51 +137,53 @@ def attention_maps(
         grid = axes[: len(layers) * panels].reshape(len(layers), panels)
         for row, layer in enumerate(layers):
             reference = np.array(example["layers"][layer]["teacher"])
-            of_first = divergences(first[layer])
+            of_first = get_divergences(first[layer])
             head = int(np.argsort(of_first)[len(of_first) // 2])
             m = example["layers"][layer]["teacher_layer"]
             panels_of_row = [(reference[head], f"teacher, layer {m}, head {head + 1}")]
-            for title, found in students.items():
-                maps, kl = np.array(found[layer]["student"]), divergences(found[layer])
-                every = f", all layers {_nats(overall[title])}" if overall else ""
-                text = f"{title}, layer {layer}\nKL {_nats(kl[head])} (all heads {_nats(kl.mean())}{every})"
+            for title, student in students.items():
+                maps, kl = np.array(student[layer]["student"]), get_divergences(student[layer])
+                every = f", all layers {_format_nats(overall[title])}" if overall else ""
+                text = (
+                    f"{title}, layer {layer}\nKL {_format_nats(kl[head])} (all heads {_format_nats(kl.mean())}{every})"
+                )
                 panels_of_row.append((maps[head], text))
             darkest = max(0.3, *(float(maps.max()) for maps, _ in panels_of_row))
             for column, (maps, text) in enumerate(panels_of_row):
                 colour = STUDENT if column else TEACHER
-                _map(grid[row][column], maps, tokens, text, colour, darkest=darkest, labels=not column)
-        return svg(figure, f"Attention maps of one example: teacher, {', '.join(students)}")
+                _draw_map(grid[row][column], maps, tokens, text, colour, darkest=darkest, labels=not column)
+        return render_svg(figure, f"Attention maps of one example: teacher, {', '.join(students)}")
 
 
-def _nats(kl: float) -> str:
+def _format_nats(kl: float) -> str:
     return f"{kl:.3f}" if np.isfinite(kl) else "∞"
 
 
-def scores_by_step(stages: Sequence[Mapping[str, Any]], metric: str) -> dict[int, float]:
-    """Score on selection by the steps of the run until then.
+def list_scores_by_step(stages: Sequence[TrainedStage], metric: str) -> dict[int, float]:
+    """List the scores on selection by the optimiser steps of the run so far.
 
     Args:
-        stages: `stages` of run.json.
-        metric: of the score.
+        stages: stages of the run.
+        metric: name of the metric.
 
     Returns:
         One entry per epoch that was scored.
     """
-    found, start = {}, 0
+    scores, start = {}, 0
     for stage in stages:
-        for epoch in stage["epochs"]:
-            if "scores" in epoch:
-                found[start + epoch["steps"]] = epoch["scores"][metric]
-        start += stage["steps"]
-    return found
+        for epoch in stage.epochs:
+            if epoch.scores is not None:
+                scores[start + epoch.steps] = epoch.scores[metric]
+        start += stage.steps
+    return scores
 
 
-def _scores(axes: Axes, stages: Sequence[Mapping[str, Any]], metric: str, **style: Any) -> None:
-    found = scores_by_step(stages, metric)
-    axes.plot(list(found), list(found.values()), **style)
+def _plot_scores(axes: Axes, stages: Sequence[TrainedStage], metric: str, **style: Any) -> None:
+    scores = list_scores_by_step(stages, metric)
+    axes.plot(list(scores), list(scores.values()), **style)
 
 
-def _map(
+def _draw_map(
     axes: Axes, values: np.ndarray, tokens: Sequence[str], title: str, colour: str, *, darkest: float, labels: bool
 ) -> None:
     shades = LinearSegmentedColormap.from_list("shades", [(*matplotlib.colors.to_rgb(colour), a) for a in (0, 1)])
@@ -193,17 +196,17 @@ def _map(
         axes.spines[side].set_alpha(0.3)
 
 
-def _loss_label(name: str) -> str:
+def _write_loss_label(name: str) -> str:
     kind, _, layer = name.partition("/")
     return kind.replace("_", " ") + (f", layer {layer}" if layer else "")
 
 
-def svg(figure: Figure, name: str) -> str:
-    """A figure as text for a page.
+def render_svg(figure: Figure, name: str) -> str:
+    """Render a figure as text for a page.
 
     Args:
-        figure: made under STYLE.
-        name: what it shows, for those who do not see it.
+        figure: figure drawn under STYLE.
+        name: what the figure shows, for screen readers.
 
     Returns:
         An svg element as wide as its place, whose ink is the page's.
@@ -215,14 +218,14 @@ def svg(figure: Figure, name: str) -> str:
     text = text.replace(INK, "currentColor")
     # The page decides the width, so only the proportions (viewBox) stay.
     tag = re.compile(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', re.DOTALL)
-    return tag.sub(lambda found: SVG_TAG.format(escape(name), found[1]), text, count=1)
+    return tag.sub(lambda match: SVG_TAG.format(escape(name), match[1]), text, count=1)
 
 
-def standalone(figure: str) -> str:
-    """A figure as the content of a file, dark on light or light on dark, as its viewer asks for.
+def render_file(figure: str) -> str:
+    """Turn a figure of a page into the content of a file, dark on light or light on dark as its viewer asks for.
 
     Args:
-        figure: from `svg`.
+        figure: result of `render_svg`.
 
     Returns:
         An SVG document.

@@ -1,4 +1,4 @@
-"""Opening the folder of a run: it is empty, or its unfinished run goes on, or what is there may be replaced."""
+"""Opening the folder of a run for writing: it is empty, or holds a run to resume, or one that may be replaced."""
 
 from __future__ import annotations
 
@@ -12,37 +12,44 @@ from filelock import FileLock, Timeout
 from innerdistill.recipe.identity import list_differences
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.yaml import read_yaml, write_yaml
-from innerdistill.report.run_folder import PREDICTIONS, RUN, read_run
+from innerdistill.report.run_folder import (
+    BASELINE_FOLDER,
+    CHECKPOINTS,
+    EXAMPLES,
+    MODEL,
+    PREDICTIONS,
+    RECIPE,
+    REPORT,
+    RUN,
+    TENSORBOARD,
+    list_missing,
+)
 from innerdistill.support.files import acquire_lock, open_whole_file
 
-RECIPE, LOCK = "recipe.yaml", ".lock"
+LOCK = ".lock"
 # Only a folder that holds nothing else is ever replaced.
-RUN_FILES = {
-    RECIPE, "model", RUN, PREDICTIONS, "examples.json", "report.html", "tensorboard",
-    "checkpoints", "baseline",
-}  # fmt: skip
+RUN_FILES = {RECIPE, MODEL, RUN, PREDICTIONS, EXAMPLES, REPORT, TENSORBOARD, CHECKPOINTS, BASELINE_FOLDER}
 
 
 @contextmanager
-def run_folder(recipe: Recipe) -> Iterator[Path]:
+def open_run_folder(recipe: Recipe) -> Iterator[Path]:
     """Open the folder of a run, for one process at a time.
 
     Args:
-        recipe: names the folder and says whether a run may be replaced.
+        recipe: recipe of the run; it names the folder and says whether a run there may be replaced.
 
     Yields:
-        The folder: with recipe.yaml alone, or with a run of this recipe that is to go on: an unfinished one, or one of
-            which only the report is missing.
+        The folder: with recipe.yaml alone, or with a run of this recipe to resume, which may lack its report only.
 
     Raises:
-        ValueError: it holds something else and `overwrite` is off, something that is not a run, or another process
-            works there.
+        ValueError: the folder holds another or a finished run and `overwrite` is off, or something that is not a run,
+            or another process works there.
     """
     folder = Path(recipe.output)
-    _is_to_be_replaced(folder, recipe)  # before anything is written
-    with locked(folder):
-        if _is_to_be_replaced(folder, recipe):
-            # The recipe last, by which a folder is known to be a run's.
+    _decide_to_replace(folder, recipe)  # before anything is written
+    with lock_folder(folder):
+        if _decide_to_replace(folder, recipe):
+            # The recipe last: without it nobody would know the folder as a run's.
             _delete(sorted(folder.iterdir(), key=lambda path: path.name == RECIPE))
         _delete(path for path in folder.iterdir() if _is_left_over(path.name))
         if not (folder / RECIPE).exists():
@@ -52,11 +59,11 @@ def run_folder(recipe: Recipe) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Work in a folder alone.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder, so that no other process works there.
 
     Args:
-        folder: made if it is not there.
+        folder: created if it is not there.
 
     Yields:
         Nothing.
@@ -82,53 +89,52 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def is_finished(folder: Path, recipe: Recipe) -> bool:
-    """Whether a run left everything that its recipe asks for.
-
-    Args:
-        folder: of the run.
-        recipe: of the run.
-
-    Returns:
-        Whether its record is there, that of its baseline if it has one, and its ONNX files if they are wanted.
-    """
-    if not all((folder / part / RUN).is_file() for part in (".", *(["baseline"] if recipe.baseline else []))):
+def _decide_to_replace(folder: Path, recipe: Recipe) -> bool:
+    """True if what the folder holds is to be replaced; False if it is empty, or holds a run to resume."""
+    if not _holds_run(folder):
         return False
-    return not recipe.onnx or "onnx" in read_run(folder)
+    try:
+        differences = list_differences(read_yaml(folder / RECIPE), recipe)
+    except ValueError:
+        differences = ["its recipe.yaml, which cannot be read"]
+    try:
+        missing = list_missing(folder, recipe)
+    except ValueError:  # a damaged record
+        if not recipe.overwrite:
+            raise
+        missing = []
+    is_damaged = RUN not in missing and PREDICTIONS in missing
+    if not differences and missing and not is_damaged:
+        return False
+    if not recipe.overwrite:
+        state = f"an unfinished run that differs in {', '.join(differences[:3])}"
+        if is_damaged:
+            state = f"a run without its {PREDICTIONS}"
+        elif set(missing) <= {REPORT}:
+            state = "a finished run"
+        raise ValueError(f"output: {folder} holds {state}; name another folder or set overwrite=true.")
+    for key, path in _list_inputs(recipe):
+        if folder.resolve() in Path(path).resolve().parents:
+            raise ValueError(f"{key}: {path} lies inside {folder}, which overwrite=true would delete.")
+    return True
 
 
-def _is_to_be_replaced(folder: Path, recipe: Recipe) -> bool:
-    """Look at a folder: True if what it holds is to be replaced, False if nothing is there or the run is to go on."""
+def _holds_run(folder: Path) -> bool:
+    """Whether a folder holds a run, and not nothing; anything else is refused."""
     try:
         present = {path.name for path in folder.iterdir()} if folder.exists() else set()
     except OSError as error:
         raise ValueError(f"output: {folder} is not a folder that can be used ({error.strerror}).") from None
     present = {name for name in present if name != LOCK and not _is_left_over(name)}
-    if not present:
-        return False
     if foreign := sorted(present - RUN_FILES):
         raise ValueError(f"output: {folder} holds {foreign[0]!r}, which is not part of a run; name another folder.")
-    if RECIPE not in present:
+    if present and RECIPE not in present:
         raise ValueError(f"output: {folder} is not a run (it has no recipe.yaml); name another folder.")
-    finished = is_finished(folder, recipe)
-    try:
-        others = list_differences(read_yaml(folder / RECIPE), recipe)
-    except ValueError:
-        others = ["its recipe.yaml, which cannot be read"]
-    without_report = finished and not recipe.overwrite and not (folder / "report.html").exists()
-    if not others and (not finished or without_report):
-        return False
-    if not recipe.overwrite:
-        what = "a finished run" if finished else f"an unfinished run that differs in {', '.join(others[:3])}"
-        raise ValueError(f"output: {folder} holds {what}; name another folder or set overwrite=true.")
-    for key, used in _inputs(recipe):
-        if folder.resolve() in Path(used).resolve().parents:
-            raise ValueError(f"{key}: {used} lies inside {folder}, which overwrite=true would delete.")
-    return True
+    return bool(present)
 
 
 def _is_left_over(name: str) -> bool:
-    """Whether a file was being written when a process was killed."""
+    """Whether a process was killed while it wrote this file."""
     return name.startswith(".") and ".partial-" in name
 
 
@@ -142,11 +148,11 @@ def _delete(paths: Iterable[Path]) -> None:
 
 @contextmanager
 def lock_beside(folder: Path, *, key: str) -> Iterator[None]:
-    """Hold a lock that belongs to a folder, beside it.
+    """Hold the lock of a folder in a file beside it; wait for another process that holds it.
 
     Args:
         folder: need not exist.
-        key: recipe key, for messages.
+        key: key of the recipe, for error messages.
 
     Yields:
         Nothing.
@@ -166,9 +172,9 @@ def lock_beside(folder: Path, *, key: str) -> Iterator[None]:
         lock.release()
 
 
-def _inputs(recipe: Recipe) -> list[tuple[str, str]]:
-    """Everything a recipe reads, by key."""
-    data = {f"data.{key}": getattr(recipe.data, key) for key in ("path", "train", "validation", "test", "unlabelled")}
-    models = {"teacher.path": recipe.teacher.path, "teacher.base": recipe.teacher.base}
-    found = {**data, **models, "teacher.folder": recipe.teacher.folder, "student.source": recipe.student.source}
-    return [(key, value) for key, value in found.items() if value is not None]
+def _list_inputs(recipe: Recipe) -> list[tuple[str, str]]:
+    """Every path or name that a recipe reads, with its key."""
+    paths = {f"data.{key}": getattr(recipe.data, key) for key in ("path", "train", "validation", "test", "unlabelled")}
+    paths |= {"teacher.path": recipe.teacher.path, "teacher.base": recipe.teacher.base}
+    paths |= {"teacher.folder": recipe.teacher.folder, "student.source": recipe.student.source}
+    return [(key, path) for key, path in paths.items() if path is not None]

@@ -1,29 +1,49 @@
-"""report.html: one self-contained file that says what was kept, for people."""
+"""report.html of a run: one self-contained page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from innerdistill.evaluation.intervals import error_of_difference
-from innerdistill.evaluation.prediction_type import Scoring
-from innerdistill.evaluation.scoring import headline
+from innerdistill.problem_types.problem_types import show_agreement
 from innerdistill.recipe.yaml import write_yaml
-from innerdistill.report.card import kept, metric_names, page_template
-from innerdistill.report.explorer import explorer_data, read_examples
-from innerdistill.report.figures import attention_maps, learning_curve
-from innerdistill.report.run_folder import PREDICTIONS, get_problem_type, get_scoring, read_predictions, read_run
+from innerdistill.report.explorer import build_explorer, read_examples
+from innerdistill.report.figures import draw_attention_maps, draw_learning_curve
+from innerdistill.report.formatting import format_share, list_metrics, load_page_template
+from innerdistill.report.record import Latency, ModelSpeed, RunRecord, Scores
+from innerdistill.report.run_folder import BASELINE_FOLDER, PREDICTIONS, REPORT, RUN, read_predictions, read_record
 from innerdistill.support.files import open_whole_file
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A model in the tables of the page.
+
+    Attributes:
+        name: how the page calls it.
+        layers: number of layers.
+        scores: scores on the validation split.
+        speed: size and latency.
+        agreement: numbers on the agreement with the teacher; None for the teacher, and without one.
+    """
+
+    name: str
+    layers: int
+    scores: Scores
+    speed: ModelSpeed
+    agreement: Mapping[str, float] | None
 
 
 def write_report(folder: str | Path) -> Path:
     """Write report.html into a run folder, from the files in it.
 
     Args:
-        folder: of a finished run; if it holds a `baseline/` run, that one is shown beside.
+        folder: folder of a finished run; if it holds a `baseline/` run, the page compares the two.
 
     Returns:
         Path of the report.
@@ -32,60 +52,64 @@ def write_report(folder: str | Path) -> Path:
         ValueError: no finished run there.
     """
     folder = Path(folder)
-    record = read_run(folder)
-    has_baseline = (folder / "baseline" / "run.json").is_file()
-    baseline = read_run(folder / "baseline") if has_baseline else None
-    page = page_template("report.html.j2").render(
+    record = read_record(folder)
+    has_baseline = (folder / BASELINE_FOLDER / RUN).is_file()
+    baseline = read_record(folder / BASELINE_FOLDER) if has_baseline else None
+    curve = _draw_curve(record, baseline)
+    page = load_page_template("report.html.j2").render(
         record=record,
-        title=Path(record["recipe"]["output"]).name,
+        title=Path(record.recipe.output).name,
         baseline=baseline,
-        models=_models(record, baseline),
-        metrics=metric_names(record["scores"]["validation"]["student"]),
-        kept=kept,
-        problem_type=get_problem_type(record),
-        answer=_answer(folder, record, baseline),
-        curve=Markup(_curve(record, baseline)),  # noqa: S704 - made by matplotlib, which escapes texts
-        **_examples(folder, baseline is not None),
-        recipe=write_yaml(record["recipe"]),
+        models=_list_models(record, baseline),
+        metrics=list_metrics(record.scores["validation"].student),
+        format_share=format_share,
+        problem_type=record.problem_type,
+        show_agreement=show_agreement,
+        answer=_write_answer(folder, record, baseline),
+        curve=Markup(curve),  # noqa: S704 - drawn by matplotlib, which escapes texts
+        **_show_examples(folder, has_baseline=has_baseline),
+        recipe=write_yaml(record.recipe.model_dump(mode="json")),
     )
-    path = folder / "report.html"
+    path = folder / REPORT
     with open_whole_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
 
 
-def _models(record: dict[str, Any], baseline: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Rows of the score table."""
-    scores = record["scores"]["validation"]
-    rows = []
-    if "teacher" in scores:
-        rows.append({"name": "teacher", "layers": record["teacher"]["layers"], "scores": scores["teacher"],
-                     "speed": record["speed"]["teacher"], "agreement": None})  # fmt: skip
-    name = "distilled student" if record["teacher"] else "this model"
+def _list_models(record: RunRecord, baseline: RunRecord | None) -> list[ModelRow]:
+    scores, rows = record.scores["validation"], []
+    if record.teacher is not None:
+        assert scores.teacher is not None
+        assert record.speed.teacher is not None
+        rows.append(ModelRow("teacher", record.teacher.layers, scores.teacher, record.speed.teacher, None))
+    name = "distilled student" if record.teacher else "this model"
     for title, run in ((name, record), ("plainly fine-tuned student", baseline)):
         if run is not None:
-            rows.append({"name": title, "layers": run["student"]["layers"], "speed": run["speed"]["student"],
-                         "scores": run["scores"]["validation"]["student"],
-                         "agreement": run["agreement"].get("validation")})  # fmt: skip
+            student = run.scores["validation"].student
+            agreement = run.agreement.get("validation")
+            rows.append(ModelRow(title, run.student.layers, student, run.speed.student, agreement))
     return rows
 
 
-def _answer(folder: Path, record: dict[str, Any], baseline: dict[str, Any] | None) -> str:
+def _write_answer(folder: Path, record: RunRecord, baseline: RunRecord | None) -> str:
     """The report in a sentence or two."""
-    scores, metric = record["scores"]["validation"], record["data"]["metric"]
-    student = scores["student"][metric]
-    if "teacher" not in scores:
-        return f"The {record['student']['layers']}-layer model scores {student:.3f} {metric} on the validation split."
-    teacher, speed = scores["teacher"][metric], record["speed"]
-    weights = speed["student"]["parameters"] / speed["teacher"]["parameters"]
+    scores, speed, metric = record.scores["validation"], record.speed, record.data.metric
+    student = scores.student.primary
+    if record.teacher is None:
+        return f"The {record.student.layers}-layer model scores {student:.3f} {metric} on the validation split."
+    assert scores.teacher is not None
+    assert speed.teacher is not None
+    teacher = scores.teacher.primary
+    weights = speed.student.parameters / speed.teacher.parameters
     text = (
-        f"The {record['student']['layers']}-layer student keeps {kept(student, teacher)} of its "
-        f"{record['teacher']['layers']}-layer teacher's {metric} ({student:.3f} against {teacher:.3f}) with "
-        f"{100 * weights:.0f} % of its parameters, and answers {_times_as_fast(speed['teacher'], speed['student'])}."
+        f"The {record.student.layers}-layer student keeps {format_share(student, teacher)} of its "
+        f"{record.teacher.layers}-layer teacher's {metric} ({student:.3f} against {teacher:.3f}) with "
+        f"{100 * weights:.0f} % of its parameters, and answers "
+        f"{_compare_latency(speed.teacher.latency_ms, speed.student.latency_ms)}."
     )
     if baseline is not None:
-        plain = baseline["scores"]["validation"]["student"][metric]
-        error = _error_of_difference(folder, get_scoring(record))
+        plain = baseline.scores["validation"].student.primary
+        error = _compute_error_of_difference(folder, record)
         verdict = "no more" if abs(student - plain) <= 2 * error else "more"
         difference = (
             f"a difference of {student - plain:+.3f} in one run each, {verdict} than twice its standard error over the "
@@ -94,50 +118,54 @@ def _answer(folder: Path, record: dict[str, Any], baseline: dict[str, Any] | Non
         if student == plain and error == 0:
             difference = "no difference, on whatever validation rows"
         text += f" The same student fine-tuned plainly for as many steps scores {plain:.3f}: {difference}."
-    if "onnx" in record:
-        model, rounded = (record["onnx"]["files"][name] for name in ("model", "int8"))
-        small, large = (file["file_bytes"] / 1e6 for file in (rounded, model))
+    if record.onnx is not None:
+        model, rounded = record.onnx.files["model"], record.onnx.files["int8"]
+        assert rounded.scores is not None
         text += (
-            f" As an ONNX file of 8 bits the {'distilled student' if baseline else 'student'} takes {small:.0f} "
-            f"instead of {large:.0f} MB, answers {_times_as_fast(model, rounded)} as in torch on the processor and "
-            f"scores {rounded['scores'][metric]:.3f}."
+            f" As an ONNX file of 8 bits the {'distilled student' if baseline else 'student'} takes "
+            f"{rounded.file_bytes / 1e6:.0f} instead of {model.file_bytes / 1e6:.0f} MB, answers "
+            f"{_compare_latency(model.latency_ms, rounded.latency_ms)} as in torch on the processor and "
+            f"scores {rounded.scores[metric]:.3f}."
         )
     return text
 
 
-def _times_as_fast(slow: Mapping[str, Any], fast: Mapping[str, Any]) -> str:
-    return f"{slow['latency_ms']['p50'] / fast['latency_ms']['p50']:.1f} times as fast"
+def _compare_latency(slow: Latency, fast: Latency) -> str:
+    return f"{slow.p50 / fast.p50:.1f} times as fast"
 
 
-def _error_of_difference(folder: Path, scoring: Scoring) -> float:
-    """Standard error over examples of the student's score less the plainly fine-tuned one's."""
-    students = [read_predictions(run / PREDICTIONS, "validation") for run in (folder, folder / "baseline")]
-    return error_of_difference(students[0]["label"], *(columns["student"] for columns in students), scoring=scoring)
+def _compute_error_of_difference(folder: Path, record: RunRecord) -> float:
+    """Standard error over examples of the student's score less the baseline's."""
+    student, baseline = (
+        read_predictions(run / PREDICTIONS, "validation") for run in (folder, folder / BASELINE_FOLDER)
+    )
+    return error_of_difference(student["label"], student["student"], baseline["student"], scoring=record.data.scoring)
 
 
-def _curve(record: dict[str, Any], baseline: dict[str, Any] | None) -> str:
-    teacher = record["scores"].get("selection", {}).get("teacher")
-    metric = record["data"]["metric"]
-    return learning_curve(
-        record["stages"],
-        metric=metric,
-        teacher=headline(teacher)[metric] if teacher else None,
-        baseline=baseline["stages"] if baseline else (),
+def _draw_curve(record: RunRecord, baseline: RunRecord | None) -> str:
+    selection = record.scores.get("selection")
+    teacher = selection.teacher if selection is not None else None
+    return draw_learning_curve(
+        record.stages,
+        metric=record.data.metric,
+        teacher=None if teacher is None else teacher.values[record.data.metric],
+        baseline=baseline.stages if baseline else (),
     )
 
 
-def _examples(folder: Path, has_baseline: bool) -> dict[str, Any]:
+def _show_examples(folder: Path, *, has_baseline: bool) -> dict[str, Any]:
     """Figure, explorer and disagreements, for the template; empty where the run has no teacher."""
     examples = read_examples(folder)
     if examples is None or not examples["attention"]:
         return {"maps": "", "explorer": None, "disagreements": []}
     students = {"distilled": examples["attention"]}
-    other = read_examples(folder / "baseline") if has_baseline else None
-    if other is not None:
-        students["fine-tuned"] = other["attention"]
-    layers = {title: found[0]["layers"] for title, found in students.items()}
+    of_baseline = read_examples(folder / BASELINE_FOLDER) if has_baseline else None
+    if of_baseline is not None:
+        students["fine-tuned"] = of_baseline["attention"]
+    layers = {title: attention[0]["layers"] for title, attention in students.items()}
+    maps = draw_attention_maps(examples["attention"][0], layers)
     return {
-        "maps": Markup(attention_maps(examples["attention"][0], layers)),  # noqa: S704 - made by matplotlib
-        "explorer": explorer_data(students),
+        "maps": Markup(maps),  # noqa: S704 - drawn by matplotlib, which escapes texts
+        "explorer": build_explorer(students),
         "disagreements": examples["disagreements"],
     }

@@ -17,11 +17,13 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
 
 from innerdistill.evaluation.prediction_type import Scoring
+from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import PROBLEM_TYPES, name_problem_type
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.support.messages import shorten_value
@@ -59,6 +61,13 @@ class DataRecord(Part):
     truncated: dict[str, int] = Field(description="examples that were longer, by split")
     fingerprint: str = Field(description="hash of the texts, labels and splits")
 
+    @field_validator("problem_type")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in PROBLEM_TYPES:
+            raise ValueError(f"unknown problem type {shorten_value(name)}")
+        return name
+
     @property
     def scoring(self) -> Scoring:
         """Argument of `score_outputs` that computes the run's scores from its labels and logits again."""
@@ -86,6 +95,8 @@ class StudentRecord(Part):
 
     layers: int
     start: str | None = Field(None, description="hash of the weights before training; older runs lack it")
+    base_model: str | None = Field(None, description="Hugging Face name of the model that the weights come from")
+    license: str | None = Field(None, description="license that the card of this model states")
 
 
 class PlannedStage(Part):
@@ -173,37 +184,6 @@ class SplitScores(Part):
     teacher: Scores | None = None
 
 
-class Agreement(Part):
-    """How far the student predicts as its teacher does, on one split."""
-
-    equal_predictions: float | None = Field(None, description="share of the examples, 0 to 1")
-    teacher_right_student_right: int | None = None
-    teacher_right_student_wrong: int | None = None
-    teacher_wrong_student_right: int | None = None
-    teacher_wrong_student_wrong: int | None = None
-    pearson: float | None = Field(None, description="correlation of the predicted scores of a regression")
-    mse: float | None = Field(None, description="mean squared difference of the predicted scores of a regression")
-
-    @property
-    def primary(self) -> float:
-        """Share of equal predictions; for a regression, the correlation of the predicted scores."""
-        value = self.equal_predictions if self.equal_predictions is not None else self.pearson
-        assert value is not None
-        return value
-
-    @property
-    def counts(self) -> dict[str, int] | None:
-        """Labelled examples by right and wrong of teacher and student; None for a regression."""
-        counts = {
-            "teacher_right_student_right": self.teacher_right_student_right,
-            "teacher_right_student_wrong": self.teacher_right_student_wrong,
-            "teacher_wrong_student_right": self.teacher_wrong_student_right,
-            "teacher_wrong_student_wrong": self.teacher_wrong_student_wrong,
-        }
-        known = {name: count for name, count in counts.items() if count is not None}
-        return known if len(known) == len(counts) else None
-
-
 class Latency(Part):
     """Percentiles of the time that a model takes for a batch, in milliseconds."""
 
@@ -231,7 +211,10 @@ class Speed(Part):
 
 
 class OnnxFile(Part):
-    """The model, or one of its ONNX files."""
+    """The model, or one of its ONNX files. `agreement` has the number on its agreement with the model, by name."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float] = Field(init=False)
 
     file: str = Field(description="path inside the model folder")
     file_bytes: int
@@ -239,8 +222,11 @@ class OnnxFile(Part):
     latency_ms: Latency
     scores: dict[str, float] | None = Field(None, description="metrics on the validation split")
     standard_error: float | None = Field(None, description="of the difference in the primary score to the model")
-    equal_predictions: float | None = Field(None, description="share of examples predicted as the model does, 0 to 1")
-    pearson: float | None = Field(None, description="correlation with the scores that the model predicts")
+
+    @property
+    def agreement(self) -> dict[str, float]:
+        """Main number on the agreement with the model, by its name in the problem type; empty for the model itself."""
+        return self.__pydantic_extra__
 
 
 class OnnxRecord(Part):
@@ -286,7 +272,9 @@ class RunRecord(Part):
     layer_map: dict[int, int] = Field(description="teacher layer by student layer")
     stages: list[TrainedStage]
     scores: dict[str, SplitScores] = Field(description="by split")
-    agreement: dict[str, Agreement] = Field(description="of student and teacher, by split")
+    agreement: dict[str, dict[str, int | float]] = Field(
+        description="of student and teacher, by split: numbers by name, as the problem type has them"
+    )
     speed: Speed
     onnx: OnnxRecord | None = None
     warnings: list[str] = Field(description="what a reader of the scores has to know first")
@@ -299,9 +287,25 @@ class RunRecord(Part):
         return self
 
     @property
+    def problem_type(self) -> ProblemType:
+        """What the models of the run put out."""
+        return PROBLEM_TYPES[self.data.problem_type]
+
+    @property
     def steps(self) -> int:
         """Optimiser steps of all stages."""
         return sum(stage.steps for stage in self.stages)
+
+    def get_agreement(self, split: str) -> float:
+        """Get the main number on the agreement of student and teacher, as the problem type has it.
+
+        Args:
+            split: name of the split.
+
+        Returns:
+            A share of examples or a correlation; 1 for models that predict the same.
+        """
+        return self.agreement[split][self.problem_type.predictions.agreement]
 
 
 def parse_record(content: Any, *, where: str) -> RunRecord:

@@ -1,14 +1,17 @@
-"""The folder of a run, and how files get into it whole; `opening` says when.
+"""The folder of a run: names of its files, and how each of them is read and written. Files are written whole.
 
-recipe.yaml          what was asked for
-model/               the result: config, model.safetensors, tokenizer, README.md (model card); onnx/ if asked for
-run.json             what happened and what came out
+recipe.yaml          the recipe, complete
+model/               the trained model: config, model.safetensors, tokenizer, README.md (model card); onnx/ on request
+run.json             what happened and what came out: a `RunRecord`
 predictions.parquet  row, split, label, logits of teacher and student
-examples.json        attention of teacher and student on examples, and where they disagree most
-report.html          for people
+examples.json        attention of teacher and student on a few examples, and their largest disagreements
+report.html          the report, one page
 tensorboard/         one log per stage
-checkpoints/         of an unfinished run: from which it goes on
-baseline/            the run of the plainly fine-tuned student, if one was asked for
+checkpoints/         of an unfinished run, to resume it
+baseline/            the run of the same student trained without distillation, on request
+
+run.json is the last file of training: a folder that has it has model, predictions and examples too. A run is *finished*
+when nothing is left to compute: `is_finished`. The report can be written again at any time from the other files.
 """
 
 from __future__ import annotations
@@ -25,13 +28,23 @@ from numpy.typing import NDArray
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import PROBLEM_TYPES, name_problem_type
+from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.record import RunRecord, parse_record
 from innerdistill.support.files import open_whole_file, open_whole_folder, read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-RUN, PREDICTIONS = "run.json", "predictions.parquet"
+RECIPE = "recipe.yaml"
+MODEL = "model"
+RUN = "run.json"
+PREDICTIONS = "predictions.parquet"
+EXAMPLES = "examples.json"
+REPORT = "report.html"
+TENSORBOARD = "tensorboard"
+CHECKPOINTS = "checkpoints"
+BASELINE_FOLDER = "baseline"
+ONNX = "onnx"
 RECORD = {"recipe", "data", "teacher", "student", "stages", "scores", "versions"}  # what every record has
 
 
@@ -88,24 +101,78 @@ def write_record(folder: Path, record: RunRecord) -> None:
     write_json(folder / RUN, record.model_dump(mode="json"))
 
 
-def model_folder(folder: str | Path) -> Path:
-    """Where the model is, given the folder of a run or of a model.
+def has_record(folder: str | Path) -> bool:
+    """Whether a folder is that of a run whose training is over: it has a run.json.
 
     Args:
-        folder: of either.
+        folder: any folder.
 
     Returns:
-        The folder of the model; that of a run is there.
+        True if run.json is there.
+    """
+    return Path(folder, RUN).is_file()
+
+
+def list_missing(folder: Path, recipe: Recipe) -> list[str]:
+    """List what a run still has to write of what its recipe asks for.
+
+    Args:
+        folder: folder of the run.
+        recipe: recipe of the run.
+
+    Returns:
+        Paths in the folder, in the order in which a run writes them.
 
     Raises:
-        ValueError: the run has none.
+        ValueError: run.json is damaged.
+    """
+    missing = [name for name in (PREDICTIONS, RUN) if not (folder / name).is_file()]
+    if recipe.baseline and not has_record(folder / BASELINE_FOLDER):
+        missing.append(f"{BASELINE_FOLDER}/{RUN}")
+    if recipe.onnx and (RUN in missing or read_record(folder).onnx is None):
+        missing.append(f"{MODEL}/{ONNX}")
+    if not (folder / REPORT).is_file():
+        missing.append(REPORT)
+    return missing
+
+
+def is_finished(folder: Path, recipe: Recipe) -> bool:
+    """Whether a run is finished: nothing of what its recipe asks for is left to compute.
+
+    That is its record and predictions, the record of its baseline and its ONNX files, the last two if the recipe asks
+    for them. A report may be missing.
+
+    Args:
+        folder: folder of the run.
+        recipe: recipe of the run.
+
+    Returns:
+        True if it is finished.
+
+    Raises:
+        ValueError: run.json is damaged.
+    """
+    return set(list_missing(folder, recipe)) <= {REPORT}
+
+
+def find_model_folder(folder: str | Path) -> Path:
+    """Find the model folder, given the folder of a run or of a model.
+
+    Args:
+        folder: folder of a run or of a model.
+
+    Returns:
+        Folder of the model.
+
+    Raises:
+        ValueError: the run has no model any more.
     """
     folder = Path(folder)
-    if not (folder / RUN).is_file():
+    if not has_record(folder):
         return folder
-    if not (folder / "model").is_dir():
-        raise ValueError(f"{folder}: the run has no model; it was removed, or not kept (keep_models of its sweep).")
-    return folder / "model"
+    if not (folder / MODEL).is_dir():
+        raise ValueError(f"{folder}: the run has no model; it was deleted, or its sweep has keep_models=false.")
+    return folder / MODEL
 
 
 def get_problem_type(run: Mapping[str, Any]) -> ProblemType:
@@ -134,12 +201,12 @@ def get_scoring(run: Mapping[str, Any]) -> Scoring:
 
 
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Save a model folder whole: weights as safetensors, configuration, tokenizer.
+    """Save a model: weights as safetensors, configuration, tokenizer.
 
     Args:
-        folder: final name; what an unfinished run left there is replaced.
-        model: classifier.
-        tokenizer: belongs to it.
+        folder: folder of the model; what an unfinished run left there is replaced.
+        model: trained classifier.
+        tokenizer: tokenizer of the model.
     """
     with open_whole_folder(folder) as temporary:
         model.save_pretrained(temporary)
@@ -150,16 +217,17 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]
     """Write predictions.parquet.
 
     Args:
-        path: final name.
-        splits: by split the columns row, label and, per model, its logits (N, C).
+        path: the file.
+        splits: by split the columns row, label (N,) and, by model, its logits (N, C).
     """
     tables = []
     for split, columns in splits.items():
         flat: dict[str, Any] = {"split": [split] * len(columns["row"])}
         for name, values in columns.items():
-            flat |= (
-                {name: values} if values.ndim == 1 else {f"{name}_{c}": values[:, c] for c in range(values.shape[1])}
-            )
+            if values.ndim == 1:
+                flat[name] = values
+            else:
+                flat |= {f"{name}_{output}": values[:, output] for output in range(values.shape[1])}
         tables.append(pa.table(flat))
     with open_whole_file(path) as temporary:
         pa.parquet.write_table(pa.concat_tables(tables, promote_options="default"), temporary)
@@ -180,11 +248,11 @@ def read_predictions(path: Path, split: str) -> dict[str, NDArray[Any]]:
     """
     try:
         table = pa.parquet.read_table(path, filters=[("split", "=", split)])
-        found = {name: table[name].to_numpy() for name in ("row", "label")}
+        columns = {name: table[name].to_numpy() for name in ("row", "label")}
     except (OSError, KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise ValueError(f"{path}: missing, damaged or not the predictions of a run.") from None
     for model in ("teacher", "student"):
         names = [name for name in table.column_names if name.startswith(f"{model}_")]
         if names:
-            found[model] = np.stack([table[name].to_numpy() for name in names], axis=1)
-    return found
+            columns[model] = np.stack([table[name].to_numpy() for name in names], axis=1)
+    return columns

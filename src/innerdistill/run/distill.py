@@ -5,13 +5,12 @@ recipe -> assemble: data, teacher, layer map, stages, all checked before anythin
 -> the student, started from the teacher's (or other) layers
 -> one DistillationTrainer per stage
 -> the student, saved, and evaluated as a stranger would load it
--> run.json, predictions.parquet, model card
+-> run.json, predictions.parquet, model card, report.html
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +23,12 @@ from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.pretrained import load_classifier
 from innerdistill.recipe.loading import load_recipe
 from innerdistill.recipe.recipe import Recipe
-from innerdistill.report.output_folder import run_folder
-from innerdistill.report.run_folder import read_run
+from innerdistill.report.output_folder import open_run_folder
+from innerdistill.report.page import write_report
+from innerdistill.report.run_folder import BASELINE_FOLDER, MODEL, read_record
 from innerdistill.run.assemble import assemble, check_student
 from innerdistill.run.finetune import load_or_finetune_teacher
-from innerdistill.run.finish import complete, distances, finish, is_complete
+from innerdistill.run.finish import Distillation, delete_checkpoints, finish, is_trained, measure_distances
 from innerdistill.run.job import Job
 from innerdistill.run.onnx import export_run
 from innerdistill.run.teacher_cache import compute_teacher_logits, load_targets
@@ -55,7 +55,7 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
             comes to light on the way (no room for kept answers, a folder of another run), which loses nothing.
     """
     job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), losses=losses)
-    with enter_in_first_process(run_folder(job.recipe)) as folder:
+    with enter_in_first_process(open_run_folder(job.recipe)) as folder:
         if job.recipe.teacher.base is not None:
             job = replace(job, teacher=load_or_finetune_teacher(job))
         if is_first_process():
@@ -63,30 +63,29 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
         steps = _distill(job, folder)
         if job.recipe.baseline:
             baseline = _baseline(job, folder, steps=steps)
-            with enter_in_first_process(run_folder(baseline.recipe)) as inside:
+            with enter_in_first_process(open_run_folder(baseline.recipe)) as inside:
                 _distill(baseline, inside)
+        if is_first_process():
+            write_report(folder)
     return folder
 
 
 def _distill(job: Job, folder: Path) -> int:
     """From a fresh student to a complete run folder; returns the optimiser steps that it took."""
-    if not is_complete(job, folder, teacher=True):
+    if not is_trained(job, folder, teacher=True):
         student = job.build_fresh_student()
         start = weights_fingerprint(student)
-        before = distances(job, student) if is_first_process() else {}
+        before = measure_distances(job, student) if is_first_process() else {}
         targets = load_targets(job, folder)
         records = train(job, student, folder=folder, teacher=targets, stages=job.stages)
         if is_first_process():
-            record = finish(job, student, folder, teacher=job.teacher, stages=records)
-            record["student"]["start"] = start
-            record["teacher"]["targets"] = targets.describe()
-            record["distances"] = {"before": before, "after": distances(job, student)}
-            complete(folder, record)
+            distillation = Distillation(start, targets.describe(), before)
+            finish(job, student, folder, stages=records, distillation=distillation)
         wait_for_all()
     elif is_first_process():  # killed between its last file and this
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        delete_checkpoints(folder)
     export_run(job, folder)
-    return sum(stage["steps"] for stage in read_run(folder)["stages"])
+    return read_record(folder).steps
 
 
 def evaluate(
@@ -110,7 +109,7 @@ def evaluate(
     """
     job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), losses=losses)
     folder = Path(model or job.recipe.output)
-    folder = folder / "model" if (folder / "model").is_dir() else folder
+    folder = folder / MODEL if (folder / MODEL).is_dir() else folder
     student = load_classifier(str(folder), job.problem_type.head).to(job.teacher.device)
     check_student(job, student)
     if job.recipe.teacher.base is not None:
@@ -122,9 +121,9 @@ def evaluate(
 def _check_teacher(job: Job) -> None:
     # Before hours are spent on a student of it; on selection, since validation is for reporting.
     logits = {"teacher": compute_teacher_logits(job, ["selection"])}
-    found, predictions = compare(job.splits, logits, scoring=job.scoring)
+    comparison, predictions = compare(job.splits, logits, scoring=job.scoring)
     columns = predictions["selection"]
-    sentences = warn_of_chance(found["scores"]["selection"]["teacher"], metric=job.metric)
+    sentences = warn_of_chance(comparison["scores"]["selection"]["teacher"], metric=job.metric)
     sentences += job.problem_type.predictions.warn_of_teacher(columns["label"], columns["teacher"], job.names)
     for sentence in sentences:
         logger.warning("On the selection split: %s", sentence)
@@ -134,6 +133,6 @@ def _baseline(job: Job, folder: Path, *, steps: int) -> Job:
     # The same student, start and number of steps, but gold labels only; unlabelled rows, if any, say nothing to it.
     changes = {"name": BASELINE, "total_steps": max(2, steps), "threshold": None}
     schedule = job.recipe.schedule.model_copy(update=changes)
-    output = {"schedule": schedule, "output": str(folder / "baseline"), "baseline": False, "onnx": False}
+    output = {"schedule": schedule, "output": str(folder / BASELINE_FOLDER), "baseline": False, "onnx": False}
     stages = build_stages(SchedulePlan(pairs={}, internal={}, classification={}, recipe=schedule))
     return replace(job, recipe=job.recipe.model_copy(update=output), stages=stages)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +16,11 @@ from innerdistill.models.probe import probe
 from innerdistill.recipe.identity import compute_teacher_key, derive_teacher_recipe, merge_teacher_trainer
 from innerdistill.recipe.loading import load_recipe
 from innerdistill.recipe.recipe import Recipe
-from innerdistill.report.output_folder import lock_beside, run_folder
+from innerdistill.report.output_folder import lock_beside, open_run_folder
+from innerdistill.report.page import write_report
+from innerdistill.report.run_folder import MODEL, is_finished
 from innerdistill.run.assemble import assemble
-from innerdistill.run.finish import complete, finish, is_complete
+from innerdistill.run.finish import delete_checkpoints, finish, is_trained
 from innerdistill.run.job import Job
 from innerdistill.run.onnx import export_run
 from innerdistill.run.train import train
@@ -50,7 +51,10 @@ def finetune(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     if recipe.teacher.base is None:
         raise ValueError("teacher.base: name the pre-trained model to fine-tune.")
-    return run_finetuning(assemble(recipe))
+    folder = run_finetuning(assemble(recipe))
+    if is_first_process():
+        write_report(folder)
+    return folder
 
 
 def load_or_finetune_teacher(job: Job) -> PreTrainedModel:
@@ -73,13 +77,14 @@ def load_or_finetune_teacher(job: Job) -> PreTrainedModel:
         processes=count_processes(),
     )
     folder = Path(recipe.teacher.folder) / f"{recipe.data.task or 'custom'}-{key}"
-    if broadcast_from_first(not (folder / "run.json").is_file()):
+    teacher_recipe = derive_teacher_recipe(recipe, output=str(folder))
+    if broadcast_from_first(not is_finished(folder, teacher_recipe)):
         # Runs that want the same teacher wait for the first.
         with enter_in_first_process(lock_beside(folder, key="teacher.folder")):
-            if broadcast_from_first(not (folder / "run.json").is_file()):
+            if broadcast_from_first(not is_finished(folder, teacher_recipe)):
                 logger.info("fine-tuning the teacher into %s", folder)
-                run_finetuning(replace(job, recipe=derive_teacher_recipe(recipe, output=str(folder))))
-    teacher = load_classifier(str(folder / "model"), job.problem_type.head).to(job.teacher.device)
+                run_finetuning(replace(job, recipe=teacher_recipe))
+    teacher = load_classifier(str(folder / MODEL), job.problem_type.head).to(job.teacher.device)
     probe(teacher)
     return teacher
 
@@ -96,13 +101,13 @@ def run_finetuning(job: Job) -> Path:
     options = {"trainer": merge_teacher_trainer(job.recipe), "seed": job.recipe.teacher.seed}
     job = replace(job, recipe=job.recipe.model_copy(update=options))
     stage = Stage("fine-tuning", {"gold_labels": 1.0}, pairs={}, epochs=job.recipe.teacher.epochs)
-    with enter_in_first_process(run_folder(job.recipe)) as folder:
-        if not is_complete(job, folder, teacher=False):
+    with enter_in_first_process(open_run_folder(job.recipe)) as folder:
+        if not is_trained(job, folder, teacher=False):
             records = train(job, job.teacher, folder=folder, teacher=None, stages=[stage])
             if is_first_process():
-                complete(folder, finish(job, job.teacher, folder, teacher=None, stages=records))
+                finish(job, job.teacher, folder, stages=records, distillation=None)
         elif is_first_process():
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            delete_checkpoints(folder)
         export_run(job, folder)
         wait_for_all()
     return folder

@@ -6,7 +6,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,29 @@ from innerdistill.evaluation.latency import machine, measure_speed, typical_leng
 from innerdistill.evaluation.layer_distances import layer_distances
 from innerdistill.evaluation.predictions import predict_splits
 from innerdistill.models.pretrained import load_classifier
-from innerdistill.report.card import write_card
-from innerdistill.report.run_folder import PREDICTIONS, RUN, read_run, save_model, write_predictions
+from innerdistill.report.card import read_origin, write_card
+from innerdistill.report.record import (
+    DataRecord,
+    Distances,
+    RunRecord,
+    Speed,
+    StudentRecord,
+    TargetsRecord,
+    TeacherRecord,
+    TrainedStage,
+)
+from innerdistill.report.run_folder import (
+    CHECKPOINTS,
+    EXAMPLES,
+    MODEL,
+    PREDICTIONS,
+    RUN,
+    has_record,
+    read_record,
+    save_model,
+    write_predictions,
+    write_record,
+)
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import compute_teacher_logits
 from innerdistill.run.warnings import collect_warnings
@@ -33,65 +54,72 @@ PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "
 DISTANCE_ROWS = 1_000  # of validation, spread evenly over it: enough for a mean per layer
 
 
+@dataclass(frozen=True)
+class Distillation:
+    """What a distillation knows that a fine-tuning does not.
+
+    Attributes:
+        start: fingerprint of the student's weights before training.
+        targets: where the teacher outputs came from, from `Targets.describe`.
+        before: distances of the layers before training, from `measure_distances`.
+    """
+
+    start: str
+    targets: Mapping[str, Any]
+    before: Mapping[str, Any]
+
+
 def finish(
     job: Job,
-    student: PreTrainedModel,
+    model: PreTrainedModel,
     folder: Path,
     *,
-    teacher: PreTrainedModel | None,
     stages: Sequence[StageRecord],
-) -> dict[str, Any]:
-    """Save the model, evaluate the saved files by transformers alone, and write predictions, examples and card.
+    distillation: Distillation | None,
+) -> None:
+    """Save the trained model, evaluate the saved files with transformers alone, and write all files of the run.
+
+    run.json comes last: a folder that has it has all the others. Then the checkpoints are deleted.
 
     Args:
         job: the job.
-        student: trained; of a fine-tuning, the teacher itself.
-        folder: of the run.
-        teacher: what it learned from; None for a fine-tuning.
-        stages: what happened.
-
-    Returns:
-        The record of the run, to be completed.
+        model: trained student; in a fine-tuning, the teacher itself.
+        folder: folder of the run.
+        stages: what happened in training.
+        distillation: start, targets and distances of a student; None for a fine-tuning.
     """
-    save_model(folder / "model", student, job.tokenizer)
-    saved = load_classifier(str(folder / "model"), job.problem_type.head).to(student.device)
+    save_model(folder / MODEL, model, job.tokenizer)
+    saved = load_classifier(str(folder / MODEL), job.problem_type.head).to(model.device)
     logits = {"student": predict_splits(saved, job.splits, job.collate)}
-    if teacher is not None:
+    models = {"student": saved}
+    if distillation is not None:
         logits["teacher"] = compute_teacher_logits(job)
-    found, predictions = compare(job.splits, logits, scoring=job.scoring)
+        models = {"teacher": job.teacher, "student": saved}
+    comparison, predictions = compare(job.splits, logits, scoring=job.scoring)
     write_predictions(folder / PREDICTIONS, predictions)
-    if teacher is not None:
-        validation = job.data.splits["validation"]
-        shown = attention_examples(
-            teacher, student, job.splits["validation"], job.collate, job.tokenizer, pairs=job.pairs
-        )
-        furthest = disagreements(validation, predictions["validation"], scoring=job.scoring)
-        write_json(folder / "examples.json", {"attention": shown, "disagreements": furthest}, indent=None)
-    models = {"student": saved} if teacher is None else {"teacher": teacher, "student": saved}
-    record = {
-        "recipe": job.recipe.model_dump(mode="json"),
-        "versions": versions(),
-        "machine": machine(saved.device),
-        "git_revision": _git("rev-parse", "HEAD") if _git("ls-files", Path(__file__).name) else None,
-        "data": job.describe_data(),
-        "teacher": None if teacher is None else job.describe_teacher(),
-        "student": {"layers": student.config.num_hidden_layers},
-        "layer_map": {} if teacher is None else {str(k): m for k, m in job.pairs.items()},
-        "stages": [asdict(stage) for stage in stages],
-        **found,
-        "speed": measure_speed(models, length=typical_length(job.splits["validation"])),
-        "warnings": collect_warnings(job, found, predictions=predictions, stages=stages),
-    }
+    if distillation is not None:
+        _write_examples(job, model, folder, predictions=predictions["validation"])
+    record = _build_record(
+        job,
+        model,
+        comparison=comparison,
+        speed=measure_speed(models, length=typical_length(job.splits["validation"])),
+        machine=machine(saved.device),
+        stages=stages,
+        warnings=collect_warnings(job, comparison, predictions=predictions, stages=stages),
+        distillation=distillation,
+    )
     write_card(folder, record)
-    return record
+    write_record(folder, record)
+    delete_checkpoints(folder)
 
 
-def distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:
-    """How far a student is from its teacher, layer by layer, on rows of validation.
+def measure_distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:
+    """Measure how far a student is from its teacher, layer by layer, on examples of validation.
 
     Args:
         job: the job.
-        student: prepared.
+        student: prepared student.
 
     Returns:
         As `layer_distances`.
@@ -102,57 +130,120 @@ def distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:
     return layer_distances(job.teacher, student, rows, job.collate, pairs=job.pairs)
 
 
-def is_complete(job: Job, folder: Path, *, teacher: bool) -> bool:
-    """Whether a run that was stopped had written its record. What comes after it has to be of the same data and models;
-    a record of others is refused, or with `overwrite` removed.
+def is_trained(job: Job, folder: Path, *, teacher: bool) -> bool:
+    """Whether training is over: the run's record is there. It must be of the same data, models and package versions.
+
+    A record of others is refused, or deleted with `overwrite`.
 
     Args:
         job: the job, as it is now.
-        folder: of the run.
-        teacher: whether the run has one.
+        folder: folder of the run.
+        teacher: whether the run has a teacher.
 
     Returns:
-        True if there is a record, for all processes alike.
+        True if there is a record; the same in all processes.
 
     Raises:
-        ValueError: it was made with other data, another teacher or other versions.
+        ValueError: the record is of other data, another teacher or other versions.
     """
-    changed = None
-    if is_first_process() and (folder / RUN).is_file():
-        record = read_run(folder)
-        pairs = {
-            "other data": (record["data"]["fingerprint"], job.describe_data()["fingerprint"]),
-            "other versions of packages": (record["versions"], versions()),
-        }
-        if teacher:
-            pairs["another teacher"] = (record["teacher"]["fingerprint"], job.describe_teacher()["fingerprint"])
-        changed = next((name for name, (then, now) in pairs.items() if then != now), "")
-        if changed and job.recipe.overwrite:
+    difference = None
+    if is_first_process() and has_record(folder):
+        difference = _find_difference(job, read_record(folder), teacher=teacher)
+        if difference and job.recipe.overwrite:
             (folder / RUN).unlink()
-            changed = None
-    changed = broadcast_from_first(changed)
-    if changed:
-        raise ValueError(f"output: {folder} holds a run of {changed}; name another folder or set overwrite=true.")
-    return changed is not None
+            difference = None
+    difference = broadcast_from_first(difference)
+    if difference:
+        raise ValueError(f"output: {folder} holds a run of {difference}; name another folder or set overwrite=true.")
+    return difference is not None
 
 
-def complete(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write the record, the last file of a run; from then on its checkpoints are of no use.
+def delete_checkpoints(folder: Path) -> None:
+    """Delete the checkpoints of a run; once its record is written, they are of no use.
 
     Args:
-        folder: of the run.
-        record: what happened and what came out.
+        folder: folder of the run.
     """
-    write_json(folder / RUN, record)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that a run's numbers depend on."""
+def get_versions() -> dict[str, str]:
+    """Get the versions of Python and of the packages that a run's numbers depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
-def _git(*words: str) -> str | None:
+def _write_examples(job: Job, student: PreTrainedModel, folder: Path, *, predictions: Mapping[str, Any]) -> None:
+    attention = attention_examples(
+        job.teacher, student, job.splits["validation"], job.collate, job.tokenizer, pairs=job.pairs
+    )
+    furthest = disagreements(job.data.splits["validation"], predictions, scoring=job.scoring)
+    write_json(folder / EXAMPLES, {"attention": attention, "disagreements": furthest}, indent=None)
+
+
+def _build_record(
+    job: Job,
+    model: PreTrainedModel,
+    *,
+    comparison: Mapping[str, Any],
+    speed: Mapping[str, Any],
+    machine: str,
+    stages: Sequence[StageRecord],
+    warnings: list[str],
+    distillation: Distillation | None,
+) -> RunRecord:
+    origin = _find_origin(job, is_distilled=distillation is not None)
+    base_model, license_name = (None, None) if origin is None else read_origin(origin)
+    teacher, distances = None, None
+    if distillation is not None:
+        targets = TargetsRecord.model_validate(distillation.targets)
+        teacher = TeacherRecord(**job.describe_teacher(), targets=targets)
+        after = measure_distances(job, model)
+        distances = Distances.model_validate({"before": distillation.before, "after": after})
+    return RunRecord(
+        recipe=job.recipe,
+        versions=get_versions(),
+        machine=machine,
+        git_revision=_ask_git("rev-parse", "HEAD") if _ask_git("ls-files", Path(__file__).name) else None,
+        data=DataRecord(**job.describe_data()),
+        teacher=teacher,
+        student=StudentRecord(
+            layers=model.config.num_hidden_layers,
+            start=None if distillation is None else distillation.start,
+            base_model=base_model,
+            license=license_name,
+        ),
+        layer_map={} if distillation is None else job.pairs,
+        stages=[TrainedStage.model_validate(asdict(stage)) for stage in stages],
+        scores=comparison["scores"],
+        agreement=comparison["agreement"],
+        speed=Speed.model_validate(speed),
+        warnings=warnings,
+        distances=distances,
+    )
+
+
+def _find_origin(job: Job, *, is_distilled: bool) -> str | None:
+    """Folder or name of the model that the trained weights come from; None for random ones."""
+    source = job.recipe.student.source
+    if not is_distilled or source == "base":
+        return job.recipe.teacher.base
+    if source == "random":
+        return None
+    return job.teacher.name_or_path if source == "teacher" else source
+
+
+def _find_difference(job: Job, record: RunRecord, *, teacher: bool) -> str:
+    """What a record and the job do not have in common, in words; empty if they fit."""
+    if record.data.fingerprint != job.describe_data()["fingerprint"]:
+        return "other data"
+    if record.versions != get_versions():
+        return "other versions of packages"
+    if teacher and record.teacher and record.teacher.fingerprint != job.describe_teacher()["fingerprint"]:
+        return "another teacher"
+    return ""
+
+
+def _ask_git(*words: str) -> str | None:
     """What git says of the folder of this file. One that it does not know lies in somebody else's repository."""
     command = ["git", "-C", str(Path(__file__).parent), *words]
     try:

@@ -1,4 +1,4 @@
-"""Labels and probabilities for the rows of a file."""
+"""Labels and probabilities for the examples of a file."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.models.pretrained import default_device, load_tokenizer, longest_input
 from innerdistill.problem_types.problem_types import load_fine_tuned
-from innerdistill.recipe.recipe import Recipe
-from innerdistill.report.run_folder import model_folder, read_run
+from innerdistill.report.run_folder import find_model_folder, has_record, read_record
 from innerdistill.support.files import open_whole_file
 from innerdistill.support.messages import get_first_line, shorten_value
 
@@ -33,9 +32,10 @@ def predict_file(model: str | Path, file: str | Path, *, text: Sequence[str] | N
     """Predict every row of a file.
 
     Args:
-        model: model folder, or the folder of a run.
-        file: CSV, TSV, JSON lines or Parquet.
-        text: text column, or two for pairs; None means those the model was trained on (needs its run.json beside it).
+        model: model folder, or run folder.
+        file: CSV, TSV, JSON lines or Parquet file.
+        text: name of the text column, or of two for pairs; None means those of training (from the run.json beside the
+            model).
 
     Returns:
         The file's own columns, then predicted_label and probability_<label> per class; or predicted_score.
@@ -54,51 +54,56 @@ def predict_blocks(model: str | Path, file: str | Path, *, text: Sequence[str] |
     """Predict every row of a file that may be larger than memory. The whole file is checked first.
 
     Args:
-        model: as in `predict_file`.
-        file: as in `predict_file`.
-        text: as in `predict_file`.
+        model: model folder, or run folder.
+        file: CSV, TSV, JSON lines or Parquet file.
+        text: name of the text column, or of two for pairs; None means those of training.
 
     Yields:
-        As `predict_file` returns, a few thousand rows at a time.
+        Tables as `predict_file` returns, of a few thousand rows each.
 
     Raises:
         ValueError: missing model, file or column.
     """
-    folder = model_folder(model)
-    record = read_run(folder.parent) if (folder.parent / "run.json").is_file() else None
-    if record is None and not text:
-        raise ValueError(f"{folder}: there is no run.json beside the model, so name the text columns with --text.")
+    folder = find_model_folder(model)
+    record = read_record(folder.parent) if has_record(folder.parent) else None
     if text and len(text) > 2:
         raise ValueError(f"--text: expected one column, or two for pairs, got {len(text)}.")
-    task = Task(tuple(text)) if text else resolve_task(Recipe.model_validate((record or {})["recipe"]).data)
+    if text:
+        task = Task(tuple(text))
+    elif record is not None:
+        task = resolve_task(record.recipe.data)
+    else:
+        raise ValueError(f"{folder}: there is no run.json beside the model, so name the text columns with --text.")
     classifier, problem_type = load_fine_tuned(str(folder))
     examples, names = problem_type.examples, problem_type.head.name_outputs(classifier.config)
     rows = read_file(file, task, examples=examples, split="prediction", labelled=False)
     classifier, tokenizer = classifier.to(default_device()), load_tokenizer(str(folder))
-    # As long as in training, so that the same text gets the same answer.
-    longest = longest_input(tokenizer, classifier, record["data"]["max_length"] if record else None)
-    start = cut = 0
+    # Truncated as in training, so that the same text gets the same prediction.
+    longest = longest_input(tokenizer, classifier, record.data.max_length if record else None)
+    start = truncated = 0
     for table in read_tables(Path(file)):
         block = rows.slice(start, table.num_rows)
-        dataset, truncated = tokenise(block, task, tokenizer, examples=examples, names=names, max_length=longest)
+        dataset, truncated_in_block = tokenise(
+            block, task, tokenizer, examples=examples, names=names, max_length=longest
+        )
         logits = predict_logits(classifier, dataset, examples.make_collator(tokenizer))
-        added = problem_type.predictions.make_columns(logits, names)
-        if taken := [name for name in table.column_names if name in added]:
+        predictions = problem_type.predictions.make_columns(logits, names)
+        if clashes := [name for name in table.column_names if name in predictions]:
             raise ValueError(
-                f"{file}: column {shorten_value(taken[0])} would be lost beside the predictions; rename it."
+                f"{file}: column {shorten_value(clashes[0])} would be lost beside the predictions; rename it."
             )
-        yield pa.table({**dict(zip(table.column_names, table.columns, strict=True)), **added})
-        start, cut = start + table.num_rows, cut + truncated
-    if cut:
-        logger.warning("%d of %d rows are longer than %d tokens and were truncated", cut, start, longest)
+        yield pa.table({**dict(zip(table.column_names, table.columns, strict=True)), **predictions})
+        start, truncated = start + table.num_rows, truncated + truncated_in_block
+    if truncated:
+        logger.warning("%d of %d rows are longer than %d tokens and were truncated", truncated, start, longest)
 
 
 def write_tables(tables: Iterable[pa.Table], path: str | Path) -> int:
     """Write tables, one after the other, in the format that the file's ending names.
 
     Args:
-        tables: of the same columns.
-        path: CSV, JSON lines or Parquet.
+        tables: tables with the same columns.
+        path: CSV, JSON lines or Parquet file.
 
     Returns:
         Number of rows.
@@ -113,7 +118,7 @@ def write_tables(tables: Iterable[pa.Table], path: str | Path) -> int:
         with open_whole_file(path) as temporary, ExitStack() as stack:
             write: Callable[[pa.Table], Any] | None = None
             for table in tables:
-                write = write or stack.enter_context(_writer(temporary, path.suffix, table.schema))
+                write = write or stack.enter_context(_open_writer(temporary, path.suffix, table.schema))
                 write(table)
                 rows += table.num_rows
     except OSError as error:
@@ -124,8 +129,8 @@ def write_tables(tables: Iterable[pa.Table], path: str | Path) -> int:
 
 
 @contextmanager
-def _writer(path: Path, suffix: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], Any]]:
-    """A function that adds a table to a file."""
+def _open_writer(path: Path, suffix: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], Any]]:
+    """Open a file; yields a function that adds a table to it."""
     if suffix == ".jsonl":
         with path.open("w", encoding="utf-8") as file:
             yield lambda table: file.writelines(
@@ -137,10 +142,10 @@ def _writer(path: Path, suffix: str, schema: pa.Schema) -> Iterator[Callable[[pa
 
 
 def check_output(path: str | Path) -> None:
-    """Check a file that is to be written, before anything is predicted.
+    """Check the path of a file that is to be written, before anything is predicted.
 
     Args:
-        path: the file.
+        path: path of the file.
 
     Raises:
         ValueError: another ending, a folder that is not there, or the name of a folder.
@@ -148,6 +153,6 @@ def check_output(path: str | Path) -> None:
     if Path(path).suffix not in FORMATS:
         raise ValueError(f"{path}: unknown format {Path(path).suffix!r}; expected one of {', '.join(FORMATS)}.")
     if not Path(path).absolute().parent.is_dir():
-        raise ValueError(f"{path}: there is no folder {Path(path).parent}; make it first.")
+        raise ValueError(f"{path}: there is no folder {Path(path).parent}; create it first.")
     if Path(path).is_dir():
         raise ValueError(f"{path}: this is a folder; name a file.")

@@ -1,7 +1,8 @@
 """Predictions for GLUE's test files, in the format and under the names that the benchmark's server takes.
 
-A TSV file per test file with a header line and the columns index (from 0, in the order of the file) and prediction: the
-label's number, its name for the inference tasks, or a score from 0 to 5. Source: gluebenchmark.com, submission rules.
+One TSV file per test file, with a header line and two columns. index counts from 0, in the order of the file.
+prediction is the label's number, for the inference tasks its name, or a score from 0 to 5.
+Source: gluebenchmark.com, submission rules.
 """
 
 from __future__ import annotations
@@ -16,14 +17,13 @@ from numpy.typing import NDArray
 
 from innerdistill.data.tables import read_file
 from innerdistill.data.tasks import TASKS, resolve_task
-from innerdistill.problem_types.problem_types import find_problem_type
-from innerdistill.recipe.recipe import DataRecipe
-from innerdistill.report.run_folder import PREDICTIONS, read_predictions, read_run
+from innerdistill.report.record import RunRecord
+from innerdistill.report.run_folder import MODEL, PREDICTIONS, read_predictions, read_record
 from innerdistill.run.predict import predict_file
 from innerdistill.support.files import open_whole_file
 from innerdistill.support.messages import suggest_name
 
-# Name in the archive -> test file, by task.
+# Test file by its name in the archive, by task.
 FILES: dict[str, dict[str, str]] = {
     "cola": {"CoLA.tsv": "test.tsv"},
     "sst2": {"SST-2.tsv": "test.tsv"},
@@ -35,18 +35,19 @@ FILES: dict[str, dict[str, str]] = {
     "rte": {"RTE.tsv": "test.tsv"},
     "wnli": {"WNLI.tsv": "test.tsv"},
 }
-SCORES, BY_NAME = ("stsb",), ("mnli", "qnli", "rte")  # tasks whose predictions are scores, or names of labels
+SCORES = ("stsb",)  # tasks whose predictions are scores
+BY_NAME = ("mnli", "qnli", "rte")  # tasks whose labels are submitted by name, not by number
 
 
 def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[list[str], list[str]]:
     """Predict the test files of the runs' tasks and zip the predictions.
 
     Args:
-        runs: run folders, one per task; the test files lie where the run's data.path is.
-        output: the archive.
+        runs: run folders, one per task; the test files lie in the run's data.path.
+        output: path of the archive.
 
     Returns:
-        Names in the archive, and a sentence for every test file that is not there.
+        Names of the files in the archive, and a sentence for every test file that is left out.
 
     Raises:
         ValueError: a run of no GLUE task, two runs of one task, or no test file at all.
@@ -55,63 +56,69 @@ def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[li
         raise ValueError(f"{output}: expected a name that ends with .zip.")
     if not Path(output).absolute().parent.is_dir():
         raise ValueError(f"{output}: its folder does not exist.")
-    found: dict[str, str] = {}
-    missing = []
-    for run in runs:
-        record = read_run(run)
-        data = record["recipe"]["data"]
-        task = data["task"]
-        if task not in FILES:
-            raise ValueError(
-                f"{run}: its data.task is {task!r}, which GLUE does not have; {suggest_name(str(task), FILES)}"
-            )
-        for name, file in FILES[task].items():
-            if data["path"] is None:
-                missing.append(f"{name} is left out: {run} does not name data.path, the folder of the test file.")
-                continue
-            path = Path(data["path"], file)
-            if name in found:
+    texts: dict[str, str] = {}
+    left_out: list[str] = []
+    for run in map(Path, runs):
+        record = read_record(run)
+        for name, file in _get_test_files(run, record).items():
+            if name in texts:
                 raise ValueError(f"{run}: another run has given {name} already; name one run per task.")
-            if not path.is_file():
-                missing.append(f"{name} is left out: there is no {path}.")
-            elif (outputs := _outputs(Path(run), path, DataRecipe.model_validate(data))) is None:
-                missing.append(f"{name} is left out: {run} keeps neither its model nor answers for {path}.")
+            outputs, reason = _predict_test_file(run, record, file)
+            if outputs is None:
+                left_out.append(f"{name} is left out: {reason}.")
             else:
-                found[name] = _lines(outputs, record["data"]["names"], task)
-    if not found:
-        raise ValueError(f"nothing to submit: {' '.join(missing)}")
+                texts[name] = _write_lines(outputs, record.data.names, str(record.recipe.data.task))
+    if not texts:
+        raise ValueError(f"nothing to submit: {' '.join(left_out)}")
     with open_whole_file(Path(output)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in found.items():
+        for name, text in texts.items():
             archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)  # without the time: the same every time
-    return list(found), missing
+    return list(texts), left_out
 
 
-def _outputs(run: Path, path: Path, data: DataRecipe) -> NDArray[Any] | None:
-    """What the student of a run says of a test file: probabilities (N, C) or scores (N, 1), from its model, or where
-    that was not kept from the run's own predictions; None if neither is there.
-    """
-    if (run / "model").is_dir():
+def _get_test_files(run: Path, record: RunRecord) -> dict[str, str]:
+    """Test files of the run's task, by name in the archive."""
+    task = record.recipe.data.task
+    if task not in FILES:
+        known = suggest_name(str(task), FILES)
+        raise ValueError(f"{run}: its data.task is {task!r}, which GLUE does not have; {known}")
+    return FILES[task]
+
+
+def _predict_test_file(run: Path, record: RunRecord, file: str) -> tuple[NDArray[Any] | None, str]:
+    """Probabilities (N, C) or scores (N, 1) of the run's student on a test file; None and a reason without them."""
+    data = record.recipe.data
+    if data.path is None:
+        return None, f"{run} does not name data.path, the folder of the test file"
+    path = Path(data.path, file)
+    if not path.is_file():
+        return None, f"there is no {path}"
+    if (run / MODEL).is_dir():
         table = predict_file(run, path)
         names = [name for name in table.column_names if name.startswith("probability_")] or ["predicted_score"]
-        return np.stack([table[name].to_numpy() for name in names], axis=1)
+        return np.stack([table[name].to_numpy() for name in names], axis=1), ""
+    # Without the model, the run's own predictions serve, if this file was its test split.
     task, predictions = resolve_task(data), run / PREDICTIONS
-    own = Path(data.path or "", data.test or dict(task.files)["test"])  # what the run read as its test split
-    if path != own or not predictions.is_file():
-        return None
-    outputs = read_predictions(predictions, "test").get("student")
-    rows = read_file(path, task, examples=find_problem_type(data).examples, split="test", labelled=False).num_rows
-    return outputs if outputs is not None and len(outputs) == rows else None
+    own_file = Path(data.path, data.test or dict(task.files)["test"])
+    if path == own_file and predictions.is_file():
+        outputs = read_predictions(predictions, "test").get("student")
+        rows = read_file(path, task, examples=record.problem_type.examples, split="test", labelled=False).num_rows
+        if outputs is not None and len(outputs) == rows:
+            return outputs, ""
+    return None, f"{run} has neither its model nor predictions for {path}"
 
 
-def _lines(outputs: NDArray[Any], names: Sequence[str] | None, task: str) -> str:
+def _write_lines(outputs: NDArray[Any], names: Sequence[str] | None, task: str) -> str:
     if task in SCORES:
-        answers = [f"{score:.3f}" for score in np.clip(outputs[:, 0], 0, 5)]
+        predictions = [f"{score:.3f}" for score in np.clip(outputs[:, 0], 0, 5)]
     else:
-        known = TASKS[task].labels
-        assert known and names
-        if other := sorted(set(names) - set(known)):
-            raise ValueError(f"{task}: GLUE knows the labels {', '.join(known)}, not {other[0]!r}.")
-        # The model may call its labels otherwise; their order is that of `names`.
-        said = [names[index] for index in outputs.argmax(1)]
-        answers = [name if task in BY_NAME else str(known.index(name)) for name in said]
-    return "index\tprediction\n" + "".join(f"{index}\t{answer}\n" for index, answer in enumerate(answers))
+        labels = TASKS[task].labels
+        assert labels and names
+        if unknown := sorted(set(names) - set(labels)):
+            raise ValueError(f"{task}: GLUE knows the labels {', '.join(labels)}, not {unknown[0]!r}.")
+        # The model may name its labels differently; their order is that of `names`.
+        predictions = [names[index] for index in outputs.argmax(1)]
+        if task not in BY_NAME:
+            predictions = [str(labels.index(name)) for name in predictions]
+    lines = [f"{index}\t{prediction}\n" for index, prediction in enumerate(predictions)]
+    return "".join(["index\tprediction\n", *lines])

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from innerdistill.report.card import metric_names, share
+from innerdistill.report.formatting import compute_share, list_metrics
+from innerdistill.report.record import Scores
 from innerdistill.report.run_folder import get_problem_type
 from innerdistill.support.files import open_whole_file
 from innerdistill.sweep.grid import Cell
@@ -44,9 +45,9 @@ def _row(cell: Cell, run: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"task": cell.task, "method": cell.method}
     row |= {key: _plain(value) for key, value in cell.setting.items()}
     row["seed"] = cell.seed
-    row |= {name: student[name] for name in metric_names(student)}
+    row |= {name: student[name] for name in list_metrics(Scores.model_validate(student))}
     row["teacher"] = teacher[metric]
-    row["share_of_teacher"] = share(student[metric], teacher[metric])
+    row["share_of_teacher"] = compute_share(student[metric], teacher[metric])
     row["selection"] = run["scores"]["selection"]["student"][metric]
     row["agreement"] = agreed[get_problem_type(run).predictions.agreement]
     row["layers"] = run["student"]["layers"]

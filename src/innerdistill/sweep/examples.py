@@ -7,8 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from innerdistill.report.explorer import explorer_data, overall_kl, read_examples
-from innerdistill.report.figures import attention_maps
+from innerdistill.report.explorer import build_explorer, compute_overall_kl, read_examples
+from innerdistill.report.figures import draw_attention_maps
 from innerdistill.sweep.groups import Group
 
 
@@ -34,7 +34,7 @@ def examples_of(group: Group) -> dict[str, Any]:
         "disagreements": {name: rows for name, of_one in kept.items() if (rows := of_one["disagreements"])},
     }  # fmt: skip
     found = {name: of_one["attention"] for name, of_one in kept.items() if of_one["attention"]}
-    if not found or not (explorer := explorer_data(found))["examples"]:
+    if not found or not (explorer := build_explorer(found))["examples"]:
         return facts
     row = explorer["examples"][0]["row"]
     examples = {name: next(e for e in attention if e["row"] == row) for name, attention in found.items()}
@@ -56,5 +56,5 @@ def _maps(group: Group, examples: dict[str, Any]) -> Markup:
         if layer in of_one and of_one[layer]["teacher_layer"] == teacher_layer
     }
     example = {**next(iter(examples.values())), "layers": next(iter(chosen.values()))}
-    overall = {name: overall_kl(of_one) for name, of_one in layers.items()}
-    return Markup(attention_maps(example, chosen, overall=overall))  # noqa: S704 - made by matplotlib, which escapes
+    overall = {name: compute_overall_kl(of_one) for name, of_one in layers.items()}
+    return Markup(draw_attention_maps(example, chosen, overall=overall))  # noqa: S704 - made by matplotlib, which escapes

@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from innerdistill.report.figures import INK, STUDENT, STYLE, TEACHER, WIDTH, scores_by_step, svg
+from innerdistill.report.figures import INK, STUDENT, STYLE, TEACHER, WIDTH, list_scores_by_step, render_svg
+from innerdistill.report.record import TrainedStage
 from innerdistill.sweep.groups import Group, places
 from innerdistill.sweep.methods import Method
 
@@ -52,7 +53,7 @@ def differences(groups: Sequence[Group]) -> str:
         axes.set_xlabel(
             f"difference of {', '.join(metrics)} on validation: a point per {units},\nmean and 95 % interval"
         )
-        return svg(figure, "Differences of the declared comparisons with their intervals")
+        return render_svg(figure, "Differences of the declared comparisons with their intervals")
 
 
 def seeds_side_by_side(group: Group) -> str:
@@ -79,7 +80,7 @@ def seeds_side_by_side(group: Group) -> str:
         _rows(figure, axes, [method.name for method in methods])
         axes.set_xlabel(f"{group.metric} on validation: a point per seed, the stroke is the mean")
         axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
-        return svg(figure, f"{group.metric} on validation of every seed of every method")
+        return render_svg(figure, f"{group.metric} on validation of every seed of every method")
 
 
 def score_per_epoch(group: Group) -> str:
@@ -110,7 +111,7 @@ def score_per_epoch(group: Group) -> str:
         axes.set_xlabel("optimiser steps of all stages")
         axes.set_ylabel(f"{group.metric} on selection")
         figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
-        return svg(figure, f"{group.metric} on selection over the optimiser steps, by method")
+        return render_svg(figure, f"{group.metric} on selection over the optimiser steps, by method")
 
 
 def mean_curve(method: Method, metric: str) -> dict[int, float]:
@@ -123,7 +124,8 @@ def mean_curve(method: Method, metric: str) -> dict[int, float]:
     Returns:
         One entry per step at which every seed was scored.
     """
-    curves = [scores_by_step(run["stages"], metric) for run in method.runs.values()]
+    stages = [[TrainedStage.model_validate(stage) for stage in run["stages"]] for run in method.runs.values()]
+    curves = [list_scores_by_step(of_run, metric) for of_run in stages]
     shared = sorted(set.intersection(*(set(curve) for curve in curves)))
     return {step: float(np.mean([curve[step] for curve in curves])) for step in shared}
 
@@ -164,7 +166,7 @@ def score_against(groups: Sequence[Group], key: str) -> str:
         axes.set_xlabel(axis_name(key))
         axes.set_ylabel(f"{metric} on validation")
         figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
-        return svg(figure, f"{metric} on validation against {axis_name(key)}, by method")
+        return render_svg(figure, f"{metric} on validation against {axis_name(key)}, by method")
 
 
 def axis_name(key: str) -> str:

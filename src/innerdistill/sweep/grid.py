@@ -17,8 +17,7 @@ from pydantic import Field, ValidationError
 from innerdistill.recipe.identity import list_differences, select_shared_keys
 from innerdistill.recipe.loading import describe_validation_error, load_recipe, read_content, set_key
 from innerdistill.recipe.recipe import Recipe, Section
-from innerdistill.report.output_folder import is_finished
-from innerdistill.report.run_folder import PREDICTIONS, read_run
+from innerdistill.report.run_folder import is_finished, read_record
 from innerdistill.support.files import slugify
 
 SET_BY_SWEEP = {
@@ -105,11 +104,12 @@ class Cell:
     def changed_keys(self) -> list[str] | None:
         """Keys in which its recipe differs from that of the run in its folder; None without a complete run."""
         try:
-            recipe_then = read_run(self.folder)["recipe"]
+            record = read_record(self.folder)
         except ValueError:
             return None
-        complete = is_finished(self.folder, self.recipe) and (self.folder / PREDICTIONS).is_file()
-        return list_differences(recipe_then, self.recipe) if complete else None
+        if not is_finished(self.folder, self.recipe):
+            return None
+        return list_differences(record.recipe.model_dump(mode="json"), self.recipe)
 
 
 def name_group(task: str, setting: Mapping[str, Any]) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from innerdistill.evaluation.scoring import beats_constant
-from innerdistill.report.card import metric_names
+from innerdistill.report.formatting import list_metrics
+from innerdistill.report.record import Scores
 from innerdistill.sweep.methods import SPLIT, Method
 from innerdistill.sweep.statistics import Comparison
 
@@ -142,7 +143,7 @@ class Group(Compared):
     @property
     def metrics(self) -> list[str]:
         """Names, the primary one first."""
-        return metric_names(self.teacher)
+        return list_metrics(Scores.model_validate(self.teacher))
 
     @property
     def pairs(self) -> list[tuple[int, int]]:

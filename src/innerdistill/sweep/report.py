@@ -10,8 +10,8 @@ import jinja2
 from markupsafe import Markup
 
 from innerdistill.recipe.yaml import write_yaml
-from innerdistill.report.card import escaped, page_template
-from innerdistill.report.figures import standalone
+from innerdistill.report.figures import render_file
+from innerdistill.report.formatting import escape_markdown, load_page_template
 from innerdistill.support.files import open_whole_file, slugify
 from innerdistill.sweep.cells_csv import write_cells
 from innerdistill.sweep.examples import examples_of
@@ -76,7 +76,7 @@ def write_sweep_report(sweep: Sweep, cells: Sequence[Cell], *, failed: Mapping[P
         for one in swept
     ]  # fmt: skip
     figure = Markup(differences(groups))  # noqa: S704
-    page = page_template("sweep.html.j2", TEMPLATES).render(
+    page = load_page_template("sweep.html.j2", TEMPLATES).render(
         facts, figure=figure, recipe=recipe, sweeps=sweeps, parts=parts
     )
     texts = {
@@ -105,7 +105,7 @@ def _write_figures(
     folder.mkdir(parents=True, exist_ok=True)
     for path, figure in files.items():
         with open_whole_file(path) as temporary:
-            temporary.write_text(standalone(figure), encoding="utf-8")
+            temporary.write_text(render_file(figure), encoding="utf-8")
     for path in set(folder.glob("[0-9]*-*.svg")) - set(files):
         path.unlink(missing_ok=True)
 
@@ -118,7 +118,7 @@ def _plain_template(name: str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"markdown": escaped, "latex": latex}
+    environment.filters |= {"markdown": escape_markdown, "latex": latex}
     return environment.get_template(name)
 
 

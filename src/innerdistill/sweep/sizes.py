@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from innerdistill.report.card import kept
+from innerdistill.report.formatting import format_share
 from innerdistill.sweep.grid import TEACHER_SEED, name_group
 from innerdistill.sweep.groups import Group
 
@@ -50,9 +50,10 @@ class Swept:
             key=lambda pair: pair[1].score(metric, "selection").mean,
         )
         of = f"{self.title}: " if self.title else ""
+        share = format_share(method.score(metric).mean, group.teacher[metric])
         said = [
             f"{of}The smallest within a standard error ({error:.3f}) of the best {metric} on selection has {least} "
-            f"layers, by {method.name}; it keeps {kept(method.score(metric).mean, group.teacher[metric])} of the "
+            f"layers, by {method.name}; it keeps {share} of the "
             "teacher's on validation."
         ]
         layers, teacher = group.any_run["teacher"]["layers"], group.teacher
@@ -77,7 +78,9 @@ class Swept:
         said = [f"{' to '.join(map(str, dict.fromkeys((min(seeds), max(seeds)))))} seed{'s' * (max(seeds) > 1)} each"]
         if collapsed := sum(group.methods[name].collapsed for group in having):
             said.append(f"{collapsed} students give one answer")
-        said.append(f"the best constant answer has {kept(having[0].teacher['constant'], having[0].teacher[metric])}")
+        said.append(
+            f"the best constant answer has {format_share(having[0].teacher['constant'], having[0].teacher[metric])}"
+        )
         return f"Of the teacher's {metric} {name} keeps, by layers, {', '.join(shares)} ({'; '.join(said)})."
 
 

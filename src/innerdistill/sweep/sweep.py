@@ -16,7 +16,7 @@ from rich.console import Console
 
 from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.recipe.yaml import write_yaml
-from innerdistill.report.output_folder import locked
+from innerdistill.report.output_folder import lock_folder
 from innerdistill.support.files import open_whole_file, read_json, write_json
 from innerdistill.support.messages import name_key
 from innerdistill.sweep.gather import group_runs
@@ -52,7 +52,7 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
             check_names(cell.recipe)
     _warn_of_several_teachers(sweep, cells)
     by_hand = _is_written_by_hand(sweep)
-    with locked(sweep.folder):
+    with lock_folder(sweep.folder):
         if not by_hand:
             with open_whole_file(sweep.folder / SWEEP_FILE) as path:
                 path.write_text(write_yaml(sweep.model_dump(mode="json")), encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from innerdistill.report.card import kept
+from innerdistill.report.formatting import format_share
 from innerdistill.sweep.groups import Group, places
 from innerdistill.sweep.methods import SPLIT, Method, Value
 from innerdistill.sweep.statistics import Verdict, shown
@@ -187,12 +187,12 @@ def _scores(group: Group) -> Table:
     for method in group.methods.values():
         score = method.score(metric)
         rows.append((
-            _named(method), str(score), kept(score.mean, scores[metric]), str(method.score(metric, SELECTION)),
+            _named(method), str(score), format_share(score.mean, scores[metric]), str(method.score(metric, SELECTION)),
             str(method.agreement), *(str(method.score(name)) for name in others),
             str(method.first["student"]["layers"]), str(len(method.runs)), " ".join(map(_number, method.cosines)),
             f"{method.total('steps'):.0f}", f"{method.total('cpu_seconds'):.0f}",
         ))  # fmt: skip
-    rows.append(("best constant answer", _number(scores["constant"]), kept(scores["constant"], scores[metric])))
+    rows.append(("best constant answer", _number(scores["constant"]), format_share(scores["constant"], scores[metric])))
     notes = [
         "± of a method is the standard deviation over seeds; of the teacher, the standard error over rows.",
         f"The share of teacher is that of its {metric}.", *_of_selection([group]),

@@ -1,0 +1,89 @@
+"""Numbers, names and texts as pages, cards, tables and the terminal show them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jinja2
+
+from innerdistill.evaluation.metrics import METRICS
+from innerdistill.report.record import Scores
+
+TEMPLATES = Path(__file__).parent / "templates"
+NOT_APPLICABLE = "–"
+
+
+def list_metrics(scores: Scores) -> list[str]:
+    """List the metrics of which higher is better: only of these can a share of the teacher's score be given.
+
+    Args:
+        scores: scores of one model.
+
+    Returns:
+        Names, the primary metric first.
+    """
+    errors = {name for name, metric in METRICS.built_in.items() if not metric.higher_is_better}
+    names = [name for name in scores.values if name not in errors]
+    return sorted(names, key=lambda name: name != scores.metric)
+
+
+def compute_share(student: float, teacher: float) -> float | None:
+    """Compute the student's part of the teacher's score.
+
+    Args:
+        student: score of the student.
+        teacher: score of the teacher.
+
+    Returns:
+        student / teacher; None where the teacher's score is not positive.
+    """
+    return student / teacher if teacher > 0 else None
+
+
+def format_share(student: float, teacher: float) -> str:
+    """Write the student's part of the teacher's score in percent.
+
+    Args:
+        student: score of the student.
+        teacher: score of the teacher.
+
+    Returns:
+        Such as `97.3 %`; a dash where the teacher's score is not positive.
+
+    >>> format_share(0.9, 0.92), format_share(0.9, 0.0)
+    ('97.8 %', '–')
+    """
+    share = compute_share(student, teacher)
+    return NOT_APPLICABLE if share is None else f"{100 * share:.1f} %"
+
+
+def escape_markdown(text: str) -> str:
+    r"""Write a text of a data set or a file name so that it can stand in a Markdown table.
+
+    Args:
+        text: any text.
+
+    Returns:
+        One line without markup of its own.
+
+    >>> escape_markdown("a_b | <i>")
+    'a\\_b \\| &lt;i&gt;'
+    """
+    special: dict[str, str | int | None] = {character: f"\\{character}" for character in "\\`*_[]|#"}
+    text = " ".join(text.translate(str.maketrans({**special, "&": "&amp;", ">": "&gt;"})).split())
+    return re.sub(r"<(?! )", "&lt;", text)  # not where it opens no tag, as in p < 0.001
+
+
+def load_page_template(name: str, *folders: Path) -> jinja2.Template:
+    """Load the template of a page; texts that it shows are escaped.
+
+    Args:
+        name: name of the file.
+        *folders: folders of further templates, which come first.
+
+    Returns:
+        The template.
+    """
+    loader = jinja2.FileSystemLoader([*folders, TEMPLATES])
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(name)

@@ -1,0 +1,20 @@
+from records import make_scores
+
+from innerdistill.report.formatting import escape_markdown, format_share, list_metrics
+from innerdistill.report.record import Scores
+
+
+def test_text_of_others_keeps_its_words_and_loses_its_markup():
+    assert escape_markdown("not_entailment") == r"not\_entailment"
+    assert escape_markdown("a & b #1\n<b>|") == r"a &amp; b \#1 &lt;b&gt;\|"
+    assert escape_markdown("p < 0.001") == "p < 0.001"
+
+
+def test_the_primary_metric_comes_first_and_errors_are_left_out():
+    assert list_metrics(Scores.model_validate(make_scores(0.8, metric="macro_f1"))) == ["macro_f1", "accuracy"]
+    regression = {"metric": "pearson", "rows": 9, "mse": 0.2, "pearson": 0.7, "constant": 0.0, "standard_error": 0.1}
+    assert list_metrics(Scores.model_validate(regression)) == ["pearson"]
+
+
+def test_a_share_of_nothing_is_a_dash():
+    assert [format_share(0.45, 0.9), format_share(0.1, 0.0), format_share(0.1, -0.2)] == ["50.0 %", "–", "–"]

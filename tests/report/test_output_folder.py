@@ -1,0 +1,105 @@
+"""Opening the folder of a run: empty, to resume, to replace, or refused."""
+
+import pytest
+import yaml
+from records import make_record
+
+from innerdistill.report.output_folder import lock_folder, open_run_folder
+from innerdistill.report.run_folder import write_record
+
+
+def make_recipe(folder, **keys):
+    return make_record({"output": str(folder), **keys}).recipe
+
+
+def fill(folder, recipe, *names):
+    """Write the recipe, a record if it is named, and empty files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    for name in names:
+        if name == "run.json":
+            write_record(folder, make_record().model_copy(update={"recipe": recipe}))
+        else:
+            (folder / name).touch()
+
+
+def open_and_list(recipe):
+    with open_run_folder(recipe) as folder:
+        return {path.name for path in folder.iterdir() if path.name != ".lock"}
+
+
+TRAINED = ("predictions.parquet", "run.json")
+
+
+def test_an_empty_folder_gets_the_recipe(tmp_path):
+    recipe = make_recipe(tmp_path / "run")
+    assert open_and_list(recipe) == {"recipe.yaml"}
+    assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["output"] == str(tmp_path / "run")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("names", [(), ("examples.json",), TRAINED], ids=["begun", "almost trained", "no report"])
+def test_an_unfinished_run_is_resumed(tmp_path, names, overwrite):
+    fill(tmp_path / "run", make_recipe(tmp_path / "run"), *names)
+    assert open_and_list(make_recipe(tmp_path / "run", overwrite=overwrite)) == {"recipe.yaml", *names}
+
+
+@pytest.mark.parametrize("keys", [{"baseline": True}, {"onnx": True}])
+def test_a_run_that_lacks_its_baseline_or_onnx_files_is_resumed(tmp_path, keys):
+    recipe = make_recipe(tmp_path / "run", **keys)
+    fill(tmp_path / "run", recipe, *TRAINED, "report.html")
+    assert open_and_list(recipe) == {"recipe.yaml", *TRAINED, "report.html"}
+
+
+@pytest.mark.parametrize(
+    ("names", "keys", "sentence"),
+    [
+        ((*TRAINED, "report.html"), {}, "holds a finished run; name another folder or set overwrite=true"),
+        ((*TRAINED,), {"seed": 2}, "holds a finished run; name another"),
+        (("run.json", "report.html"), {}, "holds a run without its predictions.parquet; name another"),
+        ((), {"seed": 2}, r"holds an unfinished run that differs in seed \(1, now 2\); name another"),
+    ],
+    ids=["finished", "another recipe", "damaged", "another unfinished"],
+)
+def test_a_run_that_would_be_lost_is_refused_and_replaced_with_overwrite(tmp_path, names, keys, sentence):
+    fill(tmp_path / "run", make_recipe(tmp_path / "run"), *names)
+    with pytest.raises(ValueError, match=sentence):
+        open_and_list(make_recipe(tmp_path / "run", **keys))
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"recipe.yaml", *names}
+    assert open_and_list(make_recipe(tmp_path / "run", **keys, overwrite=True)) == {"recipe.yaml"}
+
+
+def test_a_damaged_record_is_named_and_replaced_with_overwrite(tmp_path):
+    fill(tmp_path / "run", make_recipe(tmp_path / "run", onnx=True), "predictions.parquet")
+    (tmp_path / "run" / "run.json").write_text("{")
+    with pytest.raises(ValueError, match=r"run\.json: damaged"):
+        open_and_list(make_recipe(tmp_path / "run", onnx=True))
+    assert open_and_list(make_recipe(tmp_path / "run", onnx=True, overwrite=True)) == {"recipe.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("thesis.txt", "holds 'thesis.txt', which is not part of a run"), ("run.json", "is not a run")],
+)
+def test_a_folder_of_others_is_never_replaced(tmp_path, name, sentence):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=sentence):
+        open_and_list(make_recipe(tmp_path, overwrite=True))
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_run_is_not_replaced_by_one_that_reads_from_it(tmp_path):
+    fill(tmp_path / "run", make_recipe(tmp_path / "run"), *TRAINED, "report.html")
+    teacher = {"path": str(tmp_path / "run" / "model")}
+    with pytest.raises(ValueError, match=r"teacher\.path: .* lies inside .*, which overwrite=true would delete"):
+        open_and_list(make_recipe(tmp_path / "run", teacher=teacher, overwrite=True))
+
+
+def test_what_a_killed_process_left_is_deleted(tmp_path):
+    (tmp_path / "run" / ".model.partial-7").mkdir(parents=True)
+    assert open_and_list(make_recipe(tmp_path / "run")) == {"recipe.yaml"}
+
+
+def test_a_folder_is_locked_for_one_process(tmp_path):
+    with lock_folder(tmp_path), pytest.raises(ValueError, match="another process is at work in"):
+        open_and_list(make_recipe(tmp_path))
