@@ -138,7 +138,7 @@ def test_preparing_one_model_leaves_its_copy_alone(make_model):
 
 
 def test_unprepared_models_and_missing_layers_are_refused(make_model, batch):
-    with pytest.raises(ValueError, match="showed no attention"):
+    with pytest.raises(ValueError, match="handed out no attention"):
         capture(make_model(), batch, layers={1: ("attention",)})
     with pytest.raises(ValueError, match=r"layers 1 \.\.\. 4"):
         capture(prepare(make_model()), batch, layers={5: ("cls",)})

@@ -1,4 +1,4 @@
-"""capture: one forward pass that keeps what the losses need, and runs no layer more than they need.
+"""capture: one forward pass that brings what the losses need, and runs no layer more than they need.
 
 Shapes: B examples, L tokens.
 """
@@ -21,18 +21,22 @@ from innerdistill.models.families import encoder_layers, family_of
 
 T = TypeVar("T")
 KINDS = ("attention", "cls", "hidden", "qkv")
-reads_first_token: WeakSet[PreTrainedModel] = WeakSet()  # models whose head was seen to read no other token
+reads_first_token: WeakSet[PreTrainedModel] = WeakSet()  # models whose head reads no other token, as `probe` measured
+
+
+class MissingInternalsError(ValueError):
+    """A layer did not hand out what was asked of it."""
 
 
 @dataclass
 class LayerInternals:
-    """What one layer showed.
+    """Internal representations of one layer.
 
     Attributes:
-        attention: self-attention of the layer; kept maps where the teacher does not run.
+        attention: self-attention of the layer; cached maps where the teacher does not run.
         cls: activation of the first token ([CLS]) after the layer. (B, hidden)
         hidden: activations of all tokens after the layer. (B, L, hidden)
-        qkv: self-attention with its queries, keys and values, which kept maps do not have.
+        qkv: self-attention with its queries, keys and values, which cached maps do not have.
     """
 
     attention: Attention | AttentionMaps | None = None
@@ -43,11 +47,11 @@ class LayerInternals:
 
 @dataclass
 class Internals:
-    """What one forward pass showed.
+    """Internal representations and output of one forward pass.
 
     Attributes:
-        logits: output of the head, None if it was not asked for. (B, num_labels)
-        layers: by 1-based layer; 0 are the embeddings.
+        logits: output of the head; None if it was not asked for. (B, num_labels)
+        layers: internals by 1-based layer; 0 are the embeddings.
     """
 
     logits: Tensor | None = None
@@ -62,26 +66,27 @@ def capture(
     logits: bool = True,
     all_tokens: bool = False,
 ) -> Internals:
-    """Run a model once and keep its internals.
+    """Run a model once and return its internals.
 
-    Without logits only the layers up to the highest one asked for are run, and of the highest one that runs only what
-    the first token needs, unless `hidden` of it is asked for or the head reads other tokens (`probe` has tried).
+    Without logits, only the layers up to the highest one asked for are run. Of the highest layer that runs, only the
+    part of the first token is computed, unless its `hidden` is asked for or the head reads other tokens.
 
     Args:
-        model: prepared by `prepare`; may be wrapped for distributed training.
-        inputs: what the tokenizer made: input_ids, attention_mask, ... (B, L)
-        layers: for each 1-based layer which of attention, cls, hidden, qkv to keep; of layer 0, the embeddings as
-            they enter layer 1, there are cls and hidden.
-        logits: whether the output of the head is wanted.
-        all_tokens: compute the highest layer for all tokens in any case: the same values, other random numbers.
+        model: model that `prepare` or `probe` has prepared; may be wrapped for distributed training.
+        inputs: output of the tokenizer: input_ids, attention_mask, ... (B, L)
+        layers: which of attention, cls, hidden, qkv to return, by 1-based layer; layer 0, the embeddings as they enter
+            layer 1, has cls and hidden.
+        logits: whether to return the output of the head.
+        all_tokens: whether to compute the highest layer for all tokens in any case: the same values, other random
+            numbers.
 
     Returns:
         The internals, with gradients if they are enabled.
 
     Raises:
-        ValueError: a layer that the model does not have, or a layer that showed nothing.
+        ValueError: the model does not have such a layer, or the layer hands out nothing.
     """
-    return capture_then(model, inputs, lambda found: found, layers=layers, logits=logits, all_tokens=all_tokens)
+    return capture_then(model, inputs, lambda internals: internals, layers=layers, logits=logits, all_tokens=all_tokens)
 
 
 def capture_then(
@@ -93,46 +98,46 @@ def capture_then(
     logits: bool = True,
     all_tokens: bool = False,
 ) -> T:
-    """As `capture`, and do something with the internals before the forward pass returns.
+    """Run a model once and apply a function to its internals before the forward pass returns.
 
-    What a wrapper for distributed training gets back is then what came of them, the losses, and not the logits: from
-    that it finds out which parameters get a gradient.
+    A wrapper for distributed training looks at the output of the forward pass to learn which parameters get a gradient.
+    So that output has to be the losses, not the logits.
 
     Args:
         model: as in `capture`.
         inputs: as in `capture`.
-        then: called with the internals; gives tensors, alone or in containers.
+        then: function of the internals; returns tensors, alone or in containers.
         layers: as in `capture`.
         logits: as in `capture`.
         all_tokens: as in `capture`.
 
     Returns:
-        What `then` returned.
+        The result of `then`.
 
     Raises:
         ValueError: as `capture`.
     """
     core = model.module if isinstance(model, DistributedDataParallel) else model
     assert isinstance(core, PreTrainedModel)
-    stack, found = encoder_layers(core), Internals()
+    stack, internals = encoder_layers(core), Internals()
     if layers and not 0 <= min(layers) <= max(layers) <= len(stack):
         raise ValueError(f"layers {sorted(layers)} were asked for, but the model has layers 1 ... {len(stack)}.")
     with ExitStack() as context:
         recorders = {}
         for number, kinds in layers.items():
-            kept = found.layers[number] = LayerInternals()
+            of_layer = internals.layers[number] = LayerInternals()
             if number == 0:
-                hook = stack[0].register_forward_pre_hook(_keep_embeddings(kept, kinds))
+                hook = stack[0].register_forward_pre_hook(_record_embeddings(of_layer, kinds))
                 context.callback(hook.remove)
                 continue
             layer = stack[number - 1]
             if {"attention", "qkv"} & set(kinds):
-                recorders[layer.get_submodule(family_of(core.config).attention)] = _keep_attention(kept, kinds)
+                recorders[layer.get_submodule(family_of(core.config).attention)] = _record_attention(of_layer, kinds)
             if {"cls", "hidden"} & set(kinds):
-                hook = layer.register_forward_hook(_keep_activations(kept, kinds))
+                hook = layer.register_forward_hook(_record_activations(of_layer, kinds))
                 context.callback(hook.remove)
         context.enter_context(record_attention(recorders))
-        top = len(stack) if logits else max([1, *layers]) if layers else 0  # what enters layer 1 is seen there
+        top = len(stack) if logits else max([1, *layers]) if layers else 0  # a hook of layer 1 sees the embeddings
         if not logits:
             context.enter_context(first_layers(core, top))
         one_token_is_enough = "hidden" not in layers.get(top, ()) and (not logits or core in reads_first_token)
@@ -140,22 +145,22 @@ def capture_then(
             context.enter_context(first_token_only(stack[top - 1]))
 
         def finish(_module: nn.Module, _inputs: Any, output: Any) -> T:
-            found.logits = output.logits if logits else None
-            _check(found, layers)
-            return then(found)
+            internals.logits = output.logits if logits else None
+            _check_layers(internals, layers)
+            return then(internals)
 
         context.callback(core.register_forward_hook(finish).remove)
-        made: T = model(**inputs)
-    return made
+        result: T = model(**inputs)
+    return result
 
 
 @contextmanager
 def first_layers(model: PreTrainedModel, num_layers: int) -> Iterator[None]:
-    """While open, the model consists of its first layers only; what the head says then means nothing.
+    """While open, the model consists of its first layers only, and the output of its head means nothing.
 
     Args:
-        model: changed in place, restored at the end.
-        num_layers: how many layers run.
+        model: model of a supported family; changed in place, restored at the end.
+        num_layers: number of layers that run.
 
     Yields:
         Nothing.
@@ -172,13 +177,13 @@ def first_layers(model: PreTrainedModel, num_layers: int) -> Iterator[None]:
 
 
 def train_first_layers(model: PreTrainedModel, num_layers: int | None) -> None:
-    """Give gradients only to what the first layers' internals depend on, or to everything.
+    """Give gradients only to the parameters that the first layers depend on, or to all.
 
-    The rest then has no optimiser state, is not decayed and is not averaged over processes.
+    The others then have no optimiser state, no weight decay and no average over processes.
 
     Args:
-        model: changed in place.
-        num_layers: embeddings and this many layers are trained; None trains everything.
+        model: model of a supported family; changed in place.
+        num_layers: number of layers that are trained, with the embeddings; None trains everything.
     """
     model.requires_grad_(num_layers is None)
     if num_layers is None:
@@ -189,37 +194,37 @@ def train_first_layers(model: PreTrainedModel, num_layers: int | None) -> None:
     encoder_layers(model)[num_layers:].requires_grad_(False)
 
 
-def _keep_attention(kept: LayerInternals, kinds: Collection[str]) -> Callable[[Attention], None]:
+def _record_attention(of_layer: LayerInternals, kinds: Collection[str]) -> Callable[[Attention], None]:
     def recorder(attention: Attention) -> None:
         if "attention" in kinds:
-            kept.attention = attention
+            of_layer.attention = attention
         if "qkv" in kinds:
-            kept.qkv = attention
+            of_layer.qkv = attention
 
     return recorder
 
 
-def _keep_activations(kept: LayerInternals, kinds: Collection[str]) -> Any:
+def _record_activations(of_layer: LayerInternals, kinds: Collection[str]) -> Any:
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
         hidden = output[0] if isinstance(output, tuple) else output
         if "cls" in kinds:
-            kept.cls = hidden[:, 0]
+            of_layer.cls = hidden[:, 0]
         if "hidden" in kinds:
-            kept.hidden = hidden
+            of_layer.hidden = hidden
 
     return hook
 
 
-def _keep_embeddings(kept: LayerInternals, kinds: Collection[str]) -> Any:
-    keep = _keep_activations(kept, kinds)
-    return lambda module, inputs: keep(module, inputs, inputs[0])
+def _record_embeddings(of_layer: LayerInternals, kinds: Collection[str]) -> Any:
+    record = _record_activations(of_layer, kinds)
+    return lambda module, inputs: record(module, inputs, inputs[0])
 
 
-def _check(found: Internals, layers: Mapping[int, Collection[str]]) -> None:
+def _check_layers(internals: Internals, layers: Mapping[int, Collection[str]]) -> None:
     for number, kinds in layers.items():
         for kind in kinds:
-            if getattr(found.layers[number], kind) is None:
-                raise ValueError(
-                    f"layer {number} showed no {kind}: call innerdistill.prepare(model) once before capture, since the "
-                    "model's own attention does not hand it out."
+            if getattr(internals.layers[number], kind) is None:
+                raise MissingInternalsError(
+                    f"layer {number} handed out no {kind}: call innerdistill.prepare(model) once before capture, since "
+                    "the model's own attention does not hand it out."
                 )

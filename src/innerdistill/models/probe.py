@@ -1,4 +1,4 @@
-"""probe: prepare a model, and try on a small input what it shows."""
+"""probe: prepare a model, and check on small batches that it shows the attention that it computes with."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from innerdistill.models.capture import capture, reads_first_token
-from innerdistill.models.families import encoder_layers, prepare
+from innerdistill.models.capture import Internals, MissingInternalsError, capture, reads_first_token
+from innerdistill.models.families import encoder_layers, prepare, use_own_attention
+
+LENGTH, REAL = 6, 4  # tokens of the texts, and of the second text where it is padded
+TOLERANCE = 1e-2  # of the largest activation: rounding stays far below it, another attention far above
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Architecture:
 
     Attributes:
         num_layers: number of encoder layers.
-        hidden_size: width of the activations after a layer.
+        hidden_size: size of the activations after a layer.
         num_heads: attention heads per layer.
     """
 
@@ -30,43 +33,128 @@ class Architecture:
 
 
 def probe(model: PreTrainedModel) -> Architecture:
-    """Prepare a model and check on a small input that every layer shows clean internals.
+    """Prepare a model, and check that its layers show clean internals and that its outputs are the same as before.
+
+    Both are checked on a padded and on an unpadded batch, because transformers leaves the mask of the second out. No
+    random number is drawn.
 
     Args:
-        model: of a supported family; `prepare` is applied.
+        model: model of a supported family; `prepare` is applied.
 
     Returns:
-        Number of layers, width and heads, as measured.
+        Number of layers, hidden size and heads, as measured.
 
     Raises:
-        ValueError: the family is not supported, or its layers do not show what they should.
+        ValueError: the family is not supported; the sentence says why.
     """
     prepare(model)
-    num_layers, training = len(encoder_layers(model)), model.training
-    device, vocabulary = model.device, model.config.vocab_size
-    ids = (torch.arange(12, device=device).view(2, 6) + (model.config.pad_token_id or 0) + 1) % vocabulary
-    mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2], device=device)
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    everything = dict.fromkeys(range(1, num_layers + 1), ("attention", "cls"))
+    num_layers = len(encoder_layers(model))
+    if num_layers != model.config.num_hidden_layers:
+        raise _refuse(model, f"its entry in FAMILIES finds {num_layers} of {model.config.num_hidden_layers} layers")
+    training = model.training
     model.eval()
-    with torch.no_grad():
-        found = capture(model, inputs, layers=everything)
-        _try_first_token(model, inputs)
-    model.train(training)
-    heads, widths = set(), set()
-    for number, layer in found.layers.items():
-        assert layer.attention is not None and layer.cls is not None
-        rows = layer.attention.probabilities()
-        real = rows[1, :, :4, :4].sum(-1)
-        if rows.shape[-2:] != (6, 6) or not torch.allclose(real, torch.ones_like(real), atol=1e-3):
-            raise ValueError(
-                f"layer {number} of {type(model).__name__}: attention rows over real tokens do not sum to 1."
+    try:
+        with torch.no_grad():
+            for padded in (True, False):
+                inputs = _make_batch(model, padded=padded)
+                internals = _check_batch(model, inputs)
+            _try_first_token(model, _make_batch(model, padded=True))
+    finally:
+        model.train(training)
+    return _measure(model, internals)
+
+
+def _make_batch(model: PreTrainedModel, *, padded: bool) -> dict[str, Tensor]:
+    vocabulary, padding = model.config.vocab_size, model.config.pad_token_id or 0
+    ids = (torch.arange(2 * LENGTH, device=model.device).view(2, LENGTH) + padding + 1) % vocabulary
+    mask = torch.ones_like(ids)
+    if padded:
+        ids[1, REAL:], mask[1, REAL:] = padding, 0
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def _check_batch(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Internals:
+    """Capture all layers; refuse the model if attention or outputs are not those of the unprepared model."""
+    numbers, token_mask = range(1, len(encoder_layers(model)) + 1), inputs["attention_mask"].bool()
+    try:
+        internals = capture(model, inputs, layers=dict.fromkeys(numbers, ("attention", "cls", "hidden")))
+    except MissingInternalsError:
+        reason = "its attention does not go through transformers' AttentionInterface, and FAMILIES has no `replacement`"
+        raise _refuse(model, reason) from None
+    for number, layer in internals.layers.items():
+        assert layer.attention is not None
+        if (fault := _find_fault(layer.attention.probabilities(), token_mask)) is not None:
+            raise _refuse(model, f"in layer {number} {fault}")
+    with use_own_attention(model):
+        own = capture(model, inputs, layers=dict.fromkeys(numbers, ("hidden",)))
+    if (changed := _find_change(internals, own, token_mask)) is not None:
+        reason = f"{changed} changes on {'unpadded' if token_mask.all() else 'padded'} texts"
+        if _is_causal(model, inputs):
+            raise _refuse(
+                model,
+                "its own attention looks at earlier tokens only, but innerdistill's attends to later tokens too "
+                f"({reason})",
             )
-        heads.add(rows.shape[1])
-        widths.add(layer.cls.shape[-1])
-    if len(heads) != 1 or len(widths) != 1:
-        raise ValueError(f"{type(model).__name__} has layers of different widths {widths} or heads {heads}.")
-    return Architecture(num_layers, widths.pop(), heads.pop())
+        raise _refuse(model, f"with innerdistill's attention {reason}")
+    return internals
+
+
+def _find_fault(probabilities: Tensor, token_mask: Tensor) -> str | None:
+    """What is wrong with a captured attention (B, H, L, L)."""
+    if probabilities.shape[-2:] != (LENGTH, LENGTH):
+        shape = " x ".join(map(str, probabilities.shape[-2:]))
+        return f"the attention of {LENGTH} tokens is {shape}"
+    rows = probabilities.transpose(1, 2)[token_mask]  # of real tokens: (real, H, L)
+    if not torch.allclose(rows.sum(-1), torch.ones_like(rows.sum(-1)), atol=1e-3):
+        return "rows of the attention do not sum to 1"
+    on_padding = (probabilities * ~token_mask[:, None, None]).transpose(1, 2)[token_mask].sum(-1)
+    if on_padding.max() > 1e-3:
+        return "real tokens attend to padding"
+    return None
+
+
+def _find_change(internals: Internals, own: Internals, token_mask: Tensor) -> str | None:
+    """The first layer whose activations differ, or the output."""
+    for number, layer in internals.layers.items():
+        hidden, own_hidden = layer.hidden, own.layers[number].hidden
+        assert hidden is not None and own_hidden is not None
+        if _differ(hidden[token_mask], own_hidden[token_mask]):
+            return f"the output of layer {number}"
+    assert internals.logits is not None and own.logits is not None
+    return "the output of the head" if _differ(internals.logits, own.logits) else None
+
+
+def _differ(ours: Tensor, own: Tensor) -> bool:
+    tolerance = max(TOLERANCE, torch.finfo(own.dtype).eps ** 0.5)
+    return not (ours - own).abs().max() <= tolerance * own.abs().max()  # NaN differs
+
+
+def _is_causal(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> bool:
+    """Whether the first token's activation does not depend on the last token, in the model as transformers has it."""
+    other = {**inputs, "input_ids": inputs["input_ids"].clone()}
+    other["input_ids"][0, -1] = inputs["input_ids"][0, 0]
+    top = len(encoder_layers(model))
+    with use_own_attention(model):
+        first, second = (
+            capture(model, batch, layers={top: ("hidden", "cls")}).layers[top] for batch in (inputs, other)
+        )
+    assert first.cls is not None and second.cls is not None
+    return torch.equal(first.cls[0], second.cls[0])
+
+
+def _refuse(model: PreTrainedModel, reason: str) -> ValueError:
+    return ValueError(f"models of the family {model.config.model_type!r} are not supported: {reason}.")
+
+
+def _measure(model: PreTrainedModel, internals: Internals) -> Architecture:
+    heads, sizes = set(), set()
+    for layer in internals.layers.values():
+        assert layer.attention is not None and layer.cls is not None
+        heads.add(layer.attention.probabilities().shape[1])
+        sizes.add(layer.cls.shape[-1])
+    if len(heads) != 1 or len(sizes) != 1:
+        raise _refuse(model, f"its layers differ in hidden size ({sizes}) or heads ({heads})")
+    return Architecture(len(internals.layers), sizes.pop(), heads.pop())
 
 
 def _try_first_token(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> None:
@@ -74,7 +162,7 @@ def _try_first_token(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> No
 
     def spoil(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         hidden = (output[0] if isinstance(output, tuple) else output).clone()
-        hidden[:, 1:] = torch.nan  # goes through whatever reads it, weights of 0 included
+        hidden[:, 1:] = torch.nan  # reaches whatever reads it, weights of 0 included
         return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
     reads_first_token.discard(model)
@@ -89,8 +177,8 @@ def _try_first_token(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> No
         return
     reads_first_token.add(model)
     try:
-        found = capture(model, inputs, layers={}).logits
-        same = found is not None and torch.allclose(found, wanted, rtol=1e-4, atol=1e-5)
+        logits = capture(model, inputs, layers={}).logits
+        same = logits is not None and torch.allclose(logits, wanted, rtol=1e-4, atol=1e-5)
     except (RuntimeError, IndexError):  # it counts on the other tokens being there
         same = False
     if not same:
