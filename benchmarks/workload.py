@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
-from innerdistill.data.batches import LengthGroupedSampler, positions_apart
+from innerdistill.data.batches import LengthGroupedSampler, split_off_index
 from innerdistill.models.layer_map import uniform_layers
 from innerdistill.models.pretrained import load_base
 from innerdistill.models.probe import probe
@@ -118,7 +118,7 @@ def batches(workload: Workload, data: Dataset, *, pad_to: int | None, grouped: b
     """One epoch, batched as our trainer does or shuffled and padded as a script of the paper's time does."""
     sampler = LengthGroupedSampler(data["length"], batch_size=workload.batch_size, seed=1, group=grouped)
     sampler.set_epoch(epoch)
-    order, size, pad = list(sampler), workload.batch_size, positions_apart(collate(pad_to))
+    order, size, pad = list(sampler), workload.batch_size, split_off_index(collate(pad_to))
     return [pad([data[index] for index in order[i : i + size]]) for i in range(0, len(order), size)]
 
 

@@ -20,7 +20,7 @@ from filelock import FileLock
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-from innerdistill.data.batches import collator
+from innerdistill.data.batches import make_collator
 from innerdistill.models.families import FAMILIES
 from innerdistill.models.probe import probe
 from innerdistill.models.student import build_student
@@ -237,7 +237,7 @@ def make_trainer(make_model, tokenizer, tokenised, tmp_path):
         return DistillationTrainer(
             student,
             arguments,
-            setup=TrainingSetup(train=tokenised, collate=collator(tokenizer, pad_to=pad_to), **changes),
+            setup=TrainingSetup(train=tokenised, collate=make_collator(tokenizer, pad_to=pad_to), **changes),
             record=StageRecord(stage),
             teacher=teacher,
             callbacks=callbacks,

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innerdistill.data import arrow, formats
-from innerdistill.data.arrow import on_disk
+from innerdistill.data.arrow import write_to_disk
 from innerdistill.data.batches import LengthGroupedSampler
-from innerdistill.data.splits import stratified_part
+from innerdistill.data.splits import choose_stratified
 from innerdistill.data.tables import read_tables
 from innerdistill.data.task_data import load_task
 from innerdistill.data.tasks import TASKS
@@ -116,10 +116,10 @@ def test_columns_of_json_lines_have_one_type_in_all_blocks(tmp_path, monkeypatch
 def test_blocks_do_not_depend_on_how_rows_come_in(monkeypatch):
     monkeypatch.setattr(arrow, "BLOCK_BYTES", 400)
     table = pa.table({"row": range(60), "text1": ["x" * (7 * n % 50) for n in range(60)], "label": ["a"] * 60})
-    found = [on_disk(table.to_batches(max_chunksize=size), table.schema).to_batches() for size in (1, 7, 60)]
+    found = [write_to_disk(table.to_batches(max_chunksize=size), table.schema).to_batches() for size in (1, 7, 60)]
     assert found[0] == found[1] == found[2] and len(found[0]) > 3
     monkeypatch.setattr(arrow, "CACHE", Path("/dev/null/nowhere"))  # then they stay in memory
-    assert on_disk(table.to_batches(), table.schema).to_batches() == found[0]
+    assert write_to_disk(table.to_batches(), table.schema).to_batches() == found[0]
 
 
 def test_scores_with_spaces_and_a_label_for_every_row(tmp_path):
@@ -127,7 +127,7 @@ def test_scores_with_spaces_and_a_label_for_every_row(tmp_path):
     data = load(DataRecipe(train=f"{tmp_path}/scores.csv", text="text", metric="pearson"))
     assert data.splits["selection"].num_rows == 5  # one of each fifth
     table = pa.table({"text1": [f"text {n}" for n in range(20_000)]})
-    assert stratified_part(table, np.arange(20_000), size=0.1, salt="s").sum() == 1  # none can be shared
+    assert choose_stratified(table, np.arange(20_000), size=0.1, salt="s").sum() == 1  # none can be shared
 
 
 def test_what_is_no_file_and_a_cell_of_a_megabyte(tmp_path):
@@ -202,9 +202,9 @@ def test_selection_is_stratified_fixed_and_apart_from_train(tmp_path):
 
 def test_rows_of_equal_text_stay_together():
     table = pa.table({"row": list(range(40)), "text1": [f"t{n // 2}" for n in range(40)], "label": ["a"] * 40})
-    chosen = stratified_part(table, np.zeros(40, dtype=int), size=0.25, salt="s")
+    chosen = choose_stratified(table, np.zeros(40, dtype=int), size=0.25, salt="s")
     assert (chosen[::2] == chosen[1::2]).all() and 10 <= chosen.sum() <= 12
-    disagreeing = stratified_part(table, np.array([0, 1] * 20), size=0.25, salt="s")
+    disagreeing = choose_stratified(table, np.array([0, 1] * 20), size=0.25, salt="s")
     assert (disagreeing[::2] == disagreeing[1::2]).all() and 10 <= disagreeing.sum() <= 12
 
 

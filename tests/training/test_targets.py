@@ -8,7 +8,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from innerdistill.data.batches import collator, positions_apart
+from innerdistill.data.batches import make_collator, split_off_index
 from innerdistill.losses.loss import Loss, collect_needs
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.probe import probe
@@ -38,14 +38,14 @@ def make(make_model, tokenizer, dataset, tmp_path):
     def make(parts, *, family="bert", seed=0, data=dataset):
         teacher = make_model(family, seed=seed)
         store = make_target_store(teacher, data, probe(teacher), folder=tmp_path)
-        fill_store(teacher, store, parts, data, collator(tokenizer))
+        fill_store(teacher, store, parts, data, make_collator(tokenizer))
         return teacher, store
 
     return make
 
 
 def batch_of(dataset, tokenizer, rows):
-    batch = positions_apart(collator(tokenizer))([dataset[row] for row in rows])
+    batch = split_off_index(make_collator(tokenizer))([dataset[row] for row in rows])
     return {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}, batch["index"]
 
 
@@ -208,7 +208,7 @@ def test_padding_to_a_fixed_length_is_not_computed(make_model, tokenizer, datase
     monkeypatch.setattr(
         teacher, "forward", lambda **inputs: widths.append(inputs["input_ids"].shape[1]) or forward(**inputs)
     )
-    fill_store(teacher, store, PARTS, dataset, collator(tokenizer, pad_to=60))
+    fill_store(teacher, store, PARTS, dataset, make_collator(tokenizer, pad_to=60))
     assert max(widths) == max(dataset["length"]) < 60
 
 
@@ -229,7 +229,7 @@ def test_a_store_of_other_rows_is_refused(make, make_model, tokenizer, dataset, 
     with pytest.raises(ValueError, match="of other examples than `train`"):
         distill_models(
             Targets(teacher, store=store), make_model(), stages=[STAGE], folder=tmp_path,
-            setup=TrainingSetup(train=train, collate=collator(tokenizer)),
+            setup=TrainingSetup(train=train, collate=make_collator(tokenizer)),
         )  # fmt: skip
 
 

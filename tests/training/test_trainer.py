@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from innerdistill.data.batches import collator
+from innerdistill.data.batches import make_collator
 from innerdistill.losses.loss import Loss
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.capture import capture, capture_then
@@ -53,7 +53,7 @@ def test_methods_with_other_stages_see_the_same_examples_in_the_same_step(
         distill_models(
             teacher, build_student(teacher, 2), stages=[*first, Stage("last", {"gold_labels": 1.0}, {}, steps=steps)],
             setup=TrainingSetup(
-                train=tokenised, collate=collator(tokenizer),
+                train=tokenised, collate=make_collator(tokenizer),
                 trainer={"use_cpu": True, "per_device_train_batch_size": 8},
             ),
             folder=tmp_path,
@@ -177,7 +177,7 @@ def test_a_stage_that_reads_the_teacher_needs_one(make_model, tokenised, tokeniz
             make_model(),
             arguments,
             record=StageRecord(ALL),
-            setup=TrainingSetup(train=tokenised, collate=collator(tokenizer)),
+            setup=TrainingSetup(train=tokenised, collate=make_collator(tokenizer)),
         )
 
 
@@ -241,6 +241,6 @@ def test_every_stage_is_trained_in_16_bits(make_model, tokenizer, tokenised, tmp
     stages = [Stage("first", INTERNAL, {1: 2}, steps=2), Stage("second", {"soft_labels": 1.0}, {}, steps=2)]
     distill_models(
         teacher, student, stages=stages, folder=tmp_path,
-        setup=TrainingSetup(train=tokenised, collate=collator(tokenizer), trainer={"bf16": True}),
+        setup=TrainingSetup(train=tokenised, collate=make_collator(tokenizer), trainer={"bf16": True}),
     )  # fmt: skip
     assert set(kinds) == {torch.bfloat16} and len(kinds) > 4

@@ -20,7 +20,7 @@ CACHE = Path(datasets.config.HF_DATASETS_CACHE) / "innerdistill"  # beside what 
 BLOCK, BLOCK_BYTES = 10_000, 1 << 26  # in memory at a time: so many rows, or fewer if they are long
 
 
-def on_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+def write_to_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     """Write batches to the disk as they come, in blocks of even size, and map them.
 
     The file has no name, so it goes with the table or with the process, however that ends. Where nothing can be
@@ -40,10 +40,10 @@ def on_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
         CACHE.mkdir(parents=True, exist_ok=True)
         file = tempfile.TemporaryFile(dir=CACHE)  # noqa: SIM115 - closed below; the mapping keeps it
     except OSError:
-        return pa.Table.from_batches([batch for block in together(batches) for batch in block.to_batches()], schema)
+        return pa.Table.from_batches([batch for block in regroup(batches) for batch in block.to_batches()], schema)
     try:
         with file, pa.ipc.new_stream(file, schema) as writer:
-            for block in together(batches):
+            for block in regroup(batches):
                 writer.write_table(block)
             writer.close()
             file.flush()
@@ -58,11 +58,11 @@ def on_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     return pa.ipc.open_stream(pa.py_buffer(mapping)).read_all()
 
 
-def blocks(table: pa.Table) -> Iterator[pa.Table]:
+def iterate_blocks(table: pa.Table) -> Iterator[pa.Table]:
     """Walk through a table.
 
     Args:
-        table: from `on_disk`.
+        table: from `write_to_disk`.
 
     Yields:
         Its blocks.
@@ -71,11 +71,11 @@ def blocks(table: pa.Table) -> Iterator[pa.Table]:
         yield pa.Table.from_batches([batch])
 
 
-def part(table: pa.Table, chosen: NDArray[np.bool_]) -> pa.Table:
+def select_rows(table: pa.Table, chosen: NDArray[np.bool_]) -> pa.Table:
     """The rows that were chosen.
 
     Args:
-        table: from `on_disk`.
+        table: from `write_to_disk`.
         chosen: True for the rows to keep. (num_rows,)
 
     Returns:
@@ -88,10 +88,10 @@ def part(table: pa.Table, chosen: NDArray[np.bool_]) -> pa.Table:
             yield batch.filter(pa.array(chosen[start : start + batch.num_rows]))
             start += batch.num_rows
 
-    return on_disk(kept(), table.schema)
+    return write_to_disk(kept(), table.schema)
 
 
-def numbers(dataset: datasets.Dataset, name: str) -> NDArray[Any]:
+def read_numbers(dataset: datasets.Dataset, name: str) -> NDArray[Any]:
     """A column of numbers.
 
     Args:
@@ -105,7 +105,7 @@ def numbers(dataset: datasets.Dataset, name: str) -> NDArray[Any]:
     return values
 
 
-def together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+def regroup(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     """The same rows in blocks of BLOCK rows, or of as many as hold BLOCK_BYTES of text, however they come in.
 
     Args:

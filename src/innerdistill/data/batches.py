@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from innerdistill.data.arrow import numbers
+from innerdistill.data.arrow import read_numbers
 
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")  # what a model reads of a batch
 POOL = 50  # batches that are sorted by length together: little padding, still well shuffled
@@ -98,7 +98,7 @@ class LengthGroupedSampler(Sampler[int]):
         return generator.permutation(order.reshape(self.steps, self.batch_size))
 
 
-def collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> DataCollatorWithPadding:
+def make_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> DataCollatorWithPadding:
     """Examples -> padded tensors.
 
     Args:
@@ -112,7 +112,7 @@ def collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -
     return DataCollatorWithPadding(tokenizer, padding="max_length" if pad_to else True, max_length=pad_to)
 
 
-def positions_apart(collate: Collator) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+def split_off_index(collate: Collator) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
     """A collator whose column `index` stays a NumPy array, on the host even if the tensors go to an accelerator.
 
     Args:
@@ -132,7 +132,7 @@ def positions_apart(collate: Collator) -> Callable[[list[dict[str, Any]]], dict[
     return apart
 
 
-def batches_by_length(
+def iterate_by_length(
     dataset: Dataset, collate: Collator, *, batch_size: int, device: torch.device
 ) -> Iterator[tuple[NDArray[np.int64], dict[str, Tensor], Tensor]]:
     """Walk through a split from the shortest to the longest example.
@@ -146,7 +146,7 @@ def batches_by_length(
     Yields:
         Positions in the dataset (B,), inputs of the model by name (B, L), labels (B,).
     """
-    order = np.argsort(numbers(dataset, "length"), kind="stable")
+    order = np.argsort(read_numbers(dataset, "length"), kind="stable")
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
         columns = dataset[indices]

@@ -18,7 +18,7 @@ from typing import Any, TextIO, TypeVar
 import pyarrow as pa
 import pyarrow.parquet
 
-from innerdistill.data.arrow import BLOCK, BLOCK_BYTES, together
+from innerdistill.data.arrow import BLOCK, BLOCK_BYTES, regroup
 from innerdistill.support.messages import get_first_line, shorten_value, suggest_name
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ def read_blocks(
         if not path.is_file():
             raise ValueError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")
         if suffix == ".parquet":
-            yield from _parquet(path, columns, optional)
+            yield from _read_parquet(path, columns, optional)
             return
         with path.open("rb") as file:
             beginning = file.read(1 << 16)
@@ -78,14 +78,14 @@ def read_blocks(
         newline = "" if ends and ends[0] == b"\r" else "\n"
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as text:
             if suffix in (".csv", ".tsv"):
-                yield from _delimited(path, text, columns, optional, header)
+                yield from _read_delimited(path, text, columns, optional, header)
             else:
-                yield from _json_lines(path, text, columns, optional)
+                yield from _read_json_lines(path, text, columns, optional)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or get_first_line(error)}).") from None
 
 
-def parquet_tables(path: Path) -> Iterator[pa.Table]:
+def read_parquet_tables(path: Path) -> Iterator[pa.Table]:
     """Read all columns of a Parquet file in their own types.
 
     Args:
@@ -99,13 +99,13 @@ def parquet_tables(path: Path) -> Iterator[pa.Table]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file.")
-    with _parquet_errors(path):
+    with _explain_parquet_errors(path):
         file = pa.parquet.ParquetFile(path, memory_map=True)
-        _choose(path, file.schema_arrow.names, None, ())
-        yield from together(file.iter_batches(FEW))
+        _choose_columns(path, file.schema_arrow.names, None, ())
+        yield from regroup(file.iter_batches(FEW))
 
 
-def not_text(values: Iterable[Any]) -> int | None:
+def find_broken_text(values: Iterable[Any]) -> int | None:
     """Find what UTF-8 cannot write.
 
     Args:
@@ -120,7 +120,7 @@ def not_text(values: Iterable[Any]) -> int | None:
     return None
 
 
-def _delimited(
+def _read_delimited(
     path: Path,
     text: TextIO,
     columns: Sequence[str] | None,
@@ -132,13 +132,13 @@ def _delimited(
     layout: dict[str, Any] = {"delimiter": ",", "strict": True}
     if path.suffix.lower() == ".tsv":
         layout = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-    reader = csv.reader(_lines(path, text), **layout)
-    names = list(header or next(filter(None, _cells(path, reader)), ()))
-    chosen = _choose(path, names, columns, optional)
+    reader = csv.reader(_read_lines(path, text), **layout)
+    names = list(header or next(filter(None, _read_cells(path, reader)), ()))
+    chosen = _choose_columns(path, names, columns, optional)
 
     def rows() -> Iterator[tuple[list[str], int]]:
         number = 0
-        for cells in _cells(path, reader):
+        for cells in _read_cells(path, reader):
             if not cells and len(names) > 1:
                 continue
             number += 1
@@ -149,11 +149,11 @@ def _delimited(
             kept = [cells[position] for position in chosen.values()] if cells else [""] * len(chosen)
             yield kept, sum(map(len, kept)) + BYTES_PER_CELL * len(kept)
 
-    for block in _in_blocks(rows()):
+    for block in _group_in_blocks(rows()):
         yield dict(zip(chosen, map(list, zip(*block, strict=True)), strict=True))
 
 
-def _cells(path: Path, reader: Any) -> Iterator[list[str]]:
+def _read_cells(path: Path, reader: Any) -> Iterator[list[str]]:
     while True:
         line = reader.line_num + 1
         try:
@@ -166,26 +166,28 @@ def _cells(path: Path, reader: Any) -> Iterator[list[str]]:
         yield cells
 
 
-def _json_lines(path: Path, text: TextIO, columns: Sequence[str] | None, optional: Sequence[str]) -> Iterator[Block]:
+def _read_json_lines(
+    path: Path, text: TextIO, columns: Sequence[str] | None, optional: Sequence[str]
+) -> Iterator[Block]:
     wanted: list[str] = []
-    for block in _in_blocks(_objects(path, text)):
+    for block in _group_in_blocks(_parse_objects(path, text)):
         there = dict.fromkeys(name for row in block for name in row)
         for name in () if wanted else columns or ():
             if name not in there:
                 raise ValueError(f"{path}: row 1 has no {shorten_value(name)}: {suggest_name(name, there)}")
-        wanted = list(_choose(path, list(there), None, ())) if columns is None else [*columns, *optional]
+        wanted = list(_choose_columns(path, list(there), None, ())) if columns is None else [*columns, *optional]
         yield {name: [row.get(name) for row in block] for name in wanted}
 
 
-def _objects(path: Path, text: TextIO) -> Iterator[tuple[dict[str, Any], int]]:
+def _parse_objects(path: Path, text: TextIO) -> Iterator[tuple[dict[str, Any], int]]:
     number = 0
-    for line, content in enumerate(_lines(path, text), start=1):
+    for line, content in enumerate(_read_lines(path, text), start=1):
         if not content.strip():
             continue
         number += 1
         where = f"{path}: row {number} (line {line})"
         try:
-            row = json.loads(content, object_pairs_hook=_object)
+            row = json.loads(content, object_pairs_hook=_build_object)
         except RecursionError:
             raise ValueError(f"{where}: too deeply nested.") from None
         except ValueError as error:
@@ -197,7 +199,7 @@ def _objects(path: Path, text: TextIO) -> Iterator[tuple[dict[str, Any], int]]:
         yield row, len(content)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -205,23 +207,23 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _parquet(path: Path, columns: Sequence[str] | None, optional: Sequence[str]) -> Iterator[Block]:
-    with _parquet_errors(path):
+def _read_parquet(path: Path, columns: Sequence[str] | None, optional: Sequence[str]) -> Iterator[Block]:
+    with _explain_parquet_errors(path):
         file = pa.parquet.ParquetFile(path, memory_map=True)
-        chosen = _choose(path, file.schema_arrow.names, columns, optional)
+        chosen = _choose_columns(path, file.schema_arrow.names, columns, optional)
         for batch in file.iter_batches(FEW, columns=list(chosen)):
-            yield {name: _values(batch.column(name)) for name in chosen}
+            yield {name: _list_values(batch.column(name)) for name in chosen}
 
 
 @contextmanager
-def _parquet_errors(path: Path) -> Iterator[None]:
+def _explain_parquet_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise ValueError(f"{path}: damaged, or no Parquet file ({get_first_line(error)}).") from None
 
 
-def _values(column: pa.Array) -> list[Any]:
+def _list_values(column: pa.Array) -> list[Any]:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     try:
@@ -234,13 +236,15 @@ def _values(column: pa.Array) -> list[Any]:
     return list(column.to_pylist())
 
 
-def _choose(path: Path, names: Sequence[str], columns: Sequence[str] | None, optional: Sequence[str]) -> dict[str, int]:
+def _choose_columns(
+    path: Path, names: Sequence[str], columns: Sequence[str] | None, optional: Sequence[str]
+) -> dict[str, int]:
     """Position of each column that is read."""
     wanted = list(names) if columns is None else [*columns, *(name for name in optional if name in names)]
     for name in wanted:
         if name not in names:
             raise ValueError(f"{path}: no column {shorten_value(name)}: {suggest_name(name, names)}")
-        if not_text([name]) is not None:
+        if find_broken_text([name]) is not None:
             raise ValueError(
                 f"{path}: the name of column {shorten_value(name)} is not UTF-8 text; save the file as UTF-8."
             )
@@ -249,7 +253,7 @@ def _choose(path: Path, names: Sequence[str], columns: Sequence[str] | None, opt
     return {name: names.index(name) for name in wanted}
 
 
-def _lines(path: Path, text: TextIO) -> Iterator[str]:
+def _read_lines(path: Path, text: TextIO) -> Iterator[str]:
     number = 0
     while line := text.readline(LONGEST):
         number += 1
@@ -258,7 +262,7 @@ def _lines(path: Path, text: TextIO) -> Iterator[str]:
         yield line
 
 
-def _in_blocks(rows: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
+def _group_in_blocks(rows: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
     """Rows, given with their lengths, together."""
     block: list[T] = []
     length = 0

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from innerdistill.data.arrow import blocks
+from innerdistill.data.arrow import iterate_blocks
 
 
-def text_hashes(table: pa.Table, *, salt: str = "", column: str | None = None) -> NDArray[np.uint64]:
+def hash_texts(table: pa.Table, *, salt: str = "", column: str | None = None) -> NDArray[np.uint64]:
     """The first 8 bytes of SHA-256(salt, tab, text) of every row.
 
     That two of a million different texts have the same hash has a probability of 3e-8.
@@ -26,8 +26,8 @@ def text_hashes(table: pa.Table, *, salt: str = "", column: str | None = None) -
     """
     found = np.empty(table.num_rows, dtype=np.uint64)
     start = 0
-    for block in blocks(table):
-        names = [column] if column else text_columns(table)
+    for block in iterate_blocks(table):
+        names = [column] if column else list_text_columns(table)
         texts = zip(*(block[name].to_pylist() for name in names), strict=True)
         digests = b"".join(hashlib.sha256("\t".join((salt, *text)).encode()).digest()[:8] for text in texts)
         found[start : start + block.num_rows] = np.frombuffer(digests, dtype=">u8")
@@ -35,7 +35,7 @@ def text_hashes(table: pa.Table, *, salt: str = "", column: str | None = None) -
     return found
 
 
-def text_columns(table: pa.Table) -> list[str]:
+def list_text_columns(table: pa.Table) -> list[str]:
     """Names of the columns that hold text.
 
     Args:
@@ -47,7 +47,7 @@ def text_columns(table: pa.Table) -> list[str]:
     return [name for name in table.column_names if name.startswith("text")]
 
 
-def stratified_part(table: pa.Table, strata: NDArray[np.int64], *, size: float | int, salt: str) -> NDArray[np.bool_]:
+def choose_stratified(table: pa.Table, strata: NDArray[np.int64], *, size: float | int, salt: str) -> NDArray[np.bool_]:
     """Choose the same share of every stratum by the hash of the text.
 
     Within a stratum texts are ordered by SHA-256(salt, text) and the first ones taken. Rows of equal text stay
@@ -63,7 +63,7 @@ def stratified_part(table: pa.Table, strata: NDArray[np.int64], *, size: float |
         True for the rows that were chosen. (num_rows,)
     """
     share = size if isinstance(size, float) else min(1.0, size / max(1, table.num_rows))
-    hashes = text_hashes(table, salt=salt)
+    hashes = hash_texts(table, salt=salt)
     texts, first, text_of = np.unique(hashes, return_index=True, return_inverse=True)
     strata = strata[first][text_of]
     order = np.lexsort((hashes, strata))
@@ -77,7 +77,7 @@ def stratified_part(table: pa.Table, strata: NDArray[np.int64], *, size: float |
     return chosen
 
 
-def shares_text(table: pa.Table, other: pa.Table) -> NDArray[np.bool_]:
+def mark_shared_texts(table: pa.Table, other: pa.Table) -> NDArray[np.bool_]:
     """Which rows have a text (either one of a pair) that also occurs in another table.
 
     Args:
@@ -87,5 +87,5 @@ def shares_text(table: pa.Table, other: pa.Table) -> NDArray[np.bool_]:
     Returns:
         True for those that do. (num_rows,)
     """
-    seen = np.concatenate([text_hashes(other, column=name) for name in text_columns(other)])
-    return np.any([np.isin(text_hashes(table, column=name), seen) for name in text_columns(table)], axis=0)
+    seen = np.concatenate([hash_texts(other, column=name) for name in list_text_columns(other)])
+    return np.any([np.isin(hash_texts(table, column=name), seen) for name in list_text_columns(table)], axis=0)

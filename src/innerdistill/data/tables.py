@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetDict, load_dataset, load_from_disk
 
-from innerdistill.data.arrow import BLOCK, on_disk
+from innerdistill.data.arrow import BLOCK, write_to_disk
 from innerdistill.data.example_type import ExampleType
-from innerdistill.data.formats import Block, not_text, parquet_tables, read_blocks
+from innerdistill.data.formats import Block, find_broken_text, read_blocks, read_parquet_tables
 from innerdistill.data.tasks import Task
 from innerdistill.support.messages import get_first_line, shorten_value, suggest_name
 
@@ -43,7 +43,7 @@ def read_file(
     columns = [*task.text, *([task.label] if labelled else [])]
     optional = [task.label] if labelled is None else []
     blocks = read_blocks(Path(path), columns=columns, optional=optional, header=dict(task.names).get(split))
-    return _plain(blocks, task, examples, where=str(path), labelled=labelled)
+    return _build_plain_table(blocks, task, examples, where=str(path), labelled=labelled)
 
 
 def read_tables(path: Path) -> Iterator[pa.Table]:
@@ -60,14 +60,14 @@ def read_tables(path: Path) -> Iterator[pa.Table]:
         ValueError: missing or damaged file, text that is not UTF-8, a column of JSON lines without a common type.
     """
     if path.suffix.lower() == ".parquet":
-        deque(parquet_tables(path), maxlen=0)
-        yield from parquet_tables(path)
+        deque(read_parquet_tables(path), maxlen=0)
+        yield from read_parquet_tables(path)
         return
     schema, row = pa.schema([]), 1
     for block in read_blocks(path):
         for name, values in block.items():
             _check_text(values, str(path), name, row)
-            with _without_common_type(path, name):
+            with _explain_mixed_types(path, name):
                 found = pa.schema([(name, pa.infer_type(values))])
                 schema = pa.unify_schemas([schema, found], promote_options="permissive")
         row += len(next(iter(block.values()), ()))
@@ -75,7 +75,7 @@ def read_tables(path: Path) -> Iterator[pa.Table]:
         count = len(next(iter(block.values()), ()))
         columns = []
         for field in schema:
-            with _without_common_type(path, field.name):
+            with _explain_mixed_types(path, field.name):
                 columns.append(pa.array(block.get(field.name, [None] * count), field.type))
         yield pa.table(columns, schema=schema)
 
@@ -143,10 +143,10 @@ def read_split(
                 block[task.label] = [None if n in (None, -1) else feature.int2str(n) for n in block[task.label]]
             yield block
 
-    return _plain(blocks(), task, examples, where=f"split {split!r}", labelled=labelled)
+    return _build_plain_table(blocks(), task, examples, where=f"split {split!r}", labelled=labelled)
 
 
-def _plain(
+def _build_plain_table(
     blocks: Iterable[Block], task: Task, examples: ExampleType, *, where: str, labelled: bool | None
 ) -> pa.Table:
     """Bring the columns that a task names into the package's own form, checked."""
@@ -158,13 +158,13 @@ def _plain(
         for block in blocks:
             count = len(block[task.text[0]])
             columns = [pa.array(range(first, first + count), pa.int64())]
-            columns += [_texts(block[name], examples, where, name, first) for name in task.text]
+            columns += [_read_texts(block[name], examples, where, name, first) for name in task.text]
             given = block.get(task.label, [None] * count) if labelled is not False else [None] * count
-            columns.append(_labels(given, examples, where, task.label, first, needed=bool(labelled)))
+            columns.append(_read_labels(given, examples, where, task.label, first, needed=bool(labelled)))
             yield pa.record_batch(columns, schema)
             first += count
 
-    table = on_disk(batches(), schema)
+    table = write_to_disk(batches(), schema)
     if table.num_rows == 0:
         raise ValueError(f"{where}: no rows.")
     return table
@@ -187,7 +187,7 @@ def read_text(value: Any) -> str:
     return value
 
 
-def _texts(values: list[Any], examples: ExampleType, where: str, name: str, first: int) -> pa.Array:
+def _read_texts(values: list[Any], examples: ExampleType, where: str, name: str, first: int) -> pa.Array:
     texts = []
     for row, value in enumerate(values, start=first):
         if value is None:
@@ -196,10 +196,12 @@ def _texts(values: list[Any], examples: ExampleType, where: str, name: str, firs
             texts.append(examples.read_text(value))
         except ValueError as error:
             raise ValueError(f"{where}: row {row}: {shorten_value(name)} {error}") from None
-    return _strings(texts, where, name, first)
+    return _build_strings(texts, where, name, first)
 
 
-def _labels(values: list[Any], examples: ExampleType, where: str, name: str, first: int, *, needed: bool) -> pa.Array:
+def _read_labels(
+    values: list[Any], examples: ExampleType, where: str, name: str, first: int, *, needed: bool
+) -> pa.Array:
     labels = []
     for row, value in enumerate(values, start=first):
         try:
@@ -211,10 +213,10 @@ def _labels(values: list[Any], examples: ExampleType, where: str, name: str, fir
                 f"{where}: row {row} has no {shorten_value(name)}; rows without a label belong into the file named by "
                 "data.unlabelled."
             )
-    return _strings(labels, where, name, first)
+    return _build_strings(labels, where, name, first)
 
 
-def _strings(values: Sequence[str | None], where: str, name: str, first: int) -> pa.Array:
+def _build_strings(values: Sequence[str | None], where: str, name: str, first: int) -> pa.Array:
     try:
         return pa.array(values, pa.string())
     except UnicodeEncodeError:
@@ -223,7 +225,7 @@ def _strings(values: Sequence[str | None], where: str, name: str, first: int) ->
 
 
 def _check_text(values: Sequence[Any], where: str, name: str, first: int) -> None:
-    if (position := not_text(values)) is not None:
+    if (position := find_broken_text(values)) is not None:
         raise ValueError(
             f"{where}: row {first + position}: {shorten_value(name)} is not UTF-8 text "
             f"({shorten_value(values[position])}); save the file as UTF-8."
@@ -231,7 +233,7 @@ def _check_text(values: Sequence[Any], where: str, name: str, first: int) -> Non
 
 
 @contextmanager
-def _without_common_type(path: Path, name: str) -> Iterator[None]:
+def _explain_mixed_types(path: Path, name: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, UnicodeEncodeError, OverflowError, TypeError) as error:

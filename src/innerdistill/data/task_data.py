@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from innerdistill.data.arrow import blocks, part
+from innerdistill.data.arrow import iterate_blocks, select_rows
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.labels import number_labels
-from innerdistill.data.splits import shares_text, stratified_part, text_hashes
+from innerdistill.data.splits import choose_stratified, hash_texts, mark_shared_texts
 from innerdistill.data.tables import read_dataset, read_file, read_split
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import DataRecipe
@@ -59,7 +59,7 @@ def add_table(digest: hashlib._Hash, table: pa.Table) -> None:
         digest: of hashlib.
         table: from `reading`.
     """
-    for block in blocks(table):
+    for block in iterate_blocks(table):
         digest.update(repr(block.to_pydict()).encode())
 
 
@@ -89,20 +89,20 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
         splits["train"], splits["validation"] = _set_apart(splits["train"], examples, salt="validation")
         notes["validation"] = PART_OF_TRAIN
     if task.drop_overlap:
-        overlap = shares_text(splits["validation"], splits["train"])
+        overlap = mark_shared_texts(splits["validation"], splits["train"])
         notes["validation_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
-        splits["validation"] = part(splits["validation"], ~overlap)
-    notes[OVERLAP] = int(np.isin(text_hashes(splits["validation"]), text_hashes(splits["train"])).sum())
+        splits["validation"] = select_rows(splits["validation"], ~overlap)
+    notes[OVERLAP] = int(np.isin(hash_texts(splits["validation"]), hash_texts(splits["train"])).sum())
     splits["train"], splits["selection"] = _set_apart(splits["train"], examples, salt="selection")
     notes["selection"] = PART_OF_TRAIN
     if task.drop_overlap:
-        overlap = shares_text(splits["selection"], splits["train"])
+        overlap = mark_shared_texts(splits["selection"], splits["train"])
         notes["selection_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
-        splits["selection"] = part(splits["selection"], ~overlap)
+        splits["selection"] = select_rows(splits["selection"], ~overlap)
     if recipe.train_rows is not None and recipe.train_rows < splits["train"].num_rows:
         strata = examples.group_labels(splits["train"]["label"])
-        chosen = stratified_part(splits["train"], strata, size=recipe.train_rows, salt="train_rows")
-        splits["train"] = part(splits["train"], chosen)
+        chosen = choose_stratified(splits["train"], strata, size=recipe.train_rows, salt="train_rows")
+        splits["train"] = select_rows(splits["train"], chosen)
     for name, table in splits.items():
         if table.num_rows == 0:
             raise ValueError(
@@ -149,5 +149,5 @@ def _read_splits(recipe: DataRecipe, task: Task, examples: ExampleType) -> dict[
 def _set_apart(table: pa.Table, examples: ExampleType, *, salt: str) -> tuple[pa.Table, pa.Table]:
     strata = examples.group_labels(table["label"])
     size = HELD_OUT if HELD_OUT * table.num_rows <= MOST_HELD_OUT else MOST_HELD_OUT
-    apart = stratified_part(table, strata, size=size, salt=salt)
-    return part(table, ~apart), part(table, apart)
+    apart = choose_stratified(table, strata, size=size, salt=salt)
+    return select_rows(table, ~apart), select_rows(table, apart)

@@ -16,10 +16,10 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from innerdistill.data.arrow import numbers
+from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import INPUT_NAMES
 from innerdistill.data.example_type import ExampleType, Names
-from innerdistill.data.splits import text_columns
+from innerdistill.data.splits import list_text_columns
 from innerdistill.data.task_data import add_table
 from innerdistill.data.tasks import Task
 
@@ -58,17 +58,17 @@ def tokenise(
         ValueError: a label that is not known, or no label of this kind.
     """
     targets = examples.encode_labels(table["label"], task, names=names, where=where, rows=table["row"])
-    texts = text_columns(table)
+    texts = list_text_columns(table)
     encode = partial(examples.encode_texts, tokenizer=tokenizer, texts=texts, max_length=max_length)
     labelled = pa.table({**{name: table[name] for name in texts}, "labels": targets, "row": table["row"]})
     source = Dataset(labelled, fingerprint="not-looked-for")
     options: dict[str, Any] = {"batched": True, "remove_columns": texts}
     dataset = None
-    if folder is not None and (key := _key(table, tokenizer, targets, max_length)) is not None:
-        dataset = _kept(source, encode, options, folder / f"{key}.arrow")
+    if folder is not None and (key := _compute_key(table, tokenizer, targets, max_length)) is not None:
+        dataset = _load_or_compute(source, encode, options, folder / f"{key}.arrow")
     if dataset is None:
         dataset = source.map(encode, new_fingerprint="in-memory", **options)
-    truncated = int(numbers(dataset, "truncated").sum())
+    truncated = int(read_numbers(dataset, "truncated").sum())
     return dataset.remove_columns("truncated"), truncated
 
 
@@ -101,7 +101,7 @@ def encode_texts(
     return tokens
 
 
-def tokens_fingerprint(dataset: Dataset) -> str:
+def fingerprint_tokens(dataset: Dataset) -> str:
     """SHA-256 over what a model reads of a tokenised split.
 
     Args:
@@ -116,11 +116,11 @@ def tokens_fingerprint(dataset: Dataset) -> str:
             for batch in dataset.select_columns([name]).with_format("arrow").iter(10_000):
                 column = batch[name].combine_chunks()
                 digest.update(column.flatten().to_numpy(zero_copy_only=False).tobytes())
-    digest.update(numbers(dataset, "length").astype(np.int64).tobytes())
+    digest.update(read_numbers(dataset, "length").astype(np.int64).tobytes())
     return digest.hexdigest()
 
 
-def _kept(source: Dataset, encode: Any, options: dict[str, Any], file: Path) -> Dataset | None:
+def _load_or_compute(source: Dataset, encode: Any, options: dict[str, Any], file: Path) -> Dataset | None:
     """Token ids from a file, which is made if it is not there or damaged; None where nothing can be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,9 @@ def _kept(source: Dataset, encode: Any, options: dict[str, Any], file: Path) -> 
         return None
 
 
-def _key(table: pa.Table, tokenizer: PreTrainedTokenizerBase, targets: NDArray[Any], max_length: int) -> str | None:
+def _compute_key(
+    table: pa.Table, tokenizer: PreTrainedTokenizerBase, targets: NDArray[Any], max_length: int
+) -> str | None:
     """What the content of the file depends on; None for a tokenizer that cannot be written down."""
     core = getattr(tokenizer, "backend_tokenizer", None)
     if core is None:

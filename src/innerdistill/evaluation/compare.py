@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from innerdistill.data.arrow import numbers
+from innerdistill.data.arrow import read_numbers
 from innerdistill.evaluation.intervals import bootstrap_scores
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.scoring import score_outputs
@@ -31,9 +31,9 @@ def compare(
     results: dict[str, Any] = {"scores": {}, "agreement": {}}
     predictions = {}
     for split in next(iter(logits.values())):
-        labels = numbers(splits[split], "labels")
+        labels = read_numbers(splits[split], "labels")
         of_split = {name: of_model[split] for name, of_model in logits.items()}
-        predictions[split] = {"row": numbers(splits[split], "row"), "label": labels, **of_split}
+        predictions[split] = {"row": read_numbers(splits[split], "row"), "label": labels, **of_split}
         if scoring.predictions.has_label(labels).any():
             draws = bootstrap_scores(labels, of_split, scoring=scoring)
             results["scores"][split] = {}

@@ -12,9 +12,9 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from innerdistill.data.arrow import numbers
+from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import INPUT_NAMES, Collator
-from innerdistill.data.splits import text_columns
+from innerdistill.data.splits import list_text_columns
 from innerdistill.evaluation.layer_distances import finite
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.models.capture import capture
@@ -50,7 +50,7 @@ def attention_examples(
         For each row, tokens, and per student layer teacher_layer, kl (nats per row, by head, of the whole example; None
         where it is infinite), teacher and student: nested lists (heads, tokens, tokens).
     """
-    lengths = numbers(dataset, "length")
+    lengths = read_numbers(dataset, "length")
     # Readable ones first, the longest of them; where there is none, the shortest.
     order = np.lexsort((np.where(lengths <= READABLE, -lengths, lengths), lengths > READABLE))
     teacher.eval()
@@ -95,7 +95,7 @@ def disagreements(texts: pa.Table, columns: Mapping[str, NDArray[Any]], *, scori
     return [
         {
             "row": int(columns["row"][index]),
-            "texts": [texts[name][index].as_py() for name in text_columns(texts)],
+            "texts": [texts[name][index].as_py() for name in list_text_columns(texts)],
             "label": outputs.show_label(columns["label"][index], names) if known[index] else None,
             "teacher": outputs.show_answer(teacher[index], names),
             "student": outputs.show_answer(student[index], names),

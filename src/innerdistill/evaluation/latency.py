@@ -15,7 +15,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from innerdistill.data.arrow import numbers
+from innerdistill.data.arrow import read_numbers
 from innerdistill.models.families import embedding_parameters, max_positions
 
 UNCOUNTED, BLOCK = 3, 5  # calls of one model before the next has its turn
@@ -81,7 +81,7 @@ def typical_length(rows: Dataset) -> int:
     Returns:
         Number of tokens.
     """
-    return int(np.percentile(numbers(rows, "length"), 90))
+    return int(np.percentile(read_numbers(rows, "length"), 90))
 
 
 def model_call(model: PreTrainedModel, *, batch_size: int, length: int) -> Callable[[], object]:

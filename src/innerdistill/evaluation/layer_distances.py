@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel
 
-from innerdistill.data.batches import Collator, batches_by_length
+from innerdistill.data.batches import Collator, iterate_by_length
 from innerdistill.losses.paper import attention_kl, cls_cosine
 from innerdistill.models.attention import Attention
 from innerdistill.models.capture import capture
@@ -45,7 +45,7 @@ def layer_distances(
     student.eval()
     kinds = ("attention", "cls")
     sums = {k: torch.zeros(2, dtype=torch.float64) for k in pairs}
-    for _, inputs, _ in batches_by_length(dataset, collate, batch_size=batch_size, device=student.device):
+    for _, inputs, _ in iterate_by_length(dataset, collate, batch_size=batch_size, device=student.device):
         theirs = capture(teacher, inputs, layers=dict.fromkeys(pairs.values(), kinds), logits=False)
         ours = capture(student, inputs, layers=dict.fromkeys(pairs, kinds), logits=False)
         mask = inputs["attention_mask"].bool()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from innerdistill.data.batches import Collator, batches_by_length
+from innerdistill.data.batches import Collator, iterate_by_length
 from innerdistill.models.capture import capture
 
 SPLITS = ("selection", "validation", "test")  # those that models are scored on
@@ -84,7 +84,7 @@ def logits_of(
         (N, C), float32.
     """
     logits = np.empty((len(dataset), outputs), dtype=np.float32)
-    batches = batches_by_length(dataset, collate, batch_size=batch_size, device=torch.device("cpu"))
+    batches = iterate_by_length(dataset, collate, batch_size=batch_size, device=torch.device("cpu"))
     for indices, inputs, _ in batches:
         logits[indices] = answer(inputs)
     return logits

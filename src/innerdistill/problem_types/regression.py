@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import AutoModelForSequenceClassification
 
-from innerdistill.data.batches import collator
+from innerdistill.data.batches import make_collator
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.labels import read_label
 from innerdistill.data.score_labels import encode_scores, find_no_names, group_scores, has_score, warn_of_nothing
@@ -37,7 +37,7 @@ REGRESSION = ProblemType(
         has_label=has_score,
         group_labels=group_scores,
         encode_texts=encode_texts,
-        make_collator=collator,
+        make_collator=make_collator,
         match_names=find_no_names,
         warn_of_names=warn_of_nothing,
         warn_of_missing=warn_of_nothing,

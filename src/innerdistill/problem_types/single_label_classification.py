@@ -6,7 +6,7 @@ from functools import partial
 
 from transformers import AutoModelForSequenceClassification
 
-from innerdistill.data.batches import collator
+from innerdistill.data.batches import make_collator
 from innerdistill.data.class_labels import (
     encode_classes,
     find_class_names,
@@ -48,7 +48,7 @@ SINGLE_LABEL_CLASSIFICATION = ProblemType(
         has_label=has_class,
         group_labels=group_classes,
         encode_texts=encode_texts,
-        make_collator=collator,
+        make_collator=make_collator,
         match_names=match_class_names,
         warn_of_names=partial(warn_of_number_names, metric=REGRESSION.default_metric),
         warn_of_missing=warn_of_missing_classes,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from innerdistill.data.arrow import numbers
+from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import INPUT_NAMES
 from innerdistill.losses.loss import collect_needs
 from innerdistill.models.capture import capture
@@ -77,7 +77,7 @@ def measure_full_step(job: Job, *, repeats: int = 3) -> float:
     """
     student = job.build_fresh_student().train()
     train = job.select_student_rows()
-    lengths = numbers(train, "length")
+    lengths = read_numbers(train, "length")
     # A batch of examples around the mean length costs what the mean batch costs.
     nearest = np.argsort(np.abs(lengths - lengths.mean()))[: job.compute_batch_size(job.stages[-1])]
     batch = job.collate([train[int(index)] for index in nearest])

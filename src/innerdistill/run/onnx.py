@@ -21,7 +21,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from innerdistill.data.arrow import CACHE, numbers
+from innerdistill.data.arrow import CACHE, read_numbers
 from innerdistill.data.batches import INPUT_NAMES, Collator
 from innerdistill.data.task_data import load_task
 from innerdistill.data.tokens import tokenise
@@ -174,7 +174,7 @@ def write_onnx(
     parameters = inspect.signature(model.forward).parameters  # a tokenizer may write more than its model reads
     names = [name for name in INPUT_NAMES if name in rows.column_names and name in parameters]
     length, threads = length or typical_length(rows), torch.get_num_threads()
-    length = min(length, int(numbers(rows, "length").max()))
+    length = min(length, int(read_numbers(rows, "length").max()))
     logger.info("writing ONNX files into %s and comparing them with the model on %d examples", folder / ONNX, len(rows))
     with open_whole_folder(folder / ONNX) as temporary:
         outputs = problem_type.wording.onnx_outputs
@@ -186,7 +186,7 @@ def write_onnx(
     times = _measure_latencies(model, classifiers, names=names, length=length)
     paths = {TORCH: "model.safetensors"} | {name: f"{ONNX}/{file}" for name, file in FILES.items()}
     contestants = {name: Contestant(path, sizes[name], logits[name], times[name]) for name, path in paths.items()}
-    labels = numbers(rows, "labels")
+    labels = read_numbers(rows, "labels")
     return OnnxRecord(
         rows=len(rows),
         batch_size=1,

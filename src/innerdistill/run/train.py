@@ -8,7 +8,7 @@ from pathlib import Path
 from datasets import Dataset
 from transformers import PreTrainedModel
 
-from innerdistill.data.arrow import numbers
+from innerdistill.data.arrow import read_numbers
 from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.evaluation.scoring import headline, score_outputs
 from innerdistill.run.job import Job
@@ -58,7 +58,7 @@ def make_setup(job: Job, *, train: Dataset) -> TrainingSetup:
 
     def score(model: PreTrainedModel, selection: Dataset) -> dict[str, float]:
         logits = predict_logits(model, selection, job.collate)
-        return headline(score_outputs(numbers(selection, "labels"), logits, scoring=job.scoring))
+        return headline(score_outputs(read_numbers(selection, "labels"), logits, scoring=job.scoring))
 
     return TrainingSetup(
         train=train,

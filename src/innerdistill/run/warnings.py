@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from innerdistill.data.arrow import numbers
+from innerdistill.data.arrow import read_numbers
 from innerdistill.data.task_data import OVERLAP
 from innerdistill.evaluation.scoring import beats_constant
 from innerdistill.run.job import Job
@@ -42,7 +42,7 @@ def collect_warnings(
             sentences.append(f"The {model} gives the same answer to every example (collapsed).")
         if model == "teacher":
             sentences += warn_of_chance(of_model, metric=job.metric)
-    sentences += job.problem_type.examples.warn_of_missing(numbers(job.splits["train"], "labels"), job.names)
+    sentences += job.problem_type.examples.warn_of_missing(read_numbers(job.splits["train"], "labels"), job.names)
     if overlap := job.data.notes[OVERLAP]:
         sentences.append(
             f"{overlap} rows of validation are also in train, word for word; data.drop_overlap=true leaves them out."

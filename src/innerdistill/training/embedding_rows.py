@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from transformers import PreTrainedModel
 
-from innerdistill.data.arrow import numbers
+from innerdistill.data.arrow import read_numbers
 
 BLOCK = 10_000  # examples in memory at a time
 DECAY = "decay of words that do not occur"
@@ -50,7 +50,7 @@ def hold_embedding_rows(
     occurs = np.zeros(table.num_embeddings, dtype=bool)
     for block in train.select_columns("input_ids").with_format("arrow").iter(BLOCK):
         occurs[pc.list_flatten(block["input_ids"])] = True
-    lengths = numbers(train, "length")
+    lengths = read_numbers(train, "length")
     padded = collate([train[int(place)] for place in (lengths.argmin(), lengths.argmax())])
     occurs[padded["input_ids"]] = True  # the word that pads
     return EmbeddingRows(table, torch.from_numpy(occurs.nonzero()[0]), optimizer)

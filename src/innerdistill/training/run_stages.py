@@ -19,8 +19,8 @@ from transformers import PreTrainedModel, TrainingArguments, set_seed
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
-from innerdistill.data.arrow import numbers
-from innerdistill.data.tokens import tokens_fingerprint
+from innerdistill.data.arrow import read_numbers
+from innerdistill.data.tokens import fingerprint_tokens
 from innerdistill.losses.loss import Loss, collect_needs
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import probe
@@ -130,7 +130,7 @@ def _open_logs(folder: Path, record: StageRecord) -> AbstractContextManager[Summ
 
 def _add_positions(train: Dataset, teacher: Targets | None) -> Dataset:
     """The rows with their positions in the teacher's store."""
-    if teacher is not None and teacher.store is not None and teacher.store.tokens != tokens_fingerprint(train):
+    if teacher is not None and teacher.store is not None and teacher.store.tokens != fingerprint_tokens(train):
         raise ValueError("the cached teacher outputs are of other examples than `train`, or in another order.")
     train = train.remove_columns([name for name in ("index",) if name in train.column_names])
     return train.add_column("index", np.arange(len(train)))
@@ -148,9 +148,9 @@ def _identify(
     teacher: Targets | None, student: PreTrainedModel, stages: Sequence[Stage], setup: TrainingSetup
 ) -> dict[str, Any]:
     """Everything that the trained student depends on, by name."""
-    labels = numbers(setup.train, "labels")
+    labels = read_numbers(setup.train, "labels")
     store = None if teacher is None else teacher.store
-    tokens = tokens_fingerprint(setup.train) if store is None else store.tokens  # the same: `_add_positions` checks it
+    tokens = fingerprint_tokens(setup.train) if store is None else store.tokens  # the same: `_add_positions` checks it
     return {
         "stages": [asdict(stage) for stage in stages],
         "trainer": dict(setup.trainer),

@@ -17,9 +17,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from innerdistill.data.arrow import numbers
-from innerdistill.data.batches import Collator, batches_by_length
-from innerdistill.data.tokens import tokens_fingerprint
+from innerdistill.data.arrow import read_numbers
+from innerdistill.data.batches import Collator, iterate_by_length
+from innerdistill.data.tokens import fingerprint_tokens
 from innerdistill.losses.loss import Loss, Needs, collect_needs
 from innerdistill.models.attention import AttentionMaps
 from innerdistill.models.capture import Internals, LayerInternals, capture
@@ -171,12 +171,12 @@ def make_target_store(
     config = teacher.config.to_dict()
     for key in ("_name_or_path", "transformers_version"):
         config.pop(key, None)
-    tokens = tokens_fingerprint(dataset)
+    tokens = fingerprint_tokens(dataset)
     content = FORMAT, weights or weights_fingerprint(teacher), json.dumps(config, sort_keys=True), tokens
     return TargetStore(
         folder,
         key=hashlib.sha256(repr(content).encode()).hexdigest()[:16],
-        lengths=numbers(dataset, "length"),
+        lengths=read_numbers(dataset, "length"),
         num_heads=architecture.num_heads,
         hidden_size=architecture.hidden_size,
         num_labels=teacher.config.num_labels,
@@ -249,7 +249,7 @@ def fill_store(
         if any(kind == "attention" for kinds in layers.values() for kind in kinds):
             # Few long examples at a time: their whole maps are in memory here.
             size = max(1, min(size, MAP_ELEMENTS // (store.num_heads * int(store.lengths.max()) ** 2)))
-        walk = batches_by_length(dataset, collate, batch_size=size, device=teacher.device)
+        walk = iterate_by_length(dataset, collate, batch_size=size, device=teacher.device)
         total = -(-len(dataset) // size)
         for rows, padded, _ in tqdm(walk, desc="teacher", total=total, dynamic_ncols=True, disable=None):
             longest = int(store.lengths[rows].max())  # padding to a fixed length is not worth a teacher's time

@@ -13,8 +13,8 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
-from innerdistill.data.arrow import numbers
-from innerdistill.data.batches import INPUT_NAMES, LengthGroupedSampler, positions_apart
+from innerdistill.data.arrow import read_numbers
+from innerdistill.data.batches import INPUT_NAMES, LengthGroupedSampler, split_off_index
 from innerdistill.losses.loss import LossInputs, collect_needs, measure
 from innerdistill.models.capture import Internals, capture_then, train_first_layers
 from innerdistill.support.files import explain_full_disk
@@ -83,7 +83,7 @@ class DistillationTrainer(Trainer):
             args=args,
             train_dataset=setup.train,
             eval_dataset=setup.selection,
-            data_collator=positions_apart(setup.collate),  # reading them back from a GPU would wait for it
+            data_collator=split_off_index(setup.collate),  # reading them back from a GPU would wait for it
             callbacks=[*callbacks, EpochEnd(self.end_epoch), *([] if saver is None else [saver])],
         )
         if self.targets is not None:
@@ -299,7 +299,7 @@ class DistillationTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
         return LengthGroupedSampler(
-            numbers(train_dataset or self.train_dataset, "length"),
+            read_numbers(train_dataset or self.train_dataset, "length"),
             batch_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
             seed=self.setup.seed,
             first_step=self.first_step,
