@@ -1,4 +1,4 @@
-"""Tables that may be larger than memory: Arrow in a nameless file, mapped, and read a block at a time."""
+"""Tables that may be larger than memory: an Arrow file without a name, memory-mapped, read one block at a time."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 
 from innerdistill.support.files import OF_THE_DISK
 
-CACHE = Path(datasets.config.HF_DATASETS_CACHE) / "innerdistill"  # beside what `datasets` itself keeps
-BLOCK, BLOCK_BYTES = 10_000, 1 << 26  # in memory at a time: so many rows, or fewer if they are long
+CACHE = Path(datasets.config.HF_DATASETS_CACHE) / "innerdistill"  # beside the cache of `datasets`
+BLOCK, BLOCK_BYTES = 10_000, 1 << 26  # in memory at a time: at most this many rows, and fewer if they are long
 
 
 def write_to_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
-    """Write batches to the disk as they come, in blocks of even size, and map them.
+    """Write batches to the disk as they come, in blocks of even size, and memory-map them.
 
-    The file has no name, so it goes with the table or with the process, however that ends. Where nothing can be
+    The file has no name. The system removes it with the table or the process, however that ends. Where nothing can be
     written, the table is in memory.
 
     Args:
-        batches: of any number of rows.
-        schema: theirs.
+        batches: batches of any number of rows.
+        schema: schema of the batches.
 
     Returns:
         A table that takes no memory of its own.
@@ -38,7 +38,7 @@ def write_to_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Ta
     """
     try:
         CACHE.mkdir(parents=True, exist_ok=True)
-        file = tempfile.TemporaryFile(dir=CACHE)  # noqa: SIM115 - closed below; the mapping keeps it
+        file = tempfile.TemporaryFile(dir=CACHE)  # noqa: SIM115 - closed below; the mapping stays
     except OSError:
         return pa.Table.from_batches([batch for block in regroup(batches) for batch in block.to_batches()], schema)
     try:
@@ -59,60 +59,60 @@ def write_to_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Ta
 
 
 def iterate_blocks(table: pa.Table) -> Iterator[pa.Table]:
-    """Walk through a table.
+    """Read a table one block at a time.
 
     Args:
         table: from `write_to_disk`.
 
     Yields:
-        Its blocks.
+        Blocks of the table.
     """
     for batch in table.to_batches():
         yield pa.Table.from_batches([batch])
 
 
 def select_rows(table: pa.Table, chosen: NDArray[np.bool_]) -> pa.Table:
-    """The rows that were chosen.
+    """Select rows of a table.
 
     Args:
         table: from `write_to_disk`.
-        chosen: True for the rows to keep. (num_rows,)
+        chosen: True for the rows to select. (num_rows,)
 
     Returns:
         A table on disk.
     """
 
-    def kept() -> Iterator[pa.RecordBatch]:
+    def filter_batches() -> Iterator[pa.RecordBatch]:
         start = 0
         for batch in table.to_batches():
             yield batch.filter(pa.array(chosen[start : start + batch.num_rows]))
             start += batch.num_rows
 
-    return write_to_disk(kept(), table.schema)
+    return write_to_disk(filter_batches(), table.schema)
 
 
 def read_numbers(dataset: datasets.Dataset, name: str) -> NDArray[Any]:
-    """A column of numbers.
+    """Read a column of numbers.
 
     Args:
-        dataset: a tokenised split.
-        name: of the column.
+        dataset: tokenised split.
+        name: name of the column.
 
     Returns:
-        Its values. (num_rows,)
+        Values of the column. (num_rows,)
     """
     values: NDArray[Any] = dataset.with_format("numpy")[name][:]
     return values
 
 
 def regroup(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The same rows in blocks of BLOCK rows, or of as many as hold BLOCK_BYTES of text, however they come in.
+    """Put rows into blocks of BLOCK rows, or of as many as hold BLOCK_BYTES of text.
 
     Args:
-        batches: of any number of rows.
+        batches: batches of any number of rows.
 
     Yields:
-        The blocks.
+        Blocks with the same rows in the same order.
     """
     waiting: list[pa.RecordBatch] = []
     rows = size = 0

@@ -15,20 +15,19 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from innerdistill.data.arrow import read_numbers
 
-INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")  # what a model reads of a batch
+INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")  # columns of a batch that a model reads
 POOL = 50  # batches that are sorted by length together: little padding, still well shuffled
 
 Collator = Callable[[list[dict[str, Any]]], Mapping[str, Tensor]]
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Order of the examples in which every run of `batch_size` indices is one batch of similar lengths.
+    """Order of the examples in which every `batch_size` indices are one batch of similar lengths.
 
-    The order belongs to the run, not to a stage: step n of a run holds the same examples whatever stages the schedule
-    divides it into. All randomness comes from (seed, pass over the data), none from the global generators, and the
-    batch is the GLOBAL one: a run resumed inside an epoch, split over processes or over accumulation steps sees the
-    same examples in the same step. For that every batch is full: a pass whose examples do not fill its last batch is
-    topped up with examples from its beginning.
+    The order belongs to the run, not to a stage: step n holds the same examples whatever stages the schedule has. All
+    randomness comes from (seed, pass over the data), none from the global generators. The batch is the global one. So a
+    run that is resumed inside an epoch, or split over processes or accumulation steps, sees the same examples in the
+    same step. For that every batch is full: examples from the beginning of a pass fill its last batch.
     """
 
     def __init__(
@@ -45,10 +44,10 @@ class LengthGroupedSampler(Sampler[int]):
         Args:
             lengths: tokens of each example.
             batch_size: examples per optimiser step, over all processes and accumulation steps.
-            seed: seed of the run.
-            first_step: steps the run has taken before this sampler's epoch 0, which goes on inside a pass if they
-                ended there.
-            group: False shuffles without looking at the lengths.
+            seed: random seed of the run.
+            first_step: optimiser steps of the run before this sampler's epoch 0. If they ended inside a pass over the
+                data, epoch 0 continues there.
+            group: whether a batch holds examples of similar length.
         """
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
@@ -67,7 +66,7 @@ class LengthGroupedSampler(Sampler[int]):
         return self.steps * self.batch_size
 
     def __iter__(self) -> Iterator[int]:
-        """Indices of one epoch: what is left of the run's pass, then as much of the next one."""
+        """Indices of one epoch: the rest of the run's pass, then as much of the next one as is missing."""
         number, done = divmod(self.first_step + self.epoch * self.steps, self.steps)
         batches = self._pass(number)[done:]
         if done:
@@ -79,14 +78,14 @@ class LengthGroupedSampler(Sampler[int]):
         """Indices of one step.
 
         Args:
-            step: of this sampler, 1-based.
+            step: optimiser step of this sampler, 1-based.
 
         Returns:
-            Those of its global batch.
+            Indices of the step's global batch.
         """
         number, place = divmod(self.first_step + step - 1, self.steps)
-        found: list[int] = self._pass(number)[place].tolist()
-        return found
+        indices: list[int] = self._pass(number)[place].tolist()
+        return indices
 
     def _pass(self, number: int) -> NDArray[np.intp]:
         generator = np.random.default_rng((self.seed, number))
@@ -99,11 +98,11 @@ class LengthGroupedSampler(Sampler[int]):
 
 
 def make_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> DataCollatorWithPadding:
-    """Examples -> padded tensors.
+    """Make the function that turns examples into padded tensors.
 
     Args:
-        tokenizer: pads on the right, so that the first token is [CLS].
-        pad_to: pad every batch to this length; None pads to the longest example of the batch.
+        tokenizer: tokenizer of the model; it pads on the right from now on, so that the first token is [CLS].
+        pad_to: length of every batch in tokens; None means the longest example of the batch.
 
     Returns:
         A collator of transformers.
@@ -113,35 +112,35 @@ def make_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = No
 
 
 def split_off_index(collate: Collator) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
-    """A collator whose column `index` stays a NumPy array, on the host even if the tensors go to an accelerator.
+    """Make a collator that leaves the column `index` a NumPy array, in CPU memory even if the tensors go to a GPU.
 
     Args:
-        collate: examples without `index` -> padded batch.
+        collate: turns examples without `index` into a padded batch.
 
     Returns:
-        The same for examples with or without `index`.
+        A collator for examples with or without `index`.
     """
 
-    def apart(examples: list[dict[str, Any]]) -> dict[str, Any]:
+    def collate_all_but_index(examples: list[dict[str, Any]]) -> dict[str, Any]:
         rest = [{name: value for name, value in example.items() if name != "index"} for example in examples]
         batch: dict[str, Any] = dict(collate(rest))
         if "index" in examples[0]:
             batch["index"] = np.array([example["index"] for example in examples])
         return batch
 
-    return apart
+    return collate_all_but_index
 
 
 def iterate_by_length(
     dataset: Dataset, collate: Collator, *, batch_size: int, device: torch.device
 ) -> Iterator[tuple[NDArray[np.int64], dict[str, Tensor], Tensor]]:
-    """Walk through a split from the shortest to the longest example.
+    """Read a split in batches, from the shortest to the longest example.
 
     Args:
         dataset: columns input_ids, attention_mask, (token_type_ids), labels, length.
-        collate: examples -> padded batch.
+        collate: turns examples into a padded batch.
         batch_size: examples per batch.
-        device: where the tensors go.
+        device: device of the tensors.
 
     Yields:
         Positions in the dataset (B,), inputs of the model by name (B, L), labels (B,).

@@ -1,7 +1,7 @@
-"""CSV, TSV, JSON lines and Parquet files -> blocks of rows, whatever the size of the file.
+"""CSV, TSV, JSON lines and Parquet files, read in blocks of rows, so that a file may be larger than memory.
 
-A block holds plain Python values by column. Text is taken as it is written: 007 stays 007, and NA is a word. Bytes that
-are not UTF-8 arrive as lone surrogates, which no text may hold: whoever uses the column finds them, and knows the row.
+A block holds plain Python values by column. Text is read as it is written: 007 stays 007, and NA is a word. Bytes that
+are not UTF-8 become lone surrogates, which no text may hold. `find_broken_text` finds them, where the row is known.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ T = TypeVar("T")
 Block = dict[str, list[Any]]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-LONGEST = 1 << 26  # characters of a line, and of a cell
-BYTES_PER_CELL = 50  # that Python needs beside the characters
-FEW = 256  # rows of a Parquet file at a time: what is repeated there may be a thousand times larger in memory
-# What the csv module says, and what it means.
+LONGEST = 1 << 26  # characters of a line, and of a cell, at most
+BYTES_PER_CELL = 50  # memory that Python needs besides the characters
+FEW = 256  # rows of a Parquet file at a time: repeated values may take a thousand times the space in memory
+# Messages of the csv module, and what they mean.
 CSV_ERRORS = {
     "unexpected end of data": "a quote is opened and never closed",
     "larger than field limit": f"a cell holds more than {LONGEST:,} characters; is a quote never closed?",
@@ -49,8 +49,8 @@ def read_blocks(
     Args:
         path: CSV (standard quoting), TSV (quoting off: GLUE's texts hold bare quotes), JSON lines or Parquet, by its
             ending.
-        columns: must be there; None reads all that there are.
-        optional: are read where they are there.
+        columns: names of the columns to read; None means all.
+        optional: names of columns that are read if the file has them.
         header: column names of a CSV or TSV file without a header line.
 
     Yields:
@@ -73,7 +73,7 @@ def read_blocks(
             beginning = file.read(1 << 16)
         if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise ValueError(f"{path}: this is UTF-16; save it as UTF-8.")
-        # As the first line ends: where it is not by a carriage return, one of those alone does not end a line.
+        # Lines end as the first one does. Unless that is a carriage return, one of those alone ends no line.
         ends = re.search(rb"\r\n?|\n", beginning)
         newline = "" if ends and ends[0] == b"\r" else "\n"
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as text:
@@ -89,7 +89,7 @@ def read_parquet_tables(path: Path) -> Iterator[pa.Table]:
     """Read all columns of a Parquet file in their own types.
 
     Args:
-        path: the file.
+        path: path of the file.
 
     Yields:
         Tables of a few thousand rows.
@@ -106,13 +106,13 @@ def read_parquet_tables(path: Path) -> Iterator[pa.Table]:
 
 
 def find_broken_text(values: Iterable[Any]) -> int | None:
-    """Find what UTF-8 cannot write.
+    """Find text that UTF-8 cannot encode.
 
     Args:
-        values: of any kind.
+        values: values of a column, of any type.
 
     Returns:
-        Position of the first text that holds half a character; None if there is none.
+        Position of the first text with a lone surrogate; None if there is none.
     """
     for position, value in enumerate(values):
         if isinstance(value, str) and not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
@@ -127,7 +127,7 @@ def _read_delimited(
     optional: Sequence[str],
     header: Sequence[str] | None,
 ) -> Iterator[Block]:
-    """Blocks of a CSV or TSV file. An empty line is no row, but where there is one column only it is an empty text."""
+    """Blocks of a CSV or TSV file. An empty line is no row; in a file of one column it is an empty text."""
     csv.field_size_limit(LONGEST)
     layout: dict[str, Any] = {"delimiter": ",", "strict": True}
     if path.suffix.lower() == ".tsv":
@@ -136,7 +136,7 @@ def _read_delimited(
     names = list(header or next(filter(None, _read_cells(path, reader)), ()))
     chosen = _choose_columns(path, names, columns, optional)
 
-    def rows() -> Iterator[tuple[list[str], int]]:
+    def read_rows() -> Iterator[tuple[list[str], int]]:
         number = 0
         for cells in _read_cells(path, reader):
             if not cells and len(names) > 1:
@@ -146,10 +146,10 @@ def _read_delimited(
                 raise ValueError(
                     f"{path}: row {number} (line {reader.line_num}): expected {len(names)} cells, got {len(cells)}."
                 )
-            kept = [cells[position] for position in chosen.values()] if cells else [""] * len(chosen)
-            yield kept, sum(map(len, kept)) + BYTES_PER_CELL * len(kept)
+            values = [cells[position] for position in chosen.values()] if cells else [""] * len(chosen)
+            yield values, sum(map(len, values)) + BYTES_PER_CELL * len(values)
 
-    for block in _group_in_blocks(rows()):
+    for block in _group_in_blocks(read_rows()):
         yield dict(zip(chosen, map(list, zip(*block, strict=True)), strict=True))
 
 
@@ -200,11 +200,11 @@ def _parse_objects(path: Path, text: TextIO) -> Iterator[tuple[dict[str, Any], i
 
 
 def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"{shorten_value(next(name for name in names if names.count(name) > 1))} is there twice")
-    return found
+    return content
 
 
 def _read_parquet(path: Path, columns: Sequence[str] | None, optional: Sequence[str]) -> Iterator[Block]:
@@ -258,12 +258,12 @@ def _read_lines(path: Path, text: TextIO) -> Iterator[str]:
     while line := text.readline(LONGEST):
         number += 1
         if len(line) == LONGEST:
-            raise ValueError(f"{path}: line {number}: longer than {LONGEST:,} characters, which no row is.")
+            raise ValueError(f"{path}: line {number}: longer than {LONGEST:,} characters; is this a text file?")
         yield line
 
 
 def _group_in_blocks(rows: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
-    """Rows, given with their lengths, together."""
+    """Rows, given with their lengths, in blocks."""
     block: list[T] = []
     length = 0
     for row, characters in rows:

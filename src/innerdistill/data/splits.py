@@ -1,4 +1,4 @@
-"""Splits that depend on the texts only: the same on every machine, for every method and for every seed."""
+"""Splits that depend on the texts only: they are the same on every machine, for every method and every seed."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from innerdistill.data.arrow import iterate_blocks
 
 
 def hash_texts(table: pa.Table, *, salt: str = "", column: str | None = None) -> NDArray[np.uint64]:
-    """The first 8 bytes of SHA-256(salt, tab, text) of every row.
+    """Hash the text of every row: the first 8 bytes of SHA-256(salt, tab, text).
 
-    That two of a million different texts have the same hash has a probability of 3e-8.
+    Two of a million different texts have the same hash with a probability of 3e-8.
 
     Args:
-        table: as made by `reading`.
-        salt: makes the hashes of different purposes independent.
-        column: of the text; None takes all texts of a row, joined by a tab.
+        table: table from `read_file` or `read_split`.
+        salt: text that makes the hashes of different purposes independent.
+        column: name of a text column; None means all texts of a row, joined by a tab.
 
     Returns:
-        One number per row, in the order of the whole hash. (num_rows,)
+        One number per row, in the order of the table. (num_rows,)
     """
-    found = np.empty(table.num_rows, dtype=np.uint64)
+    hashes = np.empty(table.num_rows, dtype=np.uint64)
     start = 0
     for block in iterate_blocks(table):
         names = [column] if column else list_text_columns(table)
         texts = zip(*(block[name].to_pylist() for name in names), strict=True)
         digests = b"".join(hashlib.sha256("\t".join((salt, *text)).encode()).digest()[:8] for text in texts)
-        found[start : start + block.num_rows] = np.frombuffer(digests, dtype=">u8")
+        hashes[start : start + block.num_rows] = np.frombuffer(digests, dtype=">u8")
         start += block.num_rows
-    return found
+    return hashes
 
 
 def list_text_columns(table: pa.Table) -> list[str]:
-    """Names of the columns that hold text.
+    """List the columns that hold text.
 
     Args:
-        table: as made by `reading`.
+        table: table from `read_file` or `read_split`.
 
     Returns:
         text1, and text2 for pairs.
@@ -50,14 +50,14 @@ def list_text_columns(table: pa.Table) -> list[str]:
 def choose_stratified(table: pa.Table, strata: NDArray[np.int64], *, size: float | int, salt: str) -> NDArray[np.bool_]:
     """Choose the same share of every stratum by the hash of the text.
 
-    Within a stratum texts are ordered by SHA-256(salt, text) and the first ones taken. Rows of equal text stay
-    together, in the stratum of the first of them (so the share can be a little larger where texts repeat).
+    Within a stratum, texts are ordered by SHA-256(salt, text), and the first ones are chosen. Rows of equal text stay
+    together, in the stratum of the first of them. So the share can be a little larger where texts repeat.
 
     Args:
-        table: the rows.
-        strata: one number per row, for example that of its label. (num_rows,)
-        size: share between 0 and 1, or a number of rows.
-        salt: makes different splits of the same texts independent.
+        table: table from `read_file` or `read_split`.
+        strata: number of the stratum of each row, for example of its label. (num_rows,)
+        size: share between 0 and 1, or number of rows.
+        salt: text that makes different splits of the same texts independent.
 
     Returns:
         True for the rows that were chosen. (num_rows,)
@@ -78,14 +78,14 @@ def choose_stratified(table: pa.Table, strata: NDArray[np.int64], *, size: float
 
 
 def mark_shared_texts(table: pa.Table, other: pa.Table) -> NDArray[np.bool_]:
-    """Which rows have a text (either one of a pair) that also occurs in another table.
+    """Mark the rows with a text (either one of a pair) that also occurs in another table.
 
     Args:
-        table: rows to mark.
-        other: rows to compare with.
+        table: table whose rows are marked.
+        other: table to compare with.
 
     Returns:
-        True for those that do. (num_rows,)
+        True for rows that share a text. (num_rows,)
     """
     seen = np.concatenate([hash_texts(other, column=name) for name in list_text_columns(other)])
     return np.any([np.isin(hash_texts(table, column=name), seen) for name in list_text_columns(table)], axis=0)

@@ -1,7 +1,7 @@
-"""Files and `datasets` sets -> one plain Arrow table: row, text1, [text2], label; on disk, memory-mapped.
+"""Files and data sets of `datasets`, read into one plain Arrow table: row, text1, [text2], label. It is on disk.
 
-`row` is the 1-based number of the data row in its source, so that a message or a prediction can name it. Labels are
-strings here (or null where there is none): a CSV knows no other type, and class names are strings anyway.
+`row` is the 1-based number of the row in its source, so that a message or a prediction can name it. Labels are text
+here, null where there is none: a CSV file has no other type, and class names are text anyway.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def read_file(
     """Read one CSV, TSV, JSON lines or Parquet file.
 
     Args:
-        path: the file; its ending says the format.
-        task: names the columns.
+        path: path of the file; its ending says the format.
+        task: task that names the columns.
         examples: how texts and labels are read.
-        split: train, validation, test or unlabelled; used for the columns of files without a header line.
-        labelled: True: every row needs a label. None: labels are used where there are any. False: not read.
+        split: train, validation, test or unlabelled, for the column names of files without a header line.
+        labelled: True: every row needs a label. None: labels may be missing. False: labels are not read.
 
     Returns:
         Table of row (int64), text1 (string), text2 (string, for pairs), label (string, null where missing).
@@ -47,10 +47,10 @@ def read_file(
 
 
 def read_tables(path: Path) -> Iterator[pa.Table]:
-    """Read all columns of a file as they are, a few thousand rows at a time, after all of it has been looked at.
+    """Read all columns of a file as they are, a few thousand rows at a time. The whole file is checked first.
 
     Args:
-        path: as in `read_file`.
+        path: path of the file.
 
     Yields:
         Tables of the same columns: of the types of a Parquet file, text of CSV and TSV, and of JSON lines the types
@@ -68,8 +68,8 @@ def read_tables(path: Path) -> Iterator[pa.Table]:
         for name, values in block.items():
             _check_text(values, str(path), name, row)
             with _explain_mixed_types(path, name):
-                found = pa.schema([(name, pa.infer_type(values))])
-                schema = pa.unify_schemas([schema, found], promote_options="permissive")
+                of_block = pa.schema([(name, pa.infer_type(values))])
+                schema = pa.unify_schemas([schema, of_block], promote_options="permissive")
         row += len(next(iter(block.values()), ()))
     for block in read_blocks(path):
         count = len(next(iter(block.values()), ()))
@@ -85,7 +85,7 @@ def read_dataset(name: str, subset: str | None) -> DatasetDict:
 
     Args:
         name: folder written by `save_to_disk`, or a name that `load_dataset` knows.
-        subset: configuration name, for data sets that have several.
+        subset: name of the configuration, for data sets that have several.
 
     Returns:
         The splits by name.
@@ -94,29 +94,29 @@ def read_dataset(name: str, subset: str | None) -> DatasetDict:
         ValueError: it cannot be found or holds no named splits.
     """
     try:
-        found = load_from_disk(name) if Path(name).is_dir() else load_dataset(name, subset)
+        dataset = load_from_disk(name) if Path(name).is_dir() else load_dataset(name, subset)
     except Exception as error:  # noqa: BLE001 - `datasets` raises many kinds; the user needs one sentence
         raise ValueError(
             f"data.path: {shorten_value(name)} is neither a task folder nor a `datasets` set ({get_first_line(error)})."
         ) from None
-    if isinstance(found, Dataset):
-        found = DatasetDict({"train": found})
-    if not isinstance(found, DatasetDict):
+    if isinstance(dataset, Dataset):
+        dataset = DatasetDict({"train": dataset})
+    if not isinstance(dataset, DatasetDict):
         raise ValueError(f"data.path: {shorten_value(name)} has no named splits.")
-    return found
+    return dataset
 
 
 def read_split(
     splits: DatasetDict, split: str, task: Task, *, examples: ExampleType, labelled: bool | None = True
 ) -> pa.Table:
-    """One split of a `datasets` set as a plain table.
+    """Read one split of a data set of `datasets`.
 
     Args:
-        splits: the data set.
+        splits: splits of the data set by name.
         split: name of the split.
-        task: names the columns.
+        task: task that names the columns.
         examples: how texts and labels are read.
-        labelled: as in `read_file`.
+        labelled: True: every row needs a label. None: labels may be missing. False: labels are not read.
 
     Returns:
         As `read_file`.
@@ -135,7 +135,7 @@ def read_split(
     names = [name for name in dataset.column_names if name in (*task.text, task.label)]
     feature = dataset.features.get(task.label)
 
-    def blocks() -> Iterator[Block]:
+    def read_batches() -> Iterator[Block]:
         for batch in dataset.select_columns(names).with_format("arrow").iter(BLOCK):
             block = batch.to_pydict()
             if isinstance(feature, ClassLabel):
@@ -143,7 +143,7 @@ def read_split(
                 block[task.label] = [None if n in (None, -1) else feature.int2str(n) for n in block[task.label]]
             yield block
 
-    return _build_plain_table(blocks(), task, examples, where=f"split {split!r}", labelled=labelled)
+    return _build_plain_table(read_batches(), task, examples, where=f"split {split!r}", labelled=labelled)
 
 
 def _build_plain_table(
@@ -153,7 +153,7 @@ def _build_plain_table(
     texts = [f"text{number}" for number in range(1, len(task.text) + 1)]
     schema = pa.schema([("row", pa.int64()), *((name, pa.string()) for name in texts), ("label", pa.string())])
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def build_batches() -> Iterator[pa.RecordBatch]:
         first = 1
         for block in blocks:
             count = len(block[task.text[0]])
@@ -164,7 +164,7 @@ def _build_plain_table(
             yield pa.record_batch(columns, schema)
             first += count
 
-    table = write_to_disk(batches(), schema)
+    table = write_to_disk(build_batches(), schema)
     if table.num_rows == 0:
         raise ValueError(f"{where}: no rows.")
     return table
@@ -210,8 +210,8 @@ def _read_labels(
             raise ValueError(f"{where}: row {row}: {shorten_value(name)} {error}") from None
         if needed and labels[-1] is None:
             raise ValueError(
-                f"{where}: row {row} has no {shorten_value(name)}; rows without a label belong into the file named by "
-                "data.unlabelled."
+                f"{where}: row {row} has no {shorten_value(name)}; put rows without a label into the file that "
+                "data.unlabelled names."
             )
     return _build_strings(labels, where, name, first)
 

@@ -1,4 +1,4 @@
-"""load_task: a data recipe -> the splits of a task, as text."""
+"""load_task: the splits of a task as text, from the `data` section of a recipe."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from innerdistill.support.messages import name_key
 
 PART_OF_TRAIN = "a stratified tenth of train, at most 10,000 rows, chosen by a hash of the text"
 OVERLAP = "validation_rows_that_are_also_in_train"
-# Set apart of train for `selection`, and for `validation` where none is given: a tenth, and at most as many rows as
-# bring the standard error of an accuracy down to half a point.
+# Held out of train for `selection`, and for `validation` where none is given: a tenth. Of more rows than this, the
+# standard error of an accuracy would fall below half a point.
 HELD_OUT, MOST_HELD_OUT = 0.1, 10_000
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """The splits of a task, as text; tables on disk, which may be larger than memory.
+    """The splits of a task as text. The tables are on disk and may be larger than memory.
 
     Attributes:
-        task: columns, labels, metric.
+        task: columns, labels and metric.
         splits: train, selection, validation and, where given, test and unlabelled. Columns row, text1, [text2], label.
         names: class names in the order of their ids; None where labels are numbers.
-        notes: what was counted or decided on the way, for run.json.
+        notes: counts and decisions, for run.json.
     """
 
     task: Task
@@ -44,7 +44,7 @@ class TaskData:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """SHA-256 over texts, labels and columns of all splits, so that two runs can be told to have the same data."""
+        """Compute SHA-256 over texts, labels and columns of all splits. Runs of the same data have the same one."""
         digest = hashlib.sha256(repr((self.task, self.names)).encode())
         for name in sorted(self.splits):
             digest.update(name.encode())
@@ -56,18 +56,18 @@ def add_table(digest: hashlib._Hash, table: pa.Table) -> None:
     """Add the content of a table to a hash, a block at a time.
 
     Args:
-        digest: of hashlib.
-        table: from `reading`.
+        digest: hash of hashlib; updated in place.
+        table: table from `read_file` or `read_split`.
     """
     for block in iterate_blocks(table):
         digest.update(repr(block.to_pydict()).encode())
 
 
 def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
-    """Read all splits that a data recipe names, and set a tenth of train, at most 10,000 rows, apart as `selection`.
+    """Read all splits that a recipe names, and hold out a tenth of train, at most 10,000 rows, as `selection`.
 
-    The selection split is where checkpoints, thresholds and learning rates may be chosen; validation is for reporting
-    only. Both splits, and `train_rows`, depend on the hash of the texts, not on a seed.
+    On the selection split, checkpoints, thresholds and learning rates may be chosen. Validation is for reporting only.
+    Held-out splits and `train_rows` depend on the hash of the texts, not on a seed.
 
     Args:
         recipe: the `data` section of a recipe.
@@ -86,14 +86,14 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
     examples.encode_labels(labels, task, names=names, where="train", rows=splits["train"]["row"])  # finds wrong labels
     notes: dict[str, Any] = {"rows_read": {name: table.num_rows for name, table in splits.items()}}
     if "validation" not in splits:
-        splits["train"], splits["validation"] = _set_apart(splits["train"], examples, salt="validation")
+        splits["train"], splits["validation"] = _hold_out(splits["train"], examples, salt="validation")
         notes["validation"] = PART_OF_TRAIN
     if task.drop_overlap:
         overlap = mark_shared_texts(splits["validation"], splits["train"])
         notes["validation_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
         splits["validation"] = select_rows(splits["validation"], ~overlap)
     notes[OVERLAP] = int(np.isin(hash_texts(splits["validation"]), hash_texts(splits["train"])).sum())
-    splits["train"], splits["selection"] = _set_apart(splits["train"], examples, salt="selection")
+    splits["train"], splits["selection"] = _hold_out(splits["train"], examples, salt="selection")
     notes["selection"] = PART_OF_TRAIN
     if task.drop_overlap:
         overlap = mark_shared_texts(splits["selection"], splits["train"])
@@ -119,11 +119,11 @@ def _read_splits(recipe: DataRecipe, task: Task, examples: ExampleType) -> dict[
     own_files = any(name and Path(name).suffix for name in given.values())
     read: Callable[[str, str], pa.Table]
     if recipe.task is None and recipe.path is not None and not own_files:
-        found = read_dataset(recipe.path, recipe.subset)
-        given |= {split: split for split, name in given.items() if name is None and split in (*found, "train")}
+        dataset = read_dataset(recipe.path, recipe.subset)
+        given |= {split: split for split, name in given.items() if name is None and split in (*dataset, "train")}
 
         def read(split: str, name: str) -> pa.Table:
-            return read_split(found, name, task, examples=examples, labelled=labelled[split])
+            return read_split(dataset, name, task, examples=examples, labelled=labelled[split])
     else:
         folder = Path(recipe.path or "")
         if not folder.is_dir():
@@ -146,7 +146,7 @@ def _read_splits(recipe: DataRecipe, task: Task, examples: ExampleType) -> dict[
     return tables
 
 
-def _set_apart(table: pa.Table, examples: ExampleType, *, salt: str) -> tuple[pa.Table, pa.Table]:
+def _hold_out(table: pa.Table, examples: ExampleType, *, salt: str) -> tuple[pa.Table, pa.Table]:
     strata = examples.group_labels(table["label"])
     size = HELD_OUT if HELD_OUT * table.num_rows <= MOST_HELD_OUT else MOST_HELD_OUT
     apart = choose_stratified(table, strata, size=size, salt=salt)

@@ -18,7 +18,7 @@ class Task:
     Attributes:
         text: one text column, or two for sentence pairs.
         label: label column.
-        labels: label names in the order of their ids; None means: as found in the training data.
+        labels: class names in the order of their ids; None means those of the training data, sorted.
         metric: primary metric, a name of METRICS. The problem type follows from it.
         files: file names by split, inside the task's folder.
         names: column names by split, for files that have no header line.
@@ -35,10 +35,10 @@ class Task:
 
 
 def resolve_task(recipe: DataRecipe) -> Task:
-    """The task a recipe describes: an entry of TASKS, changed by what the recipe says itself.
+    """Find the task that a recipe describes: an entry of TASKS, with the recipe's own values in place of its own.
 
     Args:
-        recipe: the `data` section.
+        recipe: the `data` section of a recipe.
 
     Returns:
         The complete task.

@@ -1,4 +1,4 @@
-"""tokenise: the texts of a split -> token ids; made once for a text and a tokenizer, then memory-mapped."""
+"""tokenise: the texts of a split as token ids. They are computed once for the same texts and tokenizer, and cached."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from innerdistill.data.splits import list_text_columns
 from innerdistill.data.task_data import add_table
 from innerdistill.data.tasks import Task
 
-FORMAT = 1  # of what is kept; another number makes old files useless
+FORMAT = 1  # format of the cached files; files of another number are not read
 
 logger = logging.getLogger(__name__)
 
@@ -39,17 +39,17 @@ def tokenise(
     where: str = "data",
     folder: Path | None = None,
 ) -> tuple[Dataset, int]:
-    """Texts -> token ids, labels -> what the model learns from.
+    """Turn texts into token ids, and labels into what the model learns from.
 
     Args:
         table: one split of a TaskData.
-        task: the task.
+        task: task of the data.
         tokenizer: a fast or slow tokenizer of transformers.
         examples: how texts and labels are encoded.
         names: class names in the order of the model's outputs; None where labels are numbers.
-        max_length: in tokens; longer examples are truncated, the longer text of a pair first.
+        max_length: tokens of an example, at most; longer ones are truncated, the longer text of a pair first.
         where: name of the split, for messages.
-        folder: where token ids are kept, so that the next run reads them; None keeps them in memory.
+        folder: folder in which token ids are cached for later runs; None means in memory only.
 
     Returns:
         Dataset of the tokenizer's columns plus labels, row and length; and the number of truncated examples.
@@ -75,13 +75,13 @@ def tokenise(
 def encode_texts(
     columns: Mapping[str, list[Any]], tokenizer: PreTrainedTokenizerBase, *, texts: Sequence[str], max_length: int
 ) -> dict[str, list[Any]]:
-    """Texts, or pairs of texts, as one sequence of token ids each.
+    """Encode texts, or pairs of texts, as one sequence of token ids each.
 
     Args:
         columns: columns of some examples by name.
         tokenizer: a fast or slow tokenizer of transformers.
         texts: names of the text columns, one or two.
-        max_length: in tokens; longer examples are truncated, the longer text of a pair first.
+        max_length: tokens of an example, at most; longer ones are truncated, the longer text of a pair first.
 
     Returns:
         By column what the tokenizer makes, `length` in tokens, and `truncated`.
@@ -102,7 +102,7 @@ def encode_texts(
 
 
 def fingerprint_tokens(dataset: Dataset) -> str:
-    """SHA-256 over what a model reads of a tokenised split.
+    """Compute SHA-256 over the columns that a model reads of a tokenised split.
 
     Args:
         dataset: columns input_ids, attention_mask, (token_type_ids), length.
@@ -121,7 +121,7 @@ def fingerprint_tokens(dataset: Dataset) -> str:
 
 
 def _load_or_compute(source: Dataset, encode: Any, options: dict[str, Any], file: Path) -> Dataset | None:
-    """Token ids from a file, which is made if it is not there or damaged; None where nothing can be written."""
+    """Token ids from a cached file, which is written if it is missing or damaged; None where nothing can be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         options = {**options, "cache_file_name": str(file), "new_fingerprint": file.stem}
@@ -137,7 +137,7 @@ def _load_or_compute(source: Dataset, encode: Any, options: dict[str, Any], file
 def _compute_key(
     table: pa.Table, tokenizer: PreTrainedTokenizerBase, targets: NDArray[Any], max_length: int
 ) -> str | None:
-    """What the content of the file depends on; None for a tokenizer that cannot be written down."""
+    """Key of everything that the cached file depends on; None for a tokenizer that cannot be serialised."""
     core = getattr(tokenizer, "backend_tokenizer", None)
     if core is None:
         return None
