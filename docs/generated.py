@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import innerdistill
 from innerdistill import FAMILIES, TASKS
 from innerdistill.cli.main import _parser
 from innerdistill.recipe.keys import Key, keys
-from innerdistill.recipe.recipe import Recipe, Section
+from innerdistill.recipe.recipe import DEFAULT_LOSSES, Recipe, Section
 from innerdistill.sweep.grid import Sweep
 
 SECTION_TITLES = {
@@ -149,6 +149,41 @@ def write_verb(name: str, parser: argparse.ArgumentParser) -> str:
     table = write_table(("argument", "meaning"), rows)
     sentence = f"{parser.description[0].upper()}{parser.description[1:]}."
     return f"## {name}\n\n{sentence}\n\n```text\n{usage}\n```\n\n{table}"
+
+
+def write_schedules() -> str:
+    """Every schedule with the first sentence of its docstring.
+
+    Returns:
+        A Markdown table.
+    """
+    rows = [(f"`{name}`", summarise(schedule)) for name, schedule in innerdistill.SCHEDULES.items()]
+    return write_table(("`schedule.name`", "stages"), rows)
+
+
+def write_losses() -> str:
+    """Every loss with its default weight and the first sentence of its docstring.
+
+    Returns:
+        A Markdown table.
+    """
+    rows = []
+    for name, loss in innerdistill.LOSSES.items():
+        weight = f"{DEFAULT_LOSSES.get(name, 0):g}"
+        rows.append((f"`{name}`", weight, summarise(loss.function)))
+    return write_table(("loss", "default weight", "meaning"), rows)
+
+
+def summarise(function: Callable[..., object]) -> str:
+    """The first line of a docstring.
+
+    Args:
+        function: documented function.
+
+    Returns:
+        One line.
+    """
+    return (inspect.getdoc(function) or "").partition("\n")[0]
 
 
 def write_tasks() -> str:

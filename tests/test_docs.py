@@ -11,6 +11,7 @@ import pytest
 import innerdistill
 from innerdistill import Recipe, load_recipe
 from innerdistill.cli.main import _parse
+from innerdistill.evaluation.metrics import METRICS
 from innerdistill.recipe.keys import keys
 from innerdistill.recipe.yaml import parse_yaml
 from innerdistill.sweep.grid import Sweep, load_sweep, plan_cells
@@ -93,15 +94,22 @@ def test_every_page_is_in_the_table_of_contents():
 
 
 def test_the_reference_is_complete():
-    """The generated parts hold every key, verb and public name; the page of keys names all losses and schedules."""
+    """It has every key, verb, public name, loss, schedule, task, family and metric."""
     for section, text in ((Recipe, generated.write_recipe_keys()), (Sweep, generated.write_sweep_keys())):
         for key in keys(section):
             assert f"| `{key.name}` |" in text, key.name
     assert "## distill" in generated.write_command_line()
     assert set(re.findall(r":: innerdistill\.(\w+)", generated.write_python_api())) == set(innerdistill.__all__)
-    page = (DOCS / "reference" / "recipe.md").read_text()
-    for name in (*innerdistill.LOSSES, *innerdistill.SCHEDULES):
-        assert re.search(rf"\b{name}\b", page), name
+    metrics = (DOCS / "reference" / "tasks_and_models.md").read_text()
+    for names, text in (
+        (innerdistill.LOSSES, generated.write_losses()),
+        (innerdistill.SCHEDULES, generated.write_schedules()),
+        (innerdistill.TASKS, generated.write_tasks()),
+        (innerdistill.FAMILIES, generated.write_families()),
+        (METRICS, metrics),
+    ):
+        for name in names:
+            assert f"`{name}`" in text, name
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("reference/*.md")), ids=lambda page: page.name)

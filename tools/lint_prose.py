@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from prose import Block, count_words, read_blocks
+from prose import READERS, Block, count_words, read_blocks
 
 LONGEST = 30  # words of a sentence
 REJECTED = {
@@ -60,7 +60,9 @@ class Fault:
 def main() -> None:
     """Print faults, and the measures of what was read; exit with 1 if there are faults."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("paths", nargs="+", type=Path, help="files, or folders of Markdown, YAML and Python files")
+    parser.add_argument(
+        "paths", nargs="+", type=Path, help="files, or folders of Markdown, YAML, Python and template files"
+    )
     parser.add_argument("--skip", nargs="*", default=[], type=Path, help="files to leave out")
     parser.add_argument("--quiet", action="store_true", help="print the number of faults only")
     options = parser.parse_args()
@@ -81,13 +83,13 @@ def find_files(paths: Iterable[Path], *, skip: Iterable[Path] = ()) -> Iterator[
         skip: files to leave out.
 
     Yields:
-        Paths of Markdown, YAML and Python files.
+        Paths of files that `prose` can read.
     """
     skipped = {path.resolve() for path in skip}
     for path in paths:
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in inside:
-            if file.suffix in (".md", ".yaml", ".py") and file.resolve() not in skipped:
+            if file.name.endswith(tuple(READERS)) and file.resolve() not in skipped:
                 yield file
 
 

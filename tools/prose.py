@@ -1,7 +1,8 @@
 """The sentences of a file, and how their words are counted: one rule for the linter and for the measures.
 
 What is read: paragraphs, list items and table cells of Markdown; comments of YAML; docstrings, comments, help texts and
-error messages of Python. What is left out: code, formulas on lines of their own, headings, tables of numbers, links.
+messages of Python; the text of HTML and Markdown templates. What is left out: code, formulas on lines of their own,
+headings, links.
 
 A sentence ends at `.`, `!` or `?` before white space and anything but a small letter, or where its paragraph, list item
 or cell ends. A word is what stands between white space and has a letter or a digit in it; `code`, a formula or a
@@ -11,6 +12,7 @@ placeholder of a message counts as one.
 from __future__ import annotations
 
 import ast
+import html
 import inspect
 import io
 import re
@@ -25,6 +27,10 @@ from markdown_it.token import Token
 ABBREVIATIONS = re.compile(r"\b(e\.g|i\.e|et al|eq|vs|cf|no)\.", flags=re.IGNORECASE)
 SECTIONS = ("Args:", "Returns:", "Raises:", "Attributes:", "Yields:", "Examples:", "Example:", "Note:")
 MESSAGES = ("help", "description")  # keyword arguments whose values users read
+SPEAKING = ("print", "info", "warning", "error")  # methods whose arguments users read
+BLOCK_TAGS = (
+    r"</?(?:p|li|td|th|tr|h[1-6]|div|section|summary|details|caption|figcaption|title|label|option|pre)\b[^>]*>"
+)
 PRAGMA = r"#\s*(?:fmt|noqa|type|pragma|mypy)\b"  # comments that speak to tools
 CODE = "`x`"
 
@@ -74,9 +80,42 @@ def read_blocks(path: Path) -> list[Block]:
     Returns:
         In the order of the file.
     """
-    text = path.read_text(encoding="utf-8")
-    readers = {".md": read_markdown, ".yaml": read_yaml_comments, ".py": read_python}
-    return sorted(readers[path.suffix](text), key=lambda block: block.line)
+    reader = next(reader for ending, reader in READERS.items() if path.name.endswith(ending))
+    return sorted(reader(path.read_text(encoding="utf-8")), key=lambda block: block.line)
+
+
+def fill_template(text: str) -> str:
+    """Put a placeholder where a Jinja template has an expression, and drop its statements.
+
+    Args:
+        text: content of the template.
+
+    Returns:
+        HTML or Markdown with as many lines.
+    """
+    return re.sub(r"\{\{.*?\}\}", CODE, _drop(r"\{#.*?#\}|\{%.*?%\}", text), flags=re.DOTALL)
+
+
+def _drop(pattern: str, text: str) -> str:
+    return re.sub(pattern, lambda match: "\n" * match[0].count("\n"), text, flags=re.DOTALL)
+
+
+def read_html(text: str) -> Iterator[Block]:
+    """Texts of HTML, one for each element that begins a line of its own.
+
+    Args:
+        text: content of the page.
+
+    Yields:
+        One block each.
+    """
+    visible = _drop(r"<(script|style)\b.*?</\1>", text)
+    line = 1
+    for part in re.split(f"({BLOCK_TAGS})", visible):
+        words = html.unescape(re.sub(r"<[^>]*>", "", part))
+        if words.strip():
+            yield Block(line + len(part) - len(part.lstrip("\n")), " ".join(words.split()))
+        line += part.count("\n")
 
 
 def read_markdown(text: str) -> Iterator[Block]:
@@ -147,6 +186,9 @@ def read_python(text: str) -> Iterator[Block]:
             yield from _messages(node)
         elif isinstance(node, ast.keyword) and node.arg in MESSAGES:
             yield from _messages(node.value)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in SPEAKING:
+            for argument in node.args:
+                yield from _messages(argument)
     yield from _comments(_python_comments(text))
 
 
@@ -207,3 +249,12 @@ def _comments(comments: Iterator[tuple[int, bool, str]]) -> Iterator[Block]:
             words.append(comment.strip())
     if words:
         yield Block(start, " ".join(words))
+
+
+READERS = {
+    ".md": read_markdown,
+    ".yaml": read_yaml_comments,
+    ".py": read_python,
+    ".html.j2": lambda text: read_html(fill_template(text)),
+    ".md.j2": lambda text: read_markdown(fill_template(text)),
+}

@@ -114,6 +114,7 @@ def check(path: str) -> None:
     if not path:  # noqa: SIM108
         raise ValueError(f"{path}: there is no folder; expected {'one'}.")
     parser.add_argument("path", help="folder of a run")
+    logger.warning("The teacher is weak: %s", path)
 '''
     assert blocks(tmp_path, "module.py", text) == [
         (1, "A module.", False),
@@ -125,4 +126,24 @@ def check(path: str) -> None:
         (20, "A comment in two lines.", False),
         (23, "`x`: there is no folder; expected `x`.", False),
         (24, "folder of a run", False),
+        (25, "The teacher is weak: %s", False),
+    ]
+
+
+def test_texts_of_templates(tmp_path):
+    page = """\
+<style>p { color: red }</style>
+<h1>{{ title }}</h1>
+{% if scores -%}
+<p>A score of <b>{{ score|round }}</b>
+is good &amp; fine.</p>
+{%- endif %}
+<script>const x = "no prose";</script>
+"""
+    assert blocks(tmp_path, "page.html.j2", page) == [
+        (2, "`x`", False),
+        (4, "A score of `x` is good & fine.", False),
+    ]
+    assert blocks(tmp_path, "card.md.j2", "{% if a -%}\nTrained on {{ rows }} examples.\n{% endif %}\n") == [
+        (2, "Trained on `x` examples.", False)
     ]
