@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import innerdistill
 from innerdistill import FAMILIES, TASKS
 from innerdistill.cli.main import _parser
+from innerdistill.evaluation.metrics import METRICS
 from innerdistill.recipe.keys import Key, keys
 from innerdistill.recipe.recipe import DEFAULT_LOSSES, Recipe, Section
 from innerdistill.sweep.grid import Sweep
@@ -38,7 +39,7 @@ API_GROUPS = {
     "Internal representations": ("prepare", "capture", "probe", "Internals"),
     "Schedules": ("Schedule", "SchedulePlan", "Stage", "build_stages", "SCHEDULES"),
     "Losses and metrics": ("Loss", "LOSSES", "Metric"),
-    "Tasks and model families": ("TASKS", "Family", "FAMILIES"),
+    "Tasks and model families": ("TASKS", "PROBLEM_TYPES", "Family", "FAMILIES"),
 }
 
 
@@ -75,7 +76,7 @@ def write_api_group(title: str, names: Iterable[str]) -> str:
             directives.append(f".. autofunction:: innerdistill.{name}")
         else:
             entries = ", ".join(f"`{entry}`" for entry in value)
-            directives.append(f".. py:data:: innerdistill.{name}\n   :type: dict\n\n   Entries: {entries}.")
+            directives.append(f".. py:data:: innerdistill.{name}\n\n   Entries: {entries}.")
     content = "\n\n".join(directives)
     return f"## {title}\n\n```{{eval-rst}}\n{content}\n```\n"
 
@@ -157,7 +158,7 @@ def write_schedules() -> str:
     Returns:
         A Markdown table.
     """
-    rows = [(f"`{name}`", summarise(schedule)) for name, schedule in innerdistill.SCHEDULES.items()]
+    rows = [(f"`{name}`", summarise(schedule.function)) for name, schedule in innerdistill.SCHEDULES.items()]
     return write_table(("`schedule.name`", "stages"), rows)
 
 
@@ -184,6 +185,20 @@ def summarise(function: Callable[..., object]) -> str:
         One line.
     """
     return (inspect.getdoc(function) or "").partition("\n")[0]
+
+
+def write_problem_types() -> str:
+    """Every problem type with what its models predict.
+
+    Returns:
+        A Markdown table.
+    """
+    rows = []
+    for name, problem in innerdistill.PROBLEM_TYPES.items():
+        metrics = [f"`{metric}`" for metric, entry in METRICS.items() if entry.shape == problem.predictions.shape]
+        default = f"`{problem.default_metric}`"
+        rows.append((f"`{name}`", problem.wording.outputs, default, ", ".join(metrics)))
+    return write_table(("problem type", "predictions", "default metric", "all metrics"), rows)
 
 
 def write_tasks() -> str:
