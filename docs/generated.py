@@ -38,7 +38,7 @@ API_GROUPS = {
     ),
     "Internal representations": ("prepare", "capture", "probe", "Internals"),
     "Schedules": ("Schedule", "SchedulePlan", "Stage", "build_stages", "SCHEDULES"),
-    "Losses and metrics": ("Loss", "LOSSES", "Metric"),
+    "Losses and metrics": ("Loss", "LOSSES", "Metric", "METRICS"),
     "Tasks and model families": ("TASKS", "PROBLEM_TYPES", "Family", "FAMILIES"),
 }
 
