@@ -51,6 +51,7 @@ def test_the_three_lists_of_public_names_agree():
     assert sorted(modules) == sorted(innerdistill.__all__)
 
 
+@pytest.mark.slow  # mypy reads the whole package
 def test_a_type_checker_sees_the_types(tmp_path):
     scripts = {"right.py": RIGHT, "wrong.py": WRONG}
     for name, script in scripts.items():

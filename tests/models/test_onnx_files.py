@@ -25,7 +25,11 @@ def texts(rows, length, *, types):
     )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+QUICK = ("bert", "mpnet", "modernbert")  # token types, shared position bias, rotary positions and windows
+SLOW = [pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES if family not in QUICK]
+
+
+@pytest.mark.parametrize("family", [*QUICK, *SLOW])
 def test_every_family_answers_the_same(make_model, tmp_path, family):
     model = make_model(family, layers=2, num_labels=3)
     types = family in ("bert", "electra")
@@ -43,7 +47,7 @@ def test_every_family_answers_the_same(make_model, tmp_path, family):
 
 
 def test_files_are_small_and_say_nothing_of_this_machine(make_model, tmp_path):
-    model = make_model(hidden_size=256, intermediate_size=512)
+    model = make_model(layers=2, hidden_size=256, intermediate_size=512)
     root = logging.getLogger()
     before, handlers = root.level, list(root.handlers)
     for name in ("one.onnx", "two.onnx"):

@@ -99,12 +99,16 @@ def curves(folder):
     return {name: np.array(values) for name, values in found.items()}
 
 
-def test_the_same_student_as_one_process_also_after_a_stop_and_a_kill(content, place):
-    """One story, since every run imports everything again."""
-    both = run_together(content("both", processes=2), place / "both")
+@pytest.fixture(scope="module")
+def both(content, place):
+    """The finished run of two processes."""
+    run = run_together(content("both", processes=2), place / "both")
+    assert run.wait(timeout=300) == 0, run.stderr.read()
+    return place / "both"
+
+
+def test_the_same_student_as_one_process(content, both):
     one = distill(content("one", processes=1))
-    assert both.wait(timeout=300) == 0, both.stderr.read()
-    both = place / "both"
     ours, theirs = curves(one), curves(both)
     for name, values in ours.items():
         # Absolutely too: gradients of examples are of size 1, and where they nearly cancel, their rounding does not.
@@ -116,6 +120,9 @@ def test_the_same_student_as_one_process_also_after_a_stop_and_a_kill(content, p
         # A key's bias moves no distribution, so its gradient is rounding alone, which Adam makes steps of.
         assert name.endswith("key.bias") or first[name] == pytest.approx(second[name], abs=1e-5), name
 
+
+@pytest.mark.slow  # every run of two processes imports everything three times
+def test_the_same_student_after_a_stop_and_a_kill(content, both, place):
     stopped = place / "stopped"
     run = run_until(content("stopped", processes=2), stopped, "checkpoints/01/checkpoint-*")
     stop(run)
@@ -160,6 +167,7 @@ def test_the_signal_of_torchrun_does_not_cut_off_what_is_said_of_a_lost_process(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_once_and_nobody_waits(content, place):
     (place / "bad").mkdir()
     (place / "bad" / "thesis.txt").write_text("mine")

@@ -28,6 +28,7 @@ def same(recipe, teacher_folder, tmp_path_factory):
         tmp_path_factory.mktemp("same") / "run",
         student={"num_layers": 4, "head": "teacher"},
         trainer={"learning_rate": 0.0},
+        schedule={"total_steps": 12},
         baseline=True,
     )
     content["teacher"] = {"path": str(teacher_folder), "folder": content["teacher"]["folder"]}

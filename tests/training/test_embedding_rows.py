@@ -1,5 +1,7 @@
 """The word embeddings: an optimiser that holds the words of the data moves them as one that holds all of them."""
 
+import itertools
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -41,9 +43,16 @@ def difference(left, right):
     return max(float((left[name] - right[name]).abs().max()) for name in names)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("vocabulary", [MANY, FEW])
-@pytest.mark.parametrize(("accumulation", "most"), [(1, 0.5), (2, 0.5), (1, 0.0)])
+def list_cases():
+    """Every family in every setting; those that are not slow: BERT in every setting, the others in one."""
+    for family, vocabulary in itertools.product(FAMILIES, (MANY, FEW)):
+        for accumulation, most in ((1, 0.5), (2, 0.5), (1, 0.0)):
+            is_quick = family == "bert" or (vocabulary == MANY and accumulation == 2)
+            marks = () if is_quick else pytest.mark.slow
+            yield pytest.param(family, vocabulary, accumulation, most, marks=marks)
+
+
+@pytest.mark.parametrize(("family", "vocabulary", "accumulation", "most"), list_cases())
 def test_the_student_is_the_same(make_trainer, make_model, whole_table, family, vocabulary, accumulation, most):
     options = {"gradient_accumulation_steps": accumulation, "max_grad_norm": most, "learning_rate": 1e-4}
     trainer, before, norms = trained(make_trainer, make_model, family, vocabulary, **options)
