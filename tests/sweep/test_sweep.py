@@ -45,9 +45,8 @@ def write(recipe, teacher_folder, tmp_path):
     return write
 
 
-def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsys, monkeypatch):
-    """One story, since every cell is a process of its own: a sweep killed, continued, changed, and tampered with."""
-    kill_in_a_cell(write(), tmp_path)  # what it had done is gone on with, and is compared below with a run left alone
+def check_a_finished_sweep(write, tmp_path, capsys):
+    """Run the sweep to its end with two workers, and compare its tables with its runs, whose files are returned."""
     assert main(["sweep", str(write()), "--workers", "2"]) == 0
     shown, log = capsys.readouterr()
     assert "sid against soft labels" in shown and "intervals need at least 5 seeds" in shown
@@ -60,7 +59,19 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
     for row in rows:
         scores = read_run(row["folder"])["scores"]["validation"]["student"]
         assert float(row["accuracy"]) == scores["accuracy"] and int(row["steps"]) == 8
+    return runs, before
 
+
+def test_a_sweep_runs_its_cells_and_compares(write, tmp_path, capsys):
+    check_a_finished_sweep(write, tmp_path, capsys)
+
+
+@pytest.mark.slow  # every cell is a process of its own, which imports everything
+def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsys, monkeypatch):
+    """One story: a sweep killed, continued, changed, and tampered with."""
+    kill_in_a_cell(write(), tmp_path)  # what it had done is gone on with, and is compared below with a run left alone
+    runs, before = check_a_finished_sweep(write, tmp_path, capsys)
+    report = tmp_path / "sweep" / "report.md"
     numbers = read_run(runs[0].parent)["scores"]
     runs[0].unlink()  # as if it had been killed before its last file
     broken = {"trainer.learning_rate": 1e30, "trainer.max_grad_norm": 0, "schedule.name": "finetune"}
@@ -71,7 +82,6 @@ def test_a_sweep_continues_compares_and_names_what_failed(write, tmp_path, capsy
     assert [(run.parent / "model").exists() for run in runs] == [False, False]
     said = " ".join(capsys.readouterr().err.split())
     assert "the loss is no longer a finite number" in said and "killed by SIGKILL" in said
-    report = tmp_path / "sweep" / "report.md"
     written = report.read_text()
     assert "## Failed" in written and "killed by SIGKILL" in written
     report.unlink()
