@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,13 @@ def test_calibration_of_a_model_that_is_right_as_often_as_it_says():
     probabilities = np.array([[0.75, 0.25]] * 4)
     assert compute_calibration_error(np.array([0, 0, 0, 1]), np.log(probabilities)) == pytest.approx(0, abs=1e-6)
     assert compute_calibration_error(np.array([1, 1, 1, 1]), np.log(probabilities)) == pytest.approx(0.75)
+
+
+def test_calibration_of_outputs_that_are_not_numbers_is_not_a_number():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        error = compute_calibration_error(np.array([0, 1]), np.array([[np.nan, 0.0], [0.0, 1.0]]))
+    assert np.isnan(error)
 
 
 def test_agreement_by_hand():

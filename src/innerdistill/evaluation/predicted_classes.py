@@ -84,13 +84,15 @@ def compute_calibration_error(labels: Array, logits: Array, *, bins: int = 15) -
         bins: number of bins of equal size between 0 and 1.
 
     Returns:
-        Between 0 and 1. Source: Guo et al. 2017.
+        Between 0 and 1; NaN if a logit is NaN. Source: Guo et al. 2017.
 
     >>> compute_calibration_error(np.array([0, 1]), np.log([[0.8, 0.2], [0.8, 0.2]]))  # right once in two, says 0.8
     0.3
     """
     probabilities = softmax(logits, axis=1)
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    if np.isnan(confidence).any():
+        return float("nan")  # NaN belongs to no bin
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = []
     for number in np.unique(bin_of):
