@@ -8,10 +8,12 @@ Scores of a method are drawn from a normal distribution with deviation 1 over se
 import numpy as np
 from scipy.stats import norm, t
 
-from innerdistill.sweep.statistics import Comparison, compare_pair, corrected, two_level_interval
+from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
+from innerdistill.sweep.statistics import Comparison, compare_pair, compute_interval, correct_comparisons
 
 SIMULATIONS = 5_000
 INTERVALS = 200
+SCORING = SINGLE_LABEL_CLASSIFICATION.make_scoring("accuracy", ("right", "wrong"))
 
 
 def rejections(seeds: int, *, methods: int, difference: float = 0.0, simulations: int = SIMULATIONS) -> float:
@@ -33,7 +35,7 @@ def rejections(seeds: int, *, methods: int, difference: float = 0.0, simulations
         names = ["baseline", *(method for method, _ in pairs)]
         scores = {name: shared + generator.normal(size=seeds) / np.sqrt(2) for name in names}
         scores["method 0"] = scores["method 0"] + difference
-        comparisons = corrected([compare_pair(*pair, *(scores[name] for name in pair)) for pair in pairs])
+        comparisons = correct_comparisons([compare_pair(*pair, *(scores[name] for name in pair)) for pair in pairs])
         significant = [comparison.p is not None and comparison.p < 0.05 for comparison in comparisons]
         found += significant[0] if difference else any(significant)
     return found / simulations
@@ -54,7 +56,7 @@ def coverage(seeds: int, *, examples: int = 1000, pairs: int = INTERVALS) -> tup
     generator, inside, widths, differences = np.random.default_rng(seeds), 0, [], []
     for _ in range(pairs):
         labels, logits = simulated(generator, seeds, examples=examples, difference=0.02)
-        low, high = two_level_interval(labels, *logits, metric="accuracy", names=("right", "wrong"), draws=300)
+        low, high = compute_interval(labels, *logits, scoring=SCORING, draws=300)
         inside += low <= 0.02 <= high
         widths.append(high - low)
         differences.append(logits[0][..., 0].mean() - logits[1][..., 0].mean())
@@ -81,10 +83,10 @@ def verdicts(seeds: int, *, examples: int = 1000, pairs: int = INTERVALS) -> tup
         made = []
         for _ in range(pairs):
             labels, logits = simulated(generator, seeds, examples=examples, difference=difference)
-            interval = two_level_interval(labels, *logits, metric="accuracy", names=("right", "wrong"), draws=300)
+            interval = compute_interval(labels, *logits, scoring=SCORING, draws=300)
             scores = (of_seeds[..., 0].mean(1) for of_seeds in logits)
             made.append(compare_pair("one", "other", *scores, interval=interval))
-        return [corrected([one])[0] for one in made]
+        return [correct_comparisons([one])[0] for one in made]
 
     there, none = found(1.5 * float(deviation)), found(0.0)
     significant = [one.p is not None and one.p < 0.05 for one in there]

@@ -1,7 +1,8 @@
-"""A complete record of a small run, for tests that need one without a run."""
+"""A complete record of a small run, and a run that has nothing else, for tests that need them without a run."""
 
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.record import RunRecord
+from innerdistill.report.stored_run import StoredRun
 
 SPEED = {
     "parameters": 2_000_000,
@@ -84,3 +85,20 @@ def make_record(recipe=None, **changes):
         "distances": {"before": distance, "after": distance},
     }
     return RunRecord.model_validate(content | changes)
+
+
+class MemoryRun(StoredRun):
+    """A run whose record is given."""
+
+    record = content = place = baseline = has_predictions = is_finished = read_table = read_predictions = None
+
+    def __init__(self, record):
+        self.record, self.place, self.folder = record, "memory", None
+
+
+def set_value(content, dotted, value):
+    """Set one value of a parsed run.json by its place, such as `scores.validation.student.accuracy`."""
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        content = content[parent]
+    content[last] = value

@@ -9,13 +9,17 @@ from innerdistill.report.record import SCHEMA_VERSION, parse_record
 from innerdistill.report.run_folder import read_record, write_record
 
 ROOT = Path(__file__).parents[2]
-RECORDS = sorted((ROOT / "results").rglob("run.json"))
+BLOCKS = sorted((ROOT / "results").rglob("blocks/*.jsonl"))
+
+
+def read_lines(block):
+    return [json.loads(line) for line in block.read_text().splitlines()]
 
 
 @pytest.fixture
 def content():
     """The parsed run.json of one committed run."""
-    return json.loads(RECORDS[0].read_text())
+    return read_lines(BLOCKS[0])[0]["record"]
 
 
 def contains(whole, part):
@@ -25,9 +29,11 @@ def contains(whole, part):
 
 
 def test_every_committed_record_loads_and_is_written_without_loss(tmp_path):
-    assert len(RECORDS) >= 500
-    for path in RECORDS:
-        before, record = json.loads(path.read_text()), read_record(path.parent)
+    lines = [line for block in BLOCKS for line in read_lines(block)]
+    assert len(lines) >= 500
+    for line in lines:
+        path, before = line["run"], line["record"]
+        record = parse_record(before, where=path)
         write_record(tmp_path, record)
         assert read_record(tmp_path) == record, path
         after = json.loads((tmp_path / "run.json").read_text())

@@ -12,8 +12,9 @@ from innerdistill.data.tasks import TASKS
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.run_folder import read_record, write_predictions, write_record
 from innerdistill.run.submission import FILES, write_submission
-from innerdistill.sweep.grid import load_sweep, plan_cells
-from innerdistill.sweep.sweep import runs_of
+from innerdistill.sweep.grid import Sweep, load_sweep, plan_cells
+from innerdistill.sweep.store import RunStore
+from innerdistill.sweep.sweep import choose_runs
 
 ALLOWED = {
     "CoLA.tsv": {"0", "1"}, "SST-2.tsv": {"0", "1"}, "MRPC.tsv": {"0", "1"}, "QQP.tsv": {"0", "1"},
@@ -120,9 +121,10 @@ def test_the_runs_of_one_method_of_a_sweep(make_run, tmp_path, capsys):
         shutil.copytree(runs[cell.task], cell.folder)
         (cell.folder / "predictions.parquet").touch()
         write_record(cell.folder, read_record(cell.folder).model_copy(update={"recipe": cell.recipe}))
-    found = runs_of([tmp_path / "sweep"], method="two", seed=1)
-    assert found == [tmp_path / "sweep" / task / "two" / "seed-1" for task in ("rte", "mrpc")]
-    assert runs_of([tmp_path / "sweep"], method="two", seed=2) == [tmp_path / "sweep" / "rte" / "two" / "seed-2"]
+    chosen = choose_runs([tmp_path / "sweep"], method="two", seed=1)
+    assert [run.folder for run in chosen] == [tmp_path / "sweep" / task / "two" / "seed-1" for task in ("rte", "mrpc")]
+    (chosen,) = choose_runs([tmp_path / "sweep"], method="two", seed=2)
+    assert chosen.folder == tmp_path / "sweep" / "rte" / "two" / "seed-2"
     arguments = ["submit", str(tmp_path / "sweep"), "--output", str(tmp_path / "all.zip")]
     assert main([*arguments, "--method", "one"]) == 0
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
@@ -137,3 +139,23 @@ def test_the_runs_of_one_method_of_a_sweep(make_run, tmp_path, capsys):
     assert "seed-2 is left out" in "".join(capsys.readouterr().err.split("\n"))
     assert main(["submit", str(runs["rte"]), "--seed", "1", "--output", str(tmp_path / "all.zip")]) == 2
     assert "no folder is one" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_the_runs_of_a_block_answer_by_their_predictions(make_run, tmp_path):
+    """A sweep that has its runs in blocks gives the same archive as the run folders did without their models."""
+    run, logits = make_run("mrpc"), np.eye(2)[[0, 1, 1, 0, 1, 0]]
+    shutil.rmtree(run / "model")
+    columns = {"row": np.arange(6), "label": np.full(6, -1), "student": logits}
+    write_predictions(run / "predictions.parquet", {"test": columns})
+    write_submission([run], tmp_path / "folder.zip")
+    tasks = {"mrpc": {"data.task": "mrpc", "data.path": str(tmp_path / "glue-mrpc")}}
+    sweep = Sweep(recipe={}, methods={"one": {}}, tasks=tasks, seeds=[1], output=str(tmp_path / "sweep"))
+    (cell,) = plan_cells(sweep)
+    shutil.copytree(run, cell.folder)
+    write_record(cell.folder, read_record(cell.folder).model_copy(update={"recipe": cell.recipe}))
+    (tmp_path / "sweep" / "sweep.yaml").write_text(write_yaml(sweep.model_dump(mode="json")))
+    store = RunStore(sweep)
+    store.write_finished_blocks([cell], store.select_finished([cell]))
+    shutil.rmtree(cell.folder)
+    assert main(["submit", str(tmp_path / "sweep"), "--output", str(tmp_path / "block.zip")]) == 0
+    assert (tmp_path / "block.zip").read_bytes() == (tmp_path / "folder.zip").read_bytes()

@@ -1,30 +1,86 @@
-"""Cells and sweeps that are made by hand, from runs that were made once."""
+"""Cells and sweeps that are made by hand, from a run that was made once."""
+
+import itertools
+import json
+import shutil
 
 import pytest
+from records import set_value
 
+from innerdistill import distill
 from innerdistill.recipe.recipe import Recipe
+from innerdistill.recipe.yaml import write_yaml
+from innerdistill.report.stored_run import FolderRun
 from innerdistill.sweep.gather import gather
 from innerdistill.sweep.grid import Cell, Sweep
 from innerdistill.sweep.report import write_sweep_report
+from innerdistill.sweep.store import CellRun
+
+METHODS = {"soft labels": {"schedule.name": "soft_labels"}, "sid": {"schedule.name": "sid"}}  # of a sweep that runs
+ATTACK = "<script>alert(1)</script> & $x_1"  # name of a method
 
 
 @pytest.fixture(scope="session")
-def make_cell():
-    """A cell by hand: method, setting, seed and folder of a run; its note and task if it has any."""
+def same(recipe, teacher_folder, tmp_path_factory):
+    """A student that is its teacher: all layers, its head, and a learning rate of 0."""
+    content = recipe(
+        tmp_path_factory.mktemp("same") / "run",
+        student={"num_layers": 4, "head": "teacher"},
+        trainer={"learning_rate": 0.0},
+        schedule={"total_steps": 12},
+        baseline=True,
+    )
+    content["teacher"] = {"path": str(teacher_folder), "folder": content["teacher"]["folder"]}
+    return distill(content)
 
-    def make(method, setting, seed, folder, *, task="", note=None):
-        return Cell(task, method, setting, seed, Recipe.model_validate({"data": {"note": note}}), folder)
+
+@pytest.fixture(scope="session")
+def make_finished(same, tmp_path_factory):
+    """A finished cell: that run in another place of a grid, with changes of its run.json by dotted key."""
+    root, number = tmp_path_factory.mktemp("finished"), itertools.count()
+
+    def make(method="SID", setting=None, seed=1, *, task="", note=None, changes=None):
+        folder = root / str(next(number))
+        folder.mkdir()
+        for name in ("predictions.parquet", "examples.json"):
+            shutil.copy(same / name, folder / name)
+        content = json.loads((same / "run.json").read_text())
+        for key, value in (changes or {}).items():
+            set_value(content, key, value)
+        (folder / "run.json").write_text(json.dumps(content))
+        recipe = Recipe.model_validate({"data": {"note": note}})
+        return CellRun(Cell(task, method, setting or {}, seed, recipe, folder), FolderRun(folder))
 
     return make
 
 
 @pytest.fixture(scope="session")
-def sweep_of():
-    """The sweep of some cells, all of them declared."""
+def finished(make_finished):
+    """Two methods, two sizes of the student, five seeds: all the same run, but one method named like an attack."""
+    return [
+        make_finished(
+            method,
+            {"student.num_layers": layers},
+            seed,
+            changes={"speed.student.parameters_without_embeddings": layers * 1_000_000},
+        )
+        for method, layers, seed in itertools.product(("SID", ATTACK), (2, 4), range(1, 6))
+    ]
 
-    def make(cells, *, output="unused", **changes):
+
+@pytest.fixture(scope="session")
+def pair():
+    """The methods of the finished cells."""
+    return "SID", ATTACK
+
+
+@pytest.fixture(scope="session")
+def sweep_of():
+    """The sweep of some finished cells, all of them declared; changes of it by name."""
+
+    def make(finished, *, output="unused", **changes):
         content = {"recipe": {}, "methods": {}, "tasks": {}, "grid": {}, "seeds": [], "output": str(output)}
-        for cell in cells:
+        for cell in (entry.cell for entry in finished):
             content["methods"][cell.method] = content["tasks"][cell.task] = {}
             content["seeds"] += [cell.seed] if cell.seed not in content["seeds"] else []
             for key, value in cell.setting.items():
@@ -36,16 +92,58 @@ def sweep_of():
 
 
 @pytest.fixture(scope="session")
-def gather_cells(sweep_of):
-    """Groups of some cells; changes of their sweep by name."""
-    return lambda cells, **changes: gather(sweep_of(cells, **changes), cells)
+def gather_finished(sweep_of):
+    """Groups of some finished cells; changes of their sweep by name."""
+    return lambda finished, **changes: gather(sweep_of(finished, **changes), finished)
 
 
 @pytest.fixture(scope="session")
 def write_report(sweep_of):
-    """Write the report over some cells into a folder; changes of their sweep by name."""
+    """Write the report over some finished cells into a folder; changes of their sweep by name."""
 
-    def write(folder, cells, *, failed=None, **changes):
-        return write_sweep_report(sweep_of(cells, output=folder, **changes), cells, failed=failed)
+    def write(folder, finished, *, failed=None, **changes):
+        return write_sweep_report(sweep_of(finished, output=folder, **changes), finished, failed=failed)
 
     return write
+
+
+@pytest.fixture
+def write_sweep(recipe, teacher_folder, tmp_path):
+    """Write sweep.yaml: two methods of 8 steps; changes by key."""
+
+    def write(**changes):
+        content = recipe("unused")
+        content.pop("output")
+        content["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers")}
+        sweep = {
+            "recipe": {**content, "schedule": {"total_steps": 8}, "checkpoint_minutes": 0},
+            "methods": METHODS,
+            "seeds": [1],
+            "compare": [["sid", "soft labels"]],
+            "output": str(tmp_path / "sweep"),
+        }
+        path = tmp_path / "sweep.yaml"
+        path.write_text(write_yaml({**sweep, **changes}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def fill_cells(same):
+    """Put that run into the folders of a sweep's cells, with their recipes and changes of run.json by dotted key."""
+
+    def fill(sweep, cells, changes=None):
+        sweep.folder.mkdir(exist_ok=True)
+        (sweep.folder / "sweep.yaml").write_text(write_yaml(sweep.model_dump(mode="json")))
+        for cell in cells:
+            cell.folder.mkdir(parents=True)
+            for name in ("predictions.parquet", "examples.json"):
+                shutil.copy(same / name, cell.folder / name)
+            content = json.loads((same / "run.json").read_text())
+            content["recipe"] = cell.recipe.model_dump(mode="json")
+            for key, value in (changes or {}).items():
+                set_value(content, key, value)
+            (cell.folder / "run.json").write_text(json.dumps(content))
+
+    return fill

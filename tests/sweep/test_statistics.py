@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
-from innerdistill.sweep.statistics import compare_pair, corrected, two_level_interval
+from innerdistill.sweep.statistics import compare_pair, compute_interval, correct_comparisons
 
 PAIRS = [("sid", "soft"), ("pid", "soft"), ("all", "soft")]
 
@@ -14,7 +14,7 @@ SCORING = SINGLE_LABEL_CLASSIFICATION.make_scoring("accuracy", ("a", "b"))
 
 def compare_methods(scores, pairs, *, intervals=None, margin=None, untested=0):
     """The comparisons that were declared together."""
-    return corrected(
+    return correct_comparisons(
         [
             compare_pair(
                 one, other, scores[one], scores[other], interval=(intervals or {}).get((one, other)), margin=margin
@@ -67,14 +67,14 @@ def test_equal_models_differ_by_nothing():
     scores = {"sid": [0.5] * 8, "soft": [0.5] * 8}
     found = compare_methods(scores, PAIRS[:1], intervals={PAIRS[0]: (0.0, 0.0)}, margin=0.01)[0]
     assert (found.difference, found.p, found.equivalent) == (0, 1, True)
-    assert found.sentence("mcc").startswith("sid and soft are equivalent within 0.01 mcc")
+    assert found.describe("mcc").startswith("sid and soft are equivalent within 0.01 mcc")
 
 
 @pytest.mark.parametrize("seeds", [1, 4])
 def test_few_seeds_get_no_interval(seeds):
     found = compare_methods({"sid": [0.6] * seeds, "soft": [0.5] * seeds}, PAIRS[:1], intervals={PAIRS[0]: (0, 1)})[0]
     assert found.p is None and found.interval is None
-    assert f"n = {seeds}" in found.sentence("mcc") and "at least 5 seeds" in found.sentence("mcc")
+    assert f"n = {seeds}" in found.describe("mcc") and "at least 5 seeds" in found.describe("mcc")
 
 
 def test_sentences():
@@ -82,16 +82,18 @@ def test_sentences():
     scores = {"sid": 0.52 + noise, "soft": np.full(8, 0.5), "pid": 0.5 + 10 * noise}
     intervals = dict.fromkeys(PAIRS, (0.01, 0.03))
     better, open_ = compare_methods(scores, PAIRS[:2], intervals=intervals)
-    assert better.sentence("mcc").startswith("sid beats soft by 0.020 mcc (95 % interval +0.010 ... +0.030")
-    assert better.sentence("mcc").endswith("8 seeds, for this one teacher).")
-    assert open_.sentence("mcc").startswith("No difference shown between pid and soft")
+    assert better.describe("mcc").startswith("sid beats soft by 0.020 mcc (95 % interval +0.010 ... +0.030")
+    assert better.describe("mcc").endswith("8 seeds, for this one teacher).")
+    assert open_.describe("mcc").startswith("No difference shown between pid and soft")
 
 
 def test_a_comparison_with_seeds_missing_says_so():
     scores, others = 0.52 + np.linspace(-0.002, 0.002, 8), np.full(8, 0.5)
-    (alone,), (of_ten,) = (corrected([compare_pair("sid", "soft", scores, others, declared=n)]) for n in (8, 10))
-    assert "preliminary" not in alone.sentence("mcc")
-    assert of_ten.sentence("mcc") == f"{alone.sentence('mcc')} Only 8 of 10 seeds are there: preliminary."
+    (alone,), (of_ten,) = (
+        correct_comparisons([compare_pair("sid", "soft", scores, others, declared=n)]) for n in (8, 10)
+    )
+    assert "preliminary" not in alone.describe("mcc")
+    assert of_ten.describe("mcc") == f"{alone.describe('mcc')} Only 8 of 10 seeds are there: preliminary."
 
 
 def test_methods_need_the_same_seeds():
@@ -106,11 +108,11 @@ def test_an_interval_may_take_a_verdict_back():
     wide = dict.fromkeys(PAIRS[:2], (-0.03, 0.04))
     above, equal = compare_methods(scores, PAIRS[:2], intervals=wide, margin=0.01)
     assert above.p < 0.001
-    assert above.sentence("mcc").startswith("On these examples sid differs from soft by +0.020 mcc, which is not shown")
+    assert above.describe("mcc").startswith("On these examples sid differs from soft by +0.020 mcc, which is not shown")
     assert equal.margin_p < 0.001 and not equal.equivalent
-    assert equal.sentence("mcc").startswith("No difference shown between pid and soft")
+    assert equal.describe("mcc").startswith("No difference shown between pid and soft")
     narrow = compare_methods(scores, PAIRS[:2], intervals=dict.fromkeys(PAIRS, (-0.005, 0.005)), margin=0.01)[1]
-    assert "two one-sided tests" in narrow.sentence("mcc")
+    assert "two one-sided tests" in narrow.describe("mcc")
 
 
 @pytest.mark.parametrize("seeds", [5, 8])
@@ -124,7 +126,7 @@ def test_the_interval_of_few_seeds_is_wide_enough_and_no_wider(seeds):
         rates = generator.normal([[0.6], [0.5]], 0.1, (2, seeds))
         wrong = np.arange(400) / 400 >= rates[..., None]
         logits = np.stack([~wrong, wrong], axis=-1).astype(float)
-        low, high = two_level_interval(labels, *logits, scoring=SCORING, draws=100)
+        low, high = compute_interval(labels, *logits, scoring=SCORING, draws=100)
         inside.append(low <= 0.1 <= high)
         of_t = stats.ttest_rel(*rates).confidence_interval(0.95)
         widths.append((high - low) / (of_t.high - of_t.low))
@@ -132,7 +134,7 @@ def test_the_interval_of_few_seeds_is_wide_enough_and_no_wider(seeds):
     assert 0.9 < np.mean(widths) < 1.15
 
 
-def test_the_two_level_interval_covers_the_true_difference():
+def test_the_interval_covers_the_true_difference():
     """Two methods that are right on 75 and 70 % of the examples, with a spread over seeds."""
     generator = np.random.default_rng(4)
     inside = []
@@ -144,7 +146,7 @@ def test_the_two_level_interval_covers_the_true_difference():
             wrong = generator.random((8, 200)) > rates[:, None]
             return np.stack([1 - wrong, wrong], axis=-1).astype(float)
 
-        low, high = two_level_interval(labels, method(0.75), method(0.70), scoring=SCORING, draws=60)
+        low, high = compute_interval(labels, method(0.75), method(0.70), scoring=SCORING, draws=60)
         inside.append(low <= 0.05 <= high)
     assert np.mean(inside) >= 0.85
 

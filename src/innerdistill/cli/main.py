@@ -241,9 +241,9 @@ def _report(options: argparse.Namespace) -> None:
 def _submit(options: argparse.Namespace) -> None:
     _use_torch()
     from innerdistill.run.submission import write_submission  # noqa: PLC0415
-    from innerdistill.sweep.sweep import runs_of  # noqa: PLC0415
+    from innerdistill.sweep.sweep import choose_runs  # noqa: PLC0415
 
-    runs = runs_of(options.runs, method=options.method, seed=options.seed)
+    runs = choose_runs(options.runs, method=options.method, seed=options.seed)
     written, missing = write_submission(runs, options.output)
     for sentence in missing:
         errors.print(sentence, style="yellow")

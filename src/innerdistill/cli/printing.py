@@ -170,14 +170,14 @@ def print_sweep(groups: Sequence[Group]) -> None:
     Args:
         groups: from `write_sweep_report`.
     """
-    from innerdistill.sweep.report import sentences  # noqa: PLC0415
-    from innerdistill.sweep.sizes import swept_numbers  # noqa: PLC0415 - what prints keys does not wait for SciPy
-    from innerdistill.sweep.tables import AGREEMENT, SEEDS, SHARE_OF_TEACHER, tables_of  # noqa: PLC0415
+    from innerdistill.sweep.report import describe_comparisons  # noqa: PLC0415
+    from innerdistill.sweep.sizes import find_swept_numbers  # noqa: PLC0415 - what prints keys does not wait for SciPy
+    from innerdistill.sweep.tables import AGREEMENT, SEEDS, SHARE_OF_TEACHER, build_tables  # noqa: PLC0415
 
     for group in groups:
         if group.name:
             console.print(group.name, style="bold", highlight=False, markup=False, soft_wrap=True)
-        scores, *_ = tables_of(group, alone=False)
+        scores, *_ = build_tables(group, alone=False)
         shown = [0, 1, *(scores.header.index(name) for name in (SHARE_OF_TEACHER, AGREEMENT, SEEDS))]
         table = table_of(*(scores.header[n] for n in shown))
         for column in table.columns[1:]:
@@ -185,13 +185,15 @@ def print_sweep(groups: Sequence[Group]) -> None:
         for row in scores.rows:
             table.add_row(*(row[n] for n in shown))
         console.print(table)
-        said = group.sentences() if group.beside is None else []
+        said = group.describe_comparisons() if group.beside is None else []
         for sentence in [*said, *filter(None, [group.note])]:
             console.print(sentence, highlight=False, markup=False, soft_wrap=True)
         console.print()
-    for sentence in sentences([group for group in groups if group.beside is not None]):
+    for sentence in describe_comparisons([group for group in groups if group.beside is not None]):
         console.print(sentence, highlight=False, markup=False, soft_wrap=True)
-    for sentence in (said for swept in swept_numbers(groups) for said in [*swept.sentences(), *swept.smallest()]):
+    for sentence in (
+        said for swept in find_swept_numbers(groups) for said in [*swept.describe(), *swept.name_smallest()]
+    ):
         console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 

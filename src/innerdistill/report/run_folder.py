@@ -25,9 +25,6 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from innerdistill.evaluation.prediction_type import Scoring
-from innerdistill.problem_types.problem_type import ProblemType
-from innerdistill.problem_types.problem_types import PROBLEM_TYPES, name_problem_type
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.record import RunRecord, parse_record
 from innerdistill.support.files import open_whole_file, open_whole_folder, read_json, write_json
@@ -45,30 +42,6 @@ TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
 BASELINE_FOLDER = "baseline"
 ONNX = "onnx"
-RECORD = {"recipe", "data", "teacher", "student", "stages", "scores", "versions"}  # what every record has
-
-
-def read_run(folder: str | Path) -> dict[str, Any]:
-    """Read run.json as plain data; `read_record` has it with types.
-
-    Args:
-        folder: of a finished run.
-
-    Returns:
-        Its content.
-
-    Raises:
-        ValueError: missing or damaged.
-    """
-    path = Path(folder) / RUN
-    try:
-        found: dict[str, Any] = read_json(path)
-    except FileNotFoundError:
-        raise ValueError(f"{folder}: no finished run there (run.json is missing).") from None
-    scores = found.get("scores") if isinstance(found, dict) and found.keys() >= RECORD else None
-    if not isinstance(scores, dict) or "validation" not in scores:
-        raise ValueError(f"{path}: this is not the record of a run, or not all of it.")
-    return found
 
 
 def read_record(folder: str | Path) -> RunRecord:
@@ -175,31 +148,6 @@ def find_model_folder(folder: str | Path) -> Path:
     return folder / MODEL
 
 
-def get_problem_type(run: Mapping[str, Any]) -> ProblemType:
-    """Get the problem type of a run.
-
-    Args:
-        run: from `read_run`.
-
-    Returns:
-        The problem type. Records of earlier versions do not name it; their regressions have no class names.
-    """
-    return PROBLEM_TYPES[name_problem_type(run["data"])]
-
-
-def get_scoring(run: Mapping[str, Any]) -> Scoring:
-    """Get what a run's scores depend on beside labels and logits, to compute them again.
-
-    Args:
-        run: from `read_run`.
-
-    Returns:
-        An argument of `score_outputs`.
-    """
-    data = run["data"]
-    return get_problem_type(run).make_scoring(data["metric"], data["names"], positive=data.get("positive", 1))
-
-
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Save a model: weights as safetensors, configuration, tokenizer.
 
@@ -247,12 +195,26 @@ def read_predictions(path: Path, split: str) -> dict[str, NDArray[Any]]:
         ValueError: missing, damaged or another file.
     """
     try:
-        table = pa.parquet.read_table(path, filters=[("split", "=", split)])
-        columns = {name: table[name].to_numpy() for name in ("row", "label")}
+        return unpack_table(pa.parquet.read_table(path, filters=[("split", "=", split)]))
     except (OSError, KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise ValueError(f"{path}: missing, damaged or not the predictions of a run.") from None
+
+
+def unpack_table(table: pa.Table) -> dict[str, NDArray[Any]]:
+    """Unpack predictions into arrays.
+
+    Args:
+        table: columns of predictions.parquet.
+
+    Returns:
+        row, label (N,) and the logits of `teacher` and `student`, those that are there (N, C).
+
+    Raises:
+        KeyError: a column is missing.
+    """
+    columns = {name: table[name].to_numpy() for name in ("row", "label")}
     for model in ("teacher", "student"):
-        names = [name for name in table.column_names if name.startswith(f"{model}_")]
-        if names:
-            columns[model] = np.stack([table[name].to_numpy() for name in names], axis=1)
+        logits = [table[name].to_numpy() for name in table.column_names if name.startswith(f"{model}_")]
+        if logits:
+            columns[model] = np.stack(logits, axis=1)
     return columns

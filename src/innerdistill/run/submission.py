@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from innerdistill.data.tables import read_file
 from innerdistill.data.tasks import TASKS, resolve_task
-from innerdistill.report.record import RunRecord
-from innerdistill.report.run_folder import MODEL, PREDICTIONS, read_predictions, read_record
+from innerdistill.report.stored_run import FolderRun, StoredRun
 from innerdistill.run.predict import predict_file
 from innerdistill.support.files import open_whole_file
 from innerdistill.support.messages import suggest_name
@@ -39,11 +38,11 @@ SCORES = ("stsb",)  # tasks whose predictions are scores
 BY_NAME = ("mnli", "qnli", "rte")  # tasks whose labels are submitted by name, not by number
 
 
-def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[list[str], list[str]]:
+def write_submission(runs: Sequence[str | Path | StoredRun], output: str | Path) -> tuple[list[str], list[str]]:
     """Predict the test files of the runs' tasks and zip the predictions.
 
     Args:
-        runs: run folders, one per task; the test files lie in the run's data.path.
+        runs: run folders or stored runs, one per task; the test files lie in the run's data.path.
         output: path of the archive.
 
     Returns:
@@ -58,16 +57,16 @@ def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[li
         raise ValueError(f"{output}: its folder does not exist.")
     texts: dict[str, str] = {}
     left_out: list[str] = []
-    for run in map(Path, runs):
-        record = read_record(run)
-        for name, file in _get_test_files(run, record).items():
+    for given in runs:
+        run = given if isinstance(given, StoredRun) else FolderRun(given)
+        for name, file in _get_test_files(run).items():
             if name in texts:
-                raise ValueError(f"{run}: another run has given {name} already; name one run per task.")
-            outputs, reason = _predict_test_file(run, record, file)
+                raise ValueError(f"{run.place}: another run has given {name} already; name one run per task.")
+            outputs, reason = _predict_test_file(run, file)
             if outputs is None:
                 left_out.append(f"{name} is left out: {reason}.")
             else:
-                texts[name] = _write_lines(outputs, record.data.names, str(record.recipe.data.task))
+                texts[name] = _write_lines(outputs, run.record.data.names, str(run.record.recipe.data.task))
     if not texts:
         raise ValueError(f"nothing to submit: {' '.join(left_out)}")
     with open_whole_file(Path(output)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -76,36 +75,36 @@ def write_submission(runs: Sequence[str | Path], output: str | Path) -> tuple[li
     return list(texts), left_out
 
 
-def _get_test_files(run: Path, record: RunRecord) -> dict[str, str]:
+def _get_test_files(run: StoredRun) -> dict[str, str]:
     """Test files of the run's task, by name in the archive."""
-    task = record.recipe.data.task
+    task = run.record.recipe.data.task
     if task not in FILES:
         known = suggest_name(str(task), FILES)
-        raise ValueError(f"{run}: its data.task is {task!r}, which GLUE does not have; {known}")
+        raise ValueError(f"{run.place}: its data.task is {task!r}, which GLUE does not have; {known}")
     return FILES[task]
 
 
-def _predict_test_file(run: Path, record: RunRecord, file: str) -> tuple[NDArray[Any] | None, str]:
+def _predict_test_file(run: StoredRun, file: str) -> tuple[NDArray[Any] | None, str]:
     """Probabilities (N, C) or scores (N, 1) of the run's student on a test file; None and a reason without them."""
-    data = record.recipe.data
+    data = run.record.recipe.data
     if data.path is None:
-        return None, f"{run} does not name data.path, the folder of the test file"
+        return None, f"{run.place} does not name data.path, the folder of the test file"
     path = Path(data.path, file)
     if not path.is_file():
         return None, f"there is no {path}"
-    if (run / MODEL).is_dir():
-        table = predict_file(run, path)
+    if run.has_model:
+        table = predict_file(run.folder, path)
         names = [name for name in table.column_names if name.startswith("probability_")] or ["predicted_score"]
         return np.stack([table[name].to_numpy() for name in names], axis=1), ""
     # Without the model, the run's own predictions serve, if this file was its test split.
-    task, predictions = resolve_task(data), run / PREDICTIONS
+    task = resolve_task(data)
     own_file = Path(data.path, data.test or dict(task.files)["test"])
-    if path == own_file and predictions.is_file():
-        outputs = read_predictions(predictions, "test").get("student")
-        rows = read_file(path, task, examples=record.problem_type.examples, split="test", labelled=False).num_rows
+    if path == own_file and run.has_predictions:
+        outputs = run.read_predictions("test").get("student")
+        rows = read_file(path, task, examples=run.record.problem_type.examples, split="test", labelled=False).num_rows
         if outputs is not None and len(outputs) == rows:
             return outputs, ""
-    return None, f"{run} has neither its model nor predictions for {path}"
+    return None, f"{run.place} has neither its model nor predictions for {path}"
 
 
 def _write_lines(outputs: NDArray[Any], names: Sequence[str] | None, task: str) -> str:

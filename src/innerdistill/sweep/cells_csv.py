@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from innerdistill.report.formatting import compute_share, list_metrics
-from innerdistill.report.record import Scores
-from innerdistill.report.run_folder import get_problem_type
+from innerdistill.report.record import RunRecord
 from innerdistill.support.files import open_whole_file
 from innerdistill.sweep.grid import Cell
-from innerdistill.sweep.groups import Group
-from innerdistill.sweep.methods import SPLIT
+from innerdistill.sweep.methods import COUNTS, SPLIT, sum_cpu_seconds
+from innerdistill.sweep.store import CellRun
 
 CELLS = "cells.csv"
 
 
-def write_cells(folder: Path, cells: Sequence[Cell], groups: Sequence[Group]) -> None:
+def write_cells(folder: Path, finished: Sequence[CellRun]) -> None:
     """Write cells.csv; without runs there is none.
 
     Args:
         folder: folder of the sweep.
-        cells: finished cells, in the order of the rows.
-        groups: their runs.
+        finished: finished cells, in the order of the rows.
     """
-    if not cells:
+    if not finished:
         (folder / CELLS).unlink(missing_ok=True)
         return
-    by_name = {group.name: group for group in groups}
-    rows = [_row(cell, by_name[cell.group].methods[cell.method].runs[cell.seed]) for cell in cells]
+    rows = [_describe(entry) for entry in finished]
     names = dict.fromkeys(name for row in rows for name in row)
     with open_whole_file(folder / CELLS) as path, path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(names), lineterminator="\n")
@@ -38,30 +35,41 @@ def write_cells(folder: Path, cells: Sequence[Cell], groups: Sequence[Group]) ->
         writer.writerows(rows)
 
 
-def _row(cell: Cell, run: Mapping[str, Any]) -> dict[str, Any]:
-    teacher, student = (run["scores"][SPLIT][name] for name in ("teacher", "student"))
-    agreed = run["agreement"][SPLIT]
-    metric = student["metric"]
-    row: dict[str, Any] = {"task": cell.task, "method": cell.method}
-    row |= {key: _plain(value) for key, value in cell.setting.items()}
-    row["seed"] = cell.seed
-    row |= {name: student[name] for name in list_metrics(Scores.model_validate(student))}
-    row["teacher"] = teacher[metric]
-    row["share_of_teacher"] = compute_share(student[metric], teacher[metric])
-    row["selection"] = run["scores"]["selection"]["student"][metric]
-    row["agreement"] = agreed[get_problem_type(run).predictions.agreement]
-    row["layers"] = run["student"]["layers"]
-    row["parameters"] = run["speed"]["student"]["parameters"]
-    row |= {f"{name}_milliseconds": run["speed"][name]["latency_ms"]["p50"] for name in ("teacher", "student")}
-    row |= {key: sum(stage[key] for stage in run["stages"]) for key in ("steps", "cpu_seconds")}
-    row |= {name: agreed[name] for name in agreed if name.startswith("teacher_")}  # examples by right and wrong
-    for layer, distances in run["distances"]["after"].items():
-        row |= {f"{name}_{layer}": distances[name] for name in ("attention_kl", "cls_cosine")}
-    row["revision"] = run["git_revision"]
-    row["folder"] = str(cell.folder)
+def _describe(entry: CellRun) -> dict[str, Any]:
+    row = _describe_cell(entry.cell) | _describe_run(entry.run.record)
+    row["folder"] = str(entry.cell.folder)
     return row
 
 
-def _plain(value: Any) -> Any:
-    """A value of the grid as a cell: true and false as in YAML; what is no number and no text becomes text."""
-    return str(value).lower() if isinstance(value, bool) else value
+def _describe_cell(cell: Cell) -> dict[str, Any]:
+    """Its place in the grid; true and false as in YAML."""
+    row: dict[str, Any] = {"task": cell.task, "method": cell.method}
+    for key, value in cell.setting.items():
+        row[key] = str(value).lower() if isinstance(value, bool) else value
+    row["seed"] = cell.seed
+    return row
+
+
+def _describe_run(record: RunRecord) -> dict[str, Any]:
+    scores, speed = record.scores[SPLIT], record.speed
+    student, teacher = scores.student, scores.teacher
+    assert teacher is not None
+    assert speed.teacher is not None
+    row: dict[str, Any] = {name: student.values[name] for name in list_metrics(student)}
+    row["teacher"] = teacher.primary
+    row["share_of_teacher"] = compute_share(student.primary, teacher.primary)
+    row["selection"] = record.scores["selection"].student.primary
+    row["agreement"] = record.get_agreement(SPLIT)
+    row["layers"] = record.student.layers
+    row["parameters"] = speed.student.parameters
+    row["teacher_milliseconds"] = speed.teacher.latency_ms.p50
+    row["student_milliseconds"] = speed.student.latency_ms.p50
+    row["steps"] = record.steps
+    row["cpu_seconds"] = sum_cpu_seconds(record)
+    row |= {name: number for name, number in record.agreement[SPLIT].items() if name in COUNTS}
+    if record.distances is not None:
+        for layer, distance in record.distances.after.items():
+            row[f"attention_kl_{layer}"] = distance.attention_kl
+            row[f"cls_cosine_{layer}"] = distance.cls_cosine
+    row["revision"] = record.git_revision
+    return row

@@ -7,54 +7,61 @@ from typing import Any
 
 from markupsafe import Markup
 
-from innerdistill.report.explorer import build_explorer, compute_overall_kl, read_examples
+from innerdistill.report.explorer import build_explorer, compute_overall_kl
 from innerdistill.report.figures import draw_attention_maps
 from innerdistill.sweep.groups import Group
 
 
-def examples_of(group: Group) -> dict[str, Any]:
-    """What the methods' students of the first seed that all have show on examples, where their runs kept any.
+def select_examples(group: Group) -> dict[str, Any]:
+    """Select what the page shows of single examples: of the students of the first seed that all methods have.
 
     Args:
         group: runs that differ in method and seed; of several teachers only the first one's students are shown.
 
     Returns:
-        seed; by method its disagreements; maps, an SVG of the methods that were declared to be compared, or of all; the
-        explorer's data. Empty what no run has kept.
+        `seed`; `disagreements` by method; `maps`, an SVG of the methods that were declared to be compared, or of all;
+        data of the `explorer`; `stored`, whether there is anything to show. Empty what no run has stored.
     """
-    seeds = group.shared_seeds(*group.methods)
-    shown = seeds and (group.beside is None or group is group.beside.groups[0])
-    kept = {
-        name: examples
-        for name, method in group.methods.items()
-        if shown and (examples := read_examples(method.folders[seeds[0]])) is not None
-    }
-    facts = {
-        "seed": seeds[0] if seeds else None, "maps": "", "explorer": None, "kept": bool(kept) or not shown,
-        "disagreements": {name: rows for name, of_one in kept.items() if (rows := of_one["disagreements"])},
-    }  # fmt: skip
-    found = {name: of_one["attention"] for name, of_one in kept.items() if of_one["attention"]}
-    if not found or not (explorer := build_explorer(found))["examples"]:
-        return facts
-    row = explorer["examples"][0]["row"]
-    examples = {name: next(e for e in attention if e["row"] == row) for name, attention in found.items()}
-    return {**facts, "maps": _maps(group, examples), "explorer": explorer}
+    seeds = group.list_shared_seeds(*group.methods)
+    shown = bool(seeds) and (group.beside is None or group is group.beside.groups[0])
+    stored: dict[str, Any] = {}
+    for name, method in group.methods.items():
+        if shown and (examples := method.runs[seeds[0]].read_examples()) is not None:
+            stored[name] = examples
+    facts: dict[str, Any] = {"seed": seeds[0] if seeds else None, "stored": bool(stored) or not shown}
+    disagreements = {name: examples["disagreements"] for name, examples in stored.items()}
+    facts["disagreements"] = {name: rows for name, rows in disagreements.items() if rows}
+    facts |= {"maps": "", "explorer": None}
+    attention = {name: examples["attention"] for name, examples in stored.items() if examples["attention"]}
+    explorer = build_explorer(attention) if attention else {"examples": []}
+    if explorer["examples"]:
+        row = explorer["examples"][0]["row"]
+        of_row = {name: _find_row(examples, row) for name, examples in attention.items()}
+        facts |= {"maps": _draw_maps(group, of_row), "explorer": explorer}
+    return facts
 
 
-def _maps(group: Group, examples: dict[str, Any]) -> Markup:
+def _find_row(examples: list[dict[str, Any]], row: int) -> dict[str, Any]:
+    return next(example for example in examples if example["row"] == row)
+
+
+def _draw_maps(group: Group, examples: dict[str, Any]) -> Markup:
     """The pair of layers that most methods map, of several the highest."""
-    pairs = ((one.against, one.method) for one in (group.beside or group).comparisons)
-    declared = dict.fromkeys(name for pair in pairs for name in pair if name in examples)
-    layers = {name: examples[name]["layers"] for name in declared or examples}
-    mapped = Counter((k, layer["teacher_layer"]) for of_one in layers.values() for k, layer in of_one.items())
+    declared: list[str] = []
+    for comparison in (group.beside or group).comparisons:
+        declared += [comparison.against, comparison.method]
+    names = [name for name in dict.fromkeys(declared) if name in examples] or list(examples)
+    layers = {name: examples[name]["layers"] for name in names}
+    mapped: Counter[tuple[str, int]] = Counter()
+    for by_layer in layers.values():
+        mapped.update((layer, facts["teacher_layer"]) for layer, facts in by_layer.items())
     if not mapped:
         return Markup()
     layer, teacher_layer = max(mapped, key=lambda pair: (mapped[pair], int(pair[0])))
-    chosen = {
-        name: {layer: of_one[layer]}
-        for name, of_one in layers.items()
-        if layer in of_one and of_one[layer]["teacher_layer"] == teacher_layer
-    }
+    chosen = {}
+    for name, by_layer in layers.items():
+        if layer in by_layer and by_layer[layer]["teacher_layer"] == teacher_layer:
+            chosen[name] = {layer: by_layer[layer]}
     example = {**next(iter(examples.values())), "layers": next(iter(chosen.values()))}
-    overall = {name: compute_overall_kl(of_one) for name, of_one in layers.items()}
-    return Markup(draw_attention_maps(example, chosen, overall=overall))  # noqa: S704 - made by matplotlib, which escapes
+    overall = {name: compute_overall_kl(by_layer) for name, by_layer in layers.items()}
+    return Markup(draw_attention_maps(example, chosen, overall=overall))  # noqa: S704 - drawn by matplotlib, which escapes

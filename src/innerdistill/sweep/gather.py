@@ -1,142 +1,146 @@
-"""Finished cells of a sweep -> groups of runs with the same data, teacher and versions, and their comparisons."""
+"""Finished runs of a sweep -> groups of runs with the same data, teacher and versions, and their comparisons."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from innerdistill.recipe.identity import select_shared_keys
-from innerdistill.recipe.loading import load_recipe
-from innerdistill.report.run_folder import PREDICTIONS, get_scoring, read_predictions, read_run
-from innerdistill.sweep.grid import TEACHER_SEED, Cell, Sweep, name_group
-from innerdistill.sweep.groups import Compared, Group, OverTeachers, places
+from innerdistill.report.record import RunRecord
+from innerdistill.report.stored_run import StoredRun
+from innerdistill.sweep.grid import TEACHER_SEED, Sweep, name_group
+from innerdistill.sweep.groups import Compared, Group, OverTeachers, list_places
 from innerdistill.sweep.methods import SPLIT, Method
-from innerdistill.sweep.statistics import FEWEST_FOR_INTERVAL, Comparison, compare_pair, corrected, two_level_interval
+from innerdistill.sweep.statistics import (
+    FEWEST_FOR_INTERVAL,
+    Comparison,
+    compare_pair,
+    compute_interval,
+    correct_comparisons,
+)
+from innerdistill.sweep.store import CellRun
 
 OTHER_START = "(another model under student.source, or another kind of processor)"
 Unit = Sequence[tuple[Group, int]]  # the runs that a test counts as one: group and seed of each
 
 
-def gather(sweep: Sweep, cells: Sequence[Cell]) -> list[Group]:
-    """Read the runs of a sweep and test its declared comparisons.
+def gather(sweep: Sweep, finished: Sequence[CellRun]) -> list[Group]:
+    """Group the runs of a sweep and test its declared comparisons.
 
     Comparisons are corrected together within each task, over all its settings, those included of which no cell has run.
     Where a sweep has teachers enough for an interval, methods are compared over teachers.
 
     Args:
         sweep: the sweep.
-        cells: its finished cells.
+        finished: its finished cells.
 
     Returns:
         Groups, in the order of the cells.
 
     Raises:
-        ValueError: cells of other data, another teacher, another start or other versions than those beside them.
+        ValueError: runs of other data, another teacher, another start or other versions than those beside them.
     """
-    groups = group_runs(cells)
+    groups = group_runs(finished)
     over_teachers = sweep.number_of_teachers >= FEWEST_FOR_INTERVAL  # fewer say nothing of others
     if over_teachers:
         _put_side_by_side(groups)
     for task in dict.fromkeys(group.task for group in groups):
-        family = [place for place in places(groups) if place.task == task]
+        family = [place for place in list_places(groups) if place.task == task]
         expected = sweep.number_of_settings // (sweep.number_of_teachers if over_teachers else 1)
         _compare_family(sweep, family, places_without_runs=max(0, expected - len(family)))
     return groups
 
 
-def group_runs(cells: Sequence[Cell]) -> list[Group]:
-    """Read the runs of a sweep, and refuse those that cannot be compared.
+def group_runs(finished: Sequence[CellRun]) -> list[Group]:
+    """Group the runs of a sweep, and refuse those that cannot be compared.
 
     Args:
-        cells: finished cells.
+        finished: finished cells.
 
     Returns:
         Groups without comparisons, in the order of the cells.
 
     Raises:
-        ValueError: cells of other data, another teacher, another start or other versions than those beside them.
+        ValueError: runs of other data, another teacher, another start or other versions than those beside them.
     """
     groups: dict[str, Group] = {}
-    for cell in cells:
+    for entry in finished:
+        cell = entry.cell
         group = groups.setdefault(cell.group, Group(cell.group, cell.task, cell.setting))
         if cell.note not in group.note:
             group.note = f"{group.note} {cell.note}".strip()
-        method = group.methods.setdefault(cell.method, Method(cell.method))
-        method.runs[cell.seed] = read_run(cell.folder)
-        method.folders[cell.seed] = cell.folder
-    _check_alike(list(groups.values()))
+        group.methods.setdefault(cell.method, Method(cell.method)).runs[cell.seed] = entry.run
+    _check_alike([entry.run for entry in finished])
     return list(groups.values())
 
 
 def _put_side_by_side(groups: Sequence[Group]) -> None:
     """Groups that differ in the seed of their teacher only are compared together."""
-    known: dict[str, OverTeachers] = {}
+    places: dict[str, OverTeachers] = {}
     for group in groups:
         others = {key: value for key, value in group.setting.items() if key != TEACHER_SEED}
         name = name_group(group.task, others)
-        group.beside = known.setdefault(name, OverTeachers(name, group.task, others))
+        group.beside = places.setdefault(name, OverTeachers(name, group.task, others))
         for other in group.beside.groups:
-            if _teacher(other) == _teacher(group):
+            if _identify_teacher(other.first_record) == _identify_teacher(group.first_record):
                 raise ValueError(f"{other.name} and {group.name} have the same teacher, which would count as two.")
         group.beside.groups.append(group)
 
 
-def _teacher(group: Group) -> str:
-    return str(group.any_run["teacher"]["fingerprint"])
+def _identify_teacher(record: RunRecord) -> str | None:
+    return None if record.teacher is None else record.teacher.fingerprint
 
 
-def _check_alike(groups: Sequence[Group]) -> None:
+def _check_alike(runs: Sequence[StoredRun]) -> None:
     """Numbers of different data, teachers, starts or versions are not put into one table or figure."""
-    known: dict[tuple[str, str], tuple[Path, Any]] = {}
-    for group in groups:
-        for folder, run in group.runs():
-            recipe = load_recipe(run["recipe"])
-            asked = repr(select_shared_keys(recipe))  # in every table, and of settings that share them
-            begun = repr((asked, recipe.student.model_dump(), recipe.seed))
-            facts = {
-                ("data", asked): run["data"]["fingerprint"],
-                ("teacher", asked): (run["teacher"] or {}).get("fingerprint"),
-                (f"weights at the start {OTHER_START}", begun): run["student"].get("start"),  # older runs do not say
-                ("versions", ""): run["versions"],
-            }
-            for key, value in facts.items():
-                if value is None:
-                    continue
-                first, expected = known.setdefault(key, (folder, value))
-                if value != expected:
-                    raise ValueError(
-                        f"{folder} and {first} were made with different {key[0]}; delete the one that is out of date "
-                        "and run the sweep again."
-                    )
+    known: dict[tuple[str, str], tuple[str, Any]] = {}
+    for run in runs:
+        record, recipe = run.record, run.record.recipe
+        asked = repr(select_shared_keys(recipe))  # in every table, and of settings that share them
+        begun = repr((asked, recipe.student.model_dump(), recipe.seed))
+        facts = {
+            ("data", asked): record.data.fingerprint,
+            ("teacher", asked): _identify_teacher(record),
+            (f"weights at the start {OTHER_START}", begun): record.student.start,  # older runs do not say
+            ("versions", ""): record.versions,
+        }
+        for key, value in facts.items():
+            if value is None:
+                continue
+            first, expected = known.setdefault(key, (run.place, value))
+            if value != expected:
+                raise ValueError(
+                    f"{run.place} and {first} were made with different {key[0]}; delete the one that is out of date "
+                    "and run the sweep again."
+                )
 
 
 def _compare_family(sweep: Sweep, family: Sequence[Compared], *, places_without_runs: int) -> None:
     """Test the declared comparisons in the places of one task, with one correction over all of them."""
     for place in family:
-        place.untested = [pair for pair in sweep.compare if not place.units(*pair)]
+        place.untested = [pair for pair in sweep.compare if not place.list_units(*pair)]
         tested = [pair for pair in sweep.compare if pair not in place.untested]
         place.comparisons = [_compare(sweep, place, *pair) for pair in tested]
     untested = sum(len(place.untested) for place in family) + len(sweep.compare) * places_without_runs
     together = [comparison for place in family for comparison in place.comparisons]
-    remaining = iter(corrected(together, untested=untested))
+    remaining = iter(correct_comparisons(together, untested=untested))
     for place in family:
         place.comparisons = [next(remaining) for _ in place.comparisons]
 
 
 def _compare(sweep: Sweep, place: Compared, method: str, against: str) -> Comparison:
     """One declared comparison in one place, over the units that both methods have; not yet corrected."""
-    units = place.units(method, against)
+    units = place.list_units(method, against)
     sizes = [len(unit) for unit in units]
     return compare_pair(
         method,
         against,
-        [_score(unit, method, place.metric) for unit in units],
-        [_score(unit, against, place.metric) for unit in units],
-        interval=_interval(units, method, against) if len(units) >= FEWEST_FOR_INTERVAL else None,
+        [_average_score(unit, method, place.metric) for unit in units],
+        [_average_score(unit, against, place.metric) for unit in units],
+        interval=_compute_interval_of(units, method, against) if len(units) >= FEWEST_FOR_INTERVAL else None,
         margin=sweep.margin,
         over=place.over,
         runs=(min(sizes), max(sizes)),
@@ -144,28 +148,28 @@ def _compare(sweep: Sweep, place: Compared, method: str, against: str) -> Compar
     )
 
 
-def _score(unit: Unit, method: str, metric: str) -> float:
+def _average_score(unit: Unit, method: str, metric: str) -> float:
     """The mean over the runs of a unit."""
-    runs = [group.methods[method].runs[seed] for group, seed in unit]
-    return float(np.mean([run["scores"][SPLIT]["student"][metric] for run in runs]))
+    records = [group.methods[method].runs[seed].record for group, seed in unit]
+    return float(np.mean([record.scores[SPLIT].student.values[metric] for record in records]))
 
 
-def _interval(units: Sequence[Unit], method: str, against: str) -> tuple[float, float]:
+def _compute_interval_of(units: Sequence[Unit], method: str, against: str) -> tuple[float, float]:
     """The interval of a difference, from the predictions of all its runs."""
     (group, seed), *_ = units[0]
     labels = _read_predictions(group, method, seed)["label"]
-    ours, theirs = ([_student_logits(unit, name) for unit in units] for name in (method, against))
-    return two_level_interval(labels, ours, theirs, scoring=get_scoring(group.any_run))
+    ours, theirs = ([_stack_logits(unit, name) for unit in units] for name in (method, against))
+    return compute_interval(labels, ours, theirs, scoring=group.first_record.data.scoring)
 
 
-def _student_logits(unit: Unit, method: str) -> NDArray[Any]:
+def _stack_logits(unit: Unit, method: str) -> NDArray[Any]:
     """Logits of the students of all runs of a unit: (R, N, C)."""
     return np.stack([_read_predictions(group, method, seed)["student"] for group, seed in unit])
 
 
 def _read_predictions(group: Group, method: str, seed: int) -> dict[str, NDArray[Any]]:
-    folder = group.methods[method].folders[seed]
+    run = group.methods[method].runs[seed]
     try:
-        return read_predictions(folder / PREDICTIONS, SPLIT)
+        return run.read_predictions(SPLIT)
     except ValueError as error:
-        raise ValueError(f"{error} Delete {folder} and run the sweep again.") from None
+        raise ValueError(f"{error} Delete {run.folder} and run the sweep again.") from None

@@ -14,10 +14,9 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from innerdistill.recipe.identity import list_differences, select_shared_keys
+from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.recipe.loading import describe_validation_error, load_recipe, read_content, set_key
 from innerdistill.recipe.recipe import Recipe, Section
-from innerdistill.report.run_folder import is_finished, read_record
 from innerdistill.support.files import slugify
 
 SET_BY_SWEEP = {
@@ -26,7 +25,8 @@ SET_BY_SWEEP = {
     "overwrite": "in a sweep a run whose recipe has changed is always re-run.",
 }
 SWEEP_FILE, FAILED = "sweep.yaml", "failed.json"  # what was asked for, and why cells are missing, by their folder
-SWEEP_FILES = {SWEEP_FILE, FAILED, "report.html", "report.md", "table.tex", "cells.csv", "figures"}
+BLOCKS = "blocks"  # folder of the runs of finished blocks
+SWEEP_FILES = {SWEEP_FILE, FAILED, BLOCKS, "report.html", "report.md", "table.tex", "cells.csv", "figures"}
 SECTIONS = ("data", "teacher", "teacher.trainer", "student", "losses", "schedule", "trainer", "internal_trainer")
 TEACHER_SEED = "teacher.seed"  # in a grid: the key of several teachers
 
@@ -96,20 +96,6 @@ class Cell:
     def note(self) -> str:
         """`data.note` of its recipe; empty if there is none."""
         return self.recipe.data.note or ""
-
-    def is_finished(self) -> bool:
-        """Whether its folder holds a complete run of exactly this recipe."""
-        return self.changed_keys() == []
-
-    def changed_keys(self) -> list[str] | None:
-        """Keys in which its recipe differs from that of the run in its folder; None without a complete run."""
-        try:
-            record = read_record(self.folder)
-        except ValueError:
-            return None
-        if not is_finished(self.folder, self.recipe):
-            return None
-        return list_differences(record.recipe.model_dump(mode="json"), self.recipe)
 
 
 def name_group(task: str, setting: Mapping[str, Any]) -> str:

@@ -7,12 +7,11 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from innerdistill.evaluation.scoring import beats_constant
 from innerdistill.report.formatting import list_metrics
-from innerdistill.report.record import Scores
+from innerdistill.report.record import RunRecord, Scores
+from innerdistill.report.stored_run import StoredRun
 from innerdistill.sweep.methods import SPLIT, Method
 from innerdistill.sweep.statistics import Comparison
 
@@ -21,14 +20,14 @@ DECIMAL = re.compile(r"\d+\.\d+")
 
 @dataclass
 class Compared(ABC):
-    """A place where declared comparisons are made.
+    """A place where declared comparisons are tested.
 
     Attributes:
-        name: of the place.
+        name: name of the place.
         task: name of the data set; empty if there is only one.
         setting: values of the swept keys.
-        comparisons: what was declared, tested.
-        untested: what was declared and could not be tested, since a method has not run with the seeds of the other.
+        comparisons: declared comparisons that were tested.
+        untested: declared comparisons of methods that have no seed in common.
     """
 
     name: str
@@ -40,7 +39,7 @@ class Compared(ABC):
     @property
     @abstractmethod
     def over(self) -> Literal["seeds", "teachers"]:
-        """What the units are."""
+        """What the units of a test are."""
 
     @property
     @abstractmethod
@@ -53,27 +52,36 @@ class Compared(ABC):
         """Whether its teachers beat the best constant answer by two standard errors; else nothing can be concluded."""
 
     @abstractmethod
-    def units(self, *names: str) -> list[list[tuple[Group, int]]]:
-        """What a test over this place counts, of some methods.
+    def list_units(self, *methods: str) -> list[list[tuple[Group, int]]]:
+        """List the units of a test.
 
         Args:
-            *names: of the methods.
+            *methods: names of methods.
 
         Returns:
             By unit the group and the seed of every run that all of the methods have.
         """
 
-    def sentences(self) -> list[str]:
-        """The declared comparisons in words."""
+    def describe_comparisons(self) -> list[str]:
+        """Say the declared comparisons in words.
+
+        Returns:
+            A sentence for each.
+        """
         if not self.is_above_chance:
             return ["The teacher is not clearly better than the best constant answer: nothing is concluded here."]
-        return [comparison.sentence(self.metric) for comparison in self.comparisons] + self.not_run()
+        tested = [comparison.describe(self.metric) for comparison in self.comparisons]
+        return tested + self.describe_untested()
 
-    def not_run(self) -> list[str]:
-        """What was declared and could not be tested, in words."""
+    def describe_untested(self) -> list[str]:
+        """Say what was declared and could not be tested.
+
+        Returns:
+            A sentence for each.
+        """
         return [
-            f"{one} against {other}: declared, but not tested, since there is no seed with which both have run."
-            for one, other in self.untested
+            f"{method} against {against}: declared, but not tested, since there is no seed with which both have run."
+            for method, against in self.untested
         ]
 
 
@@ -83,8 +91,8 @@ class Group(Compared):
 
     Attributes:
         note: what the recipe says of the data.
-        methods: by name.
-        beside: the groups with other teachers that it is compared with; None where comparisons are made within it.
+        methods: methods by name.
+        beside: the groups with other teachers that it is compared with; None where comparisons are tested within it.
     """
 
     note: str = ""
@@ -96,54 +104,63 @@ class Group(Compared):
         """Its units are seeds."""
         return "seeds"
 
-    def units(self, *names: str) -> list[list[tuple[Group, int]]]:
-        """A run of each seed.
+    def list_units(self, *methods: str) -> list[list[tuple[Group, int]]]:
+        """List the seeds that all methods have run with, each a unit of one run."""
+        return [[(self, seed)] for seed in self.list_shared_seeds(*methods)]
 
-        Args:
-            *names: of the methods.
+    def list_runs(self) -> Iterator[StoredRun]:
+        """List all runs, method by method.
 
-        Returns:
-            One pair by unit.
+        Yields:
+            Finished runs.
         """
-        return [[(self, seed)] for seed in self.shared_seeds(*names)]
-
-    def runs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Folder and run.json of every run."""
         for method in self.methods.values():
-            for seed, run in method.runs.items():
-                yield method.folders[seed], run
+            yield from method.runs.values()
 
-    def shared_seeds(self, *names: str) -> list[int]:
-        """Seeds that all of some methods have run with.
+    def list_shared_seeds(self, *methods: str) -> list[int]:
+        """List the seeds that all of some methods have run with.
 
         Args:
-            *names: of the methods.
+            *methods: names of methods.
 
         Returns:
             The seeds, ascending.
         """
-        seeds = [set(self.methods[name].runs) if name in self.methods else set() for name in names]
+        seeds = [set(self.methods[name].runs) if name in self.methods else set() for name in methods]
         return sorted(set[int].intersection(*seeds))
 
     @property
-    def any_run(self) -> dict[str, Any]:
-        """One of the runs, for what all have in common."""
-        return next(iter(self.methods.values())).first
+    def first_record(self) -> RunRecord:
+        """Record of one of the runs, for what all have in common."""
+        return next(iter(self.methods.values())).first_record
 
     @property
     def metric(self) -> str:
         """The primary metric."""
-        return str(self.any_run["data"]["metric"])
+        return self.first_record.data.metric
 
     @property
-    def teacher(self) -> dict[str, Any]:
+    def teacher(self) -> Scores:
         """Scores of the teacher."""
-        return dict(self.any_run["scores"][SPLIT]["teacher"])
+        return self.score_teacher(SPLIT)
+
+    def score_teacher(self, split: str) -> Scores:
+        """Look up the scores of the teacher.
+
+        Args:
+            split: name of the split.
+
+        Returns:
+            Its scores on that split.
+        """
+        scores = self.first_record.scores[split].teacher
+        assert scores is not None
+        return scores
 
     @property
     def metrics(self) -> list[str]:
         """Names, the primary one first."""
-        return list_metrics(Scores.model_validate(self.teacher))
+        return list_metrics(self.teacher)
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
@@ -153,14 +170,17 @@ class Group(Compared):
     @property
     def is_above_chance(self) -> bool:
         """Whether its teacher does."""
-        return beats_constant(self.teacher)
+        return self.teacher.beats_constant
 
     @property
     def warnings(self) -> dict[str, int]:
-        """What the runs say of their data and training, with the number of runs that say it, whatever its decimals."""
-        said = [sentence for _, run in self.runs() for sentence in run["warnings"]]
-        first = {DECIMAL.sub("", sentence): sentence for sentence in reversed(said)}
-        return dict(Counter(first[DECIMAL.sub("", sentence)] for sentence in said))
+        """Warnings of the runs with the number of runs that have them, whatever their decimals."""
+        wording: dict[str, str] = {}
+        counts: Counter[str] = Counter()
+        for run in self.list_runs():
+            for sentence in run.record.warnings:
+                counts[wording.setdefault(DECIMAL.sub("", sentence), sentence)] += 1
+        return dict(counts)
 
 
 @dataclass
@@ -188,26 +208,27 @@ class OverTeachers(Compared):
         """Whether all teachers do."""
         return all(group.is_above_chance for group in self.groups)
 
-    def units(self, *names: str) -> list[list[tuple[Group, int]]]:
-        """The runs of each teacher.
-
-        Args:
-            *names: of the methods.
-
-        Returns:
-            As many pairs by unit as the teacher's students of each method.
-        """
-        found = [[(group, seed) for seed in group.shared_seeds(*names)] for group in self.groups]
-        return [unit for unit in found if unit]
+    def list_units(self, *methods: str) -> list[list[tuple[Group, int]]]:
+        """List the teachers, each a unit of the runs of its students."""
+        units = []
+        for group in self.groups:
+            if seeds := group.list_shared_seeds(*methods):
+                units.append([(group, seed) for seed in seeds])
+        return units
 
 
-def places(groups: Sequence[Group]) -> list[Compared]:
-    """Where comparisons are made.
+def list_places(groups: Sequence[Group]) -> list[Compared]:
+    """List where comparisons are tested.
 
     Args:
-        groups: of a sweep.
+        groups: groups of a sweep.
 
     Returns:
         The groups, and in place of those that differ in their teacher only what they are compared in, each once.
     """
-    return list({id(place): place for group in groups for place in [group.beside or group]}.values())
+    places: list[Compared] = []
+    for group in groups:
+        place = group.beside or group
+        if not any(place is other for other in places):
+            places.append(place)
+    return places

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from innerdistill.report.run_folder import get_problem_type
+from innerdistill.report.record import LayerDistance, RunRecord, TrainedStage
+from innerdistill.report.stored_run import StoredRun
 
-SPLIT = "validation"
+SPLIT, SELECTION = "validation", "selection"
+COUNTS = (
+    "teacher_right_student_right",
+    "teacher_right_student_wrong",
+    "teacher_wrong_student_right",
+    "teacher_wrong_student_wrong",
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Value:
 
     @property
     def mean(self) -> float:
-        """Over seeds."""
+        """Mean over seeds."""
         return float(np.mean(self.values))
 
     @property
@@ -44,82 +49,110 @@ class Method:
     """The runs of one method in one group.
 
     Attributes:
-        name: of the method.
-        runs: run.json by seed.
-        folders: of the runs, by seed.
+        name: name of the method.
+        runs: finished runs by seed.
     """
 
     name: str
-    runs: dict[int, dict[str, Any]] = field(default_factory=dict)
-    folders: dict[int, Path] = field(default_factory=dict)
+    runs: dict[int, StoredRun] = field(default_factory=dict)
 
     @property
-    def first(self) -> dict[str, Any]:
-        """The run of the first seed, for what all seeds have in common."""
-        return next(iter(self.runs.values()))
+    def records(self) -> list[RunRecord]:
+        """Records of the runs, in the order of the seeds."""
+        return [run.record for run in self.runs.values()]
+
+    @property
+    def first_record(self) -> RunRecord:
+        """Record of the first seed, for what all seeds have in common."""
+        return next(iter(self.runs.values())).record
 
     def score(self, metric: str, split: str = SPLIT) -> Value:
-        """A metric of the student.
+        """Score the students.
 
         Args:
-            metric: its name.
-            split: where it was measured.
+            metric: name of the metric.
+            split: split on which it was measured.
 
         Returns:
             One value per seed.
         """
-        return Value(tuple(run["scores"][split]["student"][metric] for run in self.runs.values()))
+        return Value(tuple(record.scores[split].student.values[metric] for record in self.records))
 
-    def total(self, key: str) -> float:
-        """Steps or seconds of a run, the mean over seeds.
+    @property
+    def steps(self) -> float:
+        """Optimiser steps of a run, the mean over seeds."""
+        return float(np.mean([record.steps for record in self.records]))
 
-        Args:
-            key: `steps`, `seconds` or `cpu_seconds` of the stages.
-
-        Returns:
-            The sum over stages.
-        """
-        return float(np.mean([sum(stage[key] for stage in run["stages"]) for run in self.runs.values()]))
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU seconds of the training of a run, the mean over seeds."""
+        return float(np.mean([sum_cpu_seconds(record) for record in self.records]))
 
     @cached_property
     def agreement(self) -> Value:
-        """Agreement with the teacher, as its problem type measures it."""
-        name = get_problem_type(self.first).predictions.agreement
-        return Value(tuple(run["agreement"][SPLIT][name] for run in self.runs.values()))
+        """Agreement with the teacher, as the problem type measures it."""
+        return Value(tuple(record.get_agreement(SPLIT) for record in self.records))
 
     @cached_property
     def right_and_wrong(self) -> dict[str, Value] | None:
-        """Examples by right and wrong of teacher and student, one value per seed; None for a regression."""
-        agreed = [run["agreement"][SPLIT] for run in self.runs.values()]
-        names = [f"teacher_{t}_student_{s}" for t in ("right", "wrong") for s in ("right", "wrong")]
-        if any(name not in facts for facts in agreed for name in names):
+        """Numbers of examples by right and wrong of teacher and student; None where answers are not right or wrong."""
+        agreements = [record.agreement[SPLIT] for record in self.records]
+        if not all(agreement.keys() >= set(COUNTS) for agreement in agreements):
             return None
-        return {name: Value(tuple(facts[name] for facts in agreed)) for name in names}
+        return {name: Value(tuple(agreement[name] for agreement in agreements)) for name in COUNTS}
 
     @cached_property
-    def distances(self) -> dict[tuple[int, int], dict[str, float | None]]:
-        """Attention KL and CLS cosine after training by layers of student and teacher, the mean over seeds."""
-        found: dict[tuple[int, int], dict[str, float | None]] = {}
-        for layer, facts in self.first["distances"]["after"].items():
-            rows = [run["distances"]["after"][layer] for run in self.runs.values()]
-            found[int(layer), facts["teacher_layer"]] = {
-                kind: None if any(row[kind] is None for row in rows) else float(np.mean([row[kind] for row in rows]))
-                for kind in ("attention_kl", "cls_cosine")
-            }
-        return found
+    def distances(self) -> dict[tuple[int, int], LayerDistance]:
+        """Distances after training by layers of student and teacher, the mean over seeds."""
+        by_seed = [record.distances.after for record in self.records if record.distances is not None]
+        means: dict[tuple[int, int], LayerDistance] = {}
+        for layer, first in by_seed[0].items():
+            distances = [after[layer] for after in by_seed]
+            divergences = [distance.attention_kl for distance in distances]
+            finite = [divergence for divergence in divergences if divergence is not None]
+            means[layer, first.teacher_layer] = LayerDistance(
+                teacher_layer=first.teacher_layer,
+                attention_kl=float(np.mean(finite)) if len(finite) == len(divergences) else None,
+                cls_cosine=float(np.mean([distance.cls_cosine for distance in distances])),
+            )
+        return means
 
     @cached_property
     def cosines(self) -> list[float]:
-        """Training cosine loss of the top layer at the end of each internal stage, the mean over seeds."""
-        ends = []
-        for run in self.runs.values():
-            stages = [stage for stage in run["stages"] if stage["stage"]["is_internal"] and stage["epochs"]]
-            names = [f"cls_cosine/{max(map(int, stage['stage']['pairs']))}" for stage in stages]
-            last = [stage["epochs"][-1]["losses"] for stage in stages]
-            ends.append([losses[name] for name, losses in zip(names, last, strict=True) if name in losses])
-        return np.mean(ends, axis=0).tolist() if len({len(end) for end in ends}) == 1 and ends[0] else []
+        """Training cosine loss of the top layer at the end of each internal stage, the mean over seeds.
+
+        Empty if there are none, or runs of other numbers of stages.
+        """
+        by_seed = [_list_last_cosines(record.stages) for record in self.records]
+        if len({len(cosines) for cosines in by_seed}) > 1 or not by_seed[0]:
+            return []
+        means: list[float] = np.mean(by_seed, axis=0).tolist()
+        return means
 
     @property
     def collapsed(self) -> int:
         """Number of students that predict one class."""
-        return sum(bool(run["scores"][SPLIT]["student"].get("collapsed")) for run in self.runs.values())
+        return sum(bool(record.scores[SPLIT].student.collapsed) for record in self.records)
+
+
+def sum_cpu_seconds(record: RunRecord) -> float:
+    """Sum the CPU seconds of all stages of a run.
+
+    Args:
+        record: record of the run.
+
+    Returns:
+        CPU seconds of the first process.
+    """
+    return sum(stage.cpu_seconds for stage in record.stages)
+
+
+def _list_last_cosines(stages: list[TrainedStage]) -> list[float]:
+    cosines = []
+    for stage in stages:
+        if stage.stage.is_internal and stage.epochs:
+            losses = stage.epochs[-1].losses
+            name = f"cls_cosine/{max(stage.stage.pairs)}"
+            if name in losses:
+                cosines.append(losses[name])
+    return cosines

@@ -14,21 +14,22 @@ from innerdistill.report.figures import render_file
 from innerdistill.report.formatting import escape_markdown, load_page_template
 from innerdistill.support.files import open_whole_file, slugify
 from innerdistill.sweep.cells_csv import write_cells
-from innerdistill.sweep.examples import examples_of
+from innerdistill.sweep.examples import select_examples
 from innerdistill.sweep.figures import (
-    axis_name,
-    differences,
-    mean_curve,
-    score_against,
-    score_per_epoch,
-    seeds_side_by_side,
+    average_curves,
+    draw_curves,
+    draw_differences,
+    draw_score_against,
+    draw_seeds,
+    name_axis,
 )
 from innerdistill.sweep.gather import gather
-from innerdistill.sweep.grid import Cell, Sweep
-from innerdistill.sweep.groups import Group, places
-from innerdistill.sweep.headlines import answers
-from innerdistill.sweep.sizes import swept_numbers
-from innerdistill.sweep.tables import Table, tables_of, tables_over
+from innerdistill.sweep.grid import Sweep
+from innerdistill.sweep.groups import Group, list_places
+from innerdistill.sweep.headlines import summarize_sweep
+from innerdistill.sweep.sizes import find_swept_numbers
+from innerdistill.sweep.store import CellRun
+from innerdistill.sweep.tables import Table, build_overall_tables, build_tables
 
 PAGE = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -39,91 +40,59 @@ HOW_COMPARED = (
 )
 
 
-def write_sweep_report(sweep: Sweep, cells: Sequence[Cell], *, failed: Mapping[Path, str] | None = None) -> list[Group]:
+def write_sweep_report(
+    sweep: Sweep, finished: Sequence[CellRun], *, failed: Mapping[Path, str] | None = None
+) -> list[Group]:
     """Write report.html, report.md, table.tex, cells.csv and figures/ into the folder of a sweep.
 
     Args:
         sweep: the sweep.
-        cells: its finished cells.
+        finished: its finished cells.
         failed: cause by folder of the cells that failed.
 
     Returns:
         The runs with their comparisons, by task and setting.
 
     Raises:
-        ValueError: cells of other data, another teacher, another start or other versions than those beside them.
+        ValueError: runs of other data, another teacher, another start or other versions than those beside them.
     """
-    folder, failed = sweep.folder, failed or {}
-    groups = gather(sweep, cells)
-    swept = swept_numbers(groups)
-    tables = [tables_of(group, alone=len(groups) == 1) for group in groups]
-    facts = {
-        "title": folder.name, "groups": groups,
-        "missing": sweep.number_of_cells - len(cells) - len(failed),
-        "answers": answers(groups), "comparisons": sentences(groups),
-        "kept": [sentence for one in swept for sentence in one.sentences()],
-        "warnings": [warning for group in groups for warning in _warnings(group)],
-        "overall": tables_over(groups), "tables": tables,
-        "methods": list(dict.fromkeys(cell.method for cell in cells)),
-        "failed": {str(path): cause for path, cause in failed.items()},
-        "run": groups[0].any_run if groups else None, "places": _places(groups),
-        "compared": HOW_COMPARED if any(one.interval for place in places(groups) for one in place.comparisons) else "",
-    }  # fmt: skip
-    recipe, parts = write_yaml(sweep.model_dump(mode="json")), _parts(groups, tables)
-    sweeps = [
-        {"title": one.title, "key": one.key, "axis": axis_name(one.key),
-         "figure": Markup(score_against(one.groups, one.key))}  # noqa: S704 - made by matplotlib, which escapes texts
-        for one in swept
-    ]  # fmt: skip
-    figure = Markup(differences(groups))  # noqa: S704
-    page = load_page_template("sweep.html.j2", TEMPLATES).render(
-        facts, figure=figure, recipe=recipe, sweeps=sweeps, parts=parts
-    )
+    groups = gather(sweep, finished)
+    facts = _collect_facts(sweep, groups)
+    facts["missing"] = sweep.number_of_cells - len(finished) - len(failed or {})
+    facts["methods"] = list(dict.fromkeys(entry.cell.method for entry in finished))
+    facts["failed"] = {str(path): cause for path, cause in (failed or {}).items()}
+    page = _collect_page(sweep, groups, facts["tables"])
     texts = {
-        "report.md": _plain_template("sweep.md.j2").render(facts),
-        "table.tex": _plain_template("sweep.tex.j2").render(facts),
-        PAGE: page,
+        "report.md": _load_plain_template("sweep.md.j2").render(facts),
+        "table.tex": _load_plain_template("sweep.tex.j2").render(facts),
+        PAGE: load_page_template("sweep.html.j2", TEMPLATES).render(facts, **page),
     }
     for name, text in texts.items():
-        with open_whole_file(folder / name) as path:
+        with open_whole_file(sweep.folder / name) as path:
             path.write_text(text, encoding="utf-8")
-    write_cells(folder, cells, groups)
-    _write_figures(folder / "figures", figure, sweeps, parts)
+    write_cells(sweep.folder, finished)
+    _write_figures(sweep.folder / "figures", page)
     return groups
 
 
-def _write_figures(
-    folder: Path, comparisons: str, sweeps: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]]
-) -> None:
-    """The page's figures as files, in its order; those of an earlier report go."""
-    named = [("comparisons", comparisons)]
-    named += [(f"{sweep['key']} {sweep['title']}", sweep["figure"]) for sweep in sweeps]
-    named += [(f"{name} {part['group'].name}", part[name]) for part in parts for name in ("seeds", "epochs", "maps")]
-    drawn = [(slugify(name).encode()[:100].decode(errors="ignore"), figure) for name, figure in named if figure]
-    digits = max(2, len(str(len(drawn))))
-    files = {folder / f"{number:0{digits}d}-{name}.svg": figure for number, (name, figure) in enumerate(drawn, start=1)}
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, figure in files.items():
-        with open_whole_file(path) as temporary:
-            temporary.write_text(render_file(figure), encoding="utf-8")
-    for path in set(folder.glob("[0-9]*-*.svg")) - set(files):
-        path.unlink(missing_ok=True)
+def describe_comparisons(groups: Sequence[Group]) -> list[str]:
+    """Say every declared comparison in words.
+
+    Args:
+        groups: groups of a sweep.
+
+    Returns:
+        Sentences, behind the names of their places.
+    """
+    sentences = []
+    for place in list_places(groups):
+        prefix = f"{place.name}: " if place.name else ""
+        sentences += [f"{prefix}{sentence}" for sentence in place.describe_comparisons()]
+    return sentences
 
 
-def _plain_template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=False,  # noqa: S701 - Markdown and LaTeX; names are escaped by the filters
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"markdown": escape_markdown, "latex": latex}
-    return environment.get_template(name)
-
-
-def latex(text: str) -> str:
-    r"""Text of a recipe, safe inside LaTeX.
+def escape_latex(text: str) -> str:
+    r"""Make a text of a recipe safe inside LaTeX.
 
     Args:
         text: any text.
@@ -131,7 +100,7 @@ def latex(text: str) -> str:
     Returns:
         One line without commands of its own.
 
-    >>> latex("50 % of a_b")
+    >>> escape_latex("50 % of a_b")
     '50 \\% of a\\_b'
     """
     known = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
@@ -142,44 +111,101 @@ def latex(text: str) -> str:
     return " ".join(str(text).translate(str.maketrans(special | known)).replace("--", "-{}-").split())
 
 
-def _places(groups: Sequence[Group]) -> list[str]:
+def _collect_facts(sweep: Sweep, groups: Sequence[Group]) -> dict[str, Any]:
+    """What all three texts say of the runs."""
+    shares: list[str] = []
+    for swept in find_swept_numbers(groups):
+        shares += swept.describe()
+    tested = [comparison for place in list_places(groups) for comparison in place.comparisons]
+    return {
+        "title": sweep.folder.name,
+        "groups": groups,
+        "answers": summarize_sweep(groups),
+        "comparisons": describe_comparisons(groups),
+        "shares": shares,
+        "warnings": _list_warnings(groups),
+        "overall": build_overall_tables(groups),
+        "tables": [build_tables(group, alone=len(groups) == 1) for group in groups],
+        "run": groups[0].first_record if groups else None,
+        "origins": _list_origins(groups),
+        "compared": HOW_COMPARED if any(comparison.interval for comparison in tested) else "",
+    }
+
+
+def _collect_page(sweep: Sweep, groups: Sequence[Group], tables: Sequence[list[Table]]) -> dict[str, Any]:
+    """What only the page has: figures, examples and the sweep itself."""
+    sweeps = []
+    for swept in find_swept_numbers(groups):
+        figure = _mark_safe(draw_score_against(swept.groups, swept.key))
+        sweeps.append({"title": swept.title, "key": swept.key, "axis": name_axis(swept.key), "figure": figure})
+    return {
+        "figure": _mark_safe(draw_differences(groups)),
+        "recipe": write_yaml(sweep.model_dump(mode="json")),
+        "sweeps": sweeps,
+        "parts": [_collect_part(group, tables_of_group) for group, tables_of_group in zip(groups, tables, strict=True)],
+    }
+
+
+def _collect_part(group: Group, tables: Sequence[Table]) -> dict[str, Any]:
+    """Tables and figures of one task and setting."""
+    return {
+        "group": group,
+        "tables": tables,
+        "seeds": _mark_safe(draw_seeds(group)),
+        "epochs": _mark_safe(draw_curves(group)),
+        "curves": {name: average_curves(method, group.metric) for name, method in group.methods.items()},
+        **select_examples(group),
+    }
+
+
+def _mark_safe(figure: str) -> Markup:
+    return Markup(figure)  # noqa: S704 - drawn by matplotlib, which escapes texts
+
+
+def _write_figures(folder: Path, page: Mapping[str, Any]) -> None:
+    """The page's figures as files, in its order; those of an earlier report go."""
+    figures = [("comparisons", page["figure"])]
+    for sweep in page["sweeps"]:
+        figures.append((f"{sweep['key']} {sweep['title']}", sweep["figure"]))
+    for part in page["parts"]:
+        figures += [(f"{name} {part['group'].name}", part[name]) for name in ("seeds", "epochs", "maps")]
+    drawn = [(name, figure) for name, figure in figures if figure]
+    digits = max(2, len(str(len(drawn))))
+    folder.mkdir(parents=True, exist_ok=True)
+    files = set()
+    for number, (name, figure) in enumerate(drawn, start=1):
+        short = slugify(name).encode()[:100].decode(errors="ignore")
+        path = folder / f"{number:0{digits}d}-{short}.svg"
+        files.add(path)
+        with open_whole_file(path) as temporary:
+            temporary.write_text(render_file(figure), encoding="utf-8")
+    for path in set(folder.glob("[0-9]*-*.svg")) - files:
+        path.unlink(missing_ok=True)
+
+
+def _load_plain_template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=False,  # noqa: S701 - Markdown and LaTeX; names are escaped by the filters
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"markdown": escape_markdown, "latex": escape_latex}
+    return environment.get_template(name)
+
+
+def _list_origins(groups: Sequence[Group]) -> list[str]:
     """Revisions of the code and machines that the runs were made with, each once."""
-    runs = [run for group in groups for _, run in group.runs()]
-    found = (f"{(run['git_revision'] or 'not known')[:10]} on {run['machine']}" for run in runs)
-    return list(dict.fromkeys(found))
+    records = [run.record for group in groups for run in group.list_runs()]
+    origins = [f"{(record.git_revision or 'not known')[:10]} on {record.machine}" for record in records]
+    return list(dict.fromkeys(origins))
 
 
-def sentences(groups: Sequence[Group]) -> list[str]:
-    """One for each declared comparison.
-
-    Args:
-        groups: of a sweep.
-
-    Returns:
-        Sentences, behind the names of their places.
-    """
-    return [
-        f"{place.name}: {sentence}" if place.name else sentence
-        for place in places(groups)
-        for sentence in place.sentences()
-    ]
-
-
-def _warnings(group: Group) -> list[str]:
-    of = f" of {group.name}" if group.name else ""
-    return [f"{runs} run{'s' if runs > 1 else ''}{of}: {warning}" for warning, runs in group.warnings.items()]
-
-
-def _parts(groups: Sequence[Group], tables: Sequence[list[Table]]) -> list[dict[str, Any]]:
-    """The tables and figures of every group, for the page."""
-    return [
-        {
-            "group": group,
-            "tables": tables_of_one,
-            "seeds": Markup(seeds_side_by_side(group)),  # noqa: S704 - made by matplotlib, which escapes texts
-            "epochs": Markup(score_per_epoch(group)),  # noqa: S704
-            "curves": {name: mean_curve(method, group.metric) for name, method in group.methods.items()},
-            **examples_of(group),
-        }
-        for group, tables_of_one in zip(groups, tables, strict=True)
-    ]
+def _list_warnings(groups: Sequence[Group]) -> list[str]:
+    warnings = []
+    for group in groups:
+        of = f" of {group.name}" if group.name else ""
+        for warning, runs in group.warnings.items():
+            warnings.append(f"{runs} run{'s' if runs > 1 else ''}{of}: {warning}")
+    return warnings

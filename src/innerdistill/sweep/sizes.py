@@ -1,4 +1,4 @@
-"""The numbers of a grid: which groups of a sweep differ in one of them only, to be drawn and said along it."""
+"""The numbers of a grid: which groups of a sweep differ in one number only, to be drawn and described along it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 from innerdistill.report.formatting import format_share
 from innerdistill.sweep.grid import TEACHER_SEED, name_group
 from innerdistill.sweep.groups import Group
+from innerdistill.sweep.methods import SELECTION, Method
+
+SIZE, ROWS = "student.num_layers", "data.train_rows"
 
 
 @dataclass(frozen=True)
@@ -16,104 +19,128 @@ class Swept:
     """Groups that differ in the value of one key only, which is a number.
 
     Attributes:
-        key: dotted.
+        key: dotted key of a recipe.
         title: the task and the other settings; empty if there are none.
-        groups: in the order of the values.
+        groups: groups in the order of the values.
     """
 
     key: str
     title: str
     groups: list[Group]
 
-    def sentences(self) -> list[str]:
-        """How small a student can be: what each method keeps of the teacher's score; empty for other keys."""
-        if self.key != "student.num_layers" or not all(group.is_above_chance for group in self.groups):
+    def describe(self) -> list[str]:
+        """Say how small a student can be: what share of the teacher's score each method reaches.
+
+        Returns:
+            A sentence per method; empty where the key is not the number of layers.
+        """
+        if not self._is_about_size():
             return []
         names = dict.fromkeys(name for group in self.groups for name in group.methods)
-        return [(f"{self.title}: " if self.title else "") + self._kept_by(name) for name in names]
+        return [f"{self._prefix()}{self._describe_method(name)}" for name in names]
 
-    def smallest(self) -> list[str]:
-        """The size to choose by the score on selection, where the number is that of layers; empty for other keys.
+    def name_smallest(self) -> list[str]:
+        """Name the size to choose by the score on selection, as Breiman et al. 1984 choose trees.
 
-        The smallest one within a standard error of the best, as Breiman et al. 1984 choose trees.
+        Returns:
+            A sentence about the smallest size within a standard error of the best, and one where the teacher may not
+            be the best of its size; empty where the key is not the number of layers.
         """
-        if self.key != "student.num_layers" or not all(group.is_above_chance for group in self.groups):
+        if not self._is_about_size():
             return []
-        metric = self.groups[0].metric
-        sizes = [(group, method) for group in self.groups for method in group.methods.values()]
-        error = self.groups[0].any_run["scores"]["selection"]["teacher"]["standard_error"]
-        best = max(method.score(metric, "selection").mean for _, method in sizes)
-        enough = [pair for pair in sizes if pair[1].score(metric, "selection").mean >= best - error]
-        least = min(group.setting[self.key] for group, _ in enough)
-        group, method = max(
-            (pair for pair in enough if pair[0].setting[self.key] == least),
-            key=lambda pair: pair[1].score(metric, "selection").mean,
-        )
-        of = f"{self.title}: " if self.title else ""
-        share = format_share(method.score(metric).mean, group.teacher[metric])
-        said = [
-            f"{of}The smallest within a standard error ({error:.3f}) of the best {metric} on selection has {least} "
-            f"layers, by {method.name}; it keeps {share} of the "
-            "teacher's on validation."
+        first = self.groups[0]
+        metric, error = first.metric, first.score_teacher(SELECTION).standard_error
+        students = [(group, method) for group in self.groups for method in group.methods.values()]
+        on_selection = [method.score(metric, SELECTION).mean for _, method in students]
+        enough = [
+            student for student, score in zip(students, on_selection, strict=True) if score >= max(on_selection) - error
         ]
-        layers, teacher = group.any_run["teacher"]["layers"], group.teacher
-        scores = [(method.score(metric).mean, method.name) for one, method in sizes if one.setting[self.key] == layers]
-        if scores and max(scores)[0] > teacher[metric] + teacher["standard_error"]:
-            score, name = max(scores)
-            said.append(
-                f"{of}With the teacher's {layers} layers {name} scores {score:.3f}, the teacher "
-                f"{teacher[metric]:.3f} ± {teacher['standard_error']:.3f} (not tested): it may not be the best of its "
-                "size."
-            )
-        return said
-
-    def _kept_by(self, name: str) -> str:
-        having = [group for group in reversed(self.groups) if name in group.methods]
-        metric, shares = self.groups[0].metric, []
-        for group in having:
-            score, best = group.methods[name].score(metric), group.teacher[metric]
-            error = "" if score.deviation is None else f" ± {100 * score.deviation / best:.1f}"
-            shares.append(f"{100 * score.mean / best:.1f}{error} % with {group.setting[self.key]}")
-        seeds = [len(group.methods[name].runs) for group in having]
-        said = [f"{' to '.join(map(str, dict.fromkeys((min(seeds), max(seeds)))))} seed{'s' * (max(seeds) > 1)} each"]
-        if collapsed := sum(group.methods[name].collapsed for group in having):
-            said.append(f"{collapsed} students give one answer")
-        said.append(
-            f"the best constant answer has {format_share(having[0].teacher['constant'], having[0].teacher[metric])}"
+        fewest = min(group.setting[self.key] for group, _ in enough)
+        smallest = [student for student in enough if student[0].setting[self.key] == fewest]
+        group, method = max(smallest, key=lambda student: student[1].score(metric, SELECTION).mean)
+        share = format_share(method.score(metric).mean, group.teacher.values[metric])
+        sentence = (
+            f"{self._prefix()}The smallest within a standard error ({error:.3f}) of the best {metric} on selection has "
+            f"{fewest} layers, by {method.name}; it keeps {share} of the teacher's on validation."
         )
-        return f"Of the teacher's {metric} {name} keeps, by layers, {', '.join(shares)} ({'; '.join(said)})."
+        return [sentence, *self._compare_at_full_size(students)]
+
+    def _compare_at_full_size(self, students: Sequence[tuple[Group, Method]]) -> list[str]:
+        """A student of the teacher's size that scores clearly higher."""
+        first = self.groups[0]
+        metric, teacher = first.metric, first.teacher
+        record = first.first_record.teacher
+        assert record is not None
+        scores = [
+            (method.score(metric).mean, method.name)
+            for group, method in students
+            if group.setting[self.key] == record.layers
+        ]
+        if not scores or max(scores)[0] <= teacher.values[metric] + teacher.standard_error:
+            return []
+        score, name = max(scores)
+        return [
+            f"{self._prefix()}With the teacher's {record.layers} layers {name} scores {score:.3f}, the teacher "
+            f"{teacher.values[metric]:.3f} ± {teacher.standard_error:.3f} (not tested): it may not be the best of its "
+            "size."
+        ]
+
+    def _is_about_size(self) -> bool:
+        return self.key == SIZE and all(group.is_above_chance for group in self.groups)
+
+    def _prefix(self) -> str:
+        return f"{self.title}: " if self.title else ""
+
+    def _describe_method(self, name: str) -> str:
+        groups = [group for group in reversed(self.groups) if name in group.methods]
+        metric, teacher = self.groups[0].metric, groups[0].teacher
+        seeds = [len(group.methods[name].runs) for group in groups]
+        few_to_many = " to ".join(map(str, dict.fromkeys((min(seeds), max(seeds)))))
+        facts = [f"{few_to_many} seed{'s' * (max(seeds) > 1)} each"]
+        if collapsed := sum(group.methods[name].collapsed for group in groups):
+            facts.append(f"{collapsed} students give one answer")
+        facts.append(f"the best constant answer has {format_share(teacher.constant, teacher.values[metric])}")
+        shares = ", ".join(self._describe_share(group, name) for group in groups)
+        return f"Of the teacher's {metric} {name} keeps, by layers, {shares} ({'; '.join(facts)})."
+
+    def _describe_share(self, group: Group, name: str) -> str:
+        metric = self.groups[0].metric
+        score, best = group.methods[name].score(metric), group.teacher.values[metric]
+        error = "" if score.deviation is None else f" ± {100 * score.deviation / best:.1f}"
+        return f"{100 * score.mean / best:.1f}{error} % with {group.setting[self.key]}"
 
 
-def swept_numbers(groups: Sequence[Group]) -> list[Swept]:
-    """What can be drawn against a number: groups along every key of the grid, within one task and the other settings.
+def find_swept_numbers(groups: Sequence[Group]) -> list[Swept]:
+    """Find what can be drawn against a number: groups along a key of the grid, within one task and other settings.
 
     Args:
-        groups: of a sweep.
+        groups: groups of a sweep.
 
     Returns:
-        Those of at least two values and one teacher, but for its seeds; of training rows, null means all.
+        Those of at least two values and one teacher, but for its seeds; of training examples, null means all.
     """
-    found: list[Swept] = []
+    swept = []
     for key in dict.fromkeys(key for group in groups for key in group.setting if key != TEACHER_SEED):
-        having = [group for group in groups if key in group.setting and group.beside is None]
-        if key != "data.train_rows" and not all(is_number(group.setting[key]) for group in having):
+        along = [group for group in groups if key in group.setting and group.beside is None]
+        if key != ROWS and not all(is_number(group.setting[key]) for group in along):
             continue
-        alike: dict[str, list[Group]] = {}
-        for group in having:
+        by_title: dict[str, list[Group]] = {}
+        for group in along:
             others = {name: value for name, value in group.setting.items() if name != key}
-            alike.setdefault(name_group(group.task, others), []).append(group)
-        for title, members in alike.items():
-            if key != "data.train_rows":
+            by_title.setdefault(name_group(group.task, others), []).append(group)
+        for title, members in by_title.items():
+            if key != ROWS:
                 members.sort(key=lambda group, key=key: group.setting[key])  # type: ignore[misc]
-            found.append(Swept(key, title, members))
-    return [swept for swept in found if len(swept.groups) > 1]
+            if len(members) > 1:
+                swept.append(Swept(key, title, members))
+    return swept
 
 
 def is_number(value: Any) -> bool:
     """Whether a value is a number; true and false are none.
 
     Args:
-        value: of a grid.
+        value: value of a grid.
 
     Returns:
         Whether it is.

@@ -94,8 +94,8 @@ class Comparison:
         each = " to ".join(map(str, dict.fromkeys(self.runs)))
         return f"{self.units} teachers, {each} student{'s' if self.runs[1] > 1 else ''} of each"
 
-    def sentence(self, metric: str) -> str:
-        """What was found, in words.
+    def describe(self, metric: str) -> str:
+        """Say what the comparison shows.
 
         Args:
             metric: name of the score.
@@ -104,35 +104,44 @@ class Comparison:
             One sentence, and another one while units are missing: a test that is looked at again and again errs more
             often than it says.
         """
+        outcome = self._describe_outcome(metric)
         if self.units >= self.declared:
-            return self._found(metric)
-        return f"{self._found(metric)} Only {self.units} of {self.declared} {self.over} are there: preliminary."
+            return outcome
+        return f"{outcome} Only {self.units} of {self.declared} {self.over} are there: preliminary."
 
-    def _found(self, metric: str) -> str:
-        pair = f"{self.method} against {self.against}"
+    def _describe_outcome(self, metric: str) -> str:
         if self.p is None:
-            spread = "" if self.deviation is None else f" ± {self.deviation:.3f}"
-            return (
-                f"{pair}: {self.difference:+.3f}{spread} {metric} (n = {self.units}); "
-                f"intervals need at least {FEWEST_FOR_INTERVAL} {self.over}."
-            )
-        interval = f"95 % interval {self.interval[0]:+.3f} ... {self.interval[1]:+.3f}, " if self.interval else ""
-        found = f"({interval}{shown(self.p)} after Holm, {self.sample})"
+            return self._describe_untested(metric)
         few = "" if self.units >= FEWEST_FOR_CLAIM else f" A claim needs {FEWEST_FOR_CLAIM} {self.over}."
+        evidence = self._describe_evidence(f"{format_p(self.p)} after Holm")
+        signed = f"{self.difference:+.3f} {metric}"
         match self.verdict:
             case "here":
                 return (
-                    f"On these examples {self.method} differs from {self.against} by {self.difference:+.3f} {metric}, "
-                    f"which is not shown for others {found}.{few}"
+                    f"On these examples {self.method} differs from {self.against} by {signed}, which is not shown for "
+                    f"others {evidence}.{few}"
                 )
             case "better" | "worse" as verdict:
                 verb = "beats" if verdict == "better" else "is worse than"
-                return f"{self.method} {verb} {self.against} by {abs(self.difference):.3f} {metric} {found}.{few}"
+                size = f"{abs(self.difference):.3f} {metric}"
+                return f"{self.method} {verb} {self.against} by {size} {evidence}.{few}"
             case "equivalent":
-                p = shown(self.margin_p or 0.0)
-                found = f"({interval}{p} after Holm, two one-sided tests, {self.sample})"
-                return f"{self.method} and {self.against} are equivalent within {self.margin:g} {metric} {found}.{few}"
-        return f"No difference shown between {self.method} and {self.against}: {self.difference:+.3f} {metric} {found}."
+                evidence = self._describe_evidence(f"{format_p(self.margin_p or 0.0)} after Holm, two one-sided tests")
+                within = f"{self.margin:g} {metric}"
+                return f"{self.method} and {self.against} are equivalent within {within} {evidence}.{few}"
+        return f"No difference shown between {self.method} and {self.against}: {signed} {evidence}."
+
+    def _describe_untested(self, metric: str) -> str:
+        spread = "" if self.deviation is None else f" ± {self.deviation:.3f}"
+        return (
+            f"{self.method} against {self.against}: {self.difference:+.3f}{spread} {metric} (n = {self.units}); "
+            f"intervals need at least {FEWEST_FOR_INTERVAL} {self.over}."
+        )
+
+    def _describe_evidence(self, test: str) -> str:
+        """Interval, test and sample in brackets."""
+        interval = f"95 % interval {self.interval[0]:+.3f} ... {self.interval[1]:+.3f}, " if self.interval else ""
+        return f"({interval}{test}, {self.sample})"
 
 
 def compare_pair(
@@ -152,7 +161,7 @@ def compare_pair(
         against: the second one.
         scores: of the first one, by unit. (U,)
         others: of the second one, the same units in the same order. (U,)
-        interval: from `two_level_interval`.
+        interval: from `compute_interval`.
         margin: differences below it do not matter; tested by two one-sided t-tests.
         **described: `over`, `runs` and `declared` of the comparison.
 
@@ -178,8 +187,8 @@ def compare_pair(
     )
 
 
-def corrected(comparisons: Sequence[Comparison], *, untested: int = 0) -> list[Comparison]:
-    """Comparisons that were declared together, with Holm's correction.
+def correct_comparisons(comparisons: Sequence[Comparison], *, untested: int = 0) -> list[Comparison]:
+    """Correct comparisons that were declared together by Holm's method.
 
     Args:
         comparisons: from `compare_pair`; those of too few seeds count as p = 1.
@@ -188,20 +197,22 @@ def corrected(comparisons: Sequence[Comparison], *, untested: int = 0) -> list[C
     Returns:
         The same comparisons, in the same order.
     """
-    tested = [comparison for comparison in comparisons if comparison.p is not None]
-    others = [1.0] * (len(comparisons) - len(tested) + untested)
-    p = iter(holm([comparison.p for comparison in tested if comparison.p is not None] + others))
-    margin_p = iter(holm([comparison.margin_p for comparison in tested if comparison.margin_p is not None] + others))
-    return [
-        comparison
-        if comparison.p is None
-        else replace(comparison, p=next(p), margin_p=None if comparison.margin_p is None else next(margin_p))
-        for comparison in comparisons
-    ]
+    p_values = [comparison.p for comparison in comparisons if comparison.p is not None]
+    margin_p_values = [comparison.margin_p for comparison in comparisons if comparison.margin_p is not None]
+    others = [1.0] * (len(comparisons) - len(p_values) + untested)
+    p, margin_p = iter(apply_holm(p_values + others)), iter(apply_holm(margin_p_values + others))
+    corrected = []
+    for comparison in comparisons:
+        corrected_p = None if comparison.p is None else next(p)
+        corrected_margin_p = None if comparison.margin_p is None else next(margin_p)
+        corrected.append(replace(comparison, p=corrected_p, margin_p=corrected_margin_p))
+    return corrected
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction: the r-th smallest of m values times m - r + 1, never below the one before. Source: Holm 1979.
+def apply_holm(p_values: Sequence[float]) -> list[float]:
+    """Apply Holm's correction: the r-th smallest of m values times m - r + 1, never below the one before.
+
+    Source: Holm 1979.
 
     Args:
         p_values: m of them.
@@ -209,17 +220,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Returns:
         Corrected values in the same order.
 
-    >>> holm([0.01, 0.04, 0.03])
+    >>> apply_holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
     order = np.argsort(p_values)
     factors = np.arange(len(order), 0, -1)
-    corrected = np.empty(len(order))
-    corrected[order] = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
-    return [round(float(value), 12) for value in corrected]
+    values = np.empty(len(order))
+    values[order] = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
+    return [round(float(value), 12) for value in values]
 
 
-def two_level_interval(
+def compute_interval(
     labels: Array,
     first: Sequence[Array],
     second: Sequence[Array],
@@ -228,7 +239,7 @@ def two_level_interval(
     draws: int = 4000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """95 % interval of the mean difference of two methods, over seeds or teachers, and over examples.
+    """Compute the 95 % interval of the mean difference of two methods, over seeds or teachers, and over examples.
 
     Every draw takes units with replacement and examples with replacement, the same ones for both methods. With D(e) the
     mean over all units on the examples drawn and D(e, u) that over the units drawn, a draw counts as
@@ -251,26 +262,27 @@ def two_level_interval(
     known_rows = scoring.predictions.has_label(labels)
     known_labels = labels[known_rows]
 
-    def of_unit(logits: Array) -> Array:
-        runs = logits.reshape(-1, len(labels), logits.shape[-1])[:, known_rows]
-        drawn = (draw_samples(len(known_labels), draws, seed=seed) for _ in runs)
-        scores = [
-            score_samples(known_labels, run, samples, scoring=scoring) for run, samples in zip(runs, drawn, strict=True)
-        ]
+    def score_unit(logits: Array) -> Array:
+        """Scores of all draws of examples, the mean over the runs of a unit: (draws,)."""
+        scores = []
+        for run in logits.reshape(-1, len(labels), logits.shape[-1])[:, known_rows]:
+            samples = draw_samples(len(known_labels), draws, seed=seed)
+            scores.append(score_samples(known_labels, run, samples, scoring=scoring))
         mean: Array = np.mean(scores, axis=0)
         return mean
 
-    found = np.stack([of_unit(ours) - of_unit(theirs) for ours, theirs in zip(first, second, strict=True)], axis=1)
-    count = found.shape[1]
-    drawn = np.random.default_rng([seed, 1]).integers(0, count, (draws, count))
-    of_all, of_drawn = found.mean(1), np.take_along_axis(found, drawn, axis=1).mean(1)
+    by_unit = [score_unit(ours) - score_unit(theirs) for ours, theirs in zip(first, second, strict=True)]
+    differences = np.stack(by_unit, axis=1)  # (draws, U)
+    count = differences.shape[1]
+    units = np.random.default_rng([seed, 1]).integers(0, count, (draws, count))
+    of_all, of_drawn = differences.mean(1), np.take_along_axis(differences, units, axis=1).mean(1)
     wider = np.sqrt(count / (count - 1)) * stats.t.ppf(0.975, count - 1) / stats.norm.ppf(0.975)
     low, high = np.quantile(of_all + wider * (of_drawn - of_all), [0.025, 0.975])
     return float(low), float(high)
 
 
-def shown(p: float) -> str:
-    """A p value in words.
+def format_p(p: float) -> str:
+    """Write a p value.
 
     Args:
         p: the value.

@@ -1,6 +1,13 @@
 """sweep: methods x tasks x settings x seeds, every cell one run of its own, then a table with statistics.
 
-sweep.yaml -> grid: cells -> workers: `innerdistill distill`, each in a process of its own -> results/sweep_report
+Read this first.
+
+sweep.yaml -> grid: a recipe for every cell
+-> store: which cells are finished
+-> workers: the others, each `innerdistill distill` in a process of its own
+-> blocks: finished runs in few files
+-> gather: groups of runs, and their comparisons
+-> report: tables, figures and page
 """
 
 from __future__ import annotations
@@ -17,12 +24,14 @@ from rich.console import Console
 from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.output_folder import lock_folder
+from innerdistill.report.stored_run import FolderRun, StoredRun
 from innerdistill.support.files import open_whole_file, read_json, write_json
 from innerdistill.support.messages import name_key
 from innerdistill.sweep.gather import group_runs
 from innerdistill.sweep.grid import FAILED, SWEEP_FILE, Cell, Sweep, load_sweep, plan_cells
 from innerdistill.sweep.groups import Group
 from innerdistill.sweep.report import PAGE, write_sweep_report
+from innerdistill.sweep.store import CellRun, RunStore
 from innerdistill.sweep.workers import run_cells
 
 COMMENT = re.compile(r"^\s*#|\s#\s", re.MULTILINE)  # a sweep writes none
@@ -56,20 +65,24 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
         if not by_hand:
             with open_whole_file(sweep.folder / SWEEP_FILE) as path:
                 path.write_text(write_yaml(sweep.model_dump(mode="json")), encoding="utf-8")
-        finished, missing = _split_by_finished(cells)
+        store = RunStore(sweep)
+        finished = store.select_finished(cells)
+        missing = _select_missing(cells, finished)
         group_runs(finished)  # refuses what cannot be compared, here and after every run: not when hours have passed
+        store.write_finished_blocks(cells, finished)
+        if not sweep.keep_models:
+            for entry in finished:
+                _remove_models(entry.cell.folder)
+        if _warn_of_changes(store, missing) and (sweep.folder / PAGE).exists():
+            report_on(sweep)  # the page is of runs that are about to be replaced
 
         def check(cell: Cell) -> None:
-            finished.append(cell)
+            finished.append(CellRun(cell, FolderRun(cell.folder)))
             group_runs(finished)
+            store.write_finished_blocks(cells, finished)
             if not sweep.keep_models:
                 _remove_models(cell.folder)
 
-        if not sweep.keep_models:
-            for cell in finished:
-                _remove_models(cell.folder)
-        if _warn_of_changes(missing) and (sweep.folder / PAGE).exists():  # it is of runs that are about to be replaced
-            report_on(sweep)
         failed = _read_failures(sweep, missing)  # what a cell failed of before, until it has run again
         try:
             run_cells(missing, failed, workers=workers, total=len(cells), check=check, console=console)
@@ -90,17 +103,59 @@ def report_on(sweep: Sweep) -> list[Group]:
     Raises:
         ValueError: as `plan_cells` and `write_sweep_report`.
     """
-    finished, missing = _split_by_finished(plan_cells(sweep))
-    return write_sweep_report(sweep, finished, failed=_read_failures(sweep, missing))
+    cells = plan_cells(sweep)
+    finished = RunStore(sweep).select_finished(cells)
+    failed = _read_failures(sweep, _select_missing(cells, finished))
+    return write_sweep_report(sweep, finished, failed=failed)
 
 
-def _split_by_finished(cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
-    """Cells that are finished, and the others."""
-    finished: list[Cell] = []
-    missing: list[Cell] = []
-    for cell in cells:
-        (finished if cell.is_finished() else missing).append(cell)
-    return finished, missing
+def choose_runs(
+    folders: Iterable[str | Path], *, method: str | None = None, seed: int | None = None
+) -> list[StoredRun]:
+    """Choose runs, where a sweep stands for those of one method and one seed that are finished, one per task.
+
+    Args:
+        folders: folders of runs and of sweeps.
+        method: method of a sweep; may be left out where it has one.
+        seed: seed of a sweep; None means its first.
+
+    Returns:
+        Finished runs.
+
+    Raises:
+        ValueError: a method or seed that a sweep does not have, several settings, or no such run.
+    """
+    places = [Path(folder) for folder in folders]
+    if (method, seed) != (None, None) and not any((place / SWEEP_FILE).is_file() for place in places):
+        raise ValueError("--method and --seed choose among the runs of a sweep, and no folder is one.")
+    runs: list[StoredRun] = []
+    for folder in places:
+        runs += _choose_runs_of_sweep(folder, method, seed) if (folder / SWEEP_FILE).is_file() else [FolderRun(folder)]
+    return runs
+
+
+def _choose_runs_of_sweep(folder: Path, method: str | None, seed: int | None) -> list[StoredRun]:
+    sweep = load_sweep(folder / SWEEP_FILE).model_copy(update={"output": str(folder)})
+    method = next(iter(sweep.methods)) if method is None and len(sweep.methods) == 1 else method
+    seed = sweep.seeds[0] if seed is None else seed
+    if method not in sweep.methods:
+        raise ValueError(f"{folder} is a sweep: name one of its methods with --method: {', '.join(sweep.methods)}.")
+    if seed not in sweep.seeds:
+        raise ValueError(f"--seed: {folder} has no seed {seed}; its seeds are {', '.join(map(str, sweep.seeds))}.")
+    if any(len(values) > 1 for values in sweep.grid.values()):
+        raise ValueError(f"{folder} is a sweep over {', '.join(sweep.grid)}; name the folders of single runs in it.")
+    chosen = [cell for cell in plan_cells(sweep) if (cell.method, cell.seed) == (method, seed)]
+    finished = RunStore(sweep).select_finished(chosen)
+    if not finished:
+        raise ValueError(f"{folder}: no run of {method!r} with seed {seed} is finished.")
+    for cell in _select_missing(chosen, finished):
+        logger.warning("%s is left out: it is not finished.", cell.folder)
+    return [entry.run for entry in finished]
+
+
+def _select_missing(cells: Sequence[Cell], finished: Sequence[CellRun]) -> list[Cell]:
+    folders = {entry.cell.folder for entry in finished}
+    return [cell for cell in cells if cell.folder not in folders]
 
 
 def _warn_of_several_teachers(sweep: Sweep, cells: Sequence[Cell]) -> None:
@@ -132,48 +187,6 @@ def _is_written_by_hand(sweep: Sweep) -> bool:
     raise ValueError(f"output: {file} was written by hand and says something else; name another folder.")
 
 
-def runs_of(folders: Iterable[str | Path], *, method: str | None = None, seed: int | None = None) -> list[Path]:
-    """Folders of runs, where a sweep stands for those of one method and one seed that are finished, one per task.
-
-    Args:
-        folders: of runs and of sweeps.
-        method: of a sweep; may be left out where it has one.
-        seed: of a sweep; None means its first.
-
-    Returns:
-        Folders of runs.
-
-    Raises:
-        ValueError: a method or seed that a sweep does not have, several settings, or no such run.
-    """
-    found: list[Path] = []
-    places = [Path(folder) for folder in folders]
-    if (method, seed) != (None, None) and not any((place / SWEEP_FILE).is_file() for place in places):
-        raise ValueError("--method and --seed choose among the runs of a sweep, and no folder is one.")
-    for folder in places:
-        found += _chosen(folder, method, seed) if (folder / SWEEP_FILE).is_file() else [folder]
-    return found
-
-
-def _chosen(folder: Path, method: str | None, seed: int | None) -> list[Path]:
-    sweep = load_sweep(folder / SWEEP_FILE).model_copy(update={"output": str(folder)})
-    method = next(iter(sweep.methods)) if method is None and len(sweep.methods) == 1 else method
-    seed = sweep.seeds[0] if seed is None else seed
-    if method not in sweep.methods:
-        raise ValueError(f"{folder} is a sweep: name one of its methods with --method: {', '.join(sweep.methods)}.")
-    if seed not in sweep.seeds:
-        raise ValueError(f"--seed: {folder} has no seed {seed}; its seeds are {', '.join(map(str, sweep.seeds))}.")
-    if any(len(values) > 1 for values in sweep.grid.values()):
-        raise ValueError(f"{folder} is a sweep over {', '.join(sweep.grid)}; name the folders of single runs in it.")
-    chosen = [cell for cell in plan_cells(sweep) if (cell.method, cell.seed) == (method, seed)]
-    finished, missing = _split_by_finished(chosen)
-    if not finished:
-        raise ValueError(f"{folder}: no run of {method!r} with seed {seed} is finished.")
-    for cell in missing:
-        logger.warning("%s is left out: it is not finished.", cell.folder)
-    return [cell.folder for cell in finished]
-
-
 def _remove_models(run: Path) -> None:
     """The model of a finished run and of its baseline go, each of them whole."""
     for model in (run / "model", run / "baseline" / "model"):
@@ -183,9 +196,10 @@ def _remove_models(run: Path) -> None:
             shutil.rmtree(model.rename(removed))
 
 
-def _warn_of_changes(missing: Sequence[Cell]) -> bool:
+def _warn_of_changes(store: RunStore, missing: Sequence[Cell]) -> bool:
     """Whether finished runs have another recipe now."""
-    changed = [keys for cell in missing if (keys := cell.changed_keys())]
+    changes = [store.list_changes(cell) for cell in missing]
+    changed = [keys for keys in changes if keys]
     if changed:
         logger.warning("%d finished runs had another recipe and are re-run: %s", len(changed), changed[0][0])
     return bool(changed)

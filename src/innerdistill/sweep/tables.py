@@ -1,8 +1,8 @@
-"""Tables of a sweep, made once: report.html, report.md and table.tex draw the same ones."""
+"""Tables of a sweep, built once: report.html, report.md and table.tex show the same ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import Any
@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 
 from innerdistill.report.formatting import format_share
-from innerdistill.sweep.groups import Group, places
-from innerdistill.sweep.methods import SPLIT, Method, Value
-from innerdistill.sweep.statistics import Verdict, shown
+from innerdistill.report.record import ModelSpeed
+from innerdistill.sweep.groups import Compared, Group, list_places
+from innerdistill.sweep.methods import SELECTION, SPLIT, Method, Value
+from innerdistill.sweep.statistics import Comparison, Verdict, format_p
 
-SELECTION = "selection"
-SHARE_OF_TEACHER, AGREEMENT, SEEDS = (
-    "share of teacher",
-    "agreement",
-    "seeds",
-)  # columns, by which a terminal shows some of them
+SHARE_OF_TEACHER, AGREEMENT, SEEDS = "share of teacher", "agreement", "seeds"  # columns, some of which a terminal shows
 OUTCOMES: dict[Verdict, str] = {
-    "better": "better", "worse": "worse", "here": "on these examples only", "equivalent": "equivalent",
-    "open": "no difference shown", "untested": "too few to test",
-}  # fmt: skip
+    "better": "better",
+    "worse": "worse",
+    "here": "on these examples only",
+    "equivalent": "equivalent",
+    "open": "no difference shown",
+    "untested": "too few to test",
+}
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Table:
     """Words and numbers as they are shown.
 
     Attributes:
-        title: what it says.
-        header: of the columns, the first one of texts.
+        title: what it shows.
+        header: heads of the columns, the first one of texts.
         rows: cells, in the order of the header.
         note: how to read it.
     """
@@ -43,126 +43,156 @@ class Table:
     note: str = ""
 
 
-def tables_over(groups: Sequence[Group]) -> list[Table]:
-    """What a sweep shows over all its tasks and settings.
+def build_overall_tables(groups: Sequence[Group]) -> list[Table]:
+    """Build what a sweep shows over all its tasks and settings.
 
     Args:
-        groups: of the sweep.
+        groups: groups of the sweep.
 
     Returns:
-        The declared comparisons, if any were made; scores of all methods side by side, those on selection too, and the
-        sizes of all models, if there are several groups.
+        The declared comparisons, if any were tested; scores of all methods side by side, those on selection too, and
+        the sizes of all models, if there are several groups.
     """
-    found = [_overview(groups, SPLIT), _overview(groups, SELECTION), _sizes(groups)] if len(groups) > 1 else []
-    return [table for table in [comparisons(groups)] if table.rows] + found
+    comparisons = build_comparisons(groups)
+    tables = [comparisons] if comparisons.rows else []
+    if len(groups) > 1:
+        tables += [_build_overview(groups, SPLIT), _build_overview(groups, SELECTION), _build_sizes(groups)]
+    return tables
 
 
-def comparisons(groups: Sequence[Group]) -> Table:
-    """Every declared comparison that could be made.
+def build_tables(group: Group, *, alone: bool) -> list[Table]:
+    """Build what a sweep shows of one task and setting.
 
     Args:
-        groups: of the sweep.
+        group: runs of the task and setting.
+        alone: whether it is the only one, so that `build_overall_tables` shows nothing of it.
 
     Returns:
-        A row for each, in the order of their places.
+        Scores; sizes, if it is alone; distances, if any layers were mapped; examples by right and wrong, if there are
+        classes.
     """
-    rows = []
-    for place in places(groups):
-        for one in place.comparisons:
-            interval = f"{one.interval[0]:+.4f} ... {one.interval[1]:+.4f}" if one.interval else "–"
-            spread = "" if one.deviation is None else f" ± {one.deviation:.4f}"
-            rows.append((
-                f"{one.method} − {one.against}", place.name, place.metric, f"{one.difference:+.4f}{spread}", interval,
-                "–" if one.p is None else shown(one.p).removeprefix("p ").removeprefix("= "), str(one.units), one.over,
-                OUTCOMES[one.verdict] if place.is_above_chance else "none: the teacher is at chance",
-            ))  # fmt: skip
+    tables = [_build_scores(group)]
+    if alone:
+        tables.append(_build_sizes([group]))
+    if group.pairs:
+        tables.append(_build_distances(group))
+    if all(method.right_and_wrong is not None for method in group.methods.values()):
+        tables.append(_build_right_and_wrong(group))
+    return tables
+
+
+def build_comparisons(groups: Sequence[Group]) -> Table:
+    """Build the table of declared comparisons.
+
+    Args:
+        groups: groups of the sweep.
+
+    Returns:
+        A row for each that could be tested, in the order of their places.
+    """
+    rows = [
+        _describe_comparison(place, comparison) for place in list_places(groups) for comparison in place.comparisons
+    ]
     header = ("difference of", "in", "metric", "mean", "95 % interval", "p after Holm", "n", "over", "outcome")
-    dull = [column for column in range(len(header)) if all(row[column] == "" for row in rows)]
+    shown = [column for column in range(len(header)) if any(row[column] != "" for row in rows)]
     return Table(
         "Comparisons",
-        tuple(name for column, name in enumerate(header) if column not in dull),
-        tuple(tuple(cell for column, cell in enumerate(row) if column not in dull) for row in rows),
+        tuple(header[column] for column in shown),
+        tuple(tuple(row[column] for column in shown) for row in rows),
         "± is the standard deviation of the paired differences.",
     )
 
 
-def tables_of(group: Group, *, alone: bool) -> list[Table]:
-    """What a sweep shows of one task and setting.
-
-    Args:
-        group: its runs.
-        alone: whether it is the only one, so that `tables_over` shows nothing.
-
-    Returns:
-        Scores; sizes, if it is alone; distances, if any layers were mapped; rows by right and wrong, if there are
-        classes.
-    """
-    agreed = all(method.right_and_wrong is not None for method in group.methods.values())
-    tables = [_scores(group)]
-    tables += [_sizes([group])] if alone else []
-    tables += [_distances(group)] if group.pairs else []
-    return [*tables, _right_and_wrong(group)] if agreed else tables
+def _describe_comparison(place: Compared, comparison: Comparison) -> tuple[str, ...]:
+    interval = comparison.interval
+    spread = "" if comparison.deviation is None else f" ± {comparison.deviation:.4f}"
+    return (
+        f"{comparison.method} − {comparison.against}",
+        place.name,
+        place.metric,
+        f"{comparison.difference:+.4f}{spread}",
+        "–" if interval is None else f"{interval[0]:+.4f} ... {interval[1]:+.4f}",
+        "–" if comparison.p is None else format_p(comparison.p).removeprefix("p ").removeprefix("= "),
+        str(comparison.units),
+        comparison.over,
+        OUTCOMES[comparison.verdict] if place.is_above_chance else "none: the teacher is at chance",
+    )
 
 
-def _overview(groups: Sequence[Group], split: str) -> Table:
+def _build_overview(groups: Sequence[Group], split: str) -> Table:
     """Methods against tasks and settings; the longer of the two runs down."""
     methods = list(dict.fromkeys(name for group in groups for name in group.methods))
     metrics = list(dict.fromkeys(group.metric for group in groups))
     corner = f"{metrics[0] if len(metrics) == 1 else 'primary metric'} on {split}"
-    columns = [(corner, "teacher", *methods, *(["best constant answer"] if split == SPLIT else []))]
+    last = ["best constant answer"] if split == SPLIT else []
+    columns = [(corner, "teacher", *methods, *last)]
     for group in groups:
         title = group.name + (f", {group.metric}" if len(metrics) > 1 else "")
-        constant = [_number(group.teacher["constant"])] if split == SPLIT else []
-        columns.append((title, _of_teacher(group, split), *(_cell(group, name, split) for name in methods), *constant))
+        column = [title, _format_teacher(group, split), *(_format_score(group, name, split) for name in methods)]
+        column += [_format(group.teacher.constant)] if split == SPLIT else []
+        columns.append(tuple(column))
     header, *rows = columns if len(groups) > len(methods) + 2 else zip(*columns, strict=True)
+    title = "To choose by: the same on selection" if split == SELECTION else "All tasks and settings"
+    return Table(title, header, tuple(rows), " ".join(_explain_overview(groups, split)))
+
+
+def _explain_overview(groups: Sequence[Group], split: str) -> list[str]:
     seeds = [len(method.runs) for group in groups for method in group.methods.values()]
     ends = " to ".join(map(str, dict.fromkeys((min(seeds), max(seeds)))))
     notes = [
         f"± of a method is the standard deviation over seeds ({ends} of them); of the teacher, the error over rows."
     ]
-    notes += _of_selection(groups) if split == SELECTION else []
+    notes += _explain_selection(groups) if split == SELECTION else []
     for note in dict.fromkeys(group.note for group in groups if group.note):
         tasks = dict.fromkeys(group.task for group in groups if group.note == note and group.task)
         notes.append(f"{', '.join(tasks)}: {note}" if tasks else note)
-    title = "To choose by: the same on selection" if split == SELECTION else "All tasks and settings"
-    return Table(title, header, tuple(rows), " ".join(notes))
+    return notes
 
 
-def _cell(group: Group, name: str, split: str) -> str:
-    if name not in group.methods:
-        return "–"
-    method = group.methods[name]
-    return str(method.score(group.metric, split)) + (f" ({method.collapsed} collapsed)" if method.collapsed else "")
-
-
-def _of_selection(groups: Sequence[Group]) -> list[str]:
+def _explain_selection(groups: Sequence[Group]) -> list[str]:
     """What the score on selection is good for, and what not."""
-    recipes = [run["recipe"] for group in groups for _, run in group.runs()]
-    said = ["Selection is held out of train: choose a method, a size or a setting by it, and report validation."]
-    if any(recipe["teacher"]["path"] is not None for recipe in recipes):
-        said.append("A teacher that was not fine-tuned here may have seen its rows.")
-    if any(recipe["checkpoint"] == "best" for recipe in recipes):
-        said.append("Checkpoints were chosen by it, so it is too high.")
-    return said
+    recipes = [run.record.recipe for group in groups for run in group.list_runs()]
+    notes = ["Selection is held out of train: choose a method, a size or a setting by it, and report validation."]
+    if any(recipe.teacher.path is not None for recipe in recipes):
+        notes.append("A teacher that was not fine-tuned here may have seen its rows.")
+    if any(recipe.checkpoint == "best" for recipe in recipes):
+        notes.append("Checkpoints were chosen by it, so it is too high.")
+    return notes
 
 
-def _sizes(groups: Sequence[Group]) -> Table:
+@dataclass(frozen=True)
+class _Size:
+    """A model of one size that reads texts of one length."""
+
+    name: str
+    layers: int
+    parameters: str
+    megabytes: str
+    tokens: int
+    is_student: bool
+
+
+def _build_sizes(groups: Sequence[Group]) -> Table:
     """Every size of a teacher or student once for each length of text, with its latency."""
-    found: dict[tuple[str, str, int, str, str, int], list[tuple[float, float]]] = {}
-    for task, run in ((group.task, run) for group in groups for _, run in group.runs()):
-        beside = run["speed"]["teacher"]["latency_ms"]["p50"]
-        for name in ("teacher", "student"):
-            speed = run["speed"][name]
-            stored = f"{speed['file_bytes'] / 1e6:.0f}" if speed["file_bytes"] else "–"
-            model = (task, name, run[name]["layers"], f"{speed['parameters'] / 1e6:.1f} M", stored, speed["length"])
-            latency = speed["latency_ms"]["p50"]
-            found.setdefault(model, []).append((latency, latency / beside))
+    latencies: dict[_Size, list[tuple[float, float]]] = {}
+    for group in groups:
+        for record in (run.record for run in group.list_runs()):
+            teacher, student = record.teacher, record.speed.student
+            of_teacher = record.speed.teacher
+            assert teacher is not None
+            assert of_teacher is not None
+            for name, layers, speed in (
+                ("teacher", teacher.layers, of_teacher),
+                ("student", record.student.layers, student),
+            ):
+                size = _describe_size(f"{name}, {group.task}" if group.task else name, layers, speed, name == "student")
+                latency = speed.latency_ms.p50
+                latencies.setdefault(size, []).append((latency, latency / of_teacher.latency_ms.p50))
     rows = []
-    for (task, name, layers, parameters, stored, length), measured in found.items():
-        latency, part = np.median(measured, axis=0)
-        named = f"{name}, {task}" if task else name
-        rows.append((named, str(layers), parameters, stored, str(length), f"{latency:.1f}", f"{100 * part:.0f} %"))
-    rows.sort(key=lambda row: (int(row[4]), -int(row[1]), row[0].startswith("student")))
+    for size in sorted(latencies, key=lambda size: (size.tokens, -size.layers, size.is_student)):
+        latency, share = np.median(latencies[size], axis=0)
+        facts = (str(size.layers), size.parameters, size.megabytes, str(size.tokens))
+        rows.append((size.name, *facts, f"{latency:.1f}", f"{100 * share:.0f} %"))
     return Table(
         "Sizes",
         ("model", "layers", "parameters", "megabytes", "tokens", "milliseconds", "share of the teacher's time"),
@@ -172,101 +202,118 @@ def _sizes(groups: Sequence[Group]) -> Table:
     )
 
 
-def _scores(group: Group) -> Table:
+def _describe_size(name: str, layers: int, speed: ModelSpeed, is_student: bool) -> _Size:
+    stored = f"{speed.file_bytes / 1e6:.0f}" if speed.file_bytes else "–"
+    return _Size(name, layers, f"{speed.parameters / 1e6:.1f} M", stored, speed.length, is_student)
+
+
+def _build_scores(group: Group) -> Table:
     metric, *others = group.metrics
-    scores = group.teacher
-    chosen_by = group.any_run["scores"][SELECTION]["teacher"]["rows"]
-    header = (
-        f"{SPLIT}, {scores['rows']} rows", metric, SHARE_OF_TEACHER, f"on selection, {chosen_by} rows", AGREEMENT,
-        *others, "layers", SEEDS, "cosine at the end of stages", "steps", "CPU seconds",
-    )  # fmt: skip
-    rows: list[tuple[str, ...]] = [(
-        "teacher", _of_teacher(group), "", _of_teacher(group, SELECTION), "",
-        *(_number(scores[name]) for name in others), str(group.any_run["teacher"]["layers"]),
-    )]  # fmt: skip
+    teacher, on_selection = group.teacher, group.score_teacher(SELECTION)
+    record = group.first_record.teacher
+    assert record is not None
+    header = [f"{SPLIT}, {teacher.rows} rows", metric, SHARE_OF_TEACHER, f"on selection, {on_selection.rows} rows"]
+    header += [AGREEMENT, *others, "layers", SEEDS, "cosine at the end of stages", "steps", "CPU seconds"]
+    of_others = [_format(teacher.values[name]) for name in others]
+    first = ["teacher", _format_teacher(group, SPLIT), "", _format_teacher(group, SELECTION), "", *of_others]
+    rows = [[*first, str(record.layers)]]
     for method in group.methods.values():
         score = method.score(metric)
-        rows.append((
-            _named(method), str(score), format_share(score.mean, scores[metric]), str(method.score(metric, SELECTION)),
-            str(method.agreement), *(str(method.score(name)) for name in others),
-            str(method.first["student"]["layers"]), str(len(method.runs)), " ".join(map(_number, method.cosines)),
-            f"{method.total('steps'):.0f}", f"{method.total('cpu_seconds'):.0f}",
-        ))  # fmt: skip
-    rows.append(("best constant answer", _number(scores["constant"]), format_share(scores["constant"], scores[metric])))
+        row = [_format_name(method), str(score), format_share(score.mean, teacher.values[metric])]
+        row += [str(method.score(metric, SELECTION)), str(method.agreement)]
+        row += [str(method.score(name)) for name in others]
+        row += [str(method.first_record.student.layers), str(len(method.runs)), " ".join(map(_format, method.cosines))]
+        rows.append([*row, f"{method.steps:.0f}", f"{method.cpu_seconds:.0f}"])
+    constant = teacher.constant
+    rows.append(["best constant answer", _format(constant), format_share(constant, teacher.values[metric])])
+    return Table(
+        "Scores",
+        tuple(name.replace("_", " ") for name in header),
+        tuple(tuple(row + [""] * (len(header) - len(row))) for row in rows),
+        " ".join(_explain_scores(group)),
+    )
+
+
+def _explain_scores(group: Group) -> list[str]:
     notes = [
         "± of a method is the standard deviation over seeds; of the teacher, the standard error over rows.",
-        f"The share of teacher is that of its {metric}.", *_of_selection([group]),
-    ]  # fmt: skip
-    declared = [(one.method, one.against) for one in group.comparisons] + group.untested
+        f"The share of teacher is that of its {group.metric}.",
+        *_explain_selection([group]),
+    ]
+    declared = [(comparison.method, comparison.against) for comparison in group.comparisons] + group.untested
     shown = [pair for pair in declared if set(pair) <= set(group.methods)]
     if declared and len(shown) < comb(len(group.methods), 2):
         notes.append("Only declared comparisons are tested; what else sets methods apart is exploratory.")
     if all(len(method.runs) == 1 for method in group.methods.values()):
         notes.append("n = 1: of one seed nothing is known about the spread, so there are no intervals.")
-    notes += [*_differences(group), *filter(None, [group.note])]
-    return Table(
-        "Scores",
-        tuple(name.replace("_", " ") for name in header),
-        tuple(row + ("",) * (len(header) - len(row)) for row in rows),
-        " ".join(notes),
-    )
+    notes += _list_differences(group)
+    return [*notes, group.note] if group.note else notes
 
 
-def _differences(group: Group) -> list[str]:
+def _list_differences(group: Group) -> list[str]:
     """In what methods differ besides what is compared: start, checkpoint, learning rate; by their first runs."""
-    found = []
+    differences = []
     for key in ("student.source", "student.head", "student.layers", "checkpoint", "trainer.learning_rate"):
-        *sections, name = key.split(".")
-        values: dict[str, list[str]] = {}
+        methods: dict[str, list[str]] = {}
         for method in group.methods.values():
-            recipe = method.first["recipe"]
-            value = (recipe[sections[0]] if sections else recipe).get(name)
-            values.setdefault("unsaid" if value is None else str(value), []).append(method.name)
-        if len(values) > 1:
-            said = ", ".join(f"{value} ({'; '.join(names)})" for value, names in values.items())
-            found.append(f"Methods differ in {key}: {said}.")
-    return found
+            value: Any = method.first_record.recipe.model_dump(mode="json")
+            for part in key.split("."):
+                value = value.get(part)
+            methods.setdefault("unsaid" if value is None else str(value), []).append(method.name)
+        if len(methods) > 1:
+            values = ", ".join(f"{value} ({'; '.join(names)})" for value, names in methods.items())
+            differences.append(f"Methods differ in {key}: {values}.")
+    return differences
 
 
-def _named(method: Method) -> str:
-    return method.name + (f" ({method.collapsed} of {len(method.runs)} collapsed)" if method.collapsed else "")
-
-
-def _distances(group: Group) -> Table:
-    kinds = {"KL": "attention_kl", "CLS": "cls_cosine"}
-
-    def cells(method: Method) -> Iterable[str]:
-        for kind in kinds.values():
-            for pair in group.pairs:
-                yield _number(method.distances[pair][kind], none="∞") if pair in method.distances else "–"
-
+def _build_distances(group: Group) -> Table:
+    header, rows = ["after training"], [[method.name] for method in group.methods.values()]
+    for kind, name in (("attention_kl", "KL"), ("cls_cosine", "CLS")):
+        for pair in group.pairs:
+            header.append(f"{name}, {pair[0]} ← {pair[1]}")
+            for row, method in zip(rows, group.methods.values(), strict=True):
+                mapped = pair in method.distances
+                row.append(_format(getattr(method.distances[pair], kind), none="∞") if mapped else "–")
     return Table(
         "How far the students' insides are from the teacher's",
-        ("after training", *(f"{name}, {k} ← {m}" for name in kinds for k, m in group.pairs)),
-        tuple((method.name, *cells(method)) for method in group.methods.values()),
+        tuple(header),
+        tuple(map(tuple, rows)),
         f"KL of the attention distributions, nats per row; cosine distance of [CLS]. Mean over seeds, {SPLIT} rows. "
         "Student's layer ← teacher's; a dash: that method does not map them.",
     )
 
 
-def _right_and_wrong(group: Group) -> Table:
-    def cells(found: dict[str, Value] | None) -> Iterable[str]:
-        for rows in (found or {}).values():
-            yield f"{rows.mean:.1f}" + ("" if rows.deviation is None else f" ± {rows.deviation:.1f}")
-
+def _build_right_and_wrong(group: Group) -> Table:
+    rows = []
+    for method in group.methods.values():
+        row = [method.name]
+        for count in (method.right_and_wrong or {}).values():
+            row.append(f"{count.mean:.1f}" + ("" if count.deviation is None else f" ± {count.deviation:.1f}"))
+        rows.append(tuple(row))
     return Table(
         "Right and wrong together",
         ("rows, mean over seeds", "both right", "only the teacher right", "only the student right", "both wrong"),
-        tuple((method.name, *cells(method.right_and_wrong)) for method in group.methods.values()),
+        tuple(rows),
         f"± is the standard deviation over seeds. {group.note}".strip(),
     )
 
 
-def _of_teacher(group: Group, split: str = SPLIT) -> str:
+def _format_name(method: Method) -> str:
+    return method.name + (f" ({method.collapsed} of {len(method.runs)} collapsed)" if method.collapsed else "")
+
+
+def _format_score(group: Group, name: str, split: str) -> str:
+    if name not in group.methods:
+        return "–"
+    method = group.methods[name]
+    return str(method.score(group.metric, split)) + (f" ({method.collapsed} collapsed)" if method.collapsed else "")
+
+
+def _format_teacher(group: Group, split: str) -> str:
     """The primary score of the teacher with its standard error over rows."""
-    scores: dict[str, Any] = group.any_run["scores"][split]["teacher"]
-    return f"{_number(scores[group.metric])} ± {_number(scores['standard_error'])}"
+    scores = group.score_teacher(split)
+    return f"{_format(scores.values[group.metric])} ± {_format(scores.standard_error)}"
 
 
-def _number(value: float | None, *, none: str = "–") -> str:
+def _format(value: float | None, *, none: str = "–") -> str:
     return none if value is None else str(Value((value,)))

@@ -40,12 +40,12 @@ def run_cells(
     """Run cells, with a bar over the whole grid and the time that is left.
 
     Args:
-        missing: what is to run.
-        failed: gets the cause in a sentence, by folder, for every cell that fails; loses it for one that does not.
-        workers: cells at a time; they share the cores, and each has a GPU of its own as far as there are enough.
-        total: cells of the grid.
-        check: called with every cell that has run; what it raises stops the others.
-        console: where the progress is shown.
+        missing: cells to run.
+        failed: causes by folder; gets one in a sentence for every cell that fails, and loses that of one that does not.
+        workers: number of cells at a time; they share the cores, and each has a GPU of its own if there are enough.
+        total: number of cells of the grid.
+        check: function that is called with every cell that has run; what it raises stops the others.
+        console: terminal or log that shows the progress.
     """
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with (
@@ -53,8 +53,8 @@ def run_cells(
         ThreadPoolExecutor(workers) as pool,
     ):
         bar = progress.add_task("cells", total=total, completed=total - len(missing), left="")
-        running, begun = Running(devices_of(workers)), time.monotonic()
-        waiting = {pool.submit(_run, cell, workers, running): cell for cell in missing}
+        running, begun = Running(assign_devices(workers)), time.monotonic()
+        waiting = {pool.submit(_run_cell, cell, workers, running): cell for cell in missing}
         try:
             for count, done in enumerate(as_completed(waiting), start=1):
                 cell = waiting[done]
@@ -76,11 +76,11 @@ def run_cells(
             raise
 
 
-def devices_of(workers: int) -> list[str | None]:
-    """The GPU of each worker, as CUDA_VISIBLE_DEVICES names it: one process does not use several.
+def assign_devices(workers: int) -> list[str | None]:
+    """Assign a GPU to each worker, as CUDA_VISIBLE_DEVICES names it: one process does not use several.
 
     Args:
-        workers: how many.
+        workers: number of workers.
 
     Returns:
         One entry per worker, in turn over the GPUs that are there; None where there is none.
@@ -88,8 +88,8 @@ def devices_of(workers: int) -> list[str | None]:
     import torch  # noqa: PLC0415 - takes seconds, and a sweep that is wrong answers at once
 
     given = os.environ.get(VISIBLE)
-    found = given.split(",") if given is not None else [str(number) for number in range(torch.cuda.device_count())]
-    return [found[worker % len(found)] if found else None for worker in range(workers)]
+    devices = given.split(",") if given is not None else [str(number) for number in range(torch.cuda.device_count())]
+    return [devices[worker % len(devices)] if devices else None for worker in range(workers)]
 
 
 class Running:
@@ -99,7 +99,7 @@ class Running:
         """Nothing runs.
 
         Args:
-            devices: of the workers, from `devices_of`.
+            devices: of the workers, from `assign_devices`.
         """
         self.free_devices: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         for device in devices:
@@ -126,14 +126,14 @@ class Running:
             return process
 
     def stop(self) -> None:
-        """Ask all cells to end after a checkpoint."""
+        """Ask all cells to stop after a checkpoint."""
         with self._lock:
             self._stopped = True
             for process in self._processes:
                 process.terminate()  # does nothing to one that has ended
 
 
-def _run(cell: Cell, workers: int, running: Running) -> str | None:
+def _run_cell(cell: Cell, workers: int, running: Running) -> str | None:
     """One cell in a process of its own: what it leaves in memory, or how it dies, is not the sweep's business."""
     folder = cell.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -155,11 +155,11 @@ def _run(cell: Cell, workers: int, running: Running) -> str | None:
                 code = process.wait()  # standard input stays open until then
     finally:
         running.free_devices.put(device)
-    return None if code == 0 else _cause(code, folder.with_suffix(".log"))
+    return None if code == 0 else _read_cause(code, folder.with_suffix(".log"))
 
 
-def _cause(code: int, log: Path) -> str:
-    said = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    cause = next((line for line in reversed(said) if line.startswith("innerdistill: ")), "")
+def _read_cause(code: int, log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    cause = next((line for line in reversed(lines) if line.startswith("innerdistill: ")), "")
     ended = f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"exit code {code}"
     return cause.removeprefix("innerdistill: ") or f"{ended}; see {log}"

@@ -1,0 +1,34 @@
+"""Figures of a sweep."""
+
+import re
+import warnings
+
+from records import MemoryRun, make_record
+
+from innerdistill.sweep.figures import draw_differences
+from innerdistill.sweep.groups import Group
+from innerdistill.sweep.methods import Method
+from innerdistill.sweep.statistics import compare_pair
+
+
+def test_names_of_any_length_leave_the_figure_its_width():
+    groups = []
+    for number in range(3):
+        methods = {name: Method(name, {seed: MemoryRun(make_record()) for seed in range(8)}) for name in ("a", "b")}
+        comparison = compare_pair("a", "b", [0.55] * 8, [0.5] * 8)
+        name = f"task, {'long ' * 30}, a={number}"
+        groups.append(Group(name, "", {"a": number}, methods=methods, comparisons=[comparison]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns where no layout is found
+        box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', draw_differences(groups))
+    assert float(box[1]) == 5 * 72 and float(box[2]) > 300
+
+
+def test_all_training_examples_are_a_point_of_the_figure_too(make_finished, write_report, tmp_path):
+    finished = []
+    for rows in (100, None):
+        finished.append(make_finished("SID", {"data.train_rows": rows}, changes={"data.rows.train": rows or 450}))
+    write_report(tmp_path, finished)
+    page = (tmp_path / "report.html").read_text()
+    assert "data.train_rows=null" in page and "Score against training rows" in page
+    assert ">100<" in page and ">450<" in page
