@@ -1,17 +1,24 @@
-"""Models and tokenizers from a folder or a name, checked: safetensors only, no code from a repository."""
+"""Loading models and tokenizers from a folder or a name: safetensors only, no code from a repository."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from innerdistill.models.check import (
+    LoadedModel,
+    check_base,
+    check_classifier,
+    check_config_file,
+    check_files,
+    check_tokenizer,
+)
 from innerdistill.models.families import family_of, max_positions
 from innerdistill.models.heads import Head
-from innerdistill.support.messages import get_first_line, shorten_value
+from innerdistill.support.messages import get_first_line
 
 
 def read_config(name: str) -> PretrainedConfig:
@@ -26,8 +33,7 @@ def read_config(name: str) -> PretrainedConfig:
     Raises:
         ValueError: not found, or family not supported.
     """
-    if Path(name).exists() and not (Path(name) / "config.json").is_file():
-        raise ValueError(f"{name}: expected a model folder with a config.json.")
+    check_config_file(name)
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
@@ -47,36 +53,15 @@ def load_classifier(name: str, head: Head) -> PreTrainedModel:
         The model in eval mode, in float32.
 
     Raises:
-        ValueError: not found, family not supported, a base model whose head would be new, weights that are missing, of
-            another shape than config.json says or no numbers, or two outputs of one name.
+        ValueError: not found, family not supported, or not complete (`check_classifier`).
     """
-    model, missing, mismatched = _load(name, head)
-    for key, found, wanted in mismatched:
-        raise ValueError(
-            f"{name}: {key} is {found} in its files and {wanted} by its config.json; one of them is wrong."
-        )
-    if inside := _of_encoder(model, missing):
-        raise ValueError(
-            f"{name}: its files do not hold all weights that its config.json asks for ({len(inside)} are missing, "
-            f"{inside[0]} first); copy the whole model again."
-        )
-    if missing:
-        raise ValueError(
-            f"{name}: this is a base model, its classification head is missing ({', '.join(missing[:2])}): give it as "
-            "teacher.base to have it fine-tuned first, or give a fine-tuned classifier as teacher.path."
-        )
-    if bad := next((key for key, value in model.named_parameters() if not value.isfinite().all()), None):
-        raise ValueError(f"{name}: {bad} holds values that are no numbers, so its answers are none either.")
-    names = list(model.config.id2label.values())
-    if twice := next((one for one in names if names.count(one) > 1), None):
-        raise ValueError(
-            f"{name}: two outputs are called {shorten_value(twice)}; give each a name of its own (id2label)."
-        )
-    return model
+    loaded = _load(name, head)
+    check_classifier(loaded)
+    return loaded.model
 
 
 def default_device() -> torch.device:
-    """The accelerator, if there is one, as the training loop chooses it; else the processor."""
+    """The accelerator, if there is one, as the training loop chooses it; else the CPU."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
@@ -97,18 +82,15 @@ def load_base(name: str, head: Head, *, names: Sequence[str] | None, seed: int =
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, missing, mismatched = _load(name, head, **head.configure(names))
-        missing = sorted({*missing, *(key for key, *_ in mismatched)})
-        inside = f"{model.base_model_prefix}."
-        old_head = [key for key in model.state_dict() if not key.startswith(inside) and key not in missing]
+        loaded = _load(name, head, **head.configure(names))
+        model = loaded.model
+        new = {*loaded.missing, *(key for key, *_ in loaded.mismatched)}
+        prefix = f"{model.base_model_prefix}."
+        old_head = [key for key in model.state_dict() if not key.startswith(prefix) and key not in new]
         if old_head:
             fresh = type(model)(model.config).state_dict()
             model.load_state_dict({key: fresh[key] for key in old_head}, strict=False)
-    if encoder := _of_encoder(model, missing):
-        raise ValueError(
-            f"{name}: its files do not hold the weights of a {type(model).__name__} ({len(encoder)} are missing "
-            f"or of another shape, {encoder[0]} first), so it would start from random ones."
-        )
+    check_base(loaded)
     return model
 
 
@@ -122,26 +104,23 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         The tokenizer; it pads on the right.
 
     Raises:
-        ValueError: not found, or files without words: transformers would make up a tokenizer that knows none.
+        ValueError: not found, without words, or without a padding token.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, padding_side="right", trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
         raise ValueError(f"{name}: no tokenizer could be loaded ({get_first_line(error)}).") from None
-    if set(tokenizer.get_vocab().values()) <= set(tokenizer.all_special_ids):
-        raise ValueError(f"{name}: its tokenizer knows no words; copy the model's tokenizer.json or vocabulary there.")
-    if tokenizer.pad_token_id is None:
-        raise ValueError(f"{name}: the tokenizer has no padding token.")
+    check_tokenizer(name, tokenizer)
     return tokenizer
 
 
 def longest_input(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, wanted: int | None) -> int:
-    """Tokens that an example may have.
+    """Find the most tokens that an example may have.
 
     Args:
-        tokenizer: knows its own limit.
-        model: has a table of positions.
-        wanted: limit given by the user, or None.
+        tokenizer: tokenizer with its own limit.
+        model: model with a table of positions.
+        wanted: limit that the user sets, in tokens; None for no limit.
 
     Returns:
         The smallest of the three.
@@ -155,24 +134,10 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, wa
     return wanted or limit
 
 
-def _of_encoder(model: PreTrainedModel, keys: Sequence[str]) -> list[str]:
-    """Weights of the encoder, but for a pooler, which base models often lack."""
-    inside = f"{model.base_model_prefix}."
-    return [key for key in keys if key.startswith(inside) and not key.startswith(f"{inside}pooler.")]
-
-
-def _load(
-    name: str, head: Head, **options: Any
-) -> tuple[PreTrainedModel, list[str], list[tuple[str, list[int], list[int]]]]:
-    """The model, the keys that its files lack, and those of another shape with both shapes."""
+def _load(name: str, head: Head, **options: Any) -> LoadedModel:
+    """Load a model that need not be complete; `options` change its configuration."""
+    check_files(name, head)
     read_config(name)
-    pickled = [file.name for file in Path(name).glob("*.bin") if file.name.startswith("pytorch_model")]
-    if pickled and not any(Path(name).glob("*.safetensors")):
-        raise ValueError(
-            f"{name}: {pickled[0]} is a pickle, which may run code when it is read; only model.safetensors is read. If "
-            f"you trust the file, convert it: {head.auto_class.__name__}.from_pretrained(folder, "
-            "use_safetensors=False).save_pretrained(folder)."
-        )
     try:
         model, info = head.auto_class.from_pretrained(
             name,
@@ -180,10 +145,10 @@ def _load(
             use_safetensors=True,
             trust_remote_code=False,
             dtype="float32",
-            ignore_mismatched_sizes=True,  # they are looked at by who loads
+            ignore_mismatched_sizes=True,  # they are checked afterwards
             **options,
         )
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
         raise ValueError(f"{name}: the model cannot be loaded ({get_first_line(error)}).") from None
-    mismatched = [(key, list(found), list(wanted)) for key, found, wanted in info["mismatched_keys"]]
-    return model.eval(), sorted(info["missing_keys"]), sorted(mismatched)
+    mismatched = [(key, list(shape), list(expected)) for key, shape, expected in info["mismatched_keys"]]
+    return LoadedModel(name, model.eval(), sorted(info["missing_keys"]), sorted(mismatched))

@@ -21,16 +21,17 @@ from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.metrics import find_primary_metric
 from innerdistill.losses.loss import Loss
 from innerdistill.losses.registry import LOSSES
+from innerdistill.models.check import check_source, check_windows
 from innerdistill.models.families import encoder_layers
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.pretrained import load_base, load_classifier, load_tokenizer, longest_input
-from innerdistill.models.probe import Architecture, probe
+from innerdistill.models.probe import probe
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type, find_problem_type_of_model
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.job import Job
 from innerdistill.run.warnings import warn_of_unknown_tokens
-from innerdistill.support.messages import join_names, name_key, shorten_value, suggest_name
+from innerdistill.support.messages import name_key, shorten_value, suggest_name
 from innerdistill.training.arguments import make_training_arguments
 from innerdistill.training.check_arguments import check_arguments
 from innerdistill.training.schedules import SchedulePlan, build_stages, check_schedule
@@ -76,9 +77,9 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     max_length = longest_input(tokenizer, teacher, recipe.data.max_length)
 
     if source is not None:
-        _check_source(recipe, source, teacher, architecture)
+        check_source(source, teacher, architecture, copies_head=recipe.student.head == "teacher")
     if any("attention" in losses[name].needs for name, weight in recipe.losses.items() if weight > 0):
-        _check_windows(pairs, copied, source or teacher, teacher)
+        check_windows(pairs, copied, source=source or teacher, teacher=teacher)
     arguments = _check_training_arguments(recipe, stages)
     device = arguments[-1].device
     _warn_of_slow_bfloat16(arguments, device)
@@ -171,35 +172,6 @@ def _measure_unknown_tokens(
     return shares
 
 
-def check_student(job: Job, student: PreTrainedModel) -> None:
-    """Check that a saved student answers a job's question with the ids of its teacher.
-
-    Args:
-        job: an assembled job.
-        student: loaded from somewhere.
-
-    Raises:
-        ValueError: other outputs, another order of the labels, or another vocabulary.
-    """
-    ours, theirs = (job.problem_type.head.name_outputs(model.config) for model in (student, job.teacher))
-    if ours != theirs:
-        raise ValueError(
-            f"{student.name_or_path}: its outputs are {join_names(ours)}, the teacher's are {join_names(theirs)}; both "
-            "must be the same, in the same order."
-        )
-    _check_tables(student, job.teacher, what=student.name_or_path)
-
-
-def _check_tables(student: PreTrainedModel, teacher: PreTrainedModel, *, what: str) -> None:
-    for key in ("vocab_size", "max_position_embeddings", "type_vocab_size"):
-        ours, theirs = getattr(student.config, key, None), getattr(teacher.config, key, None)
-        if ours != theirs:
-            raise ValueError(
-                f"{what}: the teacher's {key} is {theirs}, the student's {ours}; both read the same tokens, so these "
-                "must be equal."
-            )
-
-
 def _load_teacher(recipe: Recipe, data: TaskData, problem_type: ProblemType) -> tuple[PreTrainedModel, Names]:
     """Load the teacher or its base, and name its outputs as the data does."""
     if recipe.teacher.base is not None:
@@ -236,43 +208,6 @@ def _load_source(
         # Another checkpoint may name its labels otherwise; the student uses its teacher's names.
         model.config.id2label, model.config.label2id = teacher.config.id2label, teacher.config.label2id
     return model
-
-
-def _check_source(
-    recipe: Recipe, source: PreTrainedModel, teacher: PreTrainedModel, architecture: Architecture
-) -> None:
-    """Check that the student's layers can be compared with the teacher's."""
-    _check_tables(source, teacher, what="student.source")
-    source_architecture = probe(source)
-    for measure in ("hidden_size", "num_heads"):
-        ours, theirs = getattr(source_architecture, measure), getattr(architecture, measure)
-        if ours != theirs:
-            raise ValueError(
-                f"student.source: teacher and student must have the same {measure}, but the teacher has {theirs} and "
-                f"the student {ours}."
-            )
-    if recipe.student.head == "teacher" and type(source) is not type(teacher):
-        raise ValueError(f"student.head: a {type(teacher).__name__}'s head does not fit a {type(source).__name__}.")
-
-
-def _check_windows(
-    pairs: Mapping[int, int], copied: Mapping[int, int], source: PreTrainedModel, teacher: PreTrainedModel
-) -> None:
-    """Refuse a student layer that attends to a window where its teacher's layer attends to everything.
-
-    The attention KL would be infinite there.
-    """
-    source_types = getattr(source.config, "layer_types", None)
-    teacher_types = getattr(teacher.config, "layer_types", None)
-    if not source_types or not teacher_types:
-        return
-    for k, m in pairs.items():
-        student_type, teacher_type = source_types[copied[k] - 1], teacher_types[m - 1]
-        if (student_type, teacher_type) == ("sliding_attention", "full_attention"):
-            raise ValueError(
-                f"layer_map: teacher layer {m} attends to the whole text, student layer {k} only to a window of it; "
-                "map layers of the same kind, choose other student.layers, or set losses.attention_kl=0."
-            )
 
 
 def _check_training_arguments(recipe: Recipe, stages: Sequence[Stage]) -> list[TrainingArguments]:

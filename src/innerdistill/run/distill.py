@@ -19,6 +19,7 @@ from typing import Any
 from innerdistill.evaluation.compare import compare
 from innerdistill.evaluation.predictions import predict_splits
 from innerdistill.losses.loss import Loss
+from innerdistill.models.check import check_student
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.pretrained import load_classifier
 from innerdistill.recipe.loading import load_recipe
@@ -26,7 +27,7 @@ from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.output_folder import open_run_folder
 from innerdistill.report.page import write_report
 from innerdistill.report.run_folder import BASELINE_FOLDER, MODEL, read_record
-from innerdistill.run.assemble import assemble, check_student
+from innerdistill.run.assemble import assemble
 from innerdistill.run.finetune import load_or_finetune_teacher
 from innerdistill.run.finish import Distillation, delete_checkpoints, finish, is_trained, measure_distances
 from innerdistill.run.job import Job
@@ -111,7 +112,7 @@ def evaluate(
     folder = Path(model or job.recipe.output)
     folder = folder / MODEL if (folder / MODEL).is_dir() else folder
     student = load_classifier(str(folder), job.problem_type.head).to(job.teacher.device)
-    check_student(job, student)
+    check_student(student, job.teacher, job.problem_type.head)
     if job.recipe.teacher.base is not None:
         job = replace(job, teacher=load_or_finetune_teacher(job))
     logits = {"student": predict_splits(student, job.splits, job.collate), "teacher": compute_teacher_logits(job)}

@@ -1,0 +1,246 @@
+"""Checks of models: can this folder be a teacher, a source or a student? Every command asks here.
+
+Before loading: `check_files`. After loading: `check_classifier` for fine-tuned models, `check_base` for pre-trained
+ones, `check_tokenizer`. Two models together: `check_student`, `check_source` and `check_windows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from innerdistill.models.heads import Head
+from innerdistill.models.probe import Architecture, probe
+from innerdistill.support.messages import join_names, shorten_value
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model as transformers loaded it, with what its files did not hold.
+
+    Attributes:
+        name: folder or name of the model.
+        model: model in eval mode; weights that its files lack are random.
+        missing: names of the weights that its files lack.
+        mismatched: weights of another shape in its files: name, shape in the files, shape by config.json.
+    """
+
+    name: str
+    model: PreTrainedModel
+    missing: Sequence[str]
+    mismatched: Sequence[tuple[str, list[int], list[int]]]
+
+
+def check_files(name: str, head: Head) -> None:
+    """Check a model's folder before anything in it is loaded; a name on the Hugging Face Hub passes.
+
+    Args:
+        name: folder or name of the model.
+        head: head of the model; its class is named in the advice on pickles.
+
+    Raises:
+        ValueError: a folder without config.json, or with weights as a pickle only.
+    """
+    check_config_file(name)
+    pickles = [file.name for file in Path(name).glob("*.bin") if file.name.startswith("pytorch_model")]
+    if pickles and not any(Path(name).glob("*.safetensors")):
+        raise ValueError(
+            f"{name}: {pickles[0]} is a pickle, which may run code when it is read; only model.safetensors is read. If "
+            f"you trust the file, convert it: {head.auto_class.__name__}.from_pretrained(folder, "
+            "use_safetensors=False).save_pretrained(folder)."
+        )
+
+
+def check_config_file(name: str) -> None:
+    """Check that a model's folder has a config.json; a name on the Hugging Face Hub passes.
+
+    Args:
+        name: folder or name of the model.
+
+    Raises:
+        ValueError: a file, or a folder without config.json.
+    """
+    if Path(name).exists() and not (Path(name) / "config.json").is_file():
+        raise ValueError(f"{name}: expected a model folder with a config.json.")
+
+
+def check_classifier(loaded: LoadedModel) -> None:
+    """Check that a fine-tuned model is complete: all weights, of the right shapes and finite, and unique label names.
+
+    Args:
+        loaded: the model as it was loaded.
+
+    Raises:
+        ValueError: weights that are missing, of another shape than config.json says or not finite; a base model, whose
+            head would be random; two outputs of one name.
+    """
+    name, model = loaded.name, loaded.model
+    for key, shape, expected in loaded.mismatched:
+        raise ValueError(
+            f"{name}: {key} is {shape} in its files and {expected} by its config.json; one of them is wrong."
+        )
+    if encoder := select_encoder_weights(model, loaded.missing):
+        raise ValueError(
+            f"{name}: its files do not hold all weights that its config.json asks for ({len(encoder)} are missing, "
+            f"{encoder[0]} first); copy the whole model again."
+        )
+    if loaded.missing:
+        raise ValueError(
+            f"{name}: this is a base model, its classification head is missing ({', '.join(loaded.missing[:2])}): give "
+            "it as teacher.base to have it fine-tuned first, or give a fine-tuned classifier as teacher.path."
+        )
+    for key, value in model.named_parameters():
+        if not value.isfinite().all():
+            raise ValueError(f"{name}: {key} holds values that are not finite, so its predictions would not be either.")
+    labels = list(model.config.id2label.values())
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(
+                f"{name}: two outputs are called {shorten_value(label)}; give each a name of its own (id2label)."
+            )
+
+
+def check_base(loaded: LoadedModel) -> None:
+    """Check that a pre-trained model has all weights of its encoder. Its head is new in any case.
+
+    Args:
+        loaded: the model as it was loaded.
+
+    Raises:
+        ValueError: weights of the encoder that are missing or of another shape.
+    """
+    unusable = sorted({*loaded.missing, *(key for key, *_ in loaded.mismatched)})
+    if encoder := select_encoder_weights(loaded.model, unusable):
+        raise ValueError(
+            f"{loaded.name}: its files do not hold the weights of a {type(loaded.model).__name__} ({len(encoder)} are "
+            f"missing or of another shape, {encoder[0]} first), so it would start from random ones."
+        )
+
+
+def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Check that a tokenizer knows words: without its files, transformers makes up one that knows none.
+
+    Args:
+        name: folder or name of the model.
+        tokenizer: tokenizer loaded from there.
+
+    Raises:
+        ValueError: it knows no words, or has no padding token.
+    """
+    if set(tokenizer.get_vocab().values()) <= set(tokenizer.all_special_ids):
+        raise ValueError(f"{name}: its tokenizer knows no words; copy the model's tokenizer.json or vocabulary there.")
+    if tokenizer.pad_token_id is None:
+        raise ValueError(f"{name}: the tokenizer has no padding token.")
+
+
+def check_student(student: PreTrainedModel, teacher: PreTrainedModel, head: Head) -> None:
+    """Check that a saved student has the outputs of its teacher, in the same order, and reads the same tokens.
+
+    Args:
+        student: model loaded from anywhere.
+        teacher: its teacher.
+        head: head of both.
+
+    Raises:
+        ValueError: other outputs, another order of the labels, or another vocabulary.
+    """
+    ours, theirs = head.name_outputs(student.config), head.name_outputs(teacher.config)
+    if ours != theirs:
+        raise ValueError(
+            f"{student.name_or_path}: its outputs are {join_names(ours)}, the teacher's are {join_names(theirs)}; both "
+            "must be the same, in the same order."
+        )
+    check_same_inputs(student, teacher, what=student.name_or_path)
+
+
+def check_same_inputs(student: PreTrainedModel, teacher: PreTrainedModel, *, what: str) -> None:
+    """Check that student and teacher can read the same tokens.
+
+    Args:
+        student: student, or the model whose layers it copies.
+        teacher: its teacher.
+        what: folder of the student or key of the recipe, for the error message.
+
+    Raises:
+        ValueError: embedding tables of different sizes.
+    """
+    for key in ("vocab_size", "max_position_embeddings", "type_vocab_size"):
+        ours, theirs = getattr(student.config, key, None), getattr(teacher.config, key, None)
+        if ours != theirs:
+            raise ValueError(
+                f"{what}: the teacher's {key} is {theirs}, the student's {ours}; both read the same tokens, so these "
+                "must be equal."
+            )
+
+
+def check_source(
+    source: PreTrainedModel, teacher: PreTrainedModel, architecture: Architecture, *, copies_head: bool
+) -> None:
+    """Check that a student with the layers of another model can be compared with its teacher.
+
+    Args:
+        source: model whose layers the student copies.
+        teacher: its teacher.
+        architecture: number of layers, hidden size and heads of the teacher.
+        copies_head: whether the student copies the teacher's head.
+
+    Raises:
+        ValueError: another vocabulary, hidden size or number of heads, or a head that does not fit.
+    """
+    check_same_inputs(source, teacher, what="student.source")
+    of_source = probe(source)
+    for measure in ("hidden_size", "num_heads"):
+        ours, theirs = getattr(of_source, measure), getattr(architecture, measure)
+        if ours != theirs:
+            raise ValueError(
+                f"student.source: teacher and student must have the same {measure}, but the teacher has {theirs} and "
+                f"the student {ours}."
+            )
+    if copies_head and type(source) is not type(teacher):
+        raise ValueError(f"student.head: a {type(teacher).__name__}'s head does not fit a {type(source).__name__}.")
+
+
+def check_windows(
+    pairs: Mapping[int, int], copied: Mapping[int, int], *, source: PreTrainedModel, teacher: PreTrainedModel
+) -> None:
+    """Refuse a student layer that attends to a window where its teacher layer attends to the whole text.
+
+    The attention KL would be infinite there.
+
+    Args:
+        pairs: teacher layer by student layer.
+        copied: layer of the source by student layer.
+        source: model whose layers the student copies.
+        teacher: its teacher.
+
+    Raises:
+        ValueError: there is such a layer.
+    """
+    source_types = getattr(source.config, "layer_types", None)
+    teacher_types = getattr(teacher.config, "layer_types", None)
+    if not source_types or not teacher_types:
+        return
+    for k, m in pairs.items():
+        student_type, teacher_type = source_types[copied[k] - 1], teacher_types[m - 1]
+        if (student_type, teacher_type) == ("sliding_attention", "full_attention"):
+            raise ValueError(
+                f"layer_map: teacher layer {m} attends to the whole text, student layer {k} only to a window of it; "
+                "map layers of the same kind, choose other student.layers, or set losses.attention_kl=0."
+            )
+
+
+def select_encoder_weights(model: PreTrainedModel, names: Sequence[str]) -> list[str]:
+    """Select the weights of the encoder, without its pooler, which base models often lack.
+
+    Args:
+        model: the model.
+        names: names of weights.
+
+    Returns:
+        Those inside the encoder.
+    """
+    prefix = f"{model.base_model_prefix}."
+    return [name for name in names if name.startswith(prefix) and not name.startswith(f"{prefix}pooler.")]
