@@ -80,11 +80,25 @@ def test_extensions_in_documents_run(monkeypatch):
 
     rooms = {"LOSSES": losses, "SCHEDULES": schedules, "FAMILIES": families, "TASKS": tasks, "METRICS": metrics}
     path = DOCS / "how-to" / "extending.md"
+    tried = set()
     for block in blocks(path, "python"):
-        if entry := re.search(r"^([A-Z]+)\[", block, flags=re.MULTILINE):
-            module = rooms[entry[1]]
-            monkeypatch.setattr(module, entry[1], dict(getattr(module, entry[1])))
+        if match := re.search(r"^([A-Z]+)\[\"(\w+)\"\]", block, flags=re.MULTILINE):
+            entries, name = match.groups()
+            module = rooms[entries]
+            kind = type(next(iter(getattr(module, entries).values())))
+            monkeypatch.setattr(module, entries, dict(getattr(module, entries)))
             exec(compile(block, str(path), "exec"), dict(vars(module)))
+            assert isinstance(getattr(module, entries)[name], kind)
+            tried.add(entries)
+    assert tried == set(rooms)
+    plan = innerdistill.SchedulePlan(
+        pairs={1: 2, 2: 4},
+        internal={"attention_kl": 1.0},
+        classification={"soft_labels": 1.0},
+        recipe=innerdistill.ScheduleRecipe(),
+    )
+    stages = schedules.SCHEDULES["top_down"].function(plan)
+    assert [dict(stage.pairs) for stage in stages] == [{2: 4}, {1: 2}, {}]
 
 
 def test_every_page_is_in_the_table_of_contents():
