@@ -73,7 +73,7 @@ class Ours:
         self,
         setting: Setting,
         *,
-        kept: bool = False,
+        cached: bool = False,
         bf16: bool = False,
         maps: bool = False,
         all_tokens: bool = False,
@@ -84,14 +84,14 @@ class Ours:
 
         Args:
             setting: of the benchmark.
-            kept: read the teacher's targets from disk.
+            cached: read the teacher outputs from disk.
             bf16: student, and teacher where it runs, in 16 bits.
             maps: compute the attention loss from whole maps.
             all_tokens: compute the highest layer for all tokens.
             all_words: the optimiser holds all words, as torch's own does.
             torch_dropout: dropout is torch's own, in SDPA too.
         """
-        self.setting, self.kept, self.bf16 = setting, kept, bf16
+        self.setting, self.cached, self.bf16 = setting, cached, bf16
         self.all_tokens, self.all_words, self.torch_dropout = all_tokens, all_words, torch_dropout
         self.losses = (
             {**LOSSES, "attention_kl": Loss(whole_maps, needs=("attention", "token_mask"))} if maps else LOSSES
@@ -107,9 +107,9 @@ class Ours:
         }
 
     def targets(self) -> Targets:
-        """Of the teacher; kept ones are computed here, which is part of a job."""
+        """The teacher outputs. Cached ones are computed here, which is part of a job."""
         store = None
-        if self.kept:
+        if self.cached:
             store = make_target_store(self.teacher, self.setting.data, probe(self.teacher), folder=self.folder)
             parts = choose_parts(store, stages(self.setting.pairs), losses=LOSSES, cache_all=True, max_bytes=0)
             fill_store(self.teacher, store, parts, self.setting.data, collate())
@@ -179,15 +179,15 @@ STEPS: dict[str, Callable[[Setting], Callable[[], None]]] = {
     "ours, all tokens": lambda setting: Ours(setting, all_tokens=True).steps(),
     "ours, live": lambda setting: Ours(setting).steps(),
     "ours, live, bf16": lambda setting: Ours(setting, bf16=True).steps(),
-    "ours, kept": lambda setting: Ours(setting, kept=True).steps(),
-    "ours, kept, all words": lambda setting: Ours(setting, kept=True, all_words=True).steps(),
-    "ours, kept, torch's dropout": lambda setting: Ours(setting, kept=True, torch_dropout=True).steps(),
-    "ours, kept, bf16": lambda setting: Ours(setting, kept=True, bf16=True).steps(),
-    "ours, kept, bf16, torch's dropout": lambda setting: Ours(
-        setting, kept=True, bf16=True, torch_dropout=True
+    "ours, cached": lambda setting: Ours(setting, cached=True).steps(),
+    "ours, cached, all words": lambda setting: Ours(setting, cached=True, all_words=True).steps(),
+    "ours, cached, torch's dropout": lambda setting: Ours(setting, cached=True, torch_dropout=True).steps(),
+    "ours, cached, bf16": lambda setting: Ours(setting, cached=True, bf16=True).steps(),
+    "ours, cached, bf16, torch's dropout": lambda setting: Ours(
+        setting, cached=True, bf16=True, torch_dropout=True
     ).steps(),
-    "ours, kept, first stage": lambda setting: Ours(setting, kept=True).steps({1: setting.pairs[1]}),
-    "ours, first stage, all words": lambda setting: Ours(setting, kept=True, all_words=True).steps(
+    "ours, cached, first stage": lambda setting: Ours(setting, cached=True).steps({1: setting.pairs[1]}),
+    "ours, first stage, all words": lambda setting: Ours(setting, cached=True, all_words=True).steps(
         {1: setting.pairs[1]}
     ),
 }
@@ -196,6 +196,6 @@ JOBS: dict[str, Callable[[Setting], Callable[[], None]]] = {
     "TextBrewer, padded": lambda setting: TextBrewer(setting).job,
     "TextBrewer, grouped batches": lambda setting: TextBrewer(setting, padded=False).job,
     "ours, live": lambda setting: Ours(setting).job,
-    "ours, kept": lambda setting: Ours(setting, kept=True).job,
-    "ours, kept, bf16": lambda setting: Ours(setting, kept=True, bf16=True).job,
+    "ours, cached": lambda setting: Ours(setting, cached=True).job,
+    "ours, cached, bf16": lambda setting: Ours(setting, cached=True, bf16=True).job,
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 from innerdistill.report.run_folder import PREDICTIONS, RUN
 from innerdistill.report.stored_run import FolderRun, StoredRun
 from innerdistill.sweep.blocks import Block, write_block
-from innerdistill.sweep.grid import BLOCKS, SWEEP_FILE, load_sweep, plan_cells
+from innerdistill.sweep.grid import BLOCKS, plan_cells, read_sweep
 from innerdistill.sweep.store import name_block
 
 
@@ -29,7 +29,7 @@ def convert(folder: Path) -> dict[str, int]:
     Raises:
         ValueError: a run cannot be stored without loss; its folder is still there.
     """
-    sweep = load_sweep(folder / SWEEP_FILE, overrides=[f"output={folder}"])
+    sweep = read_sweep(folder)
     blocks: dict[str, dict[str, FolderRun]] = {}
     for cell in plan_cells(sweep):
         if (cell.folder / RUN).is_file():

@@ -164,7 +164,7 @@ def main() -> int:
 def start(folder: Path, overrides: list[str]) -> Process:
     """Give the command once."""
     folder.mkdir(parents=True, exist_ok=True)
-    settings = [f"teacher.folder={folder}/teachers", f"output={folder}/run", "teacher.targets=keep", "overwrite=false"]
+    settings = [f"teacher.folder={folder}/teachers", f"output={folder}/run", "teacher.targets=cache", "overwrite=false"]
     command = [sys.executable, "-m", "innerdistill", "distill", str(RECIPE), "checkpoint_minutes=0.005", *settings]
     path = folder / f"{len(list(folder.glob('*.log'))):03d}.log"
     first, step = phase_of(folder), {phase: newest_step(folder, phase) for phase in TRAINING}

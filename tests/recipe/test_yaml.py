@@ -10,12 +10,12 @@ from ruamel.yaml import YAML
 from innerdistill.recipe.yaml import parse_yaml, write_yaml
 
 TEXTS = ["no", "Yes", "on", "off", "y", "007", "09", "0o17", "0x1f", "1_000", "1:30", "2024-01-31", "-.5", ".5e5", "=",
-         "null", "~", "true", "1", "1.5", "1e5", ".5", ".inf", "<<", "", " a", "a: b", "#", "é", "\u2028", "\0", "\ufeff"]  # fmt: skip
+         "null", "~", "true", "1", "1.5", "1e5", ".5", ".inf", "<<", "", " a", "a: b", "#", "é", ":0", "\x85", "\u2028", "\0", "\ufeff"]  # fmt: skip
 texts = st.one_of(st.sampled_from(TEXTS), st.text(st.characters(exclude_categories=["Cs"])))
 numbers = st.one_of(st.integers(-(10**30), 10**30), st.floats(allow_nan=False))
 contents = st.recursive(
     st.one_of(texts, numbers, st.booleans(), st.none()),
-    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.one_of(texts, st.integers(0, 99)), inner)),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(texts, inner), st.dictionaries(st.integers(0, 99), inner)),
     max_leaves=20,
 )
 

@@ -231,7 +231,7 @@ def test_kept_targets_give_the_live_student_and_are_shared_by_seeds(recipe, teac
         content["teacher"] = {"path": str(teacher_folder), **keep, **changes.get("teacher", {})}
         return read_record(distill(content))
 
-    live, kept = (run(mode, teacher={"targets": mode}) for mode in ("live", "keep"))
+    live, kept = (run(mode, teacher={"targets": mode}) for mode in ("live", "cache"))
     assert live.teacher.targets.cached == {}
     names = list(kept.teacher.targets.cached)
     assert names == ["logits", *(f"layer_{n}_{kind}" for kind in ("cls", "attention", "entropy") for n in ("02", "04"))]
@@ -239,7 +239,7 @@ def test_kept_targets_give_the_live_student_and_are_shared_by_seeds(recipe, teac
         for first, second in zip(ours.epochs, theirs.epochs, strict=True):
             assert first.losses == pytest.approx(second.losses, rel=2e-3, abs=1e-4)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("teachers/targets/*/*.npy")}
-    run("other", seed=2, teacher={"targets": "keep"})
+    run("other", seed=2, teacher={"targets": "cache"})
     assert len(files) == 7 + 2  # and the logits of selection and validation
     assert kept.scores["validation"].teacher == live.scores["validation"].teacher
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("teachers/targets/*/*.npy")} == files
@@ -248,7 +248,7 @@ def test_kept_targets_give_the_live_student_and_are_shared_by_seeds(recipe, teac
 def test_a_store_that_cannot_be_written(recipe, teacher_folder, tmp_path, caplog):
     (tmp_path / "teachers").write_text("a file where a folder should be")
     content = recipe(tmp_path / "run", schedule={"name": "soft_labels"})
-    content["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers"), "targets": "keep"}
+    content["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers"), "targets": "cache"}
     with pytest.raises(ValueError, match=r"teacher.targets: they cannot be cached in .*Not a directory"):
         distill(content)
     content["teacher"]["targets"], content["overwrite"] = "auto", True

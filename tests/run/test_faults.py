@@ -43,7 +43,7 @@ def small_disk(tmp_path):
 def write_recipe(recipe, tmp_path):
     def write(output, **sections):
         path = tmp_path / "recipe.yaml"
-        sections = {"teacher": {"epochs": 1, "folder": f"{output}/../teachers", "targets": "keep"}, **sections}
+        sections = {"teacher": {"epochs": 1, "folder": f"{output}/../teachers", "targets": "cache"}, **sections}
         sections |= {"data": {"train_rows": 80}, "schedule": {"total_steps": 12}}
         path.write_text(write_yaml(recipe(output, checkpoint_minutes=0, **sections)))
         return str(path)

@@ -60,7 +60,7 @@ def content(recipe, teacher_folder, tmp_path_factory):
             data={"train_rows": 96},
             schedule={"name": "sid", "epochs_per_layer": 1.5, "classification_epochs": 2},
         )
-        made["teacher"] = {"path": str(teacher_folder), "folder": str(teachers), "targets": "keep"}
+        made["teacher"] = {"path": str(teacher_folder), "folder": str(teachers), "targets": "cache"}
         return {**made, **changes}
 
     return make

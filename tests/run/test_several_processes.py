@@ -52,7 +52,7 @@ def content(recipe, tokenizer, place):
             checkpoint_minutes=0,
         )
         made["trainer"] = {**trainer, "per_device_train_batch_size": 16 // processes}
-        made["teacher"] = {"path": str(place / "teacher"), "folder": str(place / "teachers"), "targets": "keep"}
+        made["teacher"] = {"path": str(place / "teacher"), "folder": str(place / "teachers"), "targets": "cache"}
         return {**made, **changes}
 
     return make

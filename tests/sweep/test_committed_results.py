@@ -8,7 +8,7 @@ import pytest
 
 from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.sweep.gather import group_runs
-from innerdistill.sweep.grid import load_sweep, plan_cells
+from innerdistill.sweep.grid import plan_cells, read_sweep
 from innerdistill.sweep.store import RunStore
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ RUNS = 500
 @pytest.fixture(params=SWEEPS, ids=lambda path: str(path.parent.relative_to(ROOT / "results")))
 def committed(request):
     """The folder of a sweep and its finished cells."""
-    sweep = load_sweep(request.param, overrides=[f"output={request.param.parent}"])
+    sweep = read_sweep(request.param.parent)
     return request.param.parent, RunStore(sweep).select_finished(plan_cells(sweep))
 
 

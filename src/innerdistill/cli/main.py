@@ -226,12 +226,12 @@ def _keys(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     _use_torch()
     from innerdistill.report.page import write_report  # noqa: PLC0415
-    from innerdistill.sweep.grid import SWEEP_FILE, load_sweep  # noqa: PLC0415
+    from innerdistill.sweep.grid import SWEEP_FILE, read_sweep  # noqa: PLC0415
     from innerdistill.sweep.sweep import report_on  # noqa: PLC0415
 
     sweep = Path(options.run) / SWEEP_FILE
     if sweep.is_file():
-        print_sweep(report_on(load_sweep(sweep).model_copy(update={"output": options.run})))
+        print_sweep(report_on(read_sweep(sweep.parent)))
         report = sweep.with_name("report.html")
     else:
         report = write_report(options.run)

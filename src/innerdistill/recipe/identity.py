@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from innerdistill.recipe.recipe import Recipe, TeacherRecipe
+from innerdistill.recipe.renames import translate_old_values
 
 WITHOUT_EFFECT = {"output", "overwrite", "checkpoint_minutes", "teacher.folder", "data.note", "onnx"}
 TEACHER_FINE_TUNING = ("epochs", "seed")  # keys of `teacher`
@@ -29,7 +30,7 @@ def list_differences(content: Mapping[str, Any], recipe: Recipe) -> list[str]:
         Dotted keys, each with the other run's value and the one that is wanted.
     """
     with suppress(ValueError):  # a key that is younger than the run had its default
-        content = Recipe.model_validate(content).model_dump(mode="json")
+        content = Recipe.model_validate(translate_old_values(content)).model_dump(mode="json")
     wanted, other = dict(_flatten(recipe.model_dump(mode="json"))), dict(_flatten(content))
     differences = []
     for key in dict.fromkeys((*wanted, *other)):

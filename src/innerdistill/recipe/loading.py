@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from innerdistill.recipe.recipe import Recipe
+from innerdistill.recipe.renames import RENAMED_VALUES
 from innerdistill.recipe.yaml import parse_yaml, read_yaml
 from innerdistill.support.messages import shorten_value, suggest_name
 
@@ -90,7 +91,10 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel]) ->
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
         return f"unknown key {shorten_value(key)}: {suggest_name(path[-1], _get_section(model, path).model_fields)}"
-    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {given}."
+    if first["type"] == "literal_error" and (new_name := RENAMED_VALUES.get(key, {}).get(first["input"])):
+        return f"{key}: {given} is called '{new_name}' now."
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]}, got {given}."
 
 
 def _get_section(model: type[BaseModel], path: list[str]) -> type[BaseModel]:

@@ -91,7 +91,7 @@ class TeacherRecipe(Section):
     seed: int = Field(1, ge=0, lt=2**31, description="of its fine-tuning")
     trainer: dict[str, Any] = Field(default_factory=dict, description="overrides of `trainer` for the teacher")
     folder: Place = Field("runs/teachers", description="where fine-tuned teachers and their kept targets are")
-    targets: Literal["auto", "keep", "live"] = Field(
+    targets: Literal["auto", "cache", "live"] = Field(
         "auto",
         description="keep its answers on disk, those to the rows that are scored too, or run it every time; auto keeps "
         "what fits and pays",

@@ -13,6 +13,7 @@ from ruamel.yaml.composer import Composer
 from ruamel.yaml.constructor import ConstructorError
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.resolver import VersionedResolver
 from ruamel.yaml.tag import Tag
 
@@ -33,8 +34,9 @@ PLAIN = re.compile(
     """,
     re.VERBOSE,
 )
-# What readers of YAML 1.1 take for a truth value, a number or a date is written in quotes.
-UNSAFE_IN_YAML_1_1 = re.compile(r"[-+]?[._]?[0-9].* | y | n | yes | no | on | off | =", re.VERBOSE | re.IGNORECASE)
+# Texts that may stand without quotes, and those of them that readers of YAML 1.1 take for something else.
+SIMPLE = re.compile(r"[\w/.][\w /.,;()'%+=-]*")
+OTHER_IN_YAML_1_1 = re.compile(r"[._]?[0-9].* | y | n | yes | no | on | off", re.VERBOSE | re.IGNORECASE)
 
 
 class _Resolver(VersionedResolver):
@@ -48,14 +50,19 @@ class _Resolver(VersionedResolver):
         return super().resolve(kind, value, (False, True))
 
 
-class _WriteResolver(_Resolver):
-    """The same for writing: a text that would have another type, here or in YAML 1.1, gets quotes."""
+class _Representer(SafeRepresenter):
+    """Quotes every text that might be read as something else."""
 
-    def resolve(self, kind: type[Node], value: Any, implicit: Any) -> Any:
-        tag = super().resolve(kind, value, implicit)
-        if tag == self.DEFAULT_SCALAR_TAG and implicit[0] and UNSAFE_IN_YAML_1_1.fullmatch(value):
-            return Tag(suffix="tag:yaml.org,2002:value")
-        return tag
+    def represent_str(self, data: str) -> Any:
+        style: str | None = "'"
+        if re.search(r"[\n\r\x85\u2028\u2029]", data):  # single quotes fold line breaks
+            style = '"'
+        elif SIMPLE.fullmatch(data) and not OTHER_IN_YAML_1_1.fullmatch(data):
+            style = None  # none, unless `_Resolver` takes it for another type
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Representer.add_representer(str, _Representer.represent_str)
 
 
 class _Composer(Composer):
@@ -173,8 +180,8 @@ def write_yaml(content: Any, *, one_line: bool = False) -> str:
     "{label: '1e5', rate: 5e-05}\n"
     """
     yaml: Any = YAML(typ="safe", pure=True)
-    yaml.Resolver, yaml.default_flow_style = _WriteResolver, one_line
-    yaml.width = sys.maxsize if one_line else 80
+    yaml.Resolver, yaml.Representer, yaml.default_flow_style = _Resolver, _Representer, one_line
+    yaml.width = sys.maxsize  # a text is never wrapped
     yaml.sort_base_mapping_type_on_output = False
     stream = io.StringIO()
     yaml.dump(content, stream)

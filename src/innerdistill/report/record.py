@@ -26,6 +26,7 @@ from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import PROBLEM_TYPES, name_problem_type
 from innerdistill.recipe.recipe import Recipe
+from innerdistill.recipe.renames import translate_old_values
 from innerdistill.support.messages import shorten_value
 
 SCHEMA_VERSION = 1
@@ -343,7 +344,7 @@ def translate_old_record(content: Mapping[str, Any]) -> dict[str, Any]:
     """Translate a record of an earlier format into today's.
 
     Renamed keys belong here, each under the format that had the old name. Added keys need no translation if they have a
-    default. Renamed keys of the recipe are translated by `Recipe`.
+    default. `translate_old_values` knows renamed values of the recipe.
 
     Args:
         content: parsed run.json, of today's format or of an earlier one.
@@ -361,4 +362,6 @@ def translate_old_record(content: Mapping[str, Any]) -> dict[str, Any]:
         data = content.get("data")
         if isinstance(data, dict) and "names" in data:
             content["data"] = {**data, "problem_type": name_problem_type(data)}
+        if isinstance(content.get("recipe"), dict):
+            content["recipe"] = translate_old_values(content["recipe"])
     return content

@@ -63,7 +63,7 @@ def load_targets(job: Job, folder: Path) -> Targets:
         if any(problems := gather_from_all(problem)):
             reason = next(filter(None, problems))
             sentence = f"teacher.targets: they cannot be cached in {choice[0].folder} ({reason})"
-            if options.targets == "keep" or resumed_parts:
+            if options.targets == "cache" or resumed_parts:
                 raise ValueError(f"{sentence}; free space or choose another teacher.folder.")
             logger.warning("%s; the teacher runs in every step instead", sentence)
             choice = None
@@ -99,7 +99,7 @@ def choose_cached_parts(
         store,
         job.stages,
         losses=job.losses,
-        cache_all=options.targets == "keep",
+        cache_all=options.targets == "cache",
         max_bytes=compute_cache_budget(options.targets_gigabytes, rows=len(rows), device=job.teacher.device),
         resumed_parts=resumed_parts,
     )
@@ -134,7 +134,7 @@ def compute_teacher_logits(job: Job, splits: Collection[str] = SPLITS) -> dict[s
         By split. (N, C)
     """
     options = job.recipe.teacher
-    is_cached = options.targets == "keep" or (options.targets == "auto" and options.targets_gigabytes > 0)
+    is_cached = options.targets == "cache" or (options.targets == "auto" and options.targets_gigabytes > 0)
     logits = {}
     for name in splits:
         if name in job.splits:

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.recipe.loading import describe_validation_error, load_recipe, read_content, set_key
 from innerdistill.recipe.recipe import Recipe, Section
+from innerdistill.recipe.renames import translate_old_values
 from innerdistill.support.files import slugify
 
 SET_BY_SWEEP = {
@@ -126,16 +127,37 @@ def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
         ValueError: unreadable file, unknown key, an empty grid, a comparison of a method that is not there or that is
             declared twice, a key that the sweep itself sets, a grid that would take back what a method says.
     """
+    return _check_sweep(read_content(path, overrides=overrides), where=str(path))
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """Read the sweep whose runs a folder holds; an earlier version may have written it.
+
+    Args:
+        folder: folder of the sweep.
+
+    Returns:
+        The checked sweep, with this folder as its output.
+
+    Raises:
+        ValueError: as `load_sweep`.
+    """
+    path = folder / SWEEP_FILE
+    content = {**translate_old_values(read_content(path)), "output": str(folder)}
+    return _check_sweep(content, where=str(path))
+
+
+def _check_sweep(content: Mapping[str, Any], *, where: str) -> Sweep:
     try:
-        sweep = Sweep.model_validate(read_content(path, overrides=overrides))
+        sweep = Sweep.model_validate(content)
     except ValidationError as error:
-        raise ValueError(f"{path}: {describe_validation_error(error, Sweep)}") from None
+        raise ValueError(f"{where}: {describe_validation_error(error, Sweep)}") from None
     try:
         _check_comparisons(sweep)
         _check_values(sweep)
         _check_keys(sweep)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{where}: {error}") from None
     return sweep
 
 

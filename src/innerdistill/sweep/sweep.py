@@ -28,7 +28,7 @@ from innerdistill.report.stored_run import FolderRun, StoredRun
 from innerdistill.support.files import open_whole_file, read_json, write_json
 from innerdistill.support.messages import name_key
 from innerdistill.sweep.gather import group_runs
-from innerdistill.sweep.grid import FAILED, SWEEP_FILE, Cell, Sweep, load_sweep, plan_cells
+from innerdistill.sweep.grid import FAILED, SWEEP_FILE, Cell, Sweep, plan_cells, read_sweep
 from innerdistill.sweep.groups import Group
 from innerdistill.sweep.report import PAGE, write_sweep_report
 from innerdistill.sweep.store import CellRun, RunStore
@@ -135,7 +135,7 @@ def choose_runs(
 
 
 def _choose_runs_of_sweep(folder: Path, method: str | None, seed: int | None) -> list[StoredRun]:
-    sweep = load_sweep(folder / SWEEP_FILE).model_copy(update={"output": str(folder)})
+    sweep = read_sweep(folder)
     method = next(iter(sweep.methods)) if method is None and len(sweep.methods) == 1 else method
     seed = sweep.seeds[0] if seed is None else seed
     if method not in sweep.methods:
@@ -182,7 +182,7 @@ def _is_written_by_hand(sweep: Sweep) -> bool:
     if not COMMENT.search(file.read_text(encoding="utf-8", errors="replace")):
         return False
     with suppress(ValueError):
-        if load_sweep(file).model_copy(update={"output": sweep.output}) == sweep:
+        if read_sweep(output) == sweep.model_copy(update={"output": str(output)}):
             return True
     raise ValueError(f"output: {file} was written by hand and says something else; name another folder.")
 
