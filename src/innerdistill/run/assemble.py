@@ -121,9 +121,11 @@ def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
     """
     if (recipe.teacher.path is None) == (recipe.teacher.base is None):
         raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
-    for name in recipe.losses:
+    for name, weight in recipe.losses.items():
         if name not in losses:
             raise ValueError(f"losses: unknown loss {shorten_value(name)}; {suggest_name(name, losses)}")
+        if weight > 0:
+            losses[name]  # imports the loss of an installed package, which may fail
     if recipe.data.metric is not None:
         with name_key("data.metric"):
             find_primary_metric(recipe.data.metric)

@@ -19,6 +19,7 @@ from innerdistill.evaluation.examples import attention_examples, disagreements
 from innerdistill.evaluation.latency import machine, measure_speed, typical_length
 from innerdistill.evaluation.layer_distances import layer_distances
 from innerdistill.evaluation.predictions import predict_splits
+from innerdistill.losses.registry import LOSSES
 from innerdistill.models.pretrained import load_classifier
 from innerdistill.report.card import read_origin, write_card
 from innerdistill.report.record import (
@@ -46,6 +47,7 @@ from innerdistill.report.run_folder import (
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import compute_teacher_logits
 from innerdistill.run.warnings import collect_warnings
+from innerdistill.support.extensions import find_packages
 from innerdistill.support.files import write_json
 from innerdistill.support.processes import broadcast_from_first, is_first_process
 from innerdistill.training.stage import StageRecord
@@ -204,6 +206,7 @@ def _build_record(
         versions=get_versions(),
         machine=machine,
         git_revision=_ask_git("rev-parse", "HEAD") if _ask_git("ls-files", Path(__file__).name) else None,
+        extensions=_find_extensions(job, model, stages, is_distilled=distillation is not None),
         data=DataRecord(**job.describe_data()),
         teacher=teacher,
         student=StudentRecord(
@@ -219,6 +222,22 @@ def _build_record(
         speed=Speed.model_validate(speed),
         warnings=warnings,
         distances=distances,
+    )
+
+
+def _find_extensions(
+    job: Job, model: PreTrainedModel, stages: Sequence[StageRecord], *, is_distilled: bool
+) -> dict[str, str]:
+    """Package and version of every name of the run that an installed package brings."""
+    measured = {name for stage in stages for name in stage.stage.losses if name in LOSSES}
+    families = {job.teacher.config.model_type, model.config.model_type}
+    return find_packages(
+        {
+            "losses": [name for name in sorted(measured) if job.losses[name] is LOSSES[name]],  # not one from Python
+            "schedules": [job.recipe.schedule.name] if is_distilled else [],
+            "metrics": [job.metric],
+            "families": sorted(families),
+        }
     )
 
 

@@ -214,10 +214,11 @@ def check_schedule(name: str) -> None:
         name: `schedule.name` of a recipe.
 
     Raises:
-        ValueError: it is none of SCHEDULES.
+        ValueError: it is none of SCHEDULES, or the package that brings it cannot be imported.
     """
     if name not in SCHEDULES:
         raise ValueError(f"schedule.name: unknown schedule {name!r}: {suggest_name(name, SCHEDULES)}")
+    SCHEDULES[name]  # imports the schedule of an installed package, which may fail
 
 
 def build_stages(plan: SchedulePlan) -> list[Stage]:

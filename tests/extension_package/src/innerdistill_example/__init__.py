@@ -1,0 +1,1 @@
+"""A loss, a schedule, a metric and a model family for innerdistill."""
