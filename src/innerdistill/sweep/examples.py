@@ -29,10 +29,13 @@ def select_examples(group: Group) -> dict[str, Any]:
         if shown and (examples := method.runs[seeds[0]].read_examples()) is not None:
             stored[name] = examples
     facts: dict[str, Any] = {"seed": seeds[0] if seeds else None, "stored": bool(stored) or not shown}
-    disagreements = {name: examples["disagreements"] for name, examples in stored.items()}
-    facts["disagreements"] = {name: rows for name, rows in disagreements.items() if rows}
-    facts |= {"maps": "", "explorer": None}
-    attention = {name: examples["attention"] for name, examples in stored.items() if examples["attention"]}
+    facts |= {"disagreements": {}, "maps": "", "explorer": None}
+    attention = {}
+    for name, examples in stored.items():
+        if examples["disagreements"]:
+            facts["disagreements"][name] = examples["disagreements"]
+        if examples["attention"]:
+            attention[name] = examples["attention"]
     explorer = build_explorer(attention) if attention else {"examples": []}
     if explorer["examples"]:
         row = explorer["examples"][0]["row"]

@@ -137,7 +137,10 @@ def average_curves(method: Method, metric: str) -> dict[int, float]:
     """
     curves = [list_scores_by_step(record.stages, metric) for record in method.records]
     shared = sorted(set.intersection(*map(set, curves)))
-    return {step: float(np.mean([curve[step] for curve in curves])) for step in shared}
+    means: dict[int, float] = {}
+    for step in shared:
+        means[step] = float(np.mean([curve[step] for curve in curves]))
+    return means
 
 
 def draw_score_against(groups: Sequence[Group], key: str) -> str:
@@ -153,14 +156,18 @@ def draw_score_against(groups: Sequence[Group], key: str) -> str:
     """
     metric = groups[0].metric
     with matplotlib.rc_context(STYLE):
-        lines = _choose_lines({name: method for group in reversed(groups) for name, method in group.methods.items()})
+        methods: dict[str, Method] = {}
+        for group in reversed(groups):
+            methods |= group.methods
+        lines = _choose_lines(methods)
         figure, axes = _open_with_legend_below(len(lines) + 1)
         for name, line in lines.items():
             points = [(_locate(group, key, name), group.methods[name]) for group in groups if name in group.methods]
             points.sort(key=lambda point: point[0])
-            scores = [method.score(metric) for _, method in points]
+            positions, of_points = zip(*points, strict=True)
+            scores = [method.score(metric) for method in of_points]
             axes.errorbar(
-                [x for x, _ in points],
+                positions,
                 [score.mean for score in scores],
                 yerr=[score.deviation or 0 for score in scores],
                 label=name,

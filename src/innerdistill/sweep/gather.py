@@ -158,7 +158,8 @@ def _compute_interval_of(units: Sequence[Unit], method: str, against: str) -> tu
     """The interval of a difference, from the predictions of all its runs."""
     (group, seed), *_ = units[0]
     labels = _read_predictions(group, method, seed)["label"]
-    ours, theirs = ([_stack_logits(unit, name) for unit in units] for name in (method, against))
+    ours = [_stack_logits(unit, method) for unit in units]
+    theirs = [_stack_logits(unit, against) for unit in units]
     return compute_interval(labels, ours, theirs, scoring=group.first_record.data.scoring)
 
 

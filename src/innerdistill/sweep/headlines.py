@@ -69,24 +69,23 @@ def _group_by_outcome(comparisons: Sequence[Comparison]) -> list[list[Comparison
 
 def _summarize_along(places: Sequence[Compared], key: str) -> list[str]:
     """What each declared comparison shows at the values of the only key that was swept, in one sentence."""
-    by_pair: dict[tuple[str, str], list[tuple[Compared, Comparison]]] = {}
+    by_pair: dict[tuple[str, str], list[Comparison]] = {}
+    values: dict[int, str] = {}  # of the key, by comparison
     for place in places:
+        value = place.setting[key]
         for comparison in place.comparisons:
-            by_pair.setdefault((comparison.method, comparison.against), []).append((place, comparison))
-    sentences = []
-    for (method, _), tested in by_pair.items():
+            by_pair.setdefault((comparison.method, comparison.against), []).append(comparison)
+            values[id(comparison)] = "null" if value is None else str(value)
+    sentences, every = [], []
+    for (method, _), comparisons in by_pair.items():
         parts = []
-        for verdict in get_args(Verdict):
-            alike = [comparison for _, comparison in tested if comparison.verdict == verdict]
-            if alike:
-                settings = [place.setting[key] for place, comparison in tested if comparison.verdict == verdict]
-                values = ", ".join("null" if value is None else str(value) for value in settings)
-                parts.append(f"{_describe_outcome(alike, places[0].metric)} with {key}={values}")
-        samples = _describe_samples([comparison for _, comparison in tested])
-        sentences.append(f"{_capitalize(method)} {'; '.join(parts)} ({samples}).")
+        for alike in _group_by_outcome(comparisons):
+            settings = ", ".join(values[id(comparison)] for comparison in alike)
+            parts.append(f"{_describe_outcome(alike, places[0].metric)} with {key}={settings}")
+        sentences.append(f"{_capitalize(method)} {'; '.join(parts)} ({_describe_samples(comparisons)}).")
+        every += comparisons
     for place in places:
         sentences += [f"{place.name}: {sentence}" for sentence in place.describe_untested()]
-    every = [comparison for place in places for comparison in place.comparisons]
     return [*(sentences or [NONE_DECLARED]), *_list_reserves(every)]
 
 
@@ -124,7 +123,7 @@ def _contrast_winners(place: Compared) -> list[str]:
     distances = [_average_divergence(method.distances, theirs.distances) for method in ours]
     known = [pair for pair in distances if pair is not None]
     if len(known) == len(distances):
-        near, far = (_format_range([pair[side] for pair in known], ".3f") for side in (0, 1))
+        near, far = (_format_range(side, ".3f") for side in zip(*known, strict=True))
         text += f"; their attention is {near} nats from the teacher's ({against}: {far})"
     return [f"{'Its' if len(ours) == 1 else 'Their'} students {text}."]
 
@@ -141,11 +140,14 @@ def _average_divergence(
     ours: Mapping[tuple[int, int], LayerDistance], theirs: Mapping[tuple[int, int], LayerDistance]
 ) -> tuple[float, float] | None:
     """Means of the attention KL over the layers that both map; None if there are none, or one is infinite."""
-    shared = [pair for pair in ours if pair in theirs]
-    first, second = ([distances[pair].attention_kl for pair in shared] for distances in (ours, theirs))
-    if not shared or None in first or None in second:
+    pairs = []
+    for layers, distance in ours.items():
+        if layers in theirs:
+            pairs.append((distance.attention_kl, theirs[layers].attention_kl))
+    if not pairs or any(None in pair for pair in pairs):
         return None
-    return float(np.mean(np.array(first, float))), float(np.mean(np.array(second, float)))
+    first, second = np.mean(np.array(pairs, float), axis=0)
+    return float(first), float(second)
 
 
 def _describe_samples(alike: Sequence[Comparison]) -> str:

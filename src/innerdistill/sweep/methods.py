@@ -96,10 +96,14 @@ class Method:
     @cached_property
     def right_and_wrong(self) -> dict[str, Value] | None:
         """Numbers of examples by right and wrong of teacher and student; None where answers are not right or wrong."""
-        agreements = [record.agreement[SPLIT] for record in self.records]
-        if not all(agreement.keys() >= set(COUNTS) for agreement in agreements):
-            return None
-        return {name: Value(tuple(agreement[name] for agreement in agreements)) for name in COUNTS}
+        counts: dict[str, list[float]] = {name: [] for name in COUNTS}
+        for record in self.records:
+            agreement = record.agreement[SPLIT]
+            if not agreement.keys() >= counts.keys():
+                return None
+            for name in COUNTS:
+                counts[name].append(agreement[name])
+        return {name: Value(tuple(values)) for name, values in counts.items()}
 
     @cached_property
     def distances(self) -> dict[tuple[int, int], LayerDistance]:
@@ -107,13 +111,15 @@ class Method:
         by_seed = [record.distances.after for record in self.records if record.distances is not None]
         means: dict[tuple[int, int], LayerDistance] = {}
         for layer, first in by_seed[0].items():
-            distances = [after[layer] for after in by_seed]
-            divergences = [distance.attention_kl for distance in distances]
+            divergences, cosines = [], []
+            for after in by_seed:
+                divergences.append(after[layer].attention_kl)
+                cosines.append(after[layer].cls_cosine)
             finite = [divergence for divergence in divergences if divergence is not None]
             means[layer, first.teacher_layer] = LayerDistance(
                 teacher_layer=first.teacher_layer,
                 attention_kl=float(np.mean(finite)) if len(finite) == len(divergences) else None,
-                cls_cosine=float(np.mean([distance.cls_cosine for distance in distances])),
+                cls_cosine=float(np.mean(cosines)),
             )
         return means
 
@@ -124,7 +130,7 @@ class Method:
         Empty if there are none, or runs of other numbers of stages.
         """
         by_seed = [_list_last_cosines(record.stages) for record in self.records]
-        if len({len(cosines) for cosines in by_seed}) > 1 or not by_seed[0]:
+        if len(set(map(len, by_seed))) > 1 or not by_seed[0]:
             return []
         means: list[float] = np.mean(by_seed, axis=0).tolist()
         return means

@@ -36,7 +36,9 @@ class Swept:
         """
         if not self._is_about_size():
             return []
-        names = dict.fromkeys(name for group in self.groups for name in group.methods)
+        names: dict[str, Method] = {}
+        for group in self.groups:
+            names |= group.methods
         return [f"{self._prefix()}{self._describe_method(name)}" for name in names]
 
     def name_smallest(self) -> list[str]:
@@ -50,7 +52,9 @@ class Swept:
             return []
         first = self.groups[0]
         metric, error = first.metric, first.score_teacher(SELECTION).standard_error
-        students = [(group, method) for group in self.groups for method in group.methods.values()]
+        students: list[tuple[Group, Method]] = []
+        for group in self.groups:
+            students += [(group, method) for method in group.methods.values()]
         on_selection = [method.score(metric, SELECTION).mean for _, method in students]
         enough = [
             student for student, score in zip(students, on_selection, strict=True) if score >= max(on_selection) - error
@@ -71,11 +75,10 @@ class Swept:
         metric, teacher = first.metric, first.teacher
         record = first.first_record.teacher
         assert record is not None
-        scores = [
-            (method.score(metric).mean, method.name)
-            for group, method in students
-            if group.setting[self.key] == record.layers
-        ]
+        scores = []
+        for group, method in students:
+            if group.setting[self.key] == record.layers:
+                scores.append((method.score(metric).mean, method.name))
         if not scores or max(scores)[0] <= teacher.values[metric] + teacher.standard_error:
             return []
         score, name = max(scores)

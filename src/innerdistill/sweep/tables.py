@@ -90,15 +90,16 @@ def build_comparisons(groups: Sequence[Group]) -> Table:
     Returns:
         A row for each that could be tested, in the order of their places.
     """
-    rows = [
-        _describe_comparison(place, comparison) for place in list_places(groups) for comparison in place.comparisons
-    ]
+    rows = []
+    for place in list_places(groups):
+        rows += [_describe_comparison(place, comparison) for comparison in place.comparisons]
     header = ("difference of", "in", "metric", "mean", "95 % interval", "p after Holm", "n", "over", "outcome")
-    shown = [column for column in range(len(header)) if any(row[column] != "" for row in rows)]
+    columns = [column for column in zip(header, *rows, strict=True) if any(column[1:])]  # none without any text
+    heads, *lines = zip(*columns, strict=True) if columns else [header]
     return Table(
         "Comparisons",
-        tuple(header[column] for column in shown),
-        tuple(tuple(row[column] for column in shown) for row in rows),
+        heads,
+        tuple(lines),
         "± is the standard deviation of the paired differences.",
     )
 
