@@ -90,8 +90,8 @@ def encode_classes(
 ) -> NDArray[np.int64]:
     """Labels of one split as class ids.
 
-    Where a task's labels have names but a file holds nothing but numbers, a number is the position in the task's own
-    list (GLUE's files hold 0 and 1); everything else is looked up in `names`.
+    Where a task's labels have names but a file holds numbers only, a number is the position in the task's own list:
+    GLUE's files hold 0 and 1. Everything else is looked up in `names`.
 
     Args:
         labels: labels as text, null where missing. (N,)

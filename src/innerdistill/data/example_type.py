@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from innerdistill.data.batches import Collator
 from innerdistill.data.tasks import Task
 
-Names = tuple[str, ...] | None  # of the classes, by id; None where labels are numbers
+Names = tuple[str, ...] | None  # class names by id; None where labels are numbers
 
 
 @dataclass(frozen=True)

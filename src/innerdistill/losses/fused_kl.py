@@ -1,7 +1,7 @@
 """The attention KL in one kernel, for NVIDIA GPUs: no map ever leaves the chip.
 
-Scores of teacher and student are computed tile by tile and added to the divergence at once, by the online softmax of
-FlashAttention (Dao et al. 2022) over both distributions together. With t and s the scores of one row,
+Scores of teacher and student are computed tile by tile and added to the divergence at once. That is the online softmax
+of FlashAttention (Dao et al. 2022), over both distributions together. With t and s the scores of one row,
 
     KL = sum_j p_j (t_j - s_j) - log sum_j exp(t_j) + log sum_j exp(s_j),    p = softmax(t),
 

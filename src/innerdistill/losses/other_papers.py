@@ -36,8 +36,8 @@ def normalised_cls_mse(teacher_cls: Tensor, student_cls: Tensor) -> Tensor:
 def attention_score_mse(teacher: Attention, student: Attention, token_mask: Tensor) -> Tensor:
     """Squared difference of the attention scores before the softmax: the attention loss of TinyBERT.
 
-    L_attn = 1/H sum_h MSE(S_S[h], S_T[h]), S = Q K^T / sqrt(D), with the position bias where the family has one; the
-    mean is over the pairs of real tokens that both layers can see. Source: Jiao et al. 2020.
+    L_attn = 1/H sum_h MSE(S_S[h], S_T[h]), S = Q K^T / sqrt(D). The scores include the position bias where the family
+    has one. The mean is over the pairs of real tokens that both layers can see. Source: Jiao et al. 2020.
 
     Args:
         teacher: queries and keys of the teacher's layer.

@@ -24,8 +24,8 @@ class Attention:
         query: after rotary embedding where the family has one. (B, H, L, D)
         key: as query. (B, H, L, D)
         scaling: factor of query times key.
-        mask: True where a key may be seen, or numbers added to the scores (position bias, very negative where a key
-            must not be seen), or None where every key may be seen. (B or 1, H or 1, L or 1, L)
+        mask: True where a key may be seen; or numbers added to the scores: a position bias, very negative where a key
+            must not be seen. None where every key may be seen. (B or 1, H or 1, L or 1, L)
         value: as query; None where it was not handed out.
     """
 
@@ -104,11 +104,11 @@ class Attention:
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """A layer's self-attention that was computed before and kept as its distribution.
+    """A layer's self-attention that was computed before and cached as its distribution.
 
     Attributes:
-        maps: probabilities, in 16 bits; 0 in the rows and columns of padding. (B, H, L, L)
-        entropy: of the real rows, the mean over heads and rows, in nats: so that no step needs the logarithm. (B,)
+        maps: probabilities in float16; 0 in the rows and columns of padding. (B, H, L, L)
+        entropy: mean entropy of the rows of real tokens over heads, in nats. With it no step needs the logarithm. (B,)
     """
 
     maps: Tensor
@@ -116,14 +116,14 @@ class AttentionMaps:
 
     @staticmethod
     def of(maps: Tensor, token_mask: Tensor) -> AttentionMaps:
-        """Maps with their entropy.
+        """Compute the entropy of maps.
 
         Args:
-            maps: probabilities, in 16 bits. (B, H, L, L)
+            maps: probabilities in float16. (B, H, L, L)
             token_mask: True for real tokens. (B, L)
 
         Returns:
-            What a store keeps.
+            The maps with their entropy, as a store holds them.
         """
         alone = AttentionMaps(maps, maps.new_zeros(len(maps), dtype=torch.float32))
         rows = torch.special.entr(alone.probabilities()).sum(-1) * token_mask[:, None]
@@ -141,12 +141,12 @@ class AttentionMaps:
 
 
 def block_of(tensor: Tensor, examples: slice, rows: slice) -> tuple[slice, slice, slice]:
-    """Index of the part of a broadcastable tensor that belongs to a block.
+    """Index the part of a broadcastable tensor that belongs to a block.
 
     Args:
         tensor: (B or 1, H or 1, L or 1, L)
-        examples: of the block.
-        rows: of the block.
+        examples: examples of the block.
+        rows: query tokens of the block.
 
     Returns:
         Slices of the first three dimensions.
@@ -169,7 +169,7 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 def exponential(logarithms: Tensor) -> Tensor:
     """Probabilities from their logarithms, e^x = 2^(x / ln 2); exactly 0 for hidden keys.
 
-    torch's exp takes up to ten times as long on a processor where some numbers are so small that their power is 0.
+    On a CPU torch's exp takes up to ten times as long if some results round to 0.
 
     Args:
         logarithms: any shape; overwritten.

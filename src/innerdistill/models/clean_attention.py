@@ -1,8 +1,8 @@
-"""clean_attention: what models compute attention with, so that its clean distribution can be had.
+"""clean_attention: an attention function that gives access to the distribution before dropout.
 
-transformers hands out attention weights AFTER dropout (and with SDPA none at all), so a loss on them is wrong in train
-mode. Here an attention function registered with transformers computes the output, by SDPA or from maps where that is
-faster, and hands out queries, keys and mask; a loss that asks makes the distribution from them.
+transformers returns attention weights AFTER dropout, and none at all with SDPA, so a loss on them is wrong in train mode.
+This function is registered with transformers. It computes the output by SDPA, or from maps where that is faster, and
+hands out queries, keys and mask. A loss that needs the distribution computes it from them.
 
 Shapes: B examples, H heads, L tokens, D head size.
 """
@@ -24,7 +24,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from innerdistill.models.attention import Attention
 
 IMPLEMENTATION = "innerdistill"
-SHORT = 128  # tokens; from 256 on torch's kernel is the faster one in 16 bits too
+SHORT = 128  # tokens; from 256 on torch's kernel is the faster one in bfloat16 too
 
 _recorders: ContextVar[Mapping[nn.Module, Callable[[Attention], None]]] = ContextVar("recorders")
 
@@ -64,10 +64,10 @@ _first_token: ContextVar[_FirstToken | None] = ContextVar("first_token", default
 def first_token_only(layer: nn.Module) -> Iterator[None]:
     """While open, a layer gives the activation of the first token only, which is all that [CLS] needs of the top layer.
 
-    The layer runs twice, whatever is inside it: on all tokens up to its attention, where queries, keys and values are
-    taken and the pass is left; and on the first token alone, whose query then meets the keys and values of all. What
-    follows the attention, most of the layer's work, is computed for one token of each text. Exact; only the random
-    numbers of dropout are others. Not for one model in two threads at a time.
+    The layer runs twice, whatever is inside it. The first pass runs on all tokens up to the attention, takes queries,
+    keys and values, and ends there. The second pass runs on the first token alone, whose query attends to the keys and
+    values of all. So most of the layer's work, what follows the attention, is done for one token of each text. The
+    values are exact; only dropout draws other random numbers. A model must not run in two threads at a time.
 
     Args:
         layer: restored at the end; if its attention is not `clean_attention`, it gives all tokens as ever.
@@ -146,9 +146,9 @@ def _attention_of(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
 
 
 def _maps_are_faster(query: Tensor, key: Tensor, *, drop: float) -> bool:
-    """Whether `Attention.output` beats torch's SDPA: in training on a processor, where that makes maps for dropout too.
+    """Whether `Attention.output` is faster than torch's SDPA: in training on a CPU, where SDPA computes maps too.
 
-    Without dropout its kernel in 16 bits takes up to eight times as long on short texts.
+    Without dropout its bfloat16 kernel takes up to eight times as long on short texts.
     """
     if query.device.type != "cpu" or not query.requires_grad:
         return False

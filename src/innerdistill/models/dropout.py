@@ -1,7 +1,7 @@
-"""Dropout on a processor, from 16 random bits for each value.
+"""Dropout on a CPU, from 16 random bits for each value.
 
-torch draws a double for every value there, one after the other, whatever the number of threads: in training on short
-texts that takes longer than attention itself. One draw of 64 bits decides on four values here.
+On a CPU torch draws a double for every value, one after the other, whatever the number of threads. In training on short
+texts that takes longer than attention itself. Here one draw of 64 bits decides on four values.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ STEPS = 2**16
 def dropout(values: Tensor, probability: float) -> Tensor:
     """Set values to 0 at random, each by itself, and scale the others so that the expectation stays.
 
-    y = x · m / (1 - p), m = 0 with probability p, else 1; p is rounded to 1/65,536 on a processor. The random numbers
-    come from torch's generator, so `torch.manual_seed` decides on them; they are not those of torch's own dropout.
+    y = x · m / (1 - p), m = 0 with probability p, else 1; on a CPU p is rounded to 1/65,536. The random numbers
+    come from torch's generator, so `torch.manual_seed` sets them; they differ from those of torch's own dropout.
 
     Args:
         values: any shape.

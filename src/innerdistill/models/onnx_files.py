@@ -21,8 +21,8 @@ def write_float32(model: PreTrainedModel, path: Path, *, inputs: Sequence[str], 
     """Write a model as an ONNX file of the same arithmetic, for any number of texts of any length.
 
     Args:
-        model: on the processor, in eval mode, not prepared for capture.
-        path: of the file; weights of more than 1.6 GB are written beside it.
+        model: a model on the CPU, in eval mode, not prepared for capture.
+        path: file to write; weights of more than 1.6 GB are written beside it.
         inputs: names of what the model reads, each (B, L) of int64.
         outputs: names of what it puts out; a classifier's logits are (B, C).
     """
@@ -40,15 +40,15 @@ def write_float32(model: PreTrainedModel, path: Path, *, inputs: Sequence[str], 
 
 
 def write_int8(source: Path, path: Path) -> None:
-    """Write a file whose matrices and embeddings are integers of 8 bits: a quarter of the size.
+    """Write an int8 file: matrices and embeddings take a quarter of their float32 size.
 
-    Activations are rounded to 8 bits as they come, by the smallest and largest of a batch, so the answer to a text
-    depends a little on the texts beside it. Matrices have a scale for each output and use 7 bits, since processors
-    without VNNI instructions add products of 8 bits in 16, which overflow.
+    Activations are quantised as they come, by the smallest and largest value of the batch. So the prediction for a text
+    depends a little on the texts in its batch. Matrices have a scale for each output and use 7 bits: CPUs without VNNI
+    instructions add int8 products in 16 bits, which would overflow.
 
     Args:
-        source: file of `write_float32`.
-        path: of the file.
+        source: ONNX file from `write_float32`.
+        path: file to write.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415
 
@@ -77,26 +77,26 @@ def _only_errors(name: str | None = None) -> Iterator[None]:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of an ONNX file with the weights beside it.
+    """Measure an ONNX file with the weights beside it.
 
     Args:
-        path: of the file.
+        path: ONNX file.
 
     Returns:
-        Their sum.
+        Bytes.
     """
     return sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*"))
 
 
 class OnnxClassifier:
-    """A file in onnxruntime, on the processor."""
+    """An ONNX file in onnxruntime, on the CPU."""
 
     def __init__(self, path: Path, *, threads: int) -> None:
         """Load a file.
 
         Args:
-            path: of the file.
-            threads: that compute together.
+            path: ONNX file.
+            threads: number of threads.
         """
         import onnxruntime  # noqa: PLC0415
 

@@ -14,7 +14,7 @@ from innerdistill.models.capture import Internals, MissingInternalsError, captur
 from innerdistill.models.families import encoder_layers, prepare, use_own_attention
 
 LENGTH, REAL = 6, 4  # tokens of the texts, and of the second text where it is padded
-TOLERANCE = 1e-2  # of the largest activation: rounding stays far below it, another attention far above
+TOLERANCE = 1e-2  # share of the largest activation: rounding stays far below it, another attention far above
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def build_student(
         layers: `uniform`, `first`, `last` or an explicit list of 1-based source layers.
         head: model whose head and pooler are copied; None draws them from the seed.
         random: leave everything random (the seed's), copy nothing but a head that is given.
-        seed: of the random parts.
+        seed: random seed of the parts that are not copied.
 
     Returns:
         The student, in eval mode, on the source's device.

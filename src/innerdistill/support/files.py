@@ -57,7 +57,7 @@ def open_whole_folder(folder: Path) -> Iterator[Path]:
     Yields:
         The temporary folder to write into, beside the other.
     """
-    for left in folder.parent.glob(f".{folder.name}.partial-*"):  # of a process that was killed
+    for left in folder.parent.glob(f".{folder.name}.partial-*"):  # a killed process left it
         shutil.rmtree(left, ignore_errors=True)
     temporary, before = (folder.with_name(f".{folder.name}.partial-{part}") for part in (os.getpid(), "before"))
     try:

@@ -17,7 +17,7 @@ def name_key(key: str) -> Iterator[None]:
     """Put the name of a key before whatever is wrong with its value.
 
     Args:
-        key: of a recipe.
+        key: key of a recipe.
 
     Raises:
         ValueError: as what runs inside, with the key.
@@ -45,10 +45,10 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Names in a sentence.
+    """Join names for a sentence.
 
     Args:
-        names: of the user's.
+        names: names that the user gave.
 
     Returns:
         The names, or the first of many.
@@ -86,7 +86,7 @@ def get_first_line(error: Exception) -> str:
 
 
 def describe_memory_problem(error: BaseException) -> str | None:
-    """What to do, if an error is that memory ran out, the processor's or a GPU's.
+    """Describe what to do if memory ran out, on the CPU or on a GPU.
 
     Args:
         error: any.

@@ -24,12 +24,12 @@ def is_first_process() -> bool:
 
 
 def wait_for_all() -> None:
-    """Go on when every process is here."""
+    """Wait until every process is here."""
     PartialState().wait_for_everyone()
 
 
 def let_first_process_go_first() -> AbstractContextManager[None]:
-    """A block that the first process runs before the others, which then find what it made."""
+    """Run a block in the first process before the others, which then find what it wrote."""
     context: AbstractContextManager[None] = PartialState().main_process_first()
     return context
 
