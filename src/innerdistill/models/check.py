@@ -89,8 +89,8 @@ def check_classifier(loaded: LoadedModel) -> None:
         )
     if loaded.missing:
         raise ValueError(
-            f"{name}: this is a base model, its classification head is missing ({', '.join(loaded.missing[:2])}): give "
-            "it as teacher.base to have it fine-tuned first, or give a fine-tuned classifier as teacher.path."
+            f"{name}: this is a base model, its classification head is missing ({', '.join(loaded.missing[:2])}): set "
+            "teacher.base to it, so that it is fine-tuned first, or set teacher.path to a fine-tuned classifier."
         )
     for key, value in model.named_parameters():
         if not value.isfinite().all():

@@ -1,6 +1,6 @@
 """clean_attention: an attention function that gives access to the distribution before dropout.
 
-transformers returns attention weights AFTER dropout, and none at all with SDPA, so a loss on them is wrong in train mode.
+transformers returns attention weights AFTER dropout, and none at all with SDPA, so a loss on them is wrong in training.
 This function is registered with transformers. It computes the output by SDPA, or from maps where that is faster, and
 hands out queries, keys and mask. A loss that needs the distribution computes it from them.
 

@@ -29,8 +29,8 @@ def choose_layers(
     """Resolve a layer choice of a recipe.
 
     Args:
-        choice: `uniform`, `first` or `last`; one layer of the deep model per layer of the shallow one; or a mapping
-            from layers of the shallow model to layers of the deep one.
+        choice: `uniform`, `first`, `last`, a list with one layer of the deep model per layer of the shallow one, or a
+            mapping from shallow to deep layers.
         num_layers: layers of the shallow model.
         of: layers of the deep model.
         key: recipe key, for messages.

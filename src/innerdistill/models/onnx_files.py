@@ -44,7 +44,7 @@ def write_int8(source: Path, path: Path) -> None:
 
     Activations are quantised as they come, by the smallest and largest value of the batch. So the prediction for a text
     depends a little on the texts in its batch. Matrices have a scale for each output and use 7 bits: CPUs without VNNI
-    instructions add int8 products in 16 bits, which would overflow.
+    instructions add int8 products in int16, which would overflow.
 
     Args:
         source: ONNX file from `write_float32`.
