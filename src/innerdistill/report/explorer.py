@@ -42,9 +42,9 @@ def build_explorer(students: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[
         students: by title, `attention` of examples.json.
 
     Returns:
-        students: titles. examples: row, tokens and layers. Each layer is a pair of student's and teacher's layer: the
-        teacher's maps, and for every student that maps this pair its maps, the KL of each head and the KL over all its
-        mapped layers. Maps are per mille, one flat list per head. Only examples that all students saw, token by token.
+        students: titles. examples: row, tokens and layers. A layer is a pair of student's and teacher's layer. It has
+        the teacher's maps and, for every student with this pair, its maps, the KL of each head and the KL over all its
+        layers. Maps are per mille, one flat list per head. Only examples that all students saw, token by token.
     """
     examples = []
     for example in next(iter(students.values())):

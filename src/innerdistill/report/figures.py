@@ -18,14 +18,14 @@ from innerdistill.report.explorer import get_divergences
 from innerdistill.report.record import TrainedStage
 
 INK = "#010203"  # stands for the page's text colour, replaced by currentColor
-CHARACTERS = 75  # of the smallest type that fit beside one another over a figure
+CHARACTERS = 75  # letters of the smallest type that fit side by side over a figure
 WIDTH = 5.0  # inches: on a phone the type of a wider figure could not be read
 TEACHER, STUDENT, BASELINE = "#8a63d2", "#0a9396", "#ca6702"
 SVG_TAG = (
     '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-label="{}" '
     'viewBox="{}">'
 )
-FILE_STYLE = (  # of a figure in a file of its own, which no page gives its colours
+FILE_STYLE = (  # colours for a figure in a file of its own
     "<style>svg { color: #1d2733; background: #ffffff }"
     "@media (prefers-color-scheme: dark) { svg { color: #e7ebef; background: #12171d } }</style>"
 )

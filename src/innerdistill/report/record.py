@@ -151,7 +151,7 @@ class Scores(Part):
     metric: str = Field(description="name of the primary metric")
     rows: int = Field(description="labelled examples")
     constant: float = Field(description="primary score of the best constant answer")
-    standard_error: float = Field(description="of the primary score, over examples")
+    standard_error: float = Field(description="standard error of the primary score over examples")
     calibration_error: float | None = Field(None, description="expected calibration error, 0 to 1")
     collapsed: bool | None = Field(None, description="whether the model predicts one class for all examples")
     per_class: dict[str, ClassScores] | None = None
@@ -219,10 +219,14 @@ class OnnxFile(Part):
 
     file: str = Field(description="path inside the model folder")
     file_bytes: int
-    largest_difference: float | None = Field(None, description="of a logit from the model's; ONNX files only")
+    largest_difference: float | None = Field(
+        None, description="largest difference of a logit from the model's; ONNX files only"
+    )
     latency_ms: Latency
     scores: dict[str, float] | None = Field(None, description="metrics on the validation split")
-    standard_error: float | None = Field(None, description="of the difference in the primary score to the model")
+    standard_error: float | None = Field(
+        None, description="standard error of the difference from the model in the primary score"
+    )
 
     @property
     def agreement(self) -> dict[str, float]:

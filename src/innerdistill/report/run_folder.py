@@ -7,7 +7,7 @@ predictions.parquet  row, split, label, logits of teacher and student
 examples.json        attention of teacher and student on a few examples, and their largest disagreements
 report.html          the report, one page
 tensorboard/         one log per stage
-checkpoints/         of an unfinished run, to resume it
+checkpoints/         what an unfinished run resumes from
 baseline/            the run of the same student trained without distillation, on request
 
 run.json is the last file of training: a folder that has it has model, predictions and examples too. A run is *finished*

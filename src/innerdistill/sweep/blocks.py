@@ -3,9 +3,9 @@
 blocks/NAME.jsonl     a line for each run: its folder inside the sweep's folder, and its run.json as `record`
 blocks/NAME.parquet   its predictions: model, split, row, label and a column per logit
 
-A line also names the model in the Parquet file that is the run's teacher: `teacher` where all runs share the teacher's
-outputs, which are stored once; a model of the run's own where they differ in any bit. Records and predictions are read
-as they were written, value for value. Models, logs and examples.json are not stored.
+A line also names the model in the Parquet file that is the run's teacher. That is `teacher` where all runs share the
+teacher's outputs, which are stored once, and a model of the run's own where they differ in any bit. Records and
+predictions are read as they were written, value for value. Models, logs and examples.json are not stored.
 
 The two files belong together: every line has the checksum of the Parquet file. Blocks of one sweep that were written on
 several machines can be put into one folder.
@@ -269,7 +269,7 @@ def _rename_logits(table: pa.Table, model: str) -> pa.Table:
 
 
 def _are_identical(first: pa.Table, second: pa.Table) -> bool:
-    """Whether two tables have the same values, bit for bit: equality calls 0.0 and -0.0 the same."""
+    """Whether two tables have identical bytes: equality calls 0.0 and -0.0 the same."""
     if first.schema != second.schema or len(first) != len(second):
         return False
     for ours, theirs in zip(first.columns, second.columns, strict=True):

@@ -24,7 +24,7 @@ OF_SCHEDULE = {  # the same in every figure; what else there is takes COLOURS in
     "pid": "#e0457b",
     "sid": STUDENT,
 }
-LETTERS = 48  # of a name that fit into the width of a figure
+LETTERS = 48  # letters of a name that fit into the width of a figure
 LINES = ("-", "--", "-.")  # the teacher's is dotted
 
 

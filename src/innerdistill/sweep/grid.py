@@ -43,7 +43,9 @@ class Sweep(Section):
     compare: list[tuple[str, str]] = Field(
         default_factory=list, description="declared comparisons: pairs of a method and what it is compared with"
     )
-    margin: float | None = Field(None, gt=0, description="of the score; differences below it do not matter")
+    margin: float | None = Field(
+        None, gt=0, description="difference in score below which two methods count as equivalent"
+    )
     keep_models: bool = Field(True, description="false: a finished run loses its model; all else stays")
     output: str = Field("runs/sweep", description="folder of the sweep; every cell has a folder in it")
 
@@ -124,8 +126,8 @@ def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
         The checked sweep.
 
     Raises:
-        ValueError: unreadable file, unknown key, an empty grid, a comparison of a method that is not there or that is
-            declared twice, a key that the sweep itself sets, a grid that would take back what a method says.
+        ValueError: unreadable file, unknown key, empty grid, comparison of an unknown method or declared twice, a key
+            that the sweep itself sets, a grid that would override a method.
     """
     return _check_sweep(read_content(path, overrides=overrides), where=str(path))
 

@@ -70,7 +70,7 @@ def _group_by_outcome(comparisons: Sequence[Comparison]) -> list[list[Comparison
 def _summarize_along(places: Sequence[Compared], key: str) -> list[str]:
     """What each declared comparison shows at the values of the only key that was swept, in one sentence."""
     by_pair: dict[tuple[str, str], list[Comparison]] = {}
-    values: dict[int, str] = {}  # of the key, by comparison
+    values: dict[int, str] = {}  # value of the key by comparison
     for place in places:
         value = place.setting[key]
         for comparison in place.comparisons:
@@ -155,7 +155,7 @@ def _describe_samples(alike: Sequence[Comparison]) -> str:
 
 
 def _list_reserves(comparisons: Sequence[Comparison]) -> list[str]:
-    """What has to be kept in mind: few units, or units that are still missing."""
+    """List reservations: few units, or units that are still missing."""
     reserves = []
     claims = [comparison for comparison in comparisons if comparison.verdict not in ("open", "untested")]
     if any(comparison.units < FEWEST_FOR_CLAIM for comparison in claims):

@@ -45,8 +45,8 @@ class Swept:
         """Name the size to choose by the score on selection, as Breiman et al. 1984 choose trees.
 
         Returns:
-            A sentence about the smallest size within a standard error of the best, and one where the teacher may not
-            be the best of its size; empty where the key is not the number of layers.
+            A sentence about the smallest size within a standard error of the best. A second one if the teacher may not
+            be the best of its size. Empty if the key is not the number of layers.
         """
         if not self._is_about_size():
             return []

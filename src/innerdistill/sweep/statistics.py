@@ -34,8 +34,8 @@ class Comparison:
         against: the second one.
         differences: the first one's score less the second one's, by unit.
         over: seeds, or teachers.
-        runs: of each method by unit, at least and at most.
-        p: of the paired t-test, corrected by Holm over the comparisons made together; None for too few units.
+        runs: smallest and largest number of runs of a method in a unit.
+        p: p-value of the paired t-test, corrected by Holm over all declared comparisons; None for too few units.
         interval: 95 % of the two-level bootstrap; None for too few units.
         margin: differences below it do not matter; None if none was given.
         margin_p: of two one-sided t-tests against the margin, corrected by Holm; None without a margin or units enough.
@@ -159,8 +159,8 @@ def compare_pair(
     Args:
         method: the first one.
         against: the second one.
-        scores: of the first one, by unit. (U,)
-        others: of the second one, the same units in the same order. (U,)
+        scores: scores of the first one by unit. (U,)
+        others: scores of the second one, the same units in the same order. (U,)
         interval: from `compute_interval`.
         margin: differences below it do not matter; tested by two one-sided t-tests.
         **described: `over`, `runs` and `declared` of the comparison.
@@ -254,7 +254,7 @@ def compute_interval(
         second: logits of the other one, of the same units.
         scoring: metric, names and what the outputs mean.
         draws: number of samples.
-        seed: of the draws.
+        seed: random seed of the samples.
 
     Returns:
         The 2.5 and 97.5 % quantiles.

@@ -2,12 +2,12 @@
 
 Read this first.
 
-sweep.yaml -> grid: a recipe for every cell
--> store: which cells are finished
--> workers: the others, each `innerdistill distill` in a process of its own
--> blocks: finished runs in few files
--> gather: groups of runs, and their comparisons
--> report: tables, figures and page
+1. grid: sweep.yaml becomes a recipe for every cell.
+2. store: which cells are finished?
+3. workers: the others run, each `innerdistill distill` in a process of its own.
+4. blocks: finished runs are written into few files.
+5. gather: groups of runs, and their comparisons.
+6. report: tables, figures and page.
 """
 
 from __future__ import annotations
@@ -188,10 +188,10 @@ def _is_written_by_hand(sweep: Sweep) -> bool:
 
 
 def _remove_models(run: Path) -> None:
-    """The model of a finished run and of its baseline go, each of them whole."""
+    """Remove the models of a finished run and of its baseline."""
     for model in (run / "model", run / "baseline" / "model"):
         removed = model.with_name(".model.partial-removed")
-        shutil.rmtree(removed, ignore_errors=True)  # of a sweep that was killed here
+        shutil.rmtree(removed, ignore_errors=True)  # a killed sweep left it
         if model.is_dir():
             shutil.rmtree(model.rename(removed))
 

@@ -96,10 +96,10 @@ class Running:
     """The cells that run, so that all of them can be stopped; none begins afterwards."""
 
     def __init__(self, devices: Sequence[str | None] = (None,)) -> None:
-        """Nothing runs.
+        """Begin with no running cell.
 
         Args:
-            devices: of the workers, from `assign_devices`.
+            devices: GPUs of the workers, from `assign_devices`.
         """
         self.free_devices: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         for device in devices:
