@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # read when NumPy and torch are imported, in the tests' own processes too
 os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp()  # and not among the user's own
 if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = "1"  # without a GPU its kernels run as NumPy; read when triton is imported

@@ -39,7 +39,7 @@ def scores(data_folder):
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_on_classes(recipe, tmp_path, schedule):
-    folder = distill(recipe(tmp_path / "run", schedule={"name": schedule}))
+    folder = distill(recipe(tmp_path / "run", schedule={"name": schedule, "classification_epochs": 1}))
     record = read_record(folder)
     assert record.scores["validation"].teacher.values["accuracy"] > 0.85
     assert len(record.stages) == {"all_layers": 2, "pid": 3, "sid": 3}.get(schedule, 1)
@@ -52,7 +52,7 @@ def test_every_schedule_on_classes(recipe, tmp_path, schedule):
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_on_scores(recipe, scores, tmp_path, schedule):
-    record = read_record(distill(recipe(tmp_path / "run", data=scores, schedule={"name": schedule})))
+    record = read_record(distill(recipe(tmp_path / "run", data=scores, schedule={"name": schedule, "total_steps": 12})))
     assert record.scores["validation"].teacher.values["pearson"] > 0.8
     assert set(record.agreement["validation"]) == {"pearson", "mse"}
 
@@ -60,7 +60,7 @@ def test_every_schedule_on_scores(recipe, scores, tmp_path, schedule):
 def test_the_objectives_of_other_papers_in_a_whole_run(recipe, tmp_path):
     rivals = {"attention_score_mse": 1.0, "hidden_mse": 1.0, "relation_kl": 1.0, "normalised_cls_mse": 1.0}
     losses = {"attention_kl": 0.0, "cls_cosine": 0.0, **rivals}
-    schedule = {"name": "all_layers", "epochs_per_layer": 2}
+    schedule = {"name": "all_layers", "epochs_per_layer": 2, "classification_epochs": 1}
     record = read_record(distill(recipe(tmp_path / "run", schedule=schedule, losses=losses)))
     first, *_, last = (epoch.losses for epoch in record.stages[0].epochs)
     # Values are for the student's layers 1 and 2, and of the embeddings.
@@ -124,10 +124,11 @@ def test_the_baseline_has_the_same_steps(run):
 
 
 def test_repeated_run_gives_the_same_bytes(recipe, tmp_path):
-    runs = [distill(recipe(tmp_path / str(number))) for number in range(2)]
+    short = {"total_steps": 24}
+    runs = [distill(recipe(tmp_path / str(number), schedule=short)) for number in range(2)]
     first, second = ((run / "model" / "model.safetensors").read_bytes() for run in runs)
     assert first == second
-    other = distill(recipe(tmp_path / "other", seed=2))
+    other = distill(recipe(tmp_path / "other", schedule=short, seed=2))
     assert (other / "model" / "model.safetensors").read_bytes() != first
 
 
@@ -158,15 +159,12 @@ def test_a_given_teacher_and_the_best_checkpoint(recipe, teacher_folder, tmp_pat
 
 
 def test_unlabelled_rows_are_distilled_on(recipe, data_folder, tmp_path):
-    data = {"unlabelled": f"{data_folder}/unlabelled.csv"}
-    record = read_record(
-        distill(recipe(tmp_path / "run", data=data, schedule={"name": "soft_labels", "classification_epochs": 1}))
-    )
-    with_rows = record.stages[0].steps
-    record = read_record(
-        distill(recipe(tmp_path / "plain", data=data, schedule={"name": "finetune", "classification_epochs": 1}))
-    )
-    assert with_rows > record.stages[0].steps
+    common = {"data": {"unlabelled": f"{data_folder}/unlabelled.csv"}, "teacher": {"epochs": 1}}
+    steps = []
+    for name, schedule_name in (("run", "soft_labels"), ("plain", "finetune")):
+        schedule = {"name": schedule_name, "classification_epochs": 1}
+        steps.append(read_record(distill(recipe(tmp_path / name, schedule=schedule, **common))).stages[0].steps)
+    assert steps[0] > steps[1]
     teacher = {read_record(tmp_path / name).teacher.fingerprint for name in ("run", "plain")}
     assert len(teacher) == 1  # unlabelled rows are the student's only
 
@@ -185,8 +183,9 @@ def test_a_loss_from_outside_the_package(recipe, tmp_path):
         squares = (teacher - student).square().mean(-1)
         return (squares * token_mask).sum(-1) / token_mask.sum(-1)
 
+    schedule = {"name": "pid", "classification_epochs": 1}
     content = recipe(
-        tmp_path / "run", losses={"hidden_mse": 0.1, "attention_kl": 0, "cls_cosine": 0}, schedule={"name": "pid"}
+        tmp_path / "run", losses={"hidden_mse": 0.1, "attention_kl": 0, "cls_cosine": 0}, schedule=schedule
     )
     outside = {"hidden_mse": Loss(hidden_mse, needs=("hidden", "token_mask"))}
     folder = distill(content, losses=outside)
@@ -211,7 +210,7 @@ def test_a_schedule_without_internal_stages(recipe, tmp_path, monkeypatch):
 def test_layer_map_and_student_options(recipe, tmp_path):
     content = recipe(
         tmp_path / "run",
-        teacher={"epochs": 2},
+        teacher={"epochs": 1},
         student={"num_layers": 3, "source": "base", "layers": [1, 2, 4], "head": "teacher"},
         layer_map={3: 4},
         schedule={"name": "sid", "classification_always": True, "threshold": 1.9},
@@ -226,7 +225,7 @@ def test_layer_map_and_student_options(recipe, tmp_path):
 
 def test_kept_targets_give_the_live_student_and_are_shared_by_seeds(recipe, teacher_folder, tmp_path):
     def run(name, **changes):
-        content = recipe(tmp_path / name, **changes)
+        content = recipe(tmp_path / name, data={"train_rows": 160}, **changes)
         keep = {"folder": str(tmp_path / "teachers"), "precision": "float32"}
         content["teacher"] = {"path": str(teacher_folder), **keep, **changes.get("teacher", {})}
         return read_record(distill(content))

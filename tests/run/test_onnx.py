@@ -88,6 +88,7 @@ def test_a_finished_run_is_exported_later_and_again(copied, capsys):
     assert sorted(path.name for path in (copied / "model" / "onnx").iterdir()) == ["model.onnx", "model_int8.onnx"]
 
 
+@pytest.mark.slow  # every export takes seconds
 def test_scores_of_a_regression(recipe, data_folder, tmp_path, capsys):
     data = {"train": f"{data_folder}/scores.csv", "validation": f"{data_folder}/scores_validation.csv",
             "label": "score", "metric": "pearson"}  # fmt: skip

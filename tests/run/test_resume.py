@@ -74,6 +74,17 @@ def whole(content, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def killed(content, tmp_path_factory):
+    """A run that was killed after its 15th step, the 6th of its second stage: to be copied."""
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        at_call(patch, DistillationTrainer, "training_step", 15, die)
+        with pytest.raises(Killed):
+            distill(content(folder))
+    return folder
+
+
 def files_of(folder):
     return sorted(path for path in folder.rglob("*") if path.name != ".lock")
 
@@ -91,12 +102,12 @@ def assert_same(folder, whole):
 @pytest.mark.parametrize(
     ("owner", "name", "calls", "steps_left"),
     [
-        (DistillationTrainer, "training_step", 1, sum(STEPS)),
+        pytest.param(DistillationTrainer, "training_step", 1, sum(STEPS), marks=pytest.mark.slow),
         (DistillationTrainer, "training_step", 5, sum(STEPS) - 4),
         (DistillationTrainer, "training_step", 7, sum(STEPS) - 6),  # the first step of an epoch
         (DistillationTrainer, "evaluate", 1, sum(STEPS) - 5),  # an epoch without its end is not over
-        (DistillationTrainer, "training_step", 10, sum(STEPS) - 9),
-        (DistillationTrainer, "training_step", 28, sum(STEPS) - 27),
+        pytest.param(DistillationTrainer, "training_step", 10, sum(STEPS) - 9, marks=pytest.mark.slow),
+        pytest.param(DistillationTrainer, "training_step", 28, sum(STEPS) - 27, marks=pytest.mark.slow),
         (Checkpoints, "start_stage", 2, sum(STEPS) - 18),
         (finish_module, "save_model", 1, 0),
         (finish_module, "write_predictions", 1, 0),
@@ -167,7 +178,7 @@ def test_a_run_that_was_stopped_before_its_report_only_writes_the_report(
 def test_a_run_goes_on_over_the_same_data_only(content, data_folder, tmp_path):
     """Stopped between the student and its baseline, which a report would compare."""
     train = shutil.copy(data_folder / "train.csv", tmp_path / "train.csv")
-    made = content(tmp_path / "run", baseline=True)
+    made = content(tmp_path / "run", baseline=True, schedule={"name": "soft_labels", "total_steps": 6})
     made["data"]["train"] = str(train)
     distill(made)
     shutil.rmtree(tmp_path / "run" / "baseline")
@@ -225,12 +236,9 @@ def test_a_finished_teacher_is_not_trained_again(content, base_folder, tmp_path,
 
 
 @pytest.mark.parametrize("harm", ["cut", "changed", "gone", "not sealed"])
-def test_a_damaged_checkpoint_is_passed_over(content, whole, tmp_path, monkeypatch, caplog, harm):
+def test_a_damaged_checkpoint_is_passed_over(content, whole, killed, tmp_path, caplog, harm):
     caplog.set_level("INFO", logger="innerdistill")
-    with monkeypatch.context() as patch:
-        at_call(patch, DistillationTrainer, "training_step", 15, die)
-        with pytest.raises(Killed):
-            distill(content(tmp_path / "run"))
+    shutil.copytree(killed, tmp_path / "run")
     latest = tmp_path / "run" / "checkpoints" / "02" / "checkpoint-5"
     file = latest / "optimizer.pt"
     held = bytearray(file.read_bytes())
@@ -264,7 +272,7 @@ def test_checkpoints_of_which_nobody_knows_what_they_depend_on_are_not_used(
     assert_same(tmp_path / "run", whole)
 
 
-@pytest.mark.parametrize("harm", ["cut", "gone"])
+@pytest.mark.parametrize("harm", ["cut", pytest.param("gone", marks=pytest.mark.slow)])
 def test_a_damaged_best_checkpoint_is_passed_over(content, tmp_path, monkeypatch, caplog, harm):
     """The one that scored best is read at the end of the stage, long after it was written."""
     changes = {"checkpoint": "best", "schedule": {"name": "soft_labels", "classification_epochs": 4}}
@@ -327,11 +335,8 @@ def test_folders_that_are_not_ours_are_left_alone(make_model, tmp_path, name):
     assert (tmp_path / "checkpoints" / name).read_text() == "mine"
 
 
-def test_what_cannot_be_read_for_now_is_not_deleted(content, whole, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        at_call(patch, DistillationTrainer, "training_step", 15, die)
-        with pytest.raises(Killed):
-            distill(content(tmp_path / "run"))
+def test_what_cannot_be_read_for_now_is_not_deleted(content, whole, killed, tmp_path, monkeypatch):
+    shutil.copytree(killed, tmp_path / "run")
     before = files_of(tmp_path / "run")
 
     def broken(_):
@@ -348,6 +353,7 @@ def test_what_cannot_be_read_for_now_is_not_deleted(content, whole, tmp_path, mo
     assert_same(tmp_path / "run", whole)
 
 
+@pytest.mark.slow  # a teacher, a student and a baseline, in three runs
 def test_a_killed_teacher_goes_on_for_another_student(content, base_folder, tmp_path, monkeypatch):
     def make(folder, **changes):
         teacher = {"base": str(base_folder), "epochs": 2, "folder": str(tmp_path / folder / "teachers")}
