@@ -41,7 +41,6 @@ def test_every_committed_record_loads_and_is_written_without_loss(tmp_path):
         if "schema_version" not in before:
             assert after.pop("schema_version") == SCHEMA_VERSION and after.pop("extensions") == {}
             before["data"].setdefault("positive", 1)
-            before["data"]["problem_type"] = "single_label_classification"
             before["data"].setdefault("problem_type", "single_label_classification")
             before["teacher"]["targets"]["cached"] = before["teacher"]["targets"].pop("kept")
         recipes = [content.pop("recipe") for content in (after, before)]

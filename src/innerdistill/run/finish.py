@@ -257,7 +257,7 @@ def _find_difference(job: Job, record: RunRecord, *, teacher: bool) -> str:
         return "other data"
     if record.versions != get_versions():
         return "other versions of packages"
-    if teacher and record.teacher and record.teacher.fingerprint != job.describe_teacher()["fingerprint"]:
+    if teacher and (record.teacher is None or record.teacher.fingerprint != job.describe_teacher()["fingerprint"]):
         return "another teacher"
     return ""
 
