@@ -277,7 +277,7 @@ def test_a_damaged_best_checkpoint_is_passed_over(content, tmp_path, monkeypatch
     """The one that scored best is read at the end of the stage, long after it was written."""
     changes = {"checkpoint": "best", "schedule": {"name": "soft_labels", "classification_epochs": 4}}
     scores = iter([0.9, 0.5, 0.5, 0.5] * 3)  # the first epoch is the best, whoever scores it
-    monkeypatch.setattr("innerdistill.run.train.headline", lambda _: {"accuracy": next(scores)})
+    monkeypatch.setattr("innerdistill.run.train.select_numbers", lambda _: {"accuracy": next(scores)})
     whole = distill(content(tmp_path / "whole", **changes))
     with monkeypatch.context() as patch:
         at_call(patch, DistillationTrainer, "training_step", 15, die)

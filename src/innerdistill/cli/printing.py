@@ -28,11 +28,11 @@ def print_plan(job: Job) -> None:
     Args:
         job: from `assemble`.
     """
-    from innerdistill.evaluation.latency import size  # noqa: PLC0415
+    from innerdistill.evaluation.latency import measure_size  # noqa: PLC0415
     from innerdistill.run.cost import estimate_stage_costs, measure_full_step  # noqa: PLC0415
     from innerdistill.run.teacher_cache import choose_cached_parts  # noqa: PLC0415
 
-    sizes = (f"{size(model)['parameters'] / 1e6:.1f} M" for model in (job.teacher, job.build_fresh_student()))
+    sizes = (f"{measure_size(model)['parameters'] / 1e6:.1f} M" for model in (job.teacher, job.build_fresh_student()))
     counts = ", ".join(f"{split} {len(rows)}" for split, rows in job.splits.items())
     console.print(
         f"Teacher {job.architecture.num_layers} layers ({next(sizes)} parameters), student {job.num_layers} "

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import INPUT_NAMES, Collator
 from innerdistill.data.splits import list_text_columns
-from innerdistill.evaluation.layer_distances import finite
+from innerdistill.evaluation.layer_distances import replace_infinity
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.models.capture import capture
 
@@ -25,7 +25,7 @@ DISAGREEMENTS = 8
 
 
 @torch.no_grad()
-def attention_examples(
+def collect_attention(
     teacher: PreTrainedModel,
     student: PreTrainedModel,
     dataset: Dataset,
@@ -34,53 +34,55 @@ def attention_examples(
     *,
     pairs: Mapping[int, int],
 ) -> list[dict[str, Any]]:
-    """Attention of all heads of all mapped layers on the longest examples that are still readable.
+    """Collect attention maps of all heads of all mapped layers on the longest examples that are still readable.
 
     The examples depend on the data only, so that several runs show the same ones.
 
     Args:
-        teacher: prepared by `prepare`.
-        student: prepared by `prepare`.
-        dataset: a tokenised split.
-        collate: examples -> padded batch.
-        tokenizer: for the tokens' texts.
+        teacher: teacher prepared by `prepare`.
+        student: student prepared by `prepare`.
+        dataset: tokenised split.
+        collate: turns examples into a padded batch.
+        tokenizer: tokenizer that gives the tokens their texts.
         pairs: teacher layer by student layer.
 
     Returns:
-        For each row, tokens, and per student layer teacher_layer, kl (nats per row, by head, of the whole example; None
-        where it is infinite), teacher and student: nested lists (heads, tokens, tokens).
+        For each example row, tokens and layers. By student layer: teacher_layer; kl in nats per row of the map, by head
+        (None where it is infinite); teacher and student, nested lists (heads, tokens, tokens).
     """
     lengths = read_numbers(dataset, "length")
-    # Readable ones first, the longest of them; where there is none, the shortest.
+    # Readable examples first, the longest of them; if there are none, the shortest.
     order = np.lexsort((np.where(lengths <= READABLE, -lengths, lengths), lengths > READABLE))
     teacher.eval()
     student.eval()
-    found = []
+    examples = []
     for index in order[:ATTENTION_EXAMPLES].tolist():
         batch = collate([dataset[index]])
         inputs = {name: batch[name].to(student.device) for name in INPUT_NAMES if name in batch}
-        shown = min(int(lengths[index]), 2 * READABLE)
+        count = min(int(lengths[index]), 2 * READABLE)
         theirs = capture(teacher, inputs, layers=dict.fromkeys(pairs.values(), ("attention",)), logits=False)
         ours = capture(student, inputs, layers=dict.fromkeys(pairs, ("attention",)), logits=False)
         layers = {
             str(k): {
                 "teacher_layer": m,
-                "kl": _divergences(theirs.layers[m].attention, ours.layers[k].attention),
-                "teacher": _maps(theirs.layers[m].attention, shown),
-                "student": _maps(ours.layers[k].attention, shown),
+                "kl": _measure_divergences(theirs.layers[m].attention, ours.layers[k].attention),
+                "teacher": _list_maps(theirs.layers[m].attention, count),
+                "student": _list_maps(ours.layers[k].attention, count),
             }
             for k, m in pairs.items()
         }
-        tokens = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0, :shown].tolist())
-        found.append({"row": int(dataset[index]["row"]), "tokens": tokens, "layers": layers})
-    return found
+        tokens = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0, :count].tolist())
+        examples.append({"row": int(dataset[index]["row"]), "tokens": tokens, "layers": layers})
+    return examples
 
 
-def disagreements(texts: pa.Table, columns: Mapping[str, NDArray[Any]], *, scoring: Scoring) -> list[dict[str, Any]]:
-    """Examples on which the student answers otherwise than its teacher, the furthest apart first.
+def find_disagreements(
+    texts: pa.Table, columns: Mapping[str, NDArray[Any]], *, scoring: Scoring
+) -> list[dict[str, Any]]:
+    """Find the examples on which student and teacher disagree, the furthest apart first.
 
     Args:
-        texts: the split as text, in the order of `columns`.
+        texts: split as text, in the order of `columns`.
         columns: row and label (N,), logits of teacher and student (N, C).
         scoring: names and what the outputs mean.
 
@@ -104,11 +106,11 @@ def disagreements(texts: pa.Table, columns: Mapping[str, NDArray[Any]], *, scori
     ]
 
 
-def _divergences(teacher: Any, student: Any) -> list[float | None]:
+def _measure_divergences(teacher: Any, student: Any) -> list[float | None]:
     theirs, ours = (attention.log_probabilities()[0].double() for attention in (teacher, student))
     terms = torch.where(theirs.exp() > 0, theirs.exp() * (theirs - ours), 0)
-    return [finite(round(float(value), 5)) for value in terms.sum((1, 2)) / terms.shape[1]]
+    return [replace_infinity(round(float(value), 5)) for value in terms.sum((1, 2)) / terms.shape[1]]
 
 
-def _maps(attention: Any, shown: int) -> Any:
-    return attention.probabilities()[0, :, :shown, :shown].cpu().numpy().round(4).tolist()
+def _list_maps(attention: Any, count: int) -> Any:
+    return attention.probabilities()[0, :, :count, :count].cpu().numpy().round(4).tolist()

@@ -41,7 +41,7 @@ def bootstrap_scores(
     return scores
 
 
-def error_of_difference(labels: Array, first: Array, second: Array, *, scoring: Scoring) -> float:
+def estimate_error_of_difference(labels: Array, first: Array, second: Array, *, scoring: Scoring) -> float:
     """Standard error over examples of the difference of two models' scores, which saw the same examples.
 
     Args:

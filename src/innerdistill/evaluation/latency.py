@@ -1,4 +1,4 @@
-"""How large and how fast models are, measured side by side."""
+"""Size and latency of models, measured in turns."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ UNCOUNTED, BLOCK = 3, 5  # calls of one model before the next has its turn
 def measure_speed(
     models: Mapping[str, PreTrainedModel], *, batch_size: int = 1, length: int = 32, repeats: int = 30
 ) -> dict[str, dict[str, Any]]:
-    """Size and latency of models, side by side.
+    """Measure size and latency of models, in turns.
 
     Args:
-        models: by name, on the devices where they are to be measured.
+        models: models by name, on the devices where they are measured.
         batch_size: examples per call.
         length: tokens per example, no padding.
         repeats: timed calls per model.
@@ -37,24 +37,24 @@ def measure_speed(
         length, and latency_ms with p20, p50 and p80.
 
     Raises:
-        ValueError: longer than a model can read.
+        ValueError: `length` is longer than a model can read.
     """
     calls = {}
     for name, model in models.items():
         if length > max_positions(model.config):
             raise ValueError(f"length: {name} reads at most {max_positions(model.config)} tokens, got {length}.")
-        calls[name] = model_call(model, batch_size=batch_size, length=length)
-    times = latencies(calls, repeats=repeats)
+        calls[name] = make_model_call(model, batch_size=batch_size, length=length)
+    times = measure_latencies(calls, repeats=repeats)
     about = {"batch_size": batch_size, "length": length}
-    return {name: {**size(model), **about, "latency_ms": times[name]} for name, model in models.items()}
+    return {name: {**measure_size(model), **about, "latency_ms": times[name]} for name, model in models.items()}
 
 
 @torch.no_grad()
-def latencies(calls: Mapping[str, Callable[[], object]], *, repeats: int = 30) -> dict[str, dict[str, float]]:
-    """How long calls take, made a few at a time in turns, so that a busy machine slows all of them alike.
+def measure_latencies(calls: Mapping[str, Callable[[], object]], *, repeats: int = 30) -> dict[str, dict[str, float]]:
+    """Measure how long calls take, a few of each in turns, so that a busy machine slows all of them alike.
 
     Args:
-        calls: by name; each ends when its work is done.
+        calls: functions by name; each returns when its work is done.
         repeats: timed calls of each; before every few come some that are not counted.
 
     Returns:
@@ -69,14 +69,17 @@ def latencies(calls: Mapping[str, Callable[[], object]], *, repeats: int = 30) -
                 call()
                 if repeat >= 0:
                     times[name].append(1000 * (time.perf_counter() - start))
-    return {name: {f"p{q}": float(np.percentile(found, q)) for q in (20, 50, 80)} for name, found in times.items()}
+    percentiles = {}
+    for name, milliseconds in times.items():
+        percentiles[name] = {f"p{q}": float(np.percentile(milliseconds, q)) for q in (20, 50, 80)}
+    return percentiles
 
 
-def typical_length(rows: Dataset) -> int:
-    """Tokens that nine of ten rows stay within: the length at which speed is measured.
+def compute_typical_length(rows: Dataset) -> int:
+    """Compute the length that nine of ten examples stay within, at which latency is measured.
 
     Args:
-        rows: tokenised.
+        rows: tokenised examples.
 
     Returns:
         Number of tokens.
@@ -84,18 +87,18 @@ def typical_length(rows: Dataset) -> int:
     return int(np.percentile(read_numbers(rows, "length"), 90))
 
 
-def model_call(model: PreTrainedModel, *, batch_size: int, length: int) -> Callable[[], object]:
-    """A forward pass over made texts, to be timed.
+def make_model_call(model: PreTrainedModel, *, batch_size: int, length: int) -> Callable[[], object]:
+    """Make a function that runs a forward pass on random texts, for timing.
 
     Args:
         model: classifier; put into eval mode.
-        batch_size: examples.
-        length: tokens of each, no padding.
+        batch_size: examples per call.
+        length: tokens per example, no padding.
 
     Returns:
-        A function that returns when the answer is there.
+        A function that returns when the output is computed.
     """
-    inputs = {name: tensor.to(model.device) for name, tensor in made_inputs(model, batch_size, length).items()}
+    inputs = {name: tensor.to(model.device) for name, tensor in make_inputs(model, batch_size, length).items()}
     model.eval()
 
     def call() -> None:
@@ -106,13 +109,13 @@ def model_call(model: PreTrainedModel, *, batch_size: int, length: int) -> Calla
     return call
 
 
-def made_inputs(model: PreTrainedModel, batch_size: int, length: int) -> dict[str, Tensor]:
-    """Inputs of some length, on the processor.
+def make_inputs(model: PreTrainedModel, batch_size: int, length: int) -> dict[str, Tensor]:
+    """Make inputs of a given length, on the CPU.
 
     Args:
-        model: that reads them.
-        batch_size: examples.
-        length: tokens of each, no padding.
+        model: model that reads them.
+        batch_size: number of examples.
+        length: tokens per example, no padding.
 
     Returns:
         input_ids and attention_mask. (B, L)
@@ -121,8 +124,8 @@ def made_inputs(model: PreTrainedModel, batch_size: int, length: int) -> dict[st
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
-def size(model: PreTrainedModel) -> dict[str, Any]:
-    """Parameters and file size of a model.
+def measure_size(model: PreTrainedModel) -> dict[str, Any]:
+    """Measure the parameters and the file size of a model.
 
     Args:
         model: any model.
@@ -140,11 +143,11 @@ def size(model: PreTrainedModel) -> dict[str, Any]:
     }
 
 
-def machine(device: torch.device) -> str:
-    """What sums are rounded by: instructions and threads of the processor, or the GPU; in words.
+def describe_machine(device: torch.device) -> str:
+    """Describe what rounding depends on: instructions and threads of the CPU, or the GPU.
 
     Args:
-        device: where the student is.
+        device: device of the student.
 
     Returns:
         Such as "Linux x86_64, AVX512, 1 of 2 cores".

@@ -1,4 +1,4 @@
-"""How far the student's inside is from the teacher's, layer by layer."""
+"""Distances between the internal representations of student and teacher, layer by layer."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from innerdistill.losses.paper import attention_kl, cls_cosine
 from innerdistill.models.attention import Attention
 from innerdistill.models.capture import capture
 
-INFINITE = 1e6  # nats per row: a hidden key's logarithm is -3e38, where it should be minus infinity
+INFINITE = 1e6  # nats per row; the logarithm of a hidden key is -3e38 where it should be minus infinity
 
 
 @torch.no_grad()
-def layer_distances(
+def measure_layer_distances(
     teacher: PreTrainedModel,
     student: PreTrainedModel,
     dataset: Dataset,
@@ -30,16 +30,16 @@ def layer_distances(
     """Mean attention KL and CLS cosine distance of every pair of mapped layers, in eval mode.
 
     Args:
-        teacher: prepared by `prepare`.
-        student: prepared by `prepare`.
-        dataset: a tokenised split.
-        collate: examples -> padded batch.
+        teacher: teacher prepared by `prepare`.
+        student: student prepared by `prepare`.
+        dataset: tokenised split.
+        collate: turns examples into a padded batch.
         pairs: teacher layer by student layer.
         batch_size: examples per batch.
 
     Returns:
-        By student layer (as a string, for JSON): teacher_layer, attention_kl (nats per row; None where the student
-        cannot attend to what its teacher does, so that it is infinite) and cls_cosine (0 ... 2).
+        By student layer (as a string, for JSON) teacher_layer, attention_kl in nats per row of the map, and cls_cosine
+        from 0 to 2. attention_kl is None where it is infinite: the student cannot attend to what its teacher does.
     """
     teacher.eval()
     student.eval()
@@ -58,18 +58,18 @@ def layer_distances(
     return {
         str(k): {
             "teacher_layer": pairs[k],
-            "attention_kl": finite(float(total[0] / len(dataset))),
+            "attention_kl": replace_infinity(float(total[0] / len(dataset))),
             "cls_cosine": float(total[1] / len(dataset)),
         }
         for k, total in sums.items()
     }
 
 
-def finite(kl: float) -> float | None:
-    """A divergence as a number of JSON.
+def replace_infinity(kl: float) -> float | None:
+    """Replace an infinite divergence, which JSON cannot hold.
 
     Args:
-        kl: nats per row.
+        kl: divergence in nats per row of an attention map.
 
     Returns:
         The same; None where it is infinite, because the student cannot attend to what its teacher does.

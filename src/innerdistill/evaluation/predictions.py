@@ -14,22 +14,22 @@ from transformers import PreTrainedModel
 from innerdistill.data.batches import Collator, iterate_by_length
 from innerdistill.models.capture import capture
 
-SPLITS = ("selection", "validation", "test")  # those that models are scored on
+SPLITS = ("selection", "validation", "test")  # splits that models are scored on
 BATCH_SIZE = 64
 
 
 def predict_splits(
     model: PreTrainedModel, splits: Mapping[str, Dataset], collate: Collator
 ) -> dict[str, NDArray[np.float32]]:
-    """Logits on the evaluation splits, where they are there.
+    """Compute logits on the evaluation splits that there are.
 
     Args:
-        model: as `predict_logits`.
-        splits: tokenised splits.
-        collate: examples -> padded batch.
+        model: classifier, run in eval mode.
+        splits: tokenised splits by name.
+        collate: turns examples into a padded batch.
 
     Returns:
-        By split. (N, C)
+        Logits by split. (N, C)
     """
     return {name: predict_logits(model, splits[name], collate) for name in SPLITS if name in splits}
 
@@ -38,46 +38,46 @@ def predict_splits(
 def predict_logits(
     model: PreTrainedModel, dataset: Dataset, collate: Collator, *, batch_size: int = BATCH_SIZE
 ) -> NDArray[np.float32]:
-    """Logits of all examples, in the order of the dataset.
+    """Compute a model's logits for all examples, in the order of the dataset.
 
     Args:
-        model: classifier; runs in eval mode, its own mode is restored.
-        dataset: a tokenised split.
-        collate: examples -> padded batch.
+        model: classifier, run in eval mode; its own mode is restored.
+        dataset: tokenised split.
+        collate: turns examples into a padded batch.
         batch_size: examples per batch.
 
     Returns:
         (N, C), float32.
     """
 
-    def answer(inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+    def predict(inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
         logits = capture(model, {name: tensor.to(model.device) for name, tensor in inputs.items()}, layers={}).logits
         assert logits is not None
-        found: NDArray[np.float32] = logits.float().cpu().numpy()
-        return found
+        array: NDArray[np.float32] = logits.float().cpu().numpy()
+        return array
 
     training = model.training
     model.eval()
-    logits = logits_of(answer, dataset, collate, outputs=model.config.num_labels, batch_size=batch_size)
+    logits = compute_logits(predict, dataset, collate, outputs=model.config.num_labels, batch_size=batch_size)
     model.train(training)
     return logits
 
 
-def logits_of(
-    answer: Callable[[Mapping[str, Tensor]], NDArray[np.float32]],
+def compute_logits(
+    predict: Callable[[Mapping[str, Tensor]], NDArray[np.float32]],
     dataset: Dataset,
     collate: Collator,
     *,
     outputs: int,
     batch_size: int = BATCH_SIZE,
 ) -> NDArray[np.float32]:
-    """Logits of all examples, in the order of the dataset, from anything that answers a batch.
+    """Compute logits for all examples, in the order of the dataset, with any function that predicts a batch.
 
     Args:
-        answer: inputs by name (B, L) -> logits (B, C).
-        dataset: a tokenised split.
-        collate: examples -> padded batch.
-        outputs: C.
+        predict: (inputs by name (B, L)) -> logits. (B, C)
+        dataset: tokenised split.
+        collate: turns examples into a padded batch.
+        outputs: number of outputs, C.
         batch_size: examples per batch.
 
     Returns:
@@ -86,5 +86,5 @@ def logits_of(
     logits = np.empty((len(dataset), outputs), dtype=np.float32)
     batches = iterate_by_length(dataset, collate, batch_size=batch_size, device=torch.device("cpu"))
     for indices, inputs, _ in batches:
-        logits[indices] = answer(inputs)
+        logits[indices] = predict(inputs)
     return logits

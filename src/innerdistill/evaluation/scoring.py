@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 
 def score_outputs(labels: Array, logits: Array, *, scoring: Scoring) -> dict[str, Any]:
-    """All scores of one model on one split.
+    """Compute all scores of one model on one split.
 
     Args:
         labels: class ids or scores. (N,)
@@ -48,8 +48,8 @@ def score_outputs(labels: Array, logits: Array, *, scoring: Scoring) -> dict[str
     return scores | predictions_are.describe(labels, logits, scoring.names)
 
 
-def headline(scores: Mapping[str, Any]) -> dict[str, float]:
-    """The plain numbers among a model's scores, without counts and tables.
+def select_numbers(scores: Mapping[str, Any]) -> dict[str, float]:
+    """Select the plain numbers among a model's scores, without counts and tables.
 
     Args:
         scores: from `score_outputs`.
@@ -61,10 +61,10 @@ def headline(scores: Mapping[str, Any]) -> dict[str, float]:
 
 
 def beats_constant(scores: Mapping[str, Any]) -> bool:
-    """Whether a model does more than give one answer: it beats the best constant answer by two standard errors.
+    """Tell whether a model beats the best constant answer by two standard errors.
 
     Args:
-        scores: with `standard_error`, which is 0 for a model that does give one answer.
+        scores: scores with their `standard_error`, which is 0 for a model that always gives the same answer.
 
     Returns:
         True if it does.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from innerdistill.evaluation.layer_distances import finite
+from innerdistill.evaluation.layer_distances import replace_infinity
 from innerdistill.report.run_folder import EXAMPLES
 from innerdistill.support.files import read_json
 
@@ -76,7 +76,7 @@ def get_divergences(layer: Mapping[str, Any]) -> NDArray[np.float64]:
     Returns:
         Nats per row, by head.
     """
-    return np.array([np.inf if kl is None or finite(kl) is None else kl for kl in layer["kl"]])
+    return np.array([np.inf if kl is None or replace_infinity(kl) is None else kl for kl in layer["kl"]])
 
 
 def _find_layers(attention: Sequence[Mapping[str, Any]], example: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -104,8 +104,8 @@ def _pair_layers(students: Mapping[str, Mapping[str, Any]]) -> list[dict[str, An
             )
             pair["students"][title] = {
                 "maps": _flatten_maps(layer["student"]),
-                "kl": [finite(round(kl, 3)) for kl in get_divergences(layer).tolist()],
-                "all": finite(round(compute_overall_kl(layers), 3)),
+                "kl": [replace_infinity(round(kl, 3)) for kl in get_divergences(layer).tolist()],
+                "all": replace_infinity(round(compute_overall_kl(layers), 3)),
             }
     return [pairs[pair] for pair in sorted(pairs)]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from innerdistill.evaluation.intervals import error_of_difference
+from innerdistill.evaluation.intervals import estimate_error_of_difference
 from innerdistill.problem_types.problem_types import show_agreement
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.explorer import build_explorer, read_examples
@@ -139,7 +139,9 @@ def _compute_error_of_difference(folder: Path, record: RunRecord) -> float:
     student, baseline = (
         read_predictions(run / PREDICTIONS, "validation") for run in (folder, folder / BASELINE_FOLDER)
     )
-    return error_of_difference(student["label"], student["student"], baseline["student"], scoring=record.data.scoring)
+    return estimate_error_of_difference(
+        student["label"], student["student"], baseline["student"], scoring=record.data.scoring
+    )
 
 
 def _draw_curve(record: RunRecord, baseline: RunRecord | None) -> str:

@@ -15,9 +15,9 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from innerdistill.evaluation.compare import compare
-from innerdistill.evaluation.examples import attention_examples, disagreements
-from innerdistill.evaluation.latency import machine, measure_speed, typical_length
-from innerdistill.evaluation.layer_distances import layer_distances
+from innerdistill.evaluation.examples import collect_attention, find_disagreements
+from innerdistill.evaluation.latency import compute_typical_length, describe_machine, measure_speed
+from innerdistill.evaluation.layer_distances import measure_layer_distances
 from innerdistill.evaluation.predictions import predict_splits
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.pretrained import load_classifier
@@ -105,8 +105,8 @@ def finish(
         job,
         model,
         comparison=comparison,
-        speed=measure_speed(models, length=typical_length(job.splits["validation"])),
-        machine=machine(saved.device),
+        speed=measure_speed(models, length=compute_typical_length(job.splits["validation"])),
+        machine=describe_machine(saved.device),
         stages=stages,
         warnings=collect_warnings(job, comparison, predictions=predictions, stages=stages),
         distillation=distillation,
@@ -124,12 +124,12 @@ def measure_distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:
         student: prepared student.
 
     Returns:
-        As `layer_distances`.
+        As `measure_layer_distances`.
     """
     validation = job.splits["validation"]
     spread = np.linspace(0, len(validation) - 1, min(DISTANCE_ROWS, len(validation)))
     rows = validation.select(spread.astype(int))
-    return layer_distances(job.teacher, student, rows, job.collate, pairs=job.pairs)
+    return measure_layer_distances(job.teacher, student, rows, job.collate, pairs=job.pairs)
 
 
 def is_trained(job: Job, folder: Path, *, teacher: bool) -> bool:
@@ -175,10 +175,10 @@ def get_versions() -> dict[str, str]:
 
 
 def _write_examples(job: Job, student: PreTrainedModel, folder: Path, *, predictions: Mapping[str, Any]) -> None:
-    attention = attention_examples(
+    attention = collect_attention(
         job.teacher, student, job.splits["validation"], job.collate, job.tokenizer, pairs=job.pairs
     )
-    furthest = disagreements(job.data.splits["validation"], predictions, scoring=job.scoring)
+    furthest = find_disagreements(job.data.splits["validation"], predictions, scoring=job.scoring)
     write_json(folder / EXAMPLES, {"attention": attention, "disagreements": furthest}, indent=None)
 
 

@@ -25,11 +25,18 @@ from innerdistill.data.arrow import CACHE, read_numbers
 from innerdistill.data.batches import INPUT_NAMES, Collator
 from innerdistill.data.task_data import load_task
 from innerdistill.data.tokens import tokenise
-from innerdistill.evaluation.intervals import error_of_difference
-from innerdistill.evaluation.latency import latencies, machine, made_inputs, model_call, size, typical_length
+from innerdistill.evaluation.intervals import estimate_error_of_difference
+from innerdistill.evaluation.latency import (
+    compute_typical_length,
+    describe_machine,
+    make_inputs,
+    make_model_call,
+    measure_latencies,
+    measure_size,
+)
 from innerdistill.evaluation.prediction_type import Scoring
-from innerdistill.evaluation.predictions import BATCH_SIZE, logits_of, predict_logits
-from innerdistill.evaluation.scoring import headline, score_outputs
+from innerdistill.evaluation.predictions import BATCH_SIZE, compute_logits, predict_logits
+from innerdistill.evaluation.scoring import score_outputs, select_numbers
 from innerdistill.models.onnx_files import OnnxClassifier, size_of, write_float32, write_int8
 from innerdistill.models.pretrained import load_tokenizer, longest_input
 from innerdistill.problem_types.problem_types import load_fine_tuned
@@ -173,7 +180,7 @@ def write_onnx(
     model, problem_type = load_fine_tuned(str(folder))
     parameters = inspect.signature(model.forward).parameters  # a tokenizer may write more than its model reads
     names = [name for name in INPUT_NAMES if name in rows.column_names and name in parameters]
-    length, threads = length or typical_length(rows), torch.get_num_threads()
+    length, threads = length or compute_typical_length(rows), torch.get_num_threads()
     length = min(length, int(read_numbers(rows, "length").max()))
     logger.info("writing ONNX files into %s and comparing them with the model on %d examples", folder / ONNX, len(rows))
     with open_whole_folder(folder / ONNX) as temporary:
@@ -182,7 +189,7 @@ def write_onnx(
         logits = _compute_logits(model, classifiers, rows, collate)
         _check_float32(folder, logits)
         sizes = {name: size_of(temporary / file) for name, file in FILES.items()}
-    sizes[TORCH] = size(model)["file_bytes"]
+    sizes[TORCH] = measure_size(model)["file_bytes"]
     times = _measure_latencies(model, classifiers, names=names, length=length)
     paths = {TORCH: "model.safetensors"} | {name: f"{ONNX}/{file}" for name, file in FILES.items()}
     contestants = {name: Contestant(path, sizes[name], logits[name], times[name]) for name, path in paths.items()}
@@ -192,7 +199,7 @@ def write_onnx(
         batch_size=1,
         length=length,
         threads=threads,
-        machine=machine(torch.device("cpu")),
+        machine=describe_machine(torch.device("cpu")),
         onnxruntime=version("onnxruntime"),
         metric=None if scoring is None else scoring.metric,
         files={name: _describe_file(name, contestants, labels, scoring=scoring) for name in contestants},
@@ -251,7 +258,7 @@ def _compute_logits(
         # The int8 logits of a text depend on the texts beside it: each text alone, as a service is asked.
         batch_size = 1 if name == INT8 else BATCH_SIZE
         outputs = model.config.num_labels
-        logits[name] = logits_of(classifier, rows, collate, outputs=outputs, batch_size=batch_size)
+        logits[name] = compute_logits(classifier, rows, collate, outputs=outputs, batch_size=batch_size)
     return logits
 
 
@@ -267,10 +274,10 @@ def _check_float32(folder: Path, logits: Mapping[str, NDArray[np.float32]]) -> N
 def _measure_latencies(
     model: PreTrainedModel, classifiers: Mapping[str, OnnxClassifier], *, names: Sequence[str], length: int
 ) -> dict[str, Latency]:
-    inputs = dict.fromkeys(names, torch.zeros(1, length, dtype=torch.int64)) | made_inputs(model, 1, length)
-    calls = {TORCH: model_call(model, batch_size=1, length=length)}
+    inputs = dict.fromkeys(names, torch.zeros(1, length, dtype=torch.int64)) | make_inputs(model, 1, length)
+    calls = {TORCH: make_model_call(model, batch_size=1, length=length)}
     calls |= {name: partial(classifier, inputs) for name, classifier in classifiers.items()}
-    return {name: Latency(**times) for name, times in latencies(calls).items()}
+    return {name: Latency(**times) for name, times in measure_latencies(calls).items()}
 
 
 def _describe_file(
@@ -280,13 +287,13 @@ def _describe_file(
     contestant, model = contestants[name], contestants[TORCH]
     facts: dict[str, Any] = {}
     if scoring is not None:
-        facts["scores"] = headline(score_outputs(labels, contestant.logits, scoring=scoring))
+        facts["scores"] = select_numbers(score_outputs(labels, contestant.logits, scoring=scoring))
     if name != TORCH:
         facts["largest_difference"] = _compute_largest_difference(contestant.logits, model.logits)
     if name != TORCH and scoring is not None:
         agreement = scoring.predictions.compare(labels, model.logits, contestant.logits)
         facts[scoring.predictions.agreement] = agreement[scoring.predictions.agreement]
-        facts["standard_error"] = error_of_difference(labels, model.logits, contestant.logits, scoring=scoring)
+        facts["standard_error"] = estimate_error_of_difference(labels, model.logits, contestant.logits, scoring=scoring)
     return OnnxFile(file=contestant.file, file_bytes=contestant.file_bytes, latency_ms=contestant.latency, **facts)
 
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from innerdistill.data.arrow import read_numbers
 from innerdistill.evaluation.predictions import predict_logits
-from innerdistill.evaluation.scoring import headline, score_outputs
+from innerdistill.evaluation.scoring import score_outputs, select_numbers
 from innerdistill.run.job import Job
 from innerdistill.training.run_stages import distill_models
 from innerdistill.training.setup import TrainingSetup
@@ -58,7 +58,7 @@ def make_setup(job: Job, *, train: Dataset) -> TrainingSetup:
 
     def score(model: PreTrainedModel, selection: Dataset) -> dict[str, float]:
         logits = predict_logits(model, selection, job.collate)
-        return headline(score_outputs(read_numbers(selection, "labels"), logits, scoring=job.scoring))
+        return select_numbers(score_outputs(read_numbers(selection, "labels"), logits, scoring=job.scoring))
 
     return TrainingSetup(
         train=train,
