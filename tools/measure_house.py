@@ -30,7 +30,7 @@ from prose import Block, count_words, read_markdown
 PACKAGE = "innerdistill"
 LARGEST = 250  # code lines of a file
 PROPERTIES = {"property", "cached_property"}
-PRESCRIBED = {"forward", "backward", "setup_context"}
+PRESCRIBED = {"forward", "backward", "setup_context", "_init_training_state"}
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 VERBS = set(Path(__file__).with_name("verbs.txt").read_text(encoding="utf-8").split())

@@ -1,4 +1,4 @@
-"""A run that is stopped, or killed, goes on to the very same student."""
+"""A run that is stopped or killed resumes, and its student is identical to the byte."""
 
 import errno
 import os
@@ -50,7 +50,7 @@ def weights(folder):
 
 @pytest.fixture(scope="module")
 def content(recipe, teacher_folder, tmp_path_factory):
-    """SID from kept targets, with a checkpoint after every step."""
+    """SID from cached teacher outputs, with a checkpoint after every step."""
     teachers = tmp_path_factory.mktemp("teachers")
 
     def make(folder, **changes):
@@ -108,7 +108,7 @@ def assert_same(folder, whole):
         (DistillationTrainer, "evaluate", 1, sum(STEPS) - 5),  # an epoch without its end is not over
         pytest.param(DistillationTrainer, "training_step", 10, sum(STEPS) - 9, marks=pytest.mark.slow),
         pytest.param(DistillationTrainer, "training_step", 28, sum(STEPS) - 27, marks=pytest.mark.slow),
-        (Checkpoints, "start_stage", 2, sum(STEPS) - 18),
+        (Checkpoints, "save_start", 2, sum(STEPS) - 18),
         (finish_module, "save_model", 1, 0),
         (finish_module, "write_predictions", 1, 0),
     ],
@@ -128,7 +128,7 @@ def test_a_killed_run_ends_with_the_same_student(content, whole, tmp_path, monke
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signals_write_a_checkpoint_and_say_how_to_go_on(content, whole, tmp_path, monkeypatch, capsys, number, code):
+def test_signals_write_a_checkpoint_and_say_how_to_resume(content, whole, tmp_path, monkeypatch, capsys, number, code):
     file = tmp_path / "recipe.yaml"
     (tmp_path / "run" / ".model.partial-7").mkdir(parents=True)  # left by a process that was killed
     file.write_text(write_yaml(content(tmp_path / "run", checkpoint_minutes=60)))
@@ -142,9 +142,9 @@ def test_signals_write_a_checkpoint_and_say_how_to_go_on(content, whole, tmp_pat
 
 
 def test_a_stage_of_a_moment_leaves_no_checkpoint_unless_somebody_stops_it(content, tmp_path, monkeypatch):
-    kept, start = [], Checkpoints.start_stage
-    monkeypatch.setattr("innerdistill.training.callbacks.SHORT", float("inf"))  # however slow the machine is
-    monkeypatch.setattr(Checkpoints, "start_stage", lambda *args: (kept.append(args[1]), start(*args)))
+    kept, start = [], Checkpoints.save_start
+    monkeypatch.setattr("innerdistill.training.callbacks.SHORTEST_WORK", float("inf"))  # however slow the machine is
+    monkeypatch.setattr(Checkpoints, "save_start", lambda *args: (kept.append(args[1]), start(*args)))
     distill(content(tmp_path / "whole", checkpoint_minutes=60))
     assert kept == []
     with monkeypatch.context() as patch:
@@ -175,7 +175,7 @@ def test_a_run_that_was_stopped_before_its_report_only_writes_the_report(
     assert (tmp_path / "run" / "run.json").stat().st_mtime_ns == before
 
 
-def test_a_run_goes_on_over_the_same_data_only(content, data_folder, tmp_path):
+def test_a_run_resumes_on_the_same_data_only(content, data_folder, tmp_path):
     """Stopped between the student and its baseline, which a report would compare."""
     train = shutil.copy(data_folder / "train.csv", tmp_path / "train.csv")
     made = content(tmp_path / "run", baseline=True, schedule={"name": "soft_labels", "total_steps": 6})
@@ -204,7 +204,7 @@ def test_a_key_that_is_younger_than_a_run_had_its_default(content, tmp_path):
     assert list_differences(older, changed) == ["group_by_length (True, now False)"]
 
 
-def test_a_machine_without_16_bits_goes_on_where_the_teacher_is_not_run(content, whole, tmp_path, monkeypatch):
+def test_a_machine_without_bfloat16_resumes_where_the_teacher_is_not_run(content, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         at_call(patch, DistillationTrainer, "training_step", 5, die)
         patch.setattr("innerdistill.run.teacher_cache.has_fast_bfloat16", lambda _: True)
@@ -250,8 +250,8 @@ def test_a_damaged_checkpoint_is_passed_over(content, whole, killed, tmp_path, c
     else:
         (file if harm == "gone" else latest / "checksums.json").unlink()
     distill(content(tmp_path / "run"))
-    assert "checkpoint-5 is incomplete or damaged; going on from the one before" in caplog.text
-    assert "going on from" in caplog.text and "checkpoint-4" in caplog.text
+    assert "checkpoint-5 is incomplete or damaged; resuming from the checkpoint before it" in caplog.text
+    assert "resuming from" in caplog.text and "checkpoint-4" in caplog.text
     assert_same(tmp_path / "run", whole)
 
 
@@ -268,7 +268,7 @@ def test_checkpoints_of_which_nobody_knows_what_they_depend_on_are_not_used(
     recipe = load_recipe(content(tmp_path / "run")).model_dump(mode="json")
     (tmp_path / "run" / "recipe.yaml").write_text(write_yaml(recipe))
     distill(content(tmp_path / "run"))
-    assert "can be gone on from; the run starts again" in caplog.text
+    assert "can be resumed; the run starts from the beginning" in caplog.text
     assert_same(tmp_path / "run", whole)
 
 
@@ -291,7 +291,10 @@ def test_a_damaged_best_checkpoint_is_passed_over(content, tmp_path, monkeypatch
         (best / "model.safetensors").write_bytes((best / "model.safetensors").read_bytes()[:-1])
     scores = iter([0.9, 0.5, 0.5, 0.5])
     distill(content(tmp_path / "run", **changes))
-    assert "goes back to checkpoint-6, which is incomplete or damaged; going on from the one before" in caplog.text
+    assert (
+        "needs checkpoint-6, its best checkpoint, which is incomplete or damaged; resuming from the checkpoint before it"
+        in caplog.text
+    )
     assert weights(tmp_path / "run") == weights(whole)
 
 
@@ -344,9 +347,7 @@ def test_what_cannot_be_read_for_now_is_not_deleted(content, whole, killed, tmp_
 
     with monkeypatch.context() as patch:
         patch.setattr("innerdistill.training.checkpoints.compute_checksum", broken)
-        with pytest.raises(
-            ValueError, match=r"checkpoint-5 cannot be read \(Input/output error\); give the command again"
-        ):
+        with pytest.raises(ValueError, match=r"checkpoint-5 cannot be read \(Input/output error\); re-run the command"):
             distill(content(tmp_path / "run"))
     assert files_of(tmp_path / "run") == before
     distill(content(tmp_path / "run"))
@@ -354,7 +355,7 @@ def test_what_cannot_be_read_for_now_is_not_deleted(content, whole, killed, tmp_
 
 
 @pytest.mark.slow  # a teacher, a student and a baseline, in three runs
-def test_a_killed_teacher_goes_on_for_another_student(content, base_folder, tmp_path, monkeypatch):
+def test_a_killed_teacher_resumes_for_another_student(content, base_folder, tmp_path, monkeypatch):
     def make(folder, **changes):
         teacher = {"base": str(base_folder), "epochs": 2, "folder": str(tmp_path / folder / "teachers")}
         return content(tmp_path / folder / "run", teacher=teacher, baseline=True, **changes)
@@ -380,7 +381,7 @@ def test_a_killed_teacher_goes_on_for_another_student(content, base_folder, tmp_
     )
 
 
-def test_a_run_goes_on_without_kept_answers_if_it_began_without(content, tmp_path, monkeypatch):
+def test_a_run_resumes_without_cached_outputs_if_it_began_without(content, tmp_path, monkeypatch):
     def make(folder):
         made = content(tmp_path / folder)
         return {**made, "teacher": {**made["teacher"], "folder": str(tmp_path / "teachers"), "targets": "auto"}}
@@ -409,11 +410,11 @@ def test_what_does_not_fit_is_refused_and_nothing_is_lost(content, data_folder, 
         distill(same)
     lines = (tmp_path / "train.csv").read_text().splitlines()
     (tmp_path / "train.csv").write_text("\n".join([lines[0], *lines[:0:-1]]))
-    with pytest.raises(ValueError, match="an unfinished run that began with another data; set overwrite=true to start"):
+    with pytest.raises(ValueError, match="an unfinished run that differs in data; name another folder"):
         distill(content(tmp_path / "run", data=data))
     assert files_of(tmp_path / "run") == before
     folder = distill(content(tmp_path / "run", data=data, overwrite=True))
-    assert "began with another data; starting again" in caplog.text
+    assert "differs in data; overwriting it" in caplog.text
     before = (folder / "run.json").stat().st_mtime_ns
     (folder / "report.html").unlink()  # as if killed before its report
     assert distill(content(tmp_path / "run", data=data)) == folder

@@ -186,10 +186,10 @@ def test_what_fits_is_kept_in_the_order_of_its_worth(make):
         return choose_parts(store, stages, losses=LOSSES, cache_all=cache_all, max_bytes=max_bytes)
 
     assert chosen(10**9) == PARTS == chosen(0, cache_all=True)
-    assert chosen(0) == [] and chosen(store.bytes_of(LOGITS)) == [LOGITS]
+    assert chosen(0) == [] and chosen(store.count_bytes(LOGITS)) == [LOGITS]
     first = [LOGITS, Part("cls", 2), Part("attention", 2), Part("entropy", 2)]
     # Half of what a stage needs is no use to it: the attention of layer 4 does not fit, so neither is its CLS kept.
-    assert chosen(sum(map(store.bytes_of, first)) + store.bytes_of(Part("cls", 4))) == first
+    assert chosen(sum(map(store.count_bytes, first)) + store.count_bytes(Part("cls", 4))) == first
     assert chosen(10**9, stages=[replace(STAGE, losses={"gold_labels": 1.0}, pairs={})]) == []
 
 
@@ -226,14 +226,14 @@ def test_a_store_of_other_rows_is_refused(make, make_model, tokenizer, dataset, 
     order[same_length[0]], order[same_length[1]] = order[same_length[1]], order[same_length[0]]
     train = dataset.select(order)
     assert train["length"] == dataset["length"]
-    with pytest.raises(ValueError, match="of other examples than `train`"):
+    with pytest.raises(ValueError, match="do not belong to the examples of `train`"):
         distill_models(
             Targets(teacher, store=store), make_model(), stages=[STAGE], folder=tmp_path,
             setup=TrainingSetup(train=train, collate=make_collator(tokenizer)),
         )  # fmt: skip
 
 
-@pytest.mark.skipif(not has_fast_bfloat16(torch.device("cpu")), reason="the processor has no bfloat16")
+@pytest.mark.skipif(not has_fast_bfloat16(torch.device("cpu")), reason="the CPU has no bfloat16")
 def test_a_16_bit_teacher_says_almost_the_same(make, tokenizer, dataset):
     teacher, _ = make([])
     inputs, _ = batch_of(dataset, tokenizer, [0, 1, 2])

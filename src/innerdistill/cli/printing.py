@@ -53,7 +53,7 @@ def print_plan(job: Job) -> None:
         store, parts = kept
         console.print(
             f"The teacher's answers are kept: {', '.join(part.name for part in parts)} "
-            f"({sum(map(store.bytes_of, parts)) / 1e6:.0f} MB in {store.folder.parent}).",
+            f"({sum(map(store.count_bytes, parts)) / 1e6:.0f} MB in {store.folder.parent}).",
             highlight=False,
             soft_wrap=True,
         )

@@ -1,4 +1,4 @@
-"""The recipe's `trainer` keys -> TrainingArguments of one stage. No synonyms: every key is transformers' own."""
+"""The recipe's `trainer` keys -> TrainingArguments of one stage. Every key has the name that transformers gives it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from innerdistill.training.stage import Stage
 DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 32,
     "learning_rate": 5e-5,
-    "warmup_steps": 0.1,  # below 1: a share of the stage
+    "warmup_steps": 0.1,  # below 1: a share of the stage's steps
     "weight_decay": 0.01,
     "logging_steps": 20,
-    "ddp_timeout": 7 * 24 * 3600,  # the others wait while the first caches outputs or scores
+    "ddp_timeout": 7 * 24 * 3600,  # in seconds: the others wait while the first process caches or scores
     "use_cpu": not torch.accelerator.is_available(),
     "dataloader_pin_memory": torch.accelerator.is_available(),
 }
@@ -35,16 +35,16 @@ def make_training_arguments(
     best_by: str | None = None,
     section: str = "trainer",
 ) -> TrainingArguments:
-    """Arguments of one stage.
+    """Build the Trainer's arguments of one stage.
 
     Args:
-        folder: for checkpoints.
-        stage: gives the length.
+        folder: folder of the stage's checkpoints.
+        stage: stage whose length in steps or epochs is used.
         options: merged `trainer` keys of the recipe.
-        seed: of dropout.
-        evaluate: score the selection split after every epoch.
-        best_by: keep the checkpoint with the highest score of this name on selection; None keeps the last one.
-        section: of the recipe that the options are from, for messages.
+        seed: random seed of dropout.
+        evaluate: whether to score the selection split after every epoch.
+        best_by: name of the score whose best checkpoint is loaded at the end; None stays with the last weights.
+        section: name of the recipe section that the options are from, for messages.
 
     Returns:
         Arguments for a Trainer.
@@ -60,13 +60,13 @@ def make_training_arguments(
             "load_best_model_at_end": True,
             "metric_for_best_model": best_by,
             "greater_is_better": True,
-            "save_total_limit": 3,  # the best one, and the last two
+            "save_total_limit": 3,  # the best checkpoint and the last two
         }
     owned = {
         "output_dir": str(folder),
         "seed": seed,
         "eval_strategy": "epoch" if evaluate else "no",
-        "save_total_limit": 2,  # while one is written the one before is whole
+        "save_total_limit": 2,  # one being written, and a whole one before it
         "remove_unused_columns": False,
         "report_to": "none",
         "logging_nan_inf_filter": False,

@@ -1,4 +1,4 @@
-"""Checks of the recipe's `trainer` keys, so that a wrong one is refused before anything is written."""
+"""Checks of the recipe's `trainer` keys, which refuse a wrong option before anything is written."""
 
 from __future__ import annotations
 
@@ -34,29 +34,36 @@ NOT_SUPPORTED = {
     "disable_tqdm": "progress bars are shown in a terminal only",
     "per_device_eval_batch_size": "evaluation takes 64 examples of similar length at a time",
     "do_eval": "the selection split is scored after every epoch",
-    "save_total_limit": "the last two checkpoints stay until the run is finished",
+    "save_total_limit": "a run stores its last two checkpoints until it is finished",
     "save_only_model": "a stopped run resumes from its checkpoints",
     "resume_from_checkpoint": "run the same command again to resume a stopped run",
-    "label_smoothing_factor": "the losses are those under `losses`",
+    "label_smoothing_factor": "the recipe's `losses` section names every loss",
     "torch_compile": "a compiled model cannot be captured",
     "torch_compile_backend": "a compiled model cannot be captured",
     "torch_compile_mode": "a compiled model cannot be captured",
-    "ignore_data_skip": "a run that resumes sees the batches that it has not seen",
+    "ignore_data_skip": "a resumed run skips the batches that it has trained on",
     "use_liger_kernel": "its kernels hide the attention",
     "push_to_hub": "nothing is uploaded",
     "gradient_checkpointing": "recomputed layers would be captured twice",
     "report_to": "TensorBoard files are always written",
-    "deepspeed": "several processes share a run as torchrun starts them",
-    "fsdp": "several processes share a run as torchrun starts them",
-    "fsdp_config": "several processes share a run as torchrun starts them",
-    "parallelism_config": "several processes share a run as torchrun starts them",
+    "deepspeed": "a run over several processes is started with torchrun",
+    "fsdp": "a run over several processes is started with torchrun",
+    "fsdp_config": "a run over several processes is started with torchrun",
+    "parallelism_config": "a run over several processes is started with torchrun",
 }
-# TrainingArguments takes these values as they are; a wrong one would fail in the middle of training.
-WHOLE = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1, "dataloader_num_workers": 0}
-AT_LEAST = {**WHOLE, "learning_rate": 0, "weight_decay": 0, "max_grad_norm": 0, "warmup_steps": 0, "logging_steps": 1}
-OFF = ("deepspeed", "fsdp", "fsdp_config", "parallelism_config")  # may be given with a value that switches them off
-STEERED = ("reduce_lr_on_plateau", "greedy")  # learning-rate schedules
-OF_THE_MODEL = ("lomo", "adalomo", "galore", "apollo")  # optimisers that are made from the model itself
+# TrainingArguments does not check these values; a wrong one would fail in the middle of training.
+WHOLE_NUMBERS = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1, "dataloader_num_workers": 0}
+AT_LEAST = {
+    **WHOLE_NUMBERS,
+    "learning_rate": 0,
+    "weight_decay": 0,
+    "max_grad_norm": 0,
+    "warmup_steps": 0,
+    "logging_steps": 1,
+}
+FRAMEWORKS = ("deepspeed", "fsdp", "fsdp_config", "parallelism_config")  # an empty value is allowed
+LOSS_DRIVEN_SCHEDULERS = ("reduce_lr_on_plateau", "greedy")  # learning-rate schedules that follow a held-out loss
+MODEL_OPTIMIZERS = ("lomo", "adalomo", "galore", "apollo")  # optimisers built from the model itself
 SWITCHES = ("bf16", "fp16", "use_cpu", "dataloader_drop_last", "full_determinism")
 
 
@@ -64,17 +71,17 @@ def check_arguments(section: str, options: Mapping[str, Any]) -> None:
     """Check the keys of a `trainer` section.
 
     Args:
-        section: its name, for messages.
-        options: the keys and values.
+        section: name of the recipe section, for messages.
+        options: values by key.
 
     Raises:
-        ValueError: an unknown key (with the nearest one), or one that the recipe sets elsewhere.
+        ValueError: an unknown key (with the nearest known one), a key that is not supported, or a wrong value.
     """
     known = {field.name for field in fields(TrainingArguments)}
     for key, value in options.items():
         if key in SET_ELSEWHERE:
             raise ValueError(f"{section}.{key} is not supported: set {SET_ELSEWHERE[key]} instead.")
-        if key in NOT_SUPPORTED and (value or key not in OFF):
+        if key in NOT_SUPPORTED and (value or key not in FRAMEWORKS):
             raise ValueError(f"{section}.{key} is not supported: {NOT_SUPPORTED[key]}.")
         if key not in known:
             hint = suggest_name(key, known).partition("Known:")[0].strip()
@@ -87,18 +94,20 @@ def check_arguments(section: str, options: Mapping[str, Any]) -> None:
             )
         if key in AT_LEAST and key != "max_grad_norm" and not math.isfinite(value):
             raise ValueError(f"{section}.{key}: expected a finite number, got {shorten_value(value)}.")
-        if key in WHOLE and not (type(value) is int and value < 2**31):
+        if key in WHOLE_NUMBERS and not (type(value) is int and value < 2**31):
             raise ValueError(f"{section}.{key}: expected a whole number below 2^31, got {shorten_value(value)}.")
         if key in SWITCHES and type(value) is not bool:
             raise ValueError(f"{section}.{key}: expected true or false, got {shorten_value(value)}.")
 
 
 def check_built_arguments(arguments: TrainingArguments, *, section: str) -> None:
-    """Check what the Trainer itself looks at only when a stage begins, when the run that it replaces is gone.
+    """Check what the Trainer itself would notice only when a stage begins.
+
+    By then a run that `overwrite` replaces would be deleted already.
 
     Args:
         arguments: arguments of a stage.
-        section: name of the recipe's section, for messages.
+        section: name of the recipe section, for messages.
 
     Raises:
         ValueError: an optimiser, learning-rate schedule, log level or data loader that cannot be built.
@@ -109,16 +118,16 @@ def check_built_arguments(arguments: TrainingArguments, *, section: str) -> None
 
 
 def _check_optimizer(arguments: TrainingArguments, *, section: str) -> None:
-    """Build the optimiser and its learning-rate schedule once."""
-    if arguments.lr_scheduler_type in STEERED:
+    """Build the optimiser and its learning-rate schedule once, to see whether they can be built."""
+    if arguments.lr_scheduler_type in LOSS_DRIVEN_SCHEDULERS:
         raise ValueError(
             f"{section}.lr_scheduler_type: {arguments.lr_scheduler_type.value!r} follows a loss on held-out examples, "
             "and none is computed; choose another one, such as linear or cosine."
         )
-    of_the_model = str(arguments.optim.value).startswith(OF_THE_MODEL)
+    needs_model = str(arguments.optim.value).startswith(MODEL_OPTIMIZERS)
     try:
         kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
-        if of_the_model:
+        if needs_model:
             return
         optimizer = kind([torch.nn.Parameter(torch.zeros(1))], **options)
         get_scheduler(
@@ -128,8 +137,8 @@ def _check_optimizer(arguments: TrainingArguments, *, section: str) -> None:
             num_training_steps=1,
             scheduler_specific_kwargs=arguments.lr_scheduler_kwargs or {},
         )
-    except Exception as error:  # noqa: BLE001 - whatever an optimiser of any library says
-        if not of_the_model or isinstance(error, ImportError):  # else it asks for the model
+    except Exception as error:  # noqa: BLE001 - any error of any optimiser library
+        if not needs_model or isinstance(error, ImportError):  # otherwise it only misses the model
             raise ValueError(f"{section}: {get_first_line(error)}.") from None
 
 

@@ -1,11 +1,12 @@
-"""Checkpoints: the state of an unfinished run, from which the same command goes on to the very same student.
+"""Checkpoints: the state of an unfinished run. The same command resumes from it and ends with the same student.
 
-identity.json           what the run depends on
+identity.json           everything that the result of the run depends on
 02/start/               the student before stage 2
-02/checkpoint-150/      everything after step 150 of stage 2, as transformers' Trainer writes it
+02/checkpoint-150/      the Trainer's state after step 150 of stage 2, as transformers writes it
 
-Both kinds hold progress.json, which says what happened until then, and checksums.json, which is written last: a folder
-without it, or with another file than it names, is passed over, and the one before is used.
+Every checkpoint also holds progress.json, the records of the stages so far, and checksums.json. The checksums are
+written last. A checkpoint without them, or with a file that does not match, is skipped: the run resumes from the
+checkpoint before it.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ from innerdistill.training.stage import StageRecord
 
 PROGRESS, CHECKSUMS, WEIGHTS = "progress.json", "checksums.json", "model.safetensors"
 START, IDENTITY = "start", "identity.json"
-TRAINER_STATE = "trainer_state.json"  # of transformers
-BROKEN_STEP = "broken_step.json"  # beside the checkpoints of a stage: the examples of a step whose loss is no number
-NOT_THERE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+TRAINER_STATE = "trainer_state.json"  # written by transformers
+BROKEN_STEP = "broken_step.json"  # the examples of a step whose loss is NaN or infinite, in the folder of its stage
+MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Point:
-    """Where a run can go on.
+class ResumePoint:
+    """A checkpoint from which a run can resume.
 
     Attributes:
-        folder: of the checkpoint.
-        stage: 1-based; one more than there are stages if all of them are done.
-        records: what happened in every stage until then, the unfinished one included.
+        folder: folder of the checkpoint.
+        stage: number of the stage to resume in, 1-based; the number of stages + 1 if all are done.
+        records: values of the record of every stage so far, the unfinished one included.
     """
 
     folder: Path
@@ -53,82 +54,85 @@ class Point:
 
     @property
     def is_start(self) -> bool:
-        """Whether it is the beginning of its stage."""
+        """Whether the checkpoint is the start of its stage."""
         return self.folder.name == START
 
 
 class Checkpoints:
-    """The checkpoints of one run. Older ones go, but never the last one that is whole."""
+    """The checkpoints of one run. Old ones are deleted, but never the last complete one."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        """Describe them; nothing is read or written yet.
+        """Describe the checkpoints; nothing is read or written yet.
 
         Args:
-            folder: holds nothing else.
-            identity: everything that the result depends on, by name; JSON.
+            folder: folder for checkpoints alone.
+            identity: everything that the result depends on, by name; values that JSON can hold.
         """
         self.folder = folder
         self.identity: dict[str, Any] = json.loads(json.dumps(identity, default=str))
-        self.latest = time.monotonic()
+        self.latest_time = time.monotonic()
 
-    def age(self) -> float:
-        """Seconds since the latest checkpoint, or since the beginning; known to the first process."""
-        return time.monotonic() - self.latest
+    @property
+    def seconds_since_latest(self) -> float:
+        """Seconds since the first process wrote the latest checkpoint, or since this object was created."""
+        return time.monotonic() - self.latest_time
 
-    def begin(self, student: PreTrainedModel, records: Sequence[StageRecord], *, overwrite: bool = False) -> Point:
-        """Bring a run to where it can go on; if nowhere, to its beginning.
+    def begin(
+        self, student: PreTrainedModel, records: Sequence[StageRecord], *, overwrite: bool = False
+    ) -> ResumePoint:
+        """Find where a run resumes, and load the student and the records; without a checkpoint, start at stage 1.
 
         Args:
-            student: fresh; gets the weights that its stage started from. Those inside a stage the Trainer loads.
-            records: one per stage; get what happened until then.
-            overwrite: replace the checkpoints of another run instead of refusing.
+            student: untrained student; gets the weights from the start of a stage. Inside one the Trainer loads them.
+            records: one record per stage; get the values of the checkpoint.
+            overwrite: whether to replace the checkpoints of another run instead of refusing.
 
         Returns:
-            The latest point that is whole.
+            The latest complete checkpoint, or the start of stage 1.
 
         Raises:
-            ValueError: the checkpoints are of another run; names what differs.
+            ValueError: the checkpoints belong to another run; names what differs.
         """
-        others = self._differences()
-        if others:
-            began = f"{self.folder.parent} holds an unfinished run that began with {others[0]}"
+        differences = self._list_differences()
+        if differences:
+            problem = f"{self.folder.parent} holds an unfinished run that differs in {differences[0]}"
             if not overwrite:
-                raise ValueError(f"output: {began}; set overwrite=true to start again, or name another folder.")
-            logger.warning("%s; starting again.", began)
-        point = None if others else next(self._points(), None)
+                raise ValueError(f"output: {problem}; name another folder or set overwrite=true.")
+            logger.warning("%s; overwriting it.", problem)
+        point = None if differences else next(self._iterate_complete(), None)
         if point is None:
-            if is_first_process() and not others and any(self.folder.glob("[0-9]*")):
-                logger.warning("no checkpoint in %s can be gone on from; the run starts again.", self.folder)
+            if is_first_process() and not differences and any(self.folder.glob("[0-9]*")):
+                logger.warning("no checkpoint in %s can be resumed; the run starts from the beginning.", self.folder)
             self.remove()
             if is_first_process():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_json(self.folder / IDENTITY, self.identity)
-            return Point(self.get_stage_folder(1) / START, 1, [])
-        logger.info("going on from %s", point.folder)
-        for record, happened in zip(records, point.records, strict=False):
-            record.restore(happened)
+            return ResumePoint(self.get_stage_folder(1) / START, 1, [])
+        logger.info("resuming from %s", point.folder)
+        for record, values in zip(records, point.records, strict=False):
+            record.restore(values)
         if point.is_start:
             load_model(student, str(point.folder / WEIGHTS), device=str(student.device))
         return point
 
     def get_stage_folder(self, stage: int) -> Path:
-        """Where the checkpoints of a stage are.
+        """Get the folder of a stage's checkpoints.
 
         Args:
-            stage: 1-based.
+            stage: number of the stage, 1-based.
 
         Returns:
-            Its folder; need not exist.
+            The folder; it need not exist.
         """
         return self.folder / f"{stage:02d}"
 
-    def start_stage(self, stage: int, student: PreTrainedModel, records: Iterable[StageRecord]) -> None:
-        """Keep the student that a stage starts from. What is two stages old goes.
+    def save_start(self, stage: int, student: PreTrainedModel, records: Iterable[StageRecord]) -> None:
+        """Save the student at the start of a stage, and delete checkpoints from before the previous stage.
 
         Args:
-            stage: 1-based; one more than there are stages when all of them are done.
-            student: as the stage before left it.
-            records: of the stages before.
+            stage: number of the stage, 1-based; the number of stages + 1 when all are done.
+            student: student at the end of the previous stage.
+            records: records of the stages before this one.
         """
         if is_first_process():
             folder = self.get_stage_folder(stage) / START
@@ -141,50 +145,52 @@ class Checkpoints:
         wait_for_all()
 
     def seal(self, folder: Path, records: Iterable[StageRecord]) -> None:
-        """Complete a checkpoint whose other files are there.
+        """Complete a checkpoint: write the records of the stages, and then the checksums of all files.
 
         Args:
-            folder: of the checkpoint.
-            records: of all stages until then.
+            folder: folder of the checkpoint, with the model and the Trainer's state.
+            records: records of the stages so far.
         """
         (folder / CHECKSUMS).unlink(missing_ok=True)
-        (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody reads
+        (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle file that is never read
         content = {"records": [record.progress for record in records]}
         (folder / PROGRESS).write_text(json.dumps(content), encoding="utf-8")
-        found = {}
-        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        checksums = {}
+        for path in sorted(filter(Path.is_file, folder.iterdir())):
             flush_to_disk(path)
-            found[path.name] = compute_checksum(path)
-        write_json(folder / CHECKSUMS, found)
-        self.latest = time.monotonic()
+            checksums[path.name] = compute_checksum(path)
+        write_json(folder / CHECKSUMS, checksums)
+        self.latest_time = time.monotonic()
 
     def remove(self) -> None:
         """Delete all checkpoints.
 
         Raises:
-            ValueError: the folder holds something else.
+            ValueError: the folder holds files that are not checkpoints.
         """
         if not is_first_process() or not self.folder.exists():
             return
-        if not (self.folder / IDENTITY).exists() and not all(_is_ours(path) for path in self.folder.iterdir()):
+        if not (self.folder / IDENTITY).exists() and not all(map(_is_checkpoint_file, self.folder.iterdir())):
             raise ValueError(f"{self.folder} holds files that are not checkpoints of a run; name another folder.")
         for path in self.folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-        (self.folder / IDENTITY).unlink(missing_ok=True)  # last: what lies beside it is known to be ours
+        (self.folder / IDENTITY).unlink(missing_ok=True)  # last: beside it, files are known to be checkpoints
         shutil.rmtree(self.folder)
 
-    def _differences(self) -> list[str]:
-        """What the run that is there began with and this one does not, in words."""
-        found = read_identity(self.folder)
-        if not found:
-            return []  # nothing that could be gone on with
-        names = [*found, *(name for name in self.identity if name not in found)]
-        pairs = [(name, found.get(name), self.identity.get(name)) for name in names]
-        return [_difference(*pair) for pair in pairs if pair[1] != pair[2]]
+    def _list_differences(self) -> list[str]:
+        """What the unfinished run in the folder depends on and this run does not, in words."""
+        earlier = read_identity(self.folder)
+        if not earlier:
+            return []  # no run that could be resumed
+        differences = []
+        for name in {**earlier, **self.identity}:
+            if earlier.get(name) != self.identity.get(name):
+                differences.append(_describe_difference(name, earlier.get(name), self.identity.get(name)))
+        return differences
 
-    def _points(self) -> Iterator[Point]:
-        """Points that are whole, the latest first."""
+    def _iterate_complete(self) -> Iterator[ResumePoint]:
+        """Checkpoints that are complete, the latest first. Damaged ones are deleted."""
         if not read_identity(self.folder):
             return
         for stage in sorted(self.folder.glob("[0-9]*"), reverse=True):
@@ -192,24 +198,25 @@ class Checkpoints:
             for folder in (*steps, stage / START):
                 if not folder.is_dir():
                     continue
-                if (problem := _problem(folder)) is None:
+                problem = _find_problem(folder)
+                if problem is None:
                     content = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-                    yield Point(folder, int(stage.name), content["records"])
+                    yield ResumePoint(folder, int(stage.name), content["records"])
                 else:
-                    logger.warning("%s %s; going on from the one before.", folder, problem)
-                    shutil.rmtree(folder)  # the Trainer would count it among those it keeps
+                    logger.warning("%s %s; resuming from the checkpoint before it.", folder, problem)
+                    shutil.rmtree(folder)  # the Trainer would count it against save_total_limit
 
 
 def write_broken_step(folder: Path, step: int, rows: Mapping[str, Sequence[Any]]) -> Path:
-    """Write the examples of a step whose loss is no number into a file, for people.
+    """Write the examples of a step whose loss is NaN or infinite into a JSON file, for the user to look at.
 
     Args:
-        folder: of the stage's checkpoints.
-        step: of the stage.
-        rows: its examples by column; a label of NaN, which means none, becomes null.
+        folder: folder of the stage's checkpoints.
+        step: number of the step in the stage, 1-based.
+        rows: examples of the step by column; a label of NaN, which means no label, becomes null.
 
     Returns:
-        The file.
+        Path of the file.
     """
     labels = [None if label != label else label for label in rows["labels"]]  # noqa: PLR0124 - NaN
     folder.mkdir(parents=True, exist_ok=True)
@@ -218,69 +225,72 @@ def write_broken_step(folder: Path, step: int, rows: Mapping[str, Sequence[Any]]
 
 
 def read_identity(folder: Path) -> dict[str, Any]:
-    """What the unfinished run of a folder depends on.
+    """Read what the result of an unfinished run depends on.
 
     Args:
-        folder: of its checkpoints.
+        folder: folder of the run's checkpoints.
 
     Returns:
-        By name; nothing if there is no such run, or no trace of what it was.
+        Values by name; empty if there is no unfinished run, or its file is damaged.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: the file exists but cannot be read.
     """
     try:
-        with _saying_when_unreadable(folder / IDENTITY):
-            found = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
-    except (*NOT_THERE, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        with _explain_unreadable(folder / IDENTITY):
+            identity = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
+    except (*MISSING, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return identity if isinstance(identity, dict) else {}
 
 
-def _difference(name: str, found: Any, wanted: Any) -> str:
-    if isinstance(found, str | int | float) and isinstance(wanted, str | int | float) and len(f"{found}{wanted}") < 100:
-        return f"{name} {found} and not {wanted}"
-    return f"another {name}"
+def _describe_difference(name: str, earlier: Any, now: Any) -> str:
+    are_short = isinstance(earlier, str | int | float) and isinstance(now, str | int | float)
+    if are_short and len(f"{earlier}{now}") < 100:
+        return f"{name} ({earlier}, now {now})"
+    return name
 
 
-def _problem(folder: Path) -> str | None:
-    """Why nobody can go on from a checkpoint; None if it is whole."""
-    if not _is_whole(folder):
+def _find_problem(folder: Path) -> str | None:
+    """Why a run cannot resume from a checkpoint; None if it can."""
+    if not _is_complete(folder):
         return "is incomplete or damaged"
-    if folder.name != START:  # the Trainer reads the one that scored best until then at the end of the stage
+    if folder.name != START:  # at the end of the stage, the Trainer also loads the checkpoint with the best score
         best = json.loads((folder / TRAINER_STATE).read_text(encoding="utf-8")).get("best_global_step")
         name = f"checkpoint-{best}"
-        if best is not None and name != folder.name and not _is_whole(folder.with_name(name)):
-            return f"goes back to {name}, which is incomplete or damaged"
+        if best is not None and name != folder.name and not _is_complete(folder.with_name(name)):
+            return f"needs {name}, its best checkpoint, which is incomplete or damaged"
     return None
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
+    """Whether all files of a checkpoint are there and match their checksums."""
     try:
-        with _saying_when_unreadable(folder):
-            wanted = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
-            return PROGRESS in wanted and all(
-                compute_checksum(folder / name) == value for name, value in wanted.items()
+        with _explain_unreadable(folder):
+            checksums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+            return PROGRESS in checksums and all(
+                compute_checksum(folder / name) == checksum for name, checksum in checksums.items()
             )
-    except (*NOT_THERE, UnicodeDecodeError, json.JSONDecodeError, RecursionError, TypeError, AttributeError):
+    except (*MISSING, UnicodeDecodeError, json.JSONDecodeError, RecursionError, TypeError, AttributeError):
         return False
 
 
 @contextmanager
-def _saying_when_unreadable(path: Path) -> Iterator[None]:
-    """What cannot be read, perhaps only for now, is not taken for damaged, and so not deleted."""
+def _explain_unreadable(path: Path) -> Iterator[None]:
+    """Refuse a file that exists but cannot be read. It may be readable later, so it is not deleted as damaged."""
     try:
         yield
-    except NOT_THERE:
+    except MISSING:
         raise
     except OSError as error:
         problem = f"{path} cannot be read ({error.strerror})"
-        raise ValueError(f"{problem}; give the command again, or delete it to go on without it.") from None
+        raise ValueError(f"{problem}; re-run the command, or delete it to resume without it.") from None
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a file or folder beside which no identity lies is part of a run's checkpoints."""
-    if path.name.startswith(f".{IDENTITY}."):  # it was being written
+def _is_checkpoint_file(path: Path) -> bool:
+    """Whether a path in a folder without identity.json belongs to a run's checkpoints, judged by its name."""
+    if path.name.startswith(f".{IDENTITY}."):  # identity.json while it was being written
         return True
-    inside = re.compile(rf"{START}|checkpoint-\d+|{BROKEN_STEP}")
-    return bool(re.fullmatch(r"\d\d", path.name)) and all(inside.fullmatch(part.name) for part in path.iterdir())
+    if not re.fullmatch(r"\d\d", path.name):
+        return False
+    return all(re.fullmatch(rf"{START}|checkpoint-\d+|{BROKEN_STEP}", part.name) for part in path.iterdir())

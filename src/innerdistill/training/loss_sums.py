@@ -1,4 +1,4 @@
-"""LossSums: what the losses of an epoch add up to, without a step that waits for the accelerator."""
+"""LossSums: running sums of the losses of an epoch. They stay on the device, so that no step waits for it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ THIRDS = {"first third": 0, "last third": 2}
 
 
 class BrokenLossError(ValueError):
-    """A loss, or what came of it, became NaN or infinite.
+    """A loss or a weight became NaN or infinite.
 
     Attributes:
-        step: of the stage, 1-based.
+        step: number of the step in its stage, 1-based.
     """
 
     def __init__(self, stage: str, step: int, *, what: str = "the loss is no longer a finite number") -> None:
-        """Say what happened.
+        """Write the message.
 
         Args:
-            stage: its name.
-            step: of the stage.
-            what: became no number.
+            stage: name of the stage.
+            step: number of the step in the stage, 1-based.
+            what: clause that says which value became NaN or infinite.
         """
         super().__init__(
             f"stage {stage!r}, step {step}: {what}. Lower the learning rate "
@@ -36,100 +36,118 @@ class BrokenLossError(ValueError):
 
 
 class LossSums:
-    """Sums over the examples since the last epoch ended. They stay on the device until somebody asks."""
+    """Sums of every loss over the examples since the last epoch ended.
+
+    Attributes:
+        stage: name of the stage, for messages.
+        sums: sums and counts of examples by name, each a tensor without dimensions.
+        thirds: mean loss in the first and in the last third of the stage; empty unless both lie in the last epoch.
+    """
 
     def __init__(self, stage: str) -> None:
-        """Begin with nothing.
+        """Begin with no sums.
 
         Args:
-            stage: its name, for messages.
+            stage: name of the stage, for messages.
         """
         self.stage, self.sums = stage, dict[str, Tensor]()
         self.thirds: list[float] = []
 
     def add(self, losses: Mapping[str, Tensor], *, step: int, steps: int) -> None:
-        """Add a batch.
+        """Add the losses of a batch.
 
         Args:
             losses: one value per example by name, `loss` among them. (B,)
-            step: of the stage, 1-based.
-            steps: of the whole stage.
+            step: number of the step in the stage, 1-based.
+            steps: number of steps that the stage takes.
         """
         for name, values in losses.items():
-            value = values.detach().sum(dtype=torch.float32)  # of 16 bits, a count would stop at some thousands
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            # In float32: a bfloat16 sum soon rounds new values away.
+            self._add(name, values.detach().sum(dtype=torch.float32))
         total = self.sums["loss"]
-        known = self.sums.get("broken", torch.zeros_like(total))  # the first step whose loss was no number
-        self.sums["broken"] = torch.where(total.isfinite() | (known > 0), known, torch.full_like(known, step))
-        self.sums["examples"] = self.sums.get("examples", torch.zeros_like(known)) + len(losses["loss"])
+        first_broken = self.sums.get("broken", torch.zeros_like(total))  # step with the first NaN or infinity, or 0
+        is_unchanged = total.isfinite() | (first_broken > 0)
+        self.sums["broken"] = torch.where(is_unchanged, first_broken, torch.full_like(first_broken, step))
+        self._add("examples", torch.full_like(total, len(losses["loss"])))
         loss = losses["loss"].detach().float()
         for name, third in THIRDS.items():
-            part = loss if (step - 1) * 3 // steps == third else loss[:0]
-            self.sums[name] = self.sums.get(name, torch.zeros_like(known)) + part.sum()
-            self.sums[f"{name} examples"] = self.sums.get(f"{name} examples", torch.zeros_like(known)) + len(part)
+            loss_in_third = loss if (step - 1) * 3 // steps == third else loss[:0]
+            self._add(name, loss_in_third.sum())
+            self._add(f"{name} examples", torch.full_like(total, len(loss_in_third)))
 
-    def means(self, sum_over_processes: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Mean of every loss over the examples, and begin again.
+    def _add(self, name: str, value: Tensor) -> None:
+        self.sums[name] = self.sums[name] + value if name in self.sums else value
 
-        `thirds` then holds the mean loss in the first and in the last third of the stage, if both lie in this epoch.
-
-        Args:
-            sum_over_processes: adds up a value over all processes.
-
-        Returns:
-            Means by name.
-
-        Raises:
-            BrokenLossError: as `check`.
-        """
-        self.check()
-        sums = {name: value.item() for name, value in self.together(sum_over_processes).sums.items()}
-        self.sums = {}
-        examples, _ = sums.pop("examples"), sums.pop("broken")
-        thirds = [(sums.pop(name), sums.pop(f"{name} examples")) for name in THIRDS]
-        self.thirds = [value / count for value, count in thirds] if all(count for _, count in thirds) else []
-        return {name: value / examples for name, value in sums.items()}
-
-    def together(self, sum_over_processes: Callable[[Tensor], Tensor]) -> LossSums:
-        """The sums of all processes.
+    def pop_means(self, sum_over_processes: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Compute the mean of every loss over the examples, update `thirds`, and start again with no sums.
 
         Args:
-            sum_over_processes: adds up a value over all processes.
+            sum_over_processes: function that adds up a tensor over all processes.
 
         Returns:
-            New sums.
-        """
-        found = LossSums(self.stage)
-        found.sums = {name: sum_over_processes(value) for name, value in self.sums.items()}
-        return found
-
-    def clear(self) -> None:
-        """Set everything to 0."""
-        self.sums = {name: torch.zeros_like(value) for name, value in self.sums.items()}
-
-    def check(self) -> None:
-        """Stop if a loss is no number any more.
+            Means by name of the loss.
 
         Raises:
             BrokenLossError: a loss became NaN or infinite.
         """
-        broken = int(self.sums["broken"]) if "broken" in self.sums else 0
-        if broken:
-            raise BrokenLossError(self.stage, broken)
+        self.check()
+        sums = {}
+        for name, value in self.combine_processes(sum_over_processes).sums.items():
+            sums[name] = value.item()
+        self.sums = {}
+        examples, _ = sums.pop("examples"), sums.pop("broken")
+        thirds = []
+        for name in THIRDS:
+            sum_of_third, examples_of_third = sums.pop(name), sums.pop(f"{name} examples")
+            if examples_of_third:
+                thirds.append(sum_of_third / examples_of_third)
+        self.thirds = thirds if len(thirds) == len(THIRDS) else []
+        return {name: value / examples for name, value in sums.items()}
 
-    def save(self, folder: Path) -> None:
-        """Write them into a checkpoint.
+    def combine_processes(self, sum_over_processes: Callable[[Tensor], Tensor]) -> LossSums:
+        """Add up the sums of all processes.
 
         Args:
-            folder: of the checkpoint.
+            sum_over_processes: function that adds up a tensor over all processes.
+
+        Returns:
+            New sums; the own ones stay as they are.
+        """
+        combined = LossSums(self.stage)
+        for name, value in self.sums.items():
+            combined.sums[name] = sum_over_processes(value)
+        return combined
+
+    def clear(self) -> None:
+        """Set every sum to 0."""
+        for name, value in self.sums.items():
+            self.sums[name] = torch.zeros_like(value)
+
+    def check(self) -> None:
+        """Stop the training if a loss is no longer a finite number.
+
+        Raises:
+            BrokenLossError: a loss became NaN or infinite.
+        """
+        first_broken = int(self.sums["broken"]) if "broken" in self.sums else 0
+        if first_broken:
+            raise BrokenLossError(self.stage, first_broken)
+
+    def save(self, folder: Path) -> None:
+        """Write the sums into a checkpoint.
+
+        Args:
+            folder: folder of the checkpoint.
         """
         save_file({name: value.reshape(1) for name, value in self.sums.items()}, folder / FILE)
 
     def load(self, folder: Path, device: torch.device) -> None:
-        """Go on with those of a checkpoint.
+        """Read the sums from a checkpoint.
 
         Args:
-            folder: of the checkpoint.
-            device: where they go.
+            folder: folder of the checkpoint.
+            device: device that the sums are moved to.
         """
-        self.sums = {name: value.reshape(()).to(device) for name, value in load_file(folder / FILE).items()}
+        self.sums = {}
+        for name, value in load_file(folder / FILE).items():
+            self.sums[name] = value.reshape(()).to(device)

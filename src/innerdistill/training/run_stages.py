@@ -1,4 +1,4 @@
-"""distill_models: the stages of a schedule, one DistillationTrainer each, on models that are already there."""
+"""distill_models: train a student through the stages of a schedule, with one DistillationTrainer per stage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gc
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from torch.utils.tensorboard import SummaryWriter
-from transformers import PreTrainedModel, TrainingArguments, set_seed
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments, set_seed
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
@@ -49,17 +49,17 @@ def distill_models(
 ) -> list[StageRecord]:
     """Train a student through the stages of a schedule, on models and data in memory.
 
-    The state is in `folder`/checkpoints. If the process is killed, call it again with `resume`, the same arguments
-    and an equally fresh student: it resumes there, and the student is identical to the byte. SIGTERM and Ctrl-C write a
-    checkpoint.
+    Checkpoints are written to `folder`/checkpoints, also on SIGTERM and Ctrl-C. To resume a stopped run, call this
+    again with `resume`, the same arguments and the same untrained student. The student is then identical to the byte.
 
     Args:
-        teacher: classifier of a supported family, or its outputs; None if no loss reads it.
+        teacher: classifier of a supported family, or its outputs; None if no loss reads the teacher.
         student: model that is trained in place.
         stages: stages in order, from `build_stages` or written by hand.
         setup: data, losses and options that all stages share.
         folder: folder for TensorBoard files and checkpoints.
-        resume: whether to resume from the checkpoints in `folder`, and leave the last one; otherwise none is left.
+        resume: whether to resume from the checkpoints in `folder` and to leave the last one there at the end. Without
+            it, checkpoints are deleted before and after training.
         overwrite: with `resume`, whether to replace the checkpoints of another run instead of refusing.
 
     Returns:
@@ -67,7 +67,7 @@ def distill_models(
 
     Raises:
         ValueError: an unsupported family, a loss that becomes NaN, or checkpoints of another run.
-        Stopped: SIGTERM or Ctrl-C arrived; a checkpoint has been written.
+        Stopped: SIGTERM or Ctrl-C arrived, and a checkpoint was written.
     """
     for model in (teacher, student):
         if isinstance(model, PreTrainedModel):
@@ -81,23 +81,22 @@ def distill_models(
         if not resume:
             checkpoints.remove()
         point = checkpoints.begin(student, records, overwrite=overwrite)
-    with _old_objects_left_alone(), catch_stop_signals() as stop:
+    with _freeze_old_objects(), catch_stop_signals() as stop:
         for number in range(point.stage, len(stages) + 1):
-            record, before = records[number - 1], records[: number - 1]
-            saver = Saver(checkpoints, before, minutes=setup.checkpoint_minutes, stop=stop)
-            with _open_logs(Path(folder) / "tensorboard" / f"{number:02d} {record.stage.name}", record) as writer:
+            record, earlier_records = records[number - 1], records[: number - 1]
+            saver = Saver(checkpoints, earlier_records, minutes=setup.checkpoint_minutes, stop=stop)
+            progress = StageProgress(f"{record.stage.name} ({number}/{len(stages)})", metric=setup.metric)
+            logs_folder = Path(folder) / "tensorboard" / f"{number:02d} {record.stage.name}"
+            with _open_tensorboard(logs_folder, record) as tensorboard:
                 trainer = DistillationTrainer(
                     student,
-                    _stage_arguments(checkpoints.get_stage_folder(number), record.stage, setup, number=number),
+                    _make_stage_arguments(checkpoints.get_stage_folder(number), record.stage, setup, number=number),
                     setup=setup,
                     record=record,
                     teacher=teacher,
-                    first_step=sum(earlier.steps for earlier in before),
+                    first_step=sum(earlier.steps for earlier in earlier_records),
                     saver=saver,
-                    callbacks=[
-                        *([] if writer is None else [TensorBoardCallback(writer)]),
-                        StageProgress(f"{record.stage.name} ({number}/{len(stages)})", metric=setup.metric),
-                    ],
+                    callbacks=[*tensorboard, progress],
                 )
                 trainer.remove_callback(PrinterCallback)
                 is_inside = number == point.stage and not point.is_start
@@ -108,40 +107,48 @@ def distill_models(
     return records
 
 
-def _stage_arguments(folder: Path, stage: Stage, setup: TrainingSetup, *, number: int) -> TrainingArguments:
-    """The Trainer's arguments of a stage; also seeds the random generators, with another seed for every stage."""
+def _make_stage_arguments(folder: Path, stage: Stage, setup: TrainingSetup, *, number: int) -> TrainingArguments:
+    """Build the Trainer's arguments of a stage, and seed the random generators with the stage's own seed."""
     arguments = make_training_arguments(
         folder,
         stage,
         setup.choose_options(stage),
         seed=int(np.random.SeedSequence((setup.seed, number)).generate_state(1)[0]),  # dropout differs between stages
         evaluate=setup.selection is not None,
-        best_by=setup.metric if setup.selects_best(stage) else None,
+        best_by=setup.metric if setup.should_select_best(stage) else None,
     )
     set_seed(arguments.seed)
     return arguments
 
 
-def _open_logs(folder: Path, record: StageRecord) -> AbstractContextManager[SummaryWriter | None]:
-    """TensorBoard's files of a stage, which the first process writes."""
-    purge = record.steps + 1 if record.steps else None  # what was logged after the checkpoint comes again
-    return SummaryWriter(str(folder), purge_step=purge) if is_first_process() else nullcontext()
+@contextmanager
+def _open_tensorboard(folder: Path, record: StageRecord) -> Iterator[list[TrainerCallback]]:
+    """In the first process, a callback that writes TensorBoard files of a stage; in the others, none."""
+    if not is_first_process():
+        yield []
+        return
+    purge_step = record.steps + 1 if record.steps else None  # a resumed run logs the steps after its checkpoint again
+    with SummaryWriter(str(folder), purge_step=purge_step) as writer:
+        yield [TensorBoardCallback(writer)]
 
 
 def _add_positions(train: Dataset, teacher: Targets | None) -> Dataset:
-    """The rows with their positions in the teacher's store."""
+    """Add the position of every example in the cache as the column `index`."""
     if teacher is not None and teacher.store is not None and teacher.store.tokens != fingerprint_tokens(train):
-        raise ValueError("the cached teacher outputs are of other examples than `train`, or in another order.")
-    train = train.remove_columns([name for name in ("index",) if name in train.column_names])
+        raise ValueError(
+            "the cached teacher outputs do not belong to the examples of `train`, or are in another order."
+        )
+    if "index" in train.column_names:
+        train = train.remove_columns("index")
     return train.add_column("index", np.arange(len(train)))
 
 
 def _describe_targets(teacher: Targets, stages: Sequence[Stage], losses: Mapping[str, Loss]) -> dict[str, Any]:
-    """What is cached, and how the teacher runs if it does in any step: otherwise another precision may resume."""
-    described = teacher.describe()
+    """What is cached, and the precision of the teacher if it runs in any step."""
+    description = teacher.describe()
     if not any(teacher.is_run_for(collect_needs(stage.losses, stage.pairs, losses)) for stage in stages):
-        del described["precision_live"]
-    return described
+        del description["precision_live"]  # a run may resume on a device that would choose another precision
+    return description
 
 
 def _identify(
@@ -149,8 +156,11 @@ def _identify(
 ) -> dict[str, Any]:
     """Everything that the trained student depends on, by name."""
     labels = read_numbers(setup.train, "labels")
-    store = None if teacher is None else teacher.store
-    tokens = fingerprint_tokens(setup.train) if store is None else store.tokens  # the same: `_add_positions` checks it
+    if teacher is not None and teacher.store is not None:
+        tokens = teacher.store.tokens  # equal to that of `train`: `_add_positions` has checked it
+    else:
+        tokens = fingerprint_tokens(setup.train)
+    packages = ("innerdistill", "torch", "transformers")
     return {
         "stages": [asdict(stage) for stage in stages],
         "trainer": dict(setup.trainer),
@@ -164,14 +174,14 @@ def _identify(
         "targets": teacher and _describe_targets(teacher, stages, setup.losses),
         "data": tokens + hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest(),
         "processes": count_processes(),
-        **{package: version(package) for package in ("innerdistill", "torch", "transformers")},
+        **dict(zip(packages, map(version, packages), strict=True)),
     }
 
 
 @contextmanager
-def _old_objects_left_alone() -> Iterator[None]:
-    """The Trainer collects garbage at every stage, a quarter of a second for what was imported alone."""
-    if gc.get_freeze_count():  # somebody else sees to it
+def _freeze_old_objects() -> Iterator[None]:
+    """Hide older objects from the garbage collector, which otherwise takes a quarter of a second in every stage."""
+    if gc.get_freeze_count():  # a caller has frozen them
         yield
         return
     gc.freeze()

@@ -1,4 +1,4 @@
-"""TrainingSetup: how a student is trained, whatever stages its schedule has."""
+"""TrainingSetup: the data, losses and options that all stages of a run share."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Score = Callable[[PreTrainedModel, Dataset], Mapping[str, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSetup:
-    """What all stages of a run have in common.
+    """Data, losses and options of a training run, the same for every stage.
 
     Attributes:
         train: tokenised training split: columns input_ids, attention_mask, (token_type_ids), labels, length.
         collate: turns a list of examples into a padded batch.
-        selection: tokenised held-out split, scored after every epoch; None scores nothing.
-        score: computes scores by name from (student, selection); needed with `selection`.
+        selection: tokenised held-out selection split, scored after every epoch; None skips scoring.
+        score: function (student, selection) -> scores by name; needed with `selection`.
         metric: name of the score that the progress bar shows and `best` compares.
         best: whether a classification stage ends with the checkpoint that scores best on `selection`.
-        trainer: keys of transformers' TrainingArguments for every stage.
-        internal_trainer: the same for internal stages only; they win over `trainer`.
+        trainer: options of transformers' TrainingArguments for every stage.
+        internal_trainer: options for internal stages only; they override `trainer`.
         losses: losses by name.
         temperature: softmax temperature of the soft labels, above 0.
         group_by_length: whether a batch holds examples of similar length.
@@ -55,20 +55,20 @@ class TrainingSetup:
         """Merge the Trainer's options for a stage.
 
         Args:
-            stage: internal or not.
+            stage: stage of the schedule; an internal one gets `internal_trainer` too.
 
         Returns:
-            Keys of TrainingArguments.
+            Options of TrainingArguments.
         """
         return {**self.trainer, **(self.internal_trainer if stage.is_internal else {})}
 
-    def selects_best(self, stage: Stage) -> bool:
+    def should_select_best(self, stage: Stage) -> bool:
         """Tell whether a stage ends with its best checkpoint instead of its last one.
 
         Args:
-            stage: internal or not.
+            stage: stage of the schedule.
 
         Returns:
-            True for classification stages if `best` is set and there is a selection split.
+            True for a classification stage if `best` is set and there is a selection split.
         """
         return self.best and self.selection is not None and not stage.is_internal

@@ -1,4 +1,4 @@
-"""Stopping on purpose: SIGTERM and Ctrl-C end a run at its next checkpoint."""
+"""Stopping a run: SIGTERM and Ctrl-C write a checkpoint and then end the run."""
 
 from __future__ import annotations
 
@@ -13,55 +13,62 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(KeyboardInterrupt):
-    """The user, or whoever runs the machine, has stopped the process.
+    """A signal has stopped the process.
 
     Attributes:
-        signal: the number of the signal.
+        signal: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
-        """Remember the signal.
+        """Write the message.
 
         Args:
-            number: of the signal.
+            number: number of the signal.
         """
         super().__init__(f"stopped by {signal.Signals(number).name}")
         self.signal = number
 
 
 class StopRequest:
-    """Whether somebody has asked to stop."""
+    """Whether a signal has asked the run to stop.
+
+    Attributes:
+        number: number of the signal; None if there was none.
+    """
 
     def __init__(self) -> None:
-        """Nobody has."""
+        """Begin without a request."""
         self.number: int | None = None
 
     def __bool__(self) -> bool:
-        """Whether somebody has."""
+        """Whether the run is asked to stop."""
         return self.number is not None
 
-    def agree(self) -> None:
-        """Whoever was asked to, all processes were."""
+    def share(self) -> None:
+        """Tell all processes if one of them was asked to stop."""
         from innerdistill.support.processes import gather_from_all  # noqa: PLC0415 - it needs torch, and the command line only Stopped
 
-        self.number = next((number for number in gather_from_all(self.number) if number is not None), None)
+        for number in gather_from_all(self.number):
+            if number is not None:
+                self.number = number
+                return
 
     def obey(self) -> None:
-        """Stop, if somebody has asked to.
+        """Stop the run if it is asked to.
 
         Raises:
-            Stopped: somebody has.
+            Stopped: the run is asked to stop.
         """
         if self.number is not None:
             raise Stopped(self.number)
 
 
 def stop_now(number: int, _frame: FrameType | None = None) -> NoReturn:
-    """A handler of signals that stops at once.
+    """Handle a signal by stopping at once.
 
     Args:
-        number: of the signal.
-        _frame: where the process was.
+        number: number of the signal.
+        _frame: frame that the signal interrupted.
 
     Raises:
         Stopped: always.
@@ -71,30 +78,30 @@ def stop_now(number: int, _frame: FrameType | None = None) -> NoReturn:
 
 @contextmanager
 def catch_stop_signals() -> Iterator[StopRequest]:
-    """While open, the first signal is noted, so that a checkpoint can be written first; the second stops at once.
+    """Turn the first signal into a request to stop, so that a checkpoint can be written; a second one stops at once.
 
-    Outside the main thread, where no handlers can be set, signals do what they did.
+    Outside the main thread, where Python allows no signal handlers, signals are handled as before.
 
     Yields:
-        What to look at.
+        The request, which says whether a signal has arrived.
 
     Raises:
-        Stopped: at the end, if there was a signal that nobody has looked at.
+        Stopped: at the end, if a signal arrived after the last checkpoint.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note_request(number: int, frame: FrameType | None) -> None:
         if request:
             stop_now(number, frame)
         request.number = number
 
-    before = {number: signal.signal(number, note) for number in SIGNALS}
+    earlier_handlers = {number: signal.signal(number, note_request) for number in SIGNALS}
     try:
         yield request
     finally:
-        for number, handler in before.items():
+        for number, handler in earlier_handlers.items():
             signal.signal(number, handler)
-    request.obey()  # it came too late for a checkpoint
+    request.obey()  # a signal that came too late for a checkpoint

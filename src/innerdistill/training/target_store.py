@@ -1,8 +1,8 @@
-"""TargetStore: what a teacher says about every example, on disk, memory-mapped.
+"""TargetStore: cached teacher outputs for every example, on disk and memory-mapped.
 
-One folder per teacher and data, one file per part (the logits, a layer's [CLS] activations, a layer's attention), so
-that students of other depths, other seeds and other methods share what they have in common. A part is served only if
-its checksum is right; whatever else lies there is built again.
+There is one folder per teacher and data set. It has one file per part: the logits, the [CLS] activations of a layer, or
+the attention of a layer. So students of other depths, seeds and methods share the parts that they all read. A part is
+used only if its checksum matches; otherwise it is rebuilt.
 
 Shapes: N examples, H heads, L_i tokens of example i.
 """
@@ -34,7 +34,7 @@ class Part:
 
     Attributes:
         kind: one of PART_KINDS.
-        layer: 1-based, 0 for the embeddings; 0 for the logits too.
+        layer: number of the layer, 1-based; 0 for the embeddings and for the logits.
     """
 
     kind: str
@@ -42,12 +42,12 @@ class Part:
 
     @property
     def name(self) -> str:
-        """For files and people."""
+        """Name in file names and in run.json."""
         return f"layer_{self.layer:02d}_{self.kind}" if self.layer else self.kind
 
     @property
     def order(self) -> tuple[int, int]:
-        """For lists that people read."""
+        """Sort key: logits first, then by kind and layer."""
         return PART_KINDS.index(self.kind), self.layer
 
 
@@ -55,7 +55,12 @@ LOGITS = Part("logits")
 
 
 class TargetStore:
-    """Targets of one teacher for one set of examples."""
+    """Cached outputs of one teacher for one set of examples.
+
+    Attributes:
+        arrays: opened parts.
+        tokens: fingerprint of the examples.
+    """
 
     def __init__(
         self,
@@ -72,28 +77,28 @@ class TargetStore:
 
         Args:
             folder: folder of all stores.
-            key: fingerprint of everything the values depend on.
-            lengths: tokens of each example. (N,)
-            num_heads: H of the teacher.
-            hidden_size: width of the teacher.
-            num_labels: outputs of the teacher.
+            key: fingerprint of everything that the values depend on; name of this store's folder.
+            lengths: number of tokens of each example. (N,)
+            num_heads: number of attention heads H of the teacher.
+            hidden_size: hidden size of the teacher.
+            num_labels: number of logits of the teacher.
             tokens: fingerprint of the examples.
         """
         self.folder, self.key, self.tokens = folder / key, key, tokens
         self.lengths = np.asarray(lengths, dtype=np.int64)
-        self.widths = {"logits": num_labels, "cls": hidden_size, "entropy": 1}
+        self.columns = {"logits": num_labels, "cls": hidden_size, "entropy": 1}
         self.num_heads = num_heads
         self.starts = np.concatenate([[0], np.cumsum(num_heads * self.lengths**2)])
         self.arrays: dict[Part, Array] = {}
 
-    def bytes_of(self, part: Part) -> int:
-        """Size of a part on disk, without its header."""
-        shape, kind = self._layout(part)
-        return int(np.prod(shape)) * np.dtype(kind).itemsize
+    def count_bytes(self, part: Part) -> int:
+        """Compute the size of a part on disk in bytes, without its header."""
+        shape, dtype = self._get_shape_and_dtype(part)
+        return int(np.prod(shape)) * np.dtype(dtype).itemsize
 
     def exists(self, part: Part) -> bool:
-        """Whether a part seems to be on disk; `open` finds out whether it is whole."""
-        return self._paths(part)[0].exists()
+        """Tell whether a part is on disk; only `open` checks whether it is complete."""
+        return self._get_array_path(part).exists()
 
     def open(
         self,
@@ -102,16 +107,16 @@ class TargetStore:
     ) -> None:
         """Open parts, and build those that are missing or damaged.
 
-        Other processes that want the same store wait until it is there. A build that is killed leaves files that
-        nobody reads, and that the next build replaces.
+        Other processes that open the same store wait until it is built. A build that is killed leaves partial files,
+        which are never read and which the next build replaces.
 
         Args:
-            parts: what is wanted.
-            compute: makes, for parts that are missing, positions of examples (b,) and the values of each part: (b,
-                width), or (b, H, L, L) for attention.
+            parts: parts to open.
+            compute: function that gets the missing parts. It yields positions of examples (b,) with the values of each
+                part: (b, columns), or (b, H, L, L) for attention.
         """
         parts = list(parts)
-        if all(self._open(part) for part in parts):  # also from a place where nothing can be written
+        if all(map(self._open, parts)):  # before the lock, so that a read-only folder works too
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with acquire_lock(FileLock(self.folder / ".lock"), what=self.folder):
@@ -129,19 +134,19 @@ class TargetStore:
                     opened = self._open(part)
                     assert opened
             finally:
-                for left in self.folder.glob("*.partial"):
-                    left.unlink()
+                for partial in self.folder.glob("*.partial"):
+                    partial.unlink()
 
     def read(self, part: Part, rows: Array, length: int) -> Array:
-        """Values of some examples, padded with zeros.
+        """Read the values of some examples, padded with zeros.
 
         Args:
-            part: one that was opened.
+            part: part that was opened.
             rows: positions of the examples. (b,)
-            length: tokens of the batch.
+            length: number of tokens of the padded batch.
 
         Returns:
-            (b, width) in float32, or (b, H, length, length) in float16 for attention.
+            (b, columns) in float32, or (b, H, length, length) in float16 for attention.
         """
         array = self.arrays[part]
         if part.kind != "attention":
@@ -153,20 +158,23 @@ class TargetStore:
             maps[position, :, :tokens, :tokens] = flat.reshape(self.num_heads, tokens, tokens)
         return maps
 
-    def _layout(self, part: Part) -> tuple[tuple[int, ...], type]:
+    def _get_shape_and_dtype(self, part: Part) -> tuple[tuple[int, ...], type]:
         if part.kind == "attention":
-            return (int(self.starts[-1]),), np.float16  # probabilities: the loss moves by less than 2e-5
-        return (len(self.lengths), self.widths[part.kind]), np.float32
+            return (int(self.starts[-1]),), np.float16  # float16 changes the loss by less than 2e-5
+        return (len(self.lengths), self.columns[part.kind]), np.float32
 
-    def _paths(self, part: Part) -> tuple[Path, Path]:
-        return self.folder / f"{part.name}.npy", self.folder / f"{part.name}.json"
+    def _get_array_path(self, part: Part) -> Path:
+        return self.folder / f"{part.name}.npy"
+
+    def _get_description_path(self, part: Part) -> Path:
+        return self.folder / f"{part.name}.json"
 
     def _create(self, part: Part) -> Any:
-        shape, kind = self._layout(part)
-        path = self._paths(part)[0].with_suffix(".npy.partial")
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
+        shape, dtype = self._get_shape_and_dtype(part)
+        path = self._get_array_path(part).with_suffix(".npy.partial")
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
         if sys.platform == "linux":
-            # A mapped file has holes; on a full disk, writing into one kills the process instead of raising an error.
+            # Reserve the space: on a full disk, writing into a hole of a mapped file would kill the process.
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return array
@@ -180,8 +188,8 @@ class TargetStore:
             array[self.starts[row] : self.starts[row + 1]] = maps[:, :tokens, :tokens].ravel()
 
     def _finish(self, part: Part) -> None:
-        """Checksum, then names: the description comes last, so that it never stands beside half an array."""
-        path, description = self._paths(part)
+        """Write the checksum and rename the files; the description last, so that the array beside it is complete."""
+        path, description = self._get_array_path(part), self._get_description_path(part)
         partial = path.with_suffix(".npy.partial")
         flush_to_disk(partial)
         content = {"key": self.key, "checksum": compute_checksum(partial)}
@@ -193,7 +201,7 @@ class TargetStore:
     def _open(self, part: Part) -> bool:
         if part in self.arrays:
             return True
-        path, description = self._paths(part)
+        path, description = self._get_array_path(part), self._get_description_path(part)
         try:
             content = json.loads(description.read_text(encoding="utf-8"))
             if content != {"key": self.key, "checksum": compute_checksum(path)}:
@@ -201,7 +209,7 @@ class TargetStore:
             array = np.load(path, mmap_mode="r")
         except (OSError, ValueError):
             return False
-        if (array.shape, array.dtype) != self._layout(part):
+        if (array.shape, array.dtype) != self._get_shape_and_dtype(part):
             return False
         self.arrays[part] = array
         return True

@@ -1,12 +1,13 @@
-"""Targets: the teacher outputs that a student learns from, computed by the teacher now (live) or read from a store."""
+"""Targets: the teacher outputs that a student learns from, computed live by the teacher or read from the cache."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
+import math
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,37 +31,39 @@ from innerdistill.training.target_store import LOGITS, Part, TargetStore
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2  # of what is cached; another number makes old stores useless
-MAP_ELEMENTS = 1 << 25  # of one layer's maps at once while a store is filled: 128 MiB in 32 bits
+FORMAT = 2  # version of the cached values; a new number makes existing stores invalid
+MAP_ELEMENTS = 1 << 25  # attention elements of a layer in memory while a store is filled: 128 MiB in float32
+BATCH_SIZE = 64  # most examples that the teacher computes at once while a store is filled
+PART_KINDS_OF = {"cls": ("cls",), "attention": ("attention", "entropy")}  # parts that hold a kind of a layer
 
 
 class Targets:
-    """A teacher's internals for the examples of a batch."""
+    """Gives the teacher's logits and internal representations for the examples of a batch."""
 
     def __init__(self, teacher: PreTrainedModel, *, store: TargetStore | None = None, bfloat16: bool = False) -> None:
-        """Choose where they come from.
+        """Choose where the outputs come from.
 
         Args:
-            teacher: prepared by `probe`; runs in eval mode, without gradients.
-            store: parts that are opened there are read instead.
-            bfloat16: run the teacher in 16 bits where it is run.
+            teacher: model prepared by `probe`; runs in eval mode, without gradients.
+            store: cached outputs; the parts that are open are read instead of computed.
+            bfloat16: whether the teacher runs in bfloat16 autocast.
         """
         self.teacher, self.store, self.bfloat16 = teacher.eval(), store, bfloat16
 
     def __call__(self, inputs: Mapping[str, Tensor], rows: NDArray[Any] | None, needs: Needs) -> Internals:
-        """What the losses of a stage need of the teacher.
+        """Compute or read the teacher outputs that the losses of a stage need.
 
-        A stage's layers are read if all of them are cached; otherwise one pass of the teacher gives them all.
+        The layers of a stage are read if all of them are cached; otherwise one forward pass computes them all.
 
         Args:
-            inputs: of the model. (B, L)
+            inputs: model inputs by name. (B, L)
             rows: positions of the examples in the store; None if there is no store. (B,)
-            needs: of the stage.
+            needs: layers and logits that the losses of the stage read.
 
         Returns:
-            The internals, without gradients.
+            Logits and internal representations, without gradients.
         """
-        layers, logits = self._left_to_run(needs)
+        layers, logits = self._list_missing(needs)
         internals = Internals()
         if layers or logits:
             kind = inputs["input_ids"].device.type
@@ -69,64 +72,65 @@ class Targets:
         if self.store is not None:
             assert rows is not None
             ids = inputs["input_ids"]
-            read = _Reader(self.store, rows, ids.shape[1], ids.device)
+            reader = _Reader(self.store, rows, ids.shape[1], ids.device)
             if not layers:
-                internals.layers = {layer: read.layer(layer, kinds) for layer, kinds in needs.teacher_layers.items()}
+                internals.layers = {n: reader.read_layer(n, kinds) for n, kinds in needs.teacher_layers.items()}
             if needs.teacher_logits and not logits:
-                internals.logits = read(LOGITS)
+                internals.logits = reader.read(LOGITS)
         return internals
 
     def is_run_for(self, needs: Needs) -> bool:
-        """Whether the teacher itself has to be run in the steps of a stage.
+        """Tell whether the teacher itself runs in the steps of a stage.
 
         Args:
-            needs: of the stage.
+            needs: layers and logits that the losses of the stage read.
 
         Returns:
-            False if everything is cached.
+            False if all of them are cached.
         """
-        return any(self._left_to_run(needs))
+        return any(self._list_missing(needs))
 
-    def _left_to_run(self, needs: Needs) -> tuple[Mapping[int, tuple[str, ...]], bool]:
+    def _list_missing(self, needs: Needs) -> tuple[Mapping[int, tuple[str, ...]], bool]:
         return list_missing_outputs(needs, self.store.arrays if self.store is not None else ())
 
     def describe(self) -> dict[str, Any]:
-        """Describe for run.json what was cached, and how the teacher ran otherwise."""
-        cached = sorted(self.store.arrays, key=lambda part: part.order) if self.store is not None else []
-        return {
-            "cached": {part.name: self.store.bytes_of(part) for part in cached} if self.store is not None else {},
-            "precision_live": "bfloat16" if self.bfloat16 else "float32",
-        }
+        """Describe for run.json which parts were cached, in bytes, and the precision of the live teacher."""
+        cached = {}
+        if self.store is not None:
+            for part in sorted(self.store.arrays, key=lambda part: part.order):
+                cached[part.name] = self.store.count_bytes(part)
+        return {"cached": cached, "precision_live": "bfloat16" if self.bfloat16 else "float32"}
 
 
 def list_missing_outputs(needs: Needs, cached: Collection[Part]) -> tuple[Mapping[int, tuple[str, ...]], bool]:
     """List what the teacher has to compute because it is not cached.
 
     Args:
-        needs: of a stage.
+        needs: layers and logits that the losses of a stage read.
         cached: parts in the store.
 
     Returns:
-        Kinds by layer, and whether the head is needed.
+        Kinds of internal representations by layer, and whether the logits have to be computed.
     """
-    parts = _parts_of(needs.teacher_layers)
-    layers = {} if parts is not None and all(part in cached for part in parts) else needs.teacher_layers
+    parts = _list_parts(needs.teacher_layers)
+    is_cached = parts is not None and set(parts) <= set(cached)
+    layers = {} if is_cached else needs.teacher_layers
     return layers, needs.teacher_logits and LOGITS not in cached
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether 16-bit products are faster than 32-bit ones.
+    """Tell whether a device multiplies bfloat16 matrices faster than float32 ones.
 
     Args:
-        device: where a model runs.
+        device: device that runs a model.
 
     Returns:
-        True for accelerators that know bfloat16, and for processors with instructions for it.
+        True for GPUs and CPUs with bfloat16 instructions.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    known = torch.cpu.get_capabilities()
-    return device.type == "cpu" and bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+    instructions = torch.cpu.get_capabilities()
+    return device.type == "cpu" and bool(instructions.get("avx512_bf16") or instructions.get("amx_bf16"))
 
 
 class _Reader:
@@ -135,17 +139,20 @@ class _Reader:
     def __init__(self, store: TargetStore, rows: NDArray[Any], length: int, device: torch.device) -> None:
         self.store, self.rows, self.length, self.device = store, rows, length, device
 
-    def __call__(self, part: Part) -> Tensor:
+    def read(self, part: Part) -> Tensor:
         values = torch.from_numpy(self.store.read(part, self.rows, self.length))
         if self.device.type == "cuda":
-            values = values.pin_memory()  # else the copy waits until the GPU has done all steps before
+            values = values.pin_memory()  # otherwise the copy waits until the GPU has finished all earlier steps
         return values.to(self.device, non_blocking=True)
 
-    def layer(self, layer: int, kinds: Sequence[str]) -> LayerInternals:
-        maps = None
+    def read_layer(self, layer: int, kinds: Sequence[str]) -> LayerInternals:
+        internals = LayerInternals()
         if "attention" in kinds:
-            maps = AttentionMaps(self(Part("attention", layer)), self(Part("entropy", layer))[:, 0])
-        return LayerInternals(attention=maps, cls=self(Part("cls", layer)) if "cls" in kinds else None)
+            maps, entropy = self.read(Part("attention", layer)), self.read(Part("entropy", layer))[:, 0]
+            internals.attention = AttentionMaps(maps, entropy)
+        if "cls" in kinds:
+            internals.cls = self.read(Part("cls", layer))
+        return internals
 
 
 def make_target_store(
@@ -156,14 +163,14 @@ def make_target_store(
     folder: Path,
     weights: str | None = None,
 ) -> TargetStore:
-    """The store that belongs to a teacher and examples; nothing is built yet.
+    """Describe the store of a teacher's outputs for some examples; nothing is read or written yet.
 
     Args:
-        teacher: the teacher.
+        teacher: fine-tuned teacher.
         dataset: tokenised examples.
-        architecture: of the teacher.
+        architecture: hidden size and number of heads of the teacher.
         folder: folder of all stores.
-        weights: the teacher's fingerprint, where it is known.
+        weights: fingerprint of the teacher's weights; computed if it is not given.
 
     Returns:
         A store keyed by the fingerprint of weights, configuration and tokens.
@@ -193,32 +200,38 @@ def choose_parts(
     max_bytes: int,
     resumed_parts: Collection[str] | None = None,
 ) -> list[Part]:
-    """Choose the parts of a store that are cached.
+    """Choose which teacher outputs are cached: those that fit into the budget and into half of the free disk.
 
-    What fits into the budget and into half of the free disk: logits first, then the layers of each stage, from the
-    first stage on. A stage reads its layers only if all parts of them are cached, so half of them is never cached.
+    The logits come first, then the layers of each stage in order. A stage reads its layers only if all their parts are
+    cached, so they are cached together or not at all.
 
     Args:
-        store: store that knows the sizes.
+        store: store that tells the size of each part.
         stages: stages of the run.
         losses: losses by name.
-        cache_all: whether to cache everything that the stages read, whatever its size.
+        cache_all: whether to cache all outputs that the stages read, whatever their size.
         max_bytes: budget in bytes.
-        resumed_parts: names of the parts that a run began with; it resumes with these, whatever fits by now.
+        resumed_parts: names of the parts that an unfinished run uses; it resumes with these, whatever fits now.
 
     Returns:
         The parts, logits first.
     """
-    needed = [collect_needs(stage.losses, stage.pairs, losses) for stage in stages]
-    bundles = [[LOGITS]] if any(needs.teacher_logits for needs in needed) else []
-    bundles += [parts for needs in needed if (parts := _parts_of(needs.teacher_layers))]
+    needs_logits = False
+    bundles: list[list[Part]] = []
+    for stage in stages:
+        needs = collect_needs(stage.losses, stage.pairs, losses)
+        needs_logits |= needs.teacher_logits
+        bundles.append(_list_parts(needs.teacher_layers) or [])
+    if needs_logits:
+        bundles.insert(0, [LOGITS])
     existing = next(path for path in (store.folder, *store.folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free // 2
     chosen: set[Part] = set()
     for bundle in bundles:
         together = chosen | set(bundle)
-        on_disk = sum(store.bytes_of(part) for part in together if not store.exists(part))
-        fits = cache_all or (sum(map(store.bytes_of, together)) <= max_bytes and on_disk <= free)
+        total_bytes = sum(map(store.count_bytes, together))
+        new_bytes = sum(store.count_bytes(part) for part in together if not store.exists(part))
+        fits = cache_all or (total_bytes <= max_bytes and new_bytes <= free)
         if resumed_parts is not None:
             fits = all(part.name in resumed_parts for part in bundle)
         if fits:
@@ -229,46 +242,52 @@ def choose_parts(
 def fill_store(
     teacher: PreTrainedModel, store: TargetStore, parts: Sequence[Part], dataset: Dataset, collate: Collator
 ) -> None:
-    """Open parts of a store, and let the teacher make those that are not there: one pass, in 32 bits.
+    """Open parts of a store. The teacher computes the missing ones in one pass over the examples, in float32.
 
     Args:
-        teacher: prepared by `probe`.
-        store: from `make_target_store`, of the same teacher and data.
-        parts: from `choose_parts`.
+        teacher: model prepared by `probe`.
+        store: store of this teacher and these examples, from `make_target_store`.
+        parts: parts to open, from `choose_parts`.
         dataset: tokenised examples.
-        collate: examples -> padded batch.
+        collate: turns a list of examples into a padded batch.
     """
 
     def compute(missing: Sequence[Part]) -> Iterator[tuple[NDArray[Any], dict[Part, NDArray[Any]]]]:
-        layers: dict[int, set[str]] = {}
-        for part in missing:
-            if part != LOGITS:
-                layers.setdefault(part.layer, set()).add("cls" if part.kind == "cls" else "attention")
         logger.info("caching teacher outputs for %d examples in %s", len(dataset), store.folder)
-        size = 64
-        if any(kind == "attention" for kinds in layers.values() for kind in kinds):
-            # Few long examples at a time: their whole maps are in memory here.
-            size = max(1, min(size, MAP_ELEMENTS // (store.num_heads * int(store.lengths.max()) ** 2)))
-        walk = iterate_by_length(dataset, collate, batch_size=size, device=teacher.device)
-        total = -(-len(dataset) // size)
-        for rows, padded, _ in tqdm(walk, desc="teacher", total=total, dynamic_ncols=True, disable=None):
-            longest = int(store.lengths[rows].max())  # padding to a fixed length is not worth a teacher's time
+        layers, batch_size = _list_kinds(missing), _choose_batch_size(store, missing)
+        batches = iterate_by_length(dataset, collate, batch_size=batch_size, device=teacher.device)
+        total = math.ceil(len(dataset) / batch_size)
+        for rows, padded, _ in tqdm(batches, desc="teacher", total=total, dynamic_ncols=True, disable=None):
+            longest = int(store.lengths[rows].max())  # the teacher need not run on padding to a fixed length
             inputs = {name: values[:, :longest] for name, values in padded.items()}
             with torch.no_grad():
-                internals = capture(
-                    teacher.eval(),
-                    inputs,
-                    layers={n: tuple(kinds) for n, kinds in layers.items()},
-                    logits=LOGITS in missing,
-                )
-            values = dict(_list_values(internals, inputs["attention_mask"].bool()))
+                internals = capture(teacher.eval(), inputs, layers=layers, logits=LOGITS in missing)
+            values = dict(_iterate_values(internals, inputs["attention_mask"].bool()))
             yield rows, {part: values[part] for part in missing}
 
     store.open(parts, compute)
 
 
-def _list_values(internals: Internals, token_mask: Tensor) -> Iterator[tuple[Part, NDArray[Any]]]:
-    """What a store holds of a batch, by part."""
+def _list_kinds(parts: Iterable[Part]) -> dict[int, tuple[str, ...]]:
+    """Which kinds of internal representations of each layer have to be captured for some parts of a store."""
+    layers: dict[int, tuple[str, ...]] = {}
+    for part in parts:
+        kind = "cls" if part.kind == "cls" else "attention"
+        if part != LOGITS and kind not in layers.get(part.layer, ()):
+            layers[part.layer] = (*layers.get(part.layer, ()), kind)
+    return layers
+
+
+def _choose_batch_size(store: TargetStore, parts: Iterable[Part]) -> int:
+    """How many examples the teacher computes at once; few long ones, since their attention is held in memory."""
+    if not any(part.kind in ("attention", "entropy") for part in parts):
+        return BATCH_SIZE
+    elements = store.num_heads * int(store.lengths.max()) ** 2
+    return max(1, min(BATCH_SIZE, MAP_ELEMENTS // elements))
+
+
+def _iterate_values(internals: Internals, token_mask: Tensor) -> Iterator[tuple[Part, NDArray[Any]]]:
+    """Values of a batch by part, as the store holds them."""
     if internals.logits is not None:
         yield LOGITS, internals.logits.float().cpu().numpy()
     for number, layer in internals.layers.items():
@@ -280,10 +299,12 @@ def _list_values(internals: Internals, token_mask: Tensor) -> Iterator[tuple[Par
             yield Part("entropy", number), maps.entropy[:, None].cpu().numpy()
 
 
-def _parts_of(layers: Mapping[int, Sequence[str]]) -> list[Part] | None:
-    """Parts that hold what is needed of layers; None if a kind is needed that no store holds."""
-    kinds = {kind for of_layer in layers.values() for kind in of_layer}
-    if not kinds <= {"cls", "attention"}:
-        return None
-    held = {"cls": ("cls",), "attention": ("attention", "entropy")}
-    return [Part(part, layer) for layer, of_layer in layers.items() for kind in of_layer for part in held[kind]]
+def _list_parts(layers: Mapping[int, Sequence[str]]) -> list[Part] | None:
+    """Parts that hold kinds of internal representations by layer; None if no store can hold one of the kinds."""
+    parts = []
+    for layer, kinds in layers.items():
+        for kind in kinds:
+            if kind not in PART_KINDS_OF:
+                return None
+            parts += [Part(part_kind, layer) for part_kind in PART_KINDS_OF[kind]]
+    return parts

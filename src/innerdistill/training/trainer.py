@@ -1,4 +1,4 @@
-"""DistillationTrainer: one stage of a schedule on transformers' Trainer."""
+"""DistillationTrainer: transformers' Trainer with the losses of one stage of a schedule."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.stage import StageRecord
 from innerdistill.training.targets import Targets
 
-FEWEST_STEPS = 30  # of a stage of one epoch whose loss is looked at: in fewer it goes up and down
+FEWEST_STEPS = 30  # steps of a stage from which thirds of its loss are compared; in fewer the loss is too noisy
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 class DistillationTrainer(Trainer):
     """Trains a student on the losses of one stage.
 
-    Only the layers that the stage's losses can reach are trained; with no output loss, only they are run.
+    Only the layers that the losses reach are trained. Without a loss on the logits, the layers above are not run.
     """
 
-    # Each micro-batch is divided by the examples of the whole step, so accumulation must not divide again.
+    # `compute_loss` divides by the examples of the whole step, so the Trainer must not divide by micro-batches again.
     loss_is_scaled_for_ga = True
     control: TrainerControl
 
@@ -58,13 +58,13 @@ class DistillationTrainer(Trainer):
 
         Args:
             student: model prepared by `prepare`; trained in place.
-            args: arguments of the Trainer; the length in epochs or steps is the stage's.
+            args: arguments of the Trainer, with the length of the stage.
             setup: data, losses and options. If teacher outputs are cached, `train` also has the column `index`: the
                 position of each example in the cache.
-            record: record of the stage; gets what happens.
+            record: record of the stage; filled while the stage runs.
             teacher: teacher outputs, or the prepared model itself; None if no loss of the stage reads the teacher.
-            first_step: optimiser steps that the run took before this stage; they decide the order of the examples.
-            saver: callback that writes checkpoints; None leaves that to `args`.
+            first_step: optimiser steps that the run took before this stage; they determine the order of the examples.
+            saver: callback that requests checkpoints; None leaves checkpoints to `args`.
             callbacks: further callbacks of transformers.
 
         Raises:
@@ -83,7 +83,7 @@ class DistillationTrainer(Trainer):
             args=args,
             train_dataset=setup.train,
             eval_dataset=setup.selection,
-            data_collator=split_off_index(setup.collate),  # reading them back from a GPU would wait for it
+            data_collator=split_off_index(setup.collate),  # on the CPU: reading them from a GPU would wait for it
             callbacks=[*callbacks, EpochEnd(self.end_epoch), *([] if saver is None else [saver])],
         )
         if self.targets is not None:
@@ -91,26 +91,27 @@ class DistillationTrainer(Trainer):
         self.embedding_rows: EmbeddingRows | None = None
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        """Run the stage; `record` then says what happened.
+        """Run the stage and fill its record.
 
         Args:
-            resume_from_checkpoint: one of this stage; `record` says what happened until then.
-            **kwargs: as Trainer.train.
+            resume_from_checkpoint: folder of a checkpoint of this stage; `record` has the values of that checkpoint.
+            **kwargs: further arguments of Trainer.train.
 
         Returns:
-            As Trainer.train.
+            Output of Trainer.train.
 
         Raises:
-            ValueError: a loss became NaN or infinite; names stage and step, and a file with the step's examples.
+            ValueError: a loss became NaN or infinite; names the stage, the step and a file with the step's examples.
         """
-        self._began = time.perf_counter() - self.record.seconds, time.process_time() - self.record.cpu_seconds
+        self._start_time = time.perf_counter() - self.record.seconds
+        self._start_cpu_time = time.process_time() - self.record.cpu_seconds
         try:
             if isinstance(resume_from_checkpoint, str):
                 self.sums.load(Path(resume_from_checkpoint), self.args.device)
-                if not is_first_process():  # whose are those of all
+                if not is_first_process():  # the first process holds the sums of all
                     self.sums.clear()
             result = super().train(resume_from_checkpoint, **kwargs)
-            if not self._weights().isfinite().all():  # the last update's, whose loss nobody computes any more
+            if not self._sum_weights().isfinite().all():  # after the last update no loss is computed
                 what = "the student's weights are no longer finite numbers"
                 raise BrokenLossError(self.stage.name, self.state.global_step, what=what)
         except BrokenLossError as broken:
@@ -121,20 +122,21 @@ class DistillationTrainer(Trainer):
             train_first_layers(self.model, None)
             if self.embedding_rows is not None:
                 self.embedding_rows.release()
-            # 16-bit training wraps the model's forward; the next stage and evaluation want the model as it was.
+            # 16-bit training wraps the model's forward; the next stage and evaluation need it unwrapped.
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-            self.model.__dict__.pop("_is_accelerate_prepared", None)  # or the next stage would not be wrapped again
-        self._count()
-        if (sentence := self.record.find_warning()) is not None:
+            self.model.__dict__.pop("_is_accelerate_prepared", None)  # otherwise the next stage would not wrap it
+        self._update_record()
+        sentence = self.record.find_warning()
+        if sentence is not None:
             logger.warning("%s", sentence)
         self.record.ended = self.record.ended or ("steps done" if self.stage.steps else "epochs done")
         return result
 
     def create_optimizer(self, model: Any = None) -> Any:
-        """Make the optimiser; of the word embeddings it holds the words that occur.
+        """Build the optimiser. On a CPU it holds only the word embeddings that occur in the data.
 
         Args:
-            model: as in Trainer.
+            model: model that is trained; None means the Trainer's own.
 
         Returns:
             The optimiser.
@@ -151,43 +153,45 @@ class DistillationTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Weighted sum of the stage's losses, averaged over the examples of the whole optimiser step.
+        """Compute the weighted sum of the stage's losses, averaged over the examples of the whole optimiser step.
 
         Args:
-            model: the student, perhaps wrapped for distributed training.
-            inputs: a padded batch (B, L), and the positions of its examples in the store as a NumPy array.
-            return_outputs: as in Trainer.
-            num_items_in_batch: examples in the step, over accumulation and processes; None means this batch.
+            model: student, perhaps wrapped for distributed training.
+            inputs: padded batch (B, L), and the positions of its examples in the cache as a NumPy array.
+            return_outputs: whether to return every loss by name too.
+            num_items_in_batch: number of examples in the step, over accumulation and processes; None means this batch.
 
         Returns:
-            The loss, or (loss, every loss by name (B,)).
+            The loss, or the loss and every loss by name (B,).
         """
-        model_inputs = {name: inputs[name] for name in INPUT_NAMES if name in inputs}
-        setup = self.setup
-        shared = LossInputs(inputs["attention_mask"].bool(), inputs["labels"], setup.temperature)
-
         needs = self.needs
+        model_inputs = {name: inputs[name] for name in INPUT_NAMES if name in inputs}
+        shared = LossInputs(inputs["attention_mask"].bool(), inputs["labels"], self.setup.temperature)
 
-        def losses(student: Internals) -> dict[str, Tensor]:
-            teacher = Internals() if self.targets is None else self.targets(model_inputs, inputs.get("index"), needs)
+        def compute_losses(student: Internals) -> dict[str, Tensor]:
+            teacher = Internals()
+            if self.targets is not None:
+                teacher = self.targets(model_inputs, inputs.get("index"), needs)
             return measure(self.losses, self.pairs, teacher, student, shared)
 
-        parts = capture_then(model, model_inputs, losses, layers=needs.student_layers, logits=needs.student_logits)
-        total = sum(self.stage.losses[name.partition("/")[0]] * part for name, part in parts.items())
+        losses = capture_then(
+            model, model_inputs, compute_losses, layers=needs.student_layers, logits=needs.student_logits
+        )
+        total = sum(self.stage.losses[name.partition("/")[0]] * values for name, values in losses.items())
         assert isinstance(total, Tensor)
-        self.sums.add({**parts, "loss": total}, step=self.state.global_step + 1, steps=self.state.max_steps)
-        # The mean over the global step: DDP averages gradients over processes, hence the factor.
+        self.sums.add({**losses, "loss": total}, step=self.state.global_step + 1, steps=self.state.max_steps)
+        # Mean over the whole step: DDP averages gradients over processes, hence the factor `world_size`.
         count = len(total) if num_items_in_batch is None else num_items_in_batch
         loss = total.sum() * (1 if num_items_in_batch is None else self.args.world_size) / count
-        return (loss, parts) if return_outputs else loss
+        return (loss, losses) if return_outputs else loss
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Tensor]:
-        """Micro-batches of one optimiser step, and the number of examples in it over all processes.
+        """Get the micro-batches of one optimiser step, and its number of examples over all processes.
 
         Args:
-            epoch_iterator: of the data loader.
-            num_batches: accumulation steps.
-            device: where the number is put.
+            epoch_iterator: iterator of the data loader.
+            num_batches: number of accumulation steps.
+            device: device of the returned number.
 
         Returns:
             The micro-batches and the number of examples.
@@ -197,7 +201,7 @@ class DistillationTrainer(Trainer):
         return batches, self.accelerator.gather(count).sum()
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Scores on the selection split; they also go into the record of the epoch.
+        """Score the student on the selection split; the scores are written to the record of the epoch too.
 
         Returns:
             Scores by name, each with the prefix `eval_`.
@@ -206,16 +210,17 @@ class DistillationTrainer(Trainer):
         scores = dict(self.setup.score(self.model, self.eval_dataset))
         if self.record.epochs:
             self.record.epochs[-1]["scores"] = scores
-        self.log(metrics := {f"eval_{name}": value for name, value in scores.items()})
+        metrics = {f"eval_{name}": value for name, value in scores.items()}
+        self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, and stop if a loss is no number any more.
+        """Log values, and stop the training if a loss is no longer a finite number.
 
         Args:
             logs: values by name.
-            start_time: as in Trainer.
+            start_time: time in seconds when the training began, from which the Trainer computes its speed.
 
         Raises:
             ValueError: a loss became NaN or infinite; names the stage and the step.
@@ -225,33 +230,33 @@ class DistillationTrainer(Trainer):
 
     def _init_training_state(self, max_steps: int, steps_per_epoch: int, epochs: int, *args: Any) -> tuple[int, int]:
         trained = super()._init_training_state(max_steps, steps_per_epoch, epochs, *args)
-        self._before = self._weights()  # those of a checkpoint are there by now
+        self._first_weight_sums = self._sum_weights()  # here a checkpoint has been loaded
         best = Path(self.args.output_dir, f"checkpoint-{self.state.best_global_step}")
-        if best.is_dir():  # the run's folder may have been moved
+        if best.is_dir():  # the run's folder may have been moved since
             self.state.best_model_checkpoint = str(best)
-        # After the last step inside a pass nothing is left; the Trainer's loop would take one more.
+        # After the last step of a stage that ends inside an epoch, the Trainer would take one step more.
         return (epochs, 0) if self.state.global_step >= max_steps else trained
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        self.sums.check()  # nobody could go on from there
+        self.sums.check()  # a run cannot resume from broken weights
         folder = Path(self.args.output_dir)
         with explain_full_disk(folder):
             super()._save_checkpoint(model, trial)
         if self.saver is not None:
-            self._count()
-            sums = self.sums.together(self.sum_over_processes)
+            self._update_record()
+            sums = self.sums.combine_processes(self.sum_over_processes)
             self.saver.seal(folder / f"checkpoint-{self.state.global_step}", self.record, sums)
 
     def end_epoch(self, state: Any, control: Any) -> None:
-        """Write the epoch into the record, and end the stage if it is below its threshold.
+        """Write the mean losses of the epoch into the record, and end the stage if its threshold is reached.
 
         Args:
             state: TrainerState of transformers.
-            control: TrainerControl of transformers; told to stop below the threshold.
+            control: TrainerControl of transformers, which ends the stage.
         """
         if self.embedding_rows is not None:
             self.embedding_rows.settle()
-        losses = self.sums.means(self.sum_over_processes)
+        losses = self.sums.pop_means(self.sum_over_processes)
         if state.max_steps >= FEWEST_STEPS:
             self.record.thirds = self.sums.thirds
         self.record.epochs.append({"epoch": state.epoch, "steps": state.global_step, "losses": losses})
@@ -265,36 +270,35 @@ class DistillationTrainer(Trainer):
                 control.should_training_stop = True
 
     def sum_over_processes(self, value: Tensor) -> Tensor:
-        """The sum of a value over all processes.
+        """Sum a value over all processes.
 
         Args:
-            value: of this process.
+            value: value of this process.
 
         Returns:
             The sum.
         """
         return torch.as_tensor(self.accelerator.reduce(value, "sum"))
 
-    def _clip_grad_norm(self, model: nn.Module, most: float | None = None) -> Tensor:
-        most = self.args.max_grad_norm if most is None else most
+    def _clip_grad_norm(self, model: nn.Module, max_norm: float | None = None) -> Tensor:
+        max_norm = self.args.max_grad_norm if max_norm is None else max_norm
         if self.embedding_rows is None:
-            return self.accelerator.clip_grad_norm_(model.parameters(), most)
-        return self.embedding_rows.clip(model.parameters(), most, self.accelerator)
+            return self.accelerator.clip_grad_norm_(model.parameters(), max_norm)
+        return self.embedding_rows.clip_gradients(model.parameters(), max_norm, self.accelerator)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        return super()._get_grad_norm(
-            model, self._clip_grad_norm(model, float("inf")) if grad_norm is None else grad_norm
-        )
+        if grad_norm is None:
+            grad_norm = self._clip_grad_norm(model, float("inf"))
+        return super()._get_grad_norm(model, grad_norm)
 
-    def _weights(self) -> Tensor:
-        """A number for every tensor, to see whether it changes."""
-        return torch.stack([part.detach().float().sum() for part in self.model.parameters()])
+    def _sum_weights(self) -> Tensor:
+        """Sum of every weight tensor, to see whether training changes it."""
+        return torch.stack([weight.detach().float().sum() for weight in self.model.parameters()])
 
-    def _count(self) -> None:
-        """Bring the record up to date."""
-        self.record.learned |= not torch.equal(self._before, self._weights())
-        self.record.seconds = time.perf_counter() - self._began[0]
-        self.record.cpu_seconds = time.process_time() - self._began[1]
+    def _update_record(self) -> None:
+        self.record.learned |= not torch.equal(self._first_weight_sums, self._sum_weights())
+        self.record.seconds = time.perf_counter() - self._start_time
+        self.record.cpu_seconds = time.process_time() - self._start_cpu_time
         self.record.steps = self.state.global_step
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
