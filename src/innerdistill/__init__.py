@@ -20,7 +20,8 @@ if TYPE_CHECKING:  # for type checkers and editors; the same names as below
     from innerdistill.recipe.loading import load_recipe
     from innerdistill.recipe.recipe import Recipe, ScheduleRecipe
     from innerdistill.report.page import write_report
-    from innerdistill.run.distill import distill, evaluate
+    from innerdistill.run.distill import distill
+    from innerdistill.run.evaluate import evaluate
     from innerdistill.run.finetune import finetune
     from innerdistill.run.onnx import export
     from innerdistill.sweep.grid import load_sweep
@@ -55,7 +56,7 @@ _MODULES = {
     "capture": "models.capture",
     "distill": "run.distill",
     "distill_models": "training.run_stages",
-    "evaluate": "run.distill",
+    "evaluate": "run.evaluate",
     "export": "run.onnx",
     "finetune": "run.finetune",
     "load_recipe": "recipe.loading",

@@ -248,7 +248,7 @@ def test_a_store_that_cannot_be_written(recipe, teacher_folder, tmp_path, caplog
     (tmp_path / "teachers").write_text("a file where a folder should be")
     content = recipe(tmp_path / "run", schedule={"name": "soft_labels"})
     content["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers"), "targets": "cache"}
-    with pytest.raises(ValueError, match=r"teacher.targets: they cannot be cached in .*Not a directory"):
+    with pytest.raises(ValueError, match=r"teacher.targets: the teacher outputs cannot be cached in .*Not a directory"):
         distill(content)
     content["teacher"]["targets"], content["overwrite"] = "auto", True
     assert read_record(distill(content)).teacher.targets.cached == {}

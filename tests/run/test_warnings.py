@@ -1,4 +1,4 @@
-"""What goes wrong without an error is said aloud, once in the log and once in run.json."""
+"""Problems that raise no error are warned of, once in the log and once in run.json."""
 
 import json
 import shutil
@@ -85,7 +85,7 @@ def test_a_tokenizer_of_another_model(content, teacher_folder, data_folder, tmp_
     }
     (other / "tokenizer.json").write_text(json.dumps(state))
     with pytest.raises(
-        ValueError, match=r"makes the token 9\d\d of a text of train, but the model knows only 128 tokens"
+        ValueError, match=r"gives the token id 9\d\d for a text of train, but the model has only 128 tokens"
     ):
         distill(content(teacher={"path": str(other)}))
     lines = (data_folder / "train.csv").read_text().splitlines()
@@ -103,7 +103,10 @@ def test_validation_rows_that_are_in_train(content, data_folder, tmp_path):
     made = content()
     made["data"] = {**made["data"], "validation": str(tmp_path / "held.csv")}
     warnings = read_record(distill(made)).warnings
-    assert "20 rows of validation are also in train, word for word; data.drop_overlap=true leaves them out." in warnings
+    assert (
+        "20 examples of validation are also in train, word for word; data.drop_overlap=true leaves them out."
+        in warnings
+    )
 
 
 def test_a_sound_run_is_silent(content, caplog):

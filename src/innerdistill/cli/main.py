@@ -171,7 +171,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     recipe = _recipe(options)
     _use_torch()
     from innerdistill.report.record import Scores  # noqa: PLC0415
-    from innerdistill.run.distill import evaluate  # noqa: PLC0415
+    from innerdistill.run.evaluate import evaluate  # noqa: PLC0415
 
     found = evaluate(recipe, model=options.model)
     for split, by_model in found["scores"].items():

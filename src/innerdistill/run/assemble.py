@@ -1,6 +1,6 @@
-"""assemble: a recipe -> a Job, checked before anything is trained or written.
+"""assemble: turn a recipe into a Job, and check everything before anything is trained or written.
 
-One pass: load the data, load the models, decide layer map and stages, check, tokenise.
+The order: load the data, load the models, decide the layer map and the stages, check that all fits, tokenise.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type, find_problem_type_of_model
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.job import Job
-from innerdistill.run.warnings import warn_of_unknown_tokens
+from innerdistill.run.warnings import list_unknown_token_warnings
 from innerdistill.support.messages import name_key, shorten_value, suggest_name
 from innerdistill.training.arguments import make_training_arguments
 from innerdistill.training.check_arguments import check_arguments
@@ -42,17 +42,17 @@ logger = logging.getLogger(__name__)
 
 
 def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job:
-    """Read data and models, decide layers and stages, and check that they fit together.
+    """Load data and models, decide the layer map and the stages, and check that everything fits together.
 
     Args:
         recipe: recipe of the run.
         losses: further losses by name, from outside the package.
 
     Returns:
-        The job.
+        A job that can start.
 
     Raises:
-        ValueError: anything that does not fit, in one sentence.
+        ValueError: a recipe, data or models that do not fit together.
     """
     outside = dict(losses or {})
     check_names(recipe, ChainMap(outside, LOSSES))
@@ -86,8 +86,8 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
 
     splits, truncated = _tokenise_splits(data, tokenizer, examples=examples, names=names, max_length=max_length)
     unknown = _measure_unknown_tokens(splits, tokenizer, teacher)
-    for sentence in warn_of_unknown_tokens(unknown) + examples.warn_of_names(names):
-        logger.warning("%s", sentence)
+    for warning in list_unknown_token_warnings(unknown) + examples.warn_of_names(names):
+        logger.warning("%s", warning)
     return Job(
         recipe=recipe,
         problem_type=problem_type,
@@ -117,7 +117,7 @@ def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
         losses: the losses by name.
 
     Raises:
-        ValueError: a name that nobody knows, with the nearest known one.
+        ValueError: an unknown name, with the nearest known one; a wrong value; a missing teacher.
     """
     if (recipe.teacher.path is None) == (recipe.teacher.base is None):
         raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
@@ -138,7 +138,7 @@ def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
 def _tokenise_splits(
     data: TaskData, tokenizer: PreTrainedTokenizerBase, *, examples: ExampleType, names: Names, max_length: int
 ) -> tuple[dict[str, datasets.Dataset], dict[str, int]]:
-    """Tokenised examples, and the number of truncated ones, by split."""
+    """Tokenise all splits; also count the truncated examples of each split."""
     splits, truncated = {}, {}
     for split, table in data.splits.items():
         splits[split], truncated[split] = tokenise(
@@ -157,7 +157,7 @@ def _tokenise_splits(
 def _measure_unknown_tokens(
     splits: Mapping[str, datasets.Dataset], tokenizer: PreTrainedTokenizerBase, teacher: PreTrainedModel
 ) -> dict[str, float]:
-    """Share of unknown tokens by split; ids that the model does not have are refused."""
+    """Measure the share of unknown tokens by split, and refuse token ids that the model does not have."""
     shares = {}
     for split, rows in splits.items():
         highest, unknown, count = 0, 0, 0
@@ -167,7 +167,7 @@ def _measure_unknown_tokens(
             unknown, count = unknown + int((ids == tokenizer.unk_token_id).sum()), count + len(ids)
         if highest >= teacher.config.vocab_size:
             raise ValueError(
-                f"teacher: its tokenizer makes the token {highest} of a text of {split}, but the model knows only "
+                f"teacher: its tokenizer gives the token id {highest} for a text of {split}, but the model has only "
                 f"{teacher.config.vocab_size} tokens; the two do not belong together."
             )
         shares[split] = unknown / max(count, 1)
@@ -175,7 +175,7 @@ def _measure_unknown_tokens(
 
 
 def _load_teacher(recipe: Recipe, data: TaskData, problem_type: ProblemType) -> tuple[PreTrainedModel, Names]:
-    """Load the teacher or its base, and name its outputs as the data does."""
+    """Load the teacher or its base model, and match the labels of the data to its outputs."""
     if recipe.teacher.base is not None:
         with name_key("teacher.base"):
             teacher = load_base(recipe.teacher.base, problem_type.head, names=data.names, seed=recipe.teacher.seed)
@@ -183,10 +183,10 @@ def _load_teacher(recipe: Recipe, data: TaskData, problem_type: ProblemType) -> 
     assert recipe.teacher.path is not None
     with name_key("teacher.path"):
         teacher = load_classifier(recipe.teacher.path, problem_type.head)
-        of_teacher = find_problem_type_of_model(teacher.config)
-    if of_teacher is not problem_type:
+        teacher_type = find_problem_type_of_model(teacher.config)
+    if teacher_type is not problem_type:
         raise ValueError(
-            f"teacher.path: {recipe.teacher.path} predicts {of_teacher.wording.outputs}, but the metric "
+            f"teacher.path: {recipe.teacher.path} predicts {teacher_type.wording.outputs}, but the metric "
             f"{data.task.metric!r} needs {problem_type.wording.outputs}: choose another teacher or another data.metric."
         )
     outputs, declared = problem_type.head.name_outputs(teacher.config), data.task.labels is not None
@@ -197,7 +197,7 @@ def _load_teacher(recipe: Recipe, data: TaskData, problem_type: ProblemType) -> 
 def _load_source(
     recipe: Recipe, teacher: PreTrainedModel, problem_type: ProblemType, names: Names
 ) -> PreTrainedModel | None:
-    """The model whose layers the student copies; None if that is the teacher (or a copy of its shape, `random`)."""
+    """Load the model whose layers the student copies; None for the teacher itself, or for `random` weights."""
     source = recipe.student.source
     if source in ("teacher", "random"):
         return None
@@ -207,13 +207,13 @@ def _load_source(
         name = str(recipe.teacher.base) if source == "base" else source
         model = load_base(name, problem_type.head, names=names, seed=recipe.seed)
     if source != "base":
-        # Another checkpoint may name its labels otherwise; the student uses its teacher's names.
+        # Another model may have other names for its labels; the student uses the teacher's names.
         model.config.id2label, model.config.label2id = teacher.config.id2label, teacher.config.label2id
     return model
 
 
 def _check_training_arguments(recipe: Recipe, stages: Sequence[Stage]) -> list[TrainingArguments]:
-    """Build the arguments of every stage from every section once, so that a wrong option is refused now."""
+    """Build the Trainer's arguments of every section and stage once, so that a wrong option is refused now."""
     sections = {"trainer": {}, "internal_trainer": recipe.internal_trainer, "teacher.trainer": recipe.teacher.trainer}
     arguments = []
     for section, options in sections.items():
@@ -226,7 +226,7 @@ def _check_training_arguments(recipe: Recipe, stages: Sequence[Stage]) -> list[T
 
 
 def _warn_of_slow_bfloat16(arguments: Sequence[TrainingArguments], device: torch.device) -> None:
-    if any(of_stage.bf16 for of_stage in arguments) and not has_fast_bfloat16(device):
+    if any(stage_arguments.bf16 for stage_arguments in arguments) and not has_fast_bfloat16(device):
         logger.warning(
             "trainer.bf16: this device has no bfloat16 instructions, so a step takes about ten times as long as in "
             "float32; leave it out."
@@ -234,10 +234,10 @@ def _warn_of_slow_bfloat16(arguments: Sequence[TrainingArguments], device: torch
 
 
 def _plan_schedule(recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss]) -> SchedulePlan:
-    weights = {name: weight for name, weight in recipe.losses.items() if weight > 0}
-    return SchedulePlan(
-        pairs=pairs,
-        internal={name: weight for name, weight in weights.items() if losses[name].is_internal},
-        classification={name: weight for name, weight in weights.items() if not losses[name].is_internal},
-        recipe=recipe.schedule,
-    )
+    internal: dict[str, float] = {}
+    classification: dict[str, float] = {}
+    for name, weight in recipe.losses.items():
+        if weight > 0:
+            weights = internal if losses[name].is_internal else classification
+            weights[name] = weight
+    return SchedulePlan(pairs=pairs, internal=internal, classification=classification, recipe=recipe.schedule)

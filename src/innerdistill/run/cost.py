@@ -1,7 +1,8 @@
-"""What a job will cost: steps and time of every stage, without training anything."""
+"""The cost of a job before it starts: optimiser steps and relative time of every stage."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -24,11 +25,11 @@ class StageCost:
     """Length and cost of one stage.
 
     Attributes:
-        stage: as planned.
-        steps: optimiser steps.
-        student_layers: layers of the student that run.
-        teacher_layers: layers of the teacher that run.
-        relative: cost of a step, where 1 is the teacher forward and the student forward and backward, for the logits.
+        stage: stage of the schedule.
+        steps: number of optimiser steps.
+        student_layers: number of layers of the student that run.
+        teacher_layers: number of layers of the teacher that run.
+        relative: cost of a step, relative to a full step: teacher forward, and student forward and backward.
     """
 
     stage: Stage
@@ -39,46 +40,47 @@ class StageCost:
 
 
 def estimate_stage_costs(job: Job, *, cached: Collection[Part] = ()) -> list[StageCost]:
-    """Length and cost of every stage of a job.
+    """Estimate the length and the cost of every stage of a job.
 
-    Cost counts passes through one layer, forward 1 and backward 2; the highest layer that runs, of which only the first
-    token is wanted, counts a quarter: queries, keys and values. Embeddings, head and losses are left out.
+    The cost of a layer is 1 for its forward pass and 2 for its backward pass. The highest layer that runs counts a
+    quarter: only its first token is used, so it computes little more than queries, keys and values. Embeddings, head
+    and losses are not counted.
 
     Args:
         job: an assembled job.
-        cached: teacher outputs that are read from disk.
+        cached: parts of the teacher outputs that are read from disk.
 
     Returns:
         One entry per stage.
     """
     costs = []
-    rows = len(job.select_student_rows())
+    examples = len(job.select_student_rows())
     for stage in job.stages:
         needs = collect_needs(stage.losses, stage.pairs, job.losses)
         student = job.num_layers if needs.student_logits else max(needs.student_layers)
         layers, logits = list_missing_outputs(needs, cached)
         teacher = job.architecture.num_layers if logits else max(layers, default=0)
         relative = _count_passes(student, teacher) / _count_passes(job.num_layers, job.architecture.num_layers)
-        per_epoch = -(-rows // job.compute_batch_size(stage))
-        steps = stage.steps or int(np.ceil(per_epoch * (stage.epochs or 0)))
+        steps_per_epoch = math.ceil(examples / job.compute_batch_size(stage))
+        steps = stage.steps or math.ceil(steps_per_epoch * (stage.epochs or 0))
         costs.append(StageCost(stage, steps, student, teacher, relative))
     return costs
 
 
 def measure_full_step(job: Job, *, repeats: int = 3) -> float:
-    """Measured time of one whole step on this machine, without the optimiser: teacher forward, student both ways.
+    """Measure the time of a full step on this machine: teacher forward, and student forward and backward.
 
     Args:
         job: an assembled job.
-        repeats: timed steps after one that is not counted.
+        repeats: number of timed steps, after a first one that is not counted.
 
     Returns:
-        Seconds, the median, for a batch of typical length.
+        Median time in seconds for a batch of typical length, without the optimiser.
     """
     student = job.build_fresh_student().train()
     train = job.select_student_rows()
     lengths = read_numbers(train, "length")
-    # A batch of examples around the mean length costs what the mean batch costs.
+    # Examples of about the mean length: their batch costs as much as the mean batch.
     nearest = np.argsort(np.abs(lengths - lengths.mean()))[: job.compute_batch_size(job.stages[-1])]
     batch = job.collate([train[int(index)] for index in nearest])
     inputs = {name: batch[name].to(student.device) for name in INPUT_NAMES if name in batch}
@@ -90,7 +92,7 @@ def measure_full_step(job: Job, *, repeats: int = 3) -> float:
         logits = capture(student, inputs, layers={}).logits
         assert logits is not None
         torch.autograd.backward(logits.sum())
-        float(logits.detach().sum())  # an accelerator has to have finished
+        float(logits.detach().sum())  # waits until an accelerator has finished
         times.append(time.perf_counter() - start)
     return float(np.median(times[1:]))
 

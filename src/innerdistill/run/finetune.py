@@ -1,4 +1,4 @@
-"""finetune: a pre-trained model -> a fine-tuned teacher, run by itself or once for all runs that share it."""
+"""finetune: fine-tune a pre-trained model into a teacher, alone or as part of a run. Runs share the cached teacher."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ logger = logging.getLogger(__name__)
 
 
 def finetune(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
-    """Fine-tune the recipe's `teacher.base` on gold labels, with all its layers (E1.0).
+    """Fine-tune the recipe's `teacher.base` with all its layers on gold labels (experiment E1.0 of the paper).
 
     Args:
         recipe: a Recipe, a mapping, or the path of a YAML file.
 
     Returns:
-        The run folder; its `model/` can be given as `teacher.path`.
+        The run folder. Its subfolder `model/` can be the `teacher.path` of other recipes.
 
     Raises:
-        ValueError: anything in the recipe, data or model that does not fit; nothing has been written then.
+        ValueError: a recipe, data or a model that do not fit together; nothing is written then.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     if recipe.teacher.base is None:
@@ -58,15 +58,15 @@ def finetune(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
 
 
 def load_or_finetune_teacher(job: Job) -> PreTrainedModel:
-    """Load the teacher of a job that gives only its base; fine-tune it first if it is not in the cache.
+    """Load the fine-tuned teacher of a job from the cache; fine-tune the base model first if it is not there.
 
-    Its key covers the base model's weights, the data, and everything that fine-tuning depends on.
+    The key of the cache covers the base model's weights, the data, and everything that fine-tuning depends on.
 
     Args:
         job: job whose recipe has `teacher.base`.
 
     Returns:
-        The teacher; `name_or_path` is its folder.
+        The teacher, loaded from its folder in the cache.
     """
     recipe = job.recipe
     key = compute_teacher_key(
@@ -79,7 +79,7 @@ def load_or_finetune_teacher(job: Job) -> PreTrainedModel:
     folder = Path(recipe.teacher.folder) / f"{recipe.data.task or 'custom'}-{key}"
     teacher_recipe = derive_teacher_recipe(recipe, output=str(folder))
     if broadcast_from_first(not is_finished(folder, teacher_recipe)):
-        # Runs that want the same teacher wait for the first.
+        # Other runs that need the same teacher wait here.
         with enter_in_first_process(lock_beside(folder, key="teacher.folder")):
             if broadcast_from_first(not is_finished(folder, teacher_recipe)):
                 logger.info("fine-tuning the teacher into %s", folder)

@@ -1,4 +1,4 @@
-"""Job: everything that a run needs, loaded, decided and checked by `assemble`."""
+"""Job: everything that a run needs. `assemble` loads it, decides it and checks it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from innerdistill.training.targets import make_target_store
 
 @dataclass(frozen=True)
 class Job:
-    """A run that has passed every check.
+    """A run that has passed every check and can start.
 
     Attributes:
         recipe: recipe of the run.
-        problem_type: what its models put out.
-        data: splits as text.
-        splits: splits as tokens.
+        problem_type: kind of problem, which says what its models predict.
+        data: splits as text, with their labels.
+        splits: splits as tokens, by name.
         names: class names in the order of the model's outputs; None where labels are numbers.
         tokenizer: tokenizer of the teacher.
         collate: turns a list of examples into a padded batch.
@@ -49,7 +49,7 @@ class Job:
         pairs: teacher layer by student layer.
         stages: stages of the schedule.
         losses: losses by name.
-        max_length: most tokens of an example.
+        max_length: highest number of tokens of an example.
         truncated: number of truncated examples by split.
         unknown: share of tokens that the tokenizer does not know, by split.
     """
@@ -79,11 +79,11 @@ class Job:
 
     @cached_property
     def teacher_fingerprint(self) -> str:
-        """Fingerprint of the fine-tuned teacher's weights, which no run changes any more."""
+        """Fingerprint of the fine-tuned teacher's weights, computed once."""
         return weights_fingerprint(self.teacher)
 
     def make_target_store(self, rows: Dataset) -> TargetStore:
-        """Describe where the fine-tuned teacher's outputs for some examples are cached; nothing is written yet.
+        """Describe the cache of the fine-tuned teacher's outputs for some examples; nothing is written yet.
 
         Args:
             rows: tokenised examples.
@@ -109,13 +109,13 @@ class Job:
 
     @property
     def scoring(self) -> Scoring:
-        """What scores depend on besides labels and logits. F1 is of the data's second label, whatever its id."""
-        ours, theirs = self.data.names or (), self.names or ()
-        positive = theirs.index(ours[1]) if len(theirs) == 2 else 1
+        """What scores depend on besides labels and logits. F1 is computed for the data's second label, of any id."""
+        names_in_data, names_in_model = self.data.names or (), self.names or ()
+        positive = names_in_model.index(names_in_data[1]) if len(names_in_model) == 2 else 1
         return self.problem_type.make_scoring(self.metric, self.names, positive=positive)
 
     def describe_data(self) -> dict[str, Any]:
-        """What run.json says about the data."""
+        """Describe the data for run.json."""
         return {
             **self.data.notes,
             "problem_type": self.problem_type.name,
@@ -128,7 +128,7 @@ class Job:
         }
 
     def describe_teacher(self) -> dict[str, Any]:
-        """What run.json says about the teacher."""
+        """Describe the teacher for run.json."""
         return {
             "path": self.teacher.name_or_path,
             "layers": self.architecture.num_layers,

@@ -1,6 +1,6 @@
-"""The teacher outputs that a run caches on disk: what the losses read of training examples, and logits of the rest.
+"""The cache of teacher outputs on disk: what the losses read for training examples, and the logits of other splits.
 
-Runs of other seeds, methods and sizes share the cache if they have the teacher and the examples in common.
+Runs with other seeds, methods and student sizes share the cache if they have the same teacher and examples.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from innerdistill.training.checkpoints import read_identity
 from innerdistill.training.target_store import LOGITS, Part, TargetStore
 from innerdistill.training.targets import Targets, choose_parts, fill_store, has_fast_bfloat16
 
-# Per example. An accelerator computes larger maps again in less time than it takes to read and copy them: measured on
-# an H100, where cached outputs pay at 10 KB, make no difference at 200 KB and take four times as long at 19 MB.
+# Bytes per example. An accelerator computes larger attention maps faster than it can read and copy them. Measured on an
+# H100: the cache saves time at 10 KB, makes no difference at 200 KB, and takes four times as long at 19 MB.
 BYTES_TO_ACCELERATOR = 1 << 18
 
 logger = logging.getLogger(__name__)
@@ -39,19 +39,19 @@ def load_targets(job: Job, folder: Path) -> Targets:
 
     Args:
         job: job with a fine-tuned teacher.
-        folder: folder of the run. A run that resumes uses the outputs it began with, however full the disk is by now.
+        folder: folder of the run. A resumed run uses the same cached outputs as before, however full the disk is.
 
     Returns:
-        The outputs.
+        Teacher outputs, cached or live.
 
     Raises:
-        ValueError: there is no room for outputs that have to be cached.
+        ValueError: outputs that must be cached cannot be written.
     """
     options, rows = job.recipe.teacher, job.select_student_rows()
     resumed_parts = (read_identity(folder / "checkpoints").get("targets") or {}).get("cached")
     choice = choose_cached_parts(job, rows, resumed_parts=resumed_parts) if is_first_process() else None
     names = broadcast_from_first([part.name for part in choice[1]] if choice is not None else [])
-    if not is_first_process():  # the free disk, which may count, differs at every look
+    if not is_first_process():  # the free disk space changes, so all processes take the first one's choice
         choice = choose_cached_parts(job, rows, resumed_parts=names)
     if choice is not None:
         problem = None
@@ -62,7 +62,7 @@ def load_targets(job: Job, folder: Path) -> Targets:
                 problem = error.strerror
         if any(problems := gather_from_all(problem)):
             reason = next(filter(None, problems))
-            sentence = f"teacher.targets: they cannot be cached in {choice[0].folder} ({reason})"
+            sentence = f"teacher.targets: the teacher outputs cannot be cached in {choice[0].folder} ({reason})"
             if options.targets == "cache" or resumed_parts:
                 raise ValueError(f"{sentence}; free space or choose another teacher.folder.")
             logger.warning("%s; the teacher runs in every step instead", sentence)
@@ -80,7 +80,7 @@ def choose_cached_parts(
     Args:
         job: an assembled job.
         rows: tokenised training examples of the student.
-        resumed_parts: names of the parts that an unfinished run began with.
+        resumed_parts: names of the parts that an unfinished run uses; None for a new run.
 
     Returns:
         The store and its parts; None if the teacher runs in every step.
@@ -93,7 +93,7 @@ def choose_cached_parts(
     for stage in reading_stages:
         passes += stage.epochs or (stage.steps or 0) * job.compute_batch_size(stage) / len(rows)
     if options.targets == "auto" and passes <= 1:
-        return None  # filling the store would cost as much as it saves
+        return None  # filling the cache would take as long as it saves
     store = job.make_target_store(rows)
     parts = choose_parts(
         store,
@@ -107,7 +107,7 @@ def choose_cached_parts(
 
 
 def compute_cache_budget(gigabytes: float, *, rows: int, device: torch.device) -> int:
-    """Compute how many bytes of teacher outputs are worth caching.
+    """Compute how many bytes of teacher outputs may be cached.
 
     Args:
         gigabytes: budget of the recipe in GB.
@@ -115,7 +115,7 @@ def compute_cache_budget(gigabytes: float, *, rows: int, device: torch.device) -
         device: device that trains the student.
 
     Returns:
-        Bytes.
+        Number of bytes.
     """
     budget = int(gigabytes * 1e9)
     return budget if device.type == "cpu" else min(budget, BYTES_TO_ACCELERATOR * rows)
@@ -128,10 +128,10 @@ def compute_teacher_logits(job: Job, splits: Collection[str] = SPLITS) -> dict[s
 
     Args:
         job: job with a fine-tuned teacher.
-        splits: names of splits; those that the job does not have are left out.
+        splits: names of splits; a split that the job does not have is left out.
 
     Returns:
-        By split. (N, C)
+        Logits by split. (N, C)
     """
     options = job.recipe.teacher
     is_cached = options.targets == "cache" or (options.targets == "auto" and options.targets_gigabytes > 0)
@@ -144,7 +144,7 @@ def compute_teacher_logits(job: Job, splits: Collection[str] = SPLITS) -> dict[s
 
 
 def _read_or_cache_logits(job: Job, rows: Dataset) -> NDArray[np.float32] | None:
-    """Logits from the store, which is filled first if need be; None where it cannot be written."""
+    """Read logits from the cache, and compute them first if they are missing; None if the cache cannot be written."""
     store = job.make_target_store(rows)
     try:
         fill_store(job.teacher, store, [LOGITS], rows, job.collate)

@@ -1,4 +1,4 @@
-"""The stages of a job, or of its teacher's fine-tuning, run by `distill_models`."""
+"""train: run the stages of a job, or of its teacher's fine-tuning, with `distill_models`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from innerdistill.training.targets import Targets
 def train(
     job: Job, model: PreTrainedModel, *, folder: Path, teacher: Targets | None, stages: Sequence[Stage]
 ) -> list[StageRecord]:
-    """Train a model, resuming from what an unfinished run left in its folder.
+    """Train a model, and resume from the checkpoints of an unfinished run in its folder.
 
     Args:
         job: job of the run.
-        model: student, or base model that becomes a teacher; trained in place.
+        model: untrained student, or base model that becomes the teacher; trained in place.
         folder: folder of the run.
         teacher: teacher outputs; None for fine-tuning.
         stages: stages in order.
@@ -45,7 +45,7 @@ def train(
 
 
 def make_setup(job: Job, *, train: Dataset) -> TrainingSetup:
-    """Make the setup that all stages of a job share.
+    """Collect the data, losses and options that all stages of a job share.
 
     Args:
         job: job of the run.
