@@ -245,6 +245,6 @@ def test_a_16_bit_teacher_says_almost_the_same(make, tokenizer, dataset):
 
 
 def test_an_accelerator_keeps_only_what_is_read_faster_than_made():
-    assert compute_cache_budget(2, rows=10, device=torch.device("cpu")) == 2 * 10**9
-    assert compute_cache_budget(2, rows=10, device=torch.device("cuda")) == 10 * BYTES_TO_ACCELERATOR
-    assert compute_cache_budget(1e-6, rows=10, device=torch.device("cuda")) == 1000
+    assert compute_cache_budget(2, examples=10, device=torch.device("cpu")) == 2 * 10**9
+    assert compute_cache_budget(2, examples=10, device=torch.device("cuda")) == 10 * BYTES_TO_ACCELERATOR
+    assert compute_cache_budget(1e-6, examples=10, device=torch.device("cuda")) == 1000

@@ -41,7 +41,7 @@ def print_plan(job: Job) -> None:
         soft_wrap=True,
     )
     table = table_of("stage", "losses", "layers matched", "steps", "layers run", "cost of a step")
-    kept = choose_cached_parts(job, job.select_student_rows())
+    kept = choose_cached_parts(job, job.select_student_examples())
     costs = estimate_stage_costs(job, cached=kept[1] if kept is not None else ())
     for cost in costs:
         pairs = ", ".join(f"{k}←{m}" for k, m in cost.stage.pairs.items()) or "–"

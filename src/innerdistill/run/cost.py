@@ -54,7 +54,7 @@ def estimate_stage_costs(job: Job, *, cached: Collection[Part] = ()) -> list[Sta
         One entry per stage.
     """
     costs = []
-    examples = len(job.select_student_rows())
+    examples = len(job.select_student_examples())
     for stage in job.stages:
         needs = collect_needs(stage.losses, stage.pairs, job.losses)
         student = job.num_layers if needs.student_logits else max(needs.student_layers)
@@ -78,7 +78,7 @@ def measure_full_step(job: Job, *, repeats: int = 3) -> float:
         Median time in seconds for a batch of typical length, without the optimiser.
     """
     student = job.build_fresh_student().train()
-    train = job.select_student_rows()
+    train = job.select_student_examples()
     lengths = read_numbers(train, "length")
     # Examples of about the mean length: their batch costs as much as the mean batch.
     nearest = np.argsort(np.abs(lengths - lengths.mean()))[: job.compute_batch_size(job.stages[-1])]

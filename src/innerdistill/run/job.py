@@ -82,17 +82,19 @@ class Job:
         """Fingerprint of the fine-tuned teacher's weights, computed once."""
         return weights_fingerprint(self.teacher)
 
-    def make_target_store(self, rows: Dataset) -> TargetStore:
+    def make_target_store(self, examples: Dataset) -> TargetStore:
         """Describe the cache of the fine-tuned teacher's outputs for some examples; nothing is written yet.
 
         Args:
-            rows: tokenised examples.
+            examples: tokenised examples.
 
         Returns:
             The store.
         """
         folder = Path(self.recipe.teacher.folder) / "targets"
-        return make_target_store(self.teacher, rows, self.architecture, folder=folder, weights=self.teacher_fingerprint)
+        return make_target_store(
+            self.teacher, examples, self.architecture, folder=folder, weights=self.teacher_fingerprint
+        )
 
     def compute_batch_size(self, stage: Stage) -> int:
         """Compute how many examples an optimiser step of a stage has, over accumulation and processes.
@@ -135,7 +137,7 @@ class Job:
             "fingerprint": self.teacher_fingerprint,
         }
 
-    def select_student_rows(self) -> Dataset:
+    def select_student_examples(self) -> Dataset:
         """Select the student's training examples: `train`, and `unlabelled` if the schedule reads the teacher."""
         if "unlabelled" not in self.splits or not SCHEDULES[self.recipe.schedule.name].reads_teacher:
             return self.splits["train"]

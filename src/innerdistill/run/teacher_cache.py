@@ -47,17 +47,17 @@ def load_targets(job: Job, folder: Path) -> Targets:
     Raises:
         ValueError: outputs that must be cached cannot be written.
     """
-    options, rows = job.recipe.teacher, job.select_student_rows()
+    options, examples = job.recipe.teacher, job.select_student_examples()
     resumed_parts = (read_identity(folder / "checkpoints").get("targets") or {}).get("cached")
-    choice = choose_cached_parts(job, rows, resumed_parts=resumed_parts) if is_first_process() else None
+    choice = choose_cached_parts(job, examples, resumed_parts=resumed_parts) if is_first_process() else None
     names = broadcast_from_first([part.name for part in choice[1]] if choice is not None else [])
     if not is_first_process():  # the free disk space changes, so all processes take the first one's choice
-        choice = choose_cached_parts(job, rows, resumed_parts=names)
+        choice = choose_cached_parts(job, examples, resumed_parts=names)
     if choice is not None:
         problem = None
         with let_first_process_go_first():
             try:
-                fill_store(job.teacher, *choice, rows, job.collate)
+                fill_store(job.teacher, *choice, examples, job.collate)
             except OSError as error:
                 problem = error.strerror
         if any(problems := gather_from_all(problem)):
@@ -73,13 +73,13 @@ def load_targets(job: Job, folder: Path) -> Targets:
 
 
 def choose_cached_parts(
-    job: Job, rows: Dataset, *, resumed_parts: Collection[str] | None = None
+    job: Job, examples: Dataset, *, resumed_parts: Collection[str] | None = None
 ) -> tuple[TargetStore, list[Part]] | None:
     """Choose which teacher outputs are cached on disk.
 
     Args:
         job: an assembled job.
-        rows: tokenised training examples of the student.
+        examples: tokenised training examples of the student.
         resumed_parts: names of the parts that an unfinished run uses; None for a new run.
 
     Returns:
@@ -91,34 +91,34 @@ def choose_cached_parts(
         return None
     passes = 0.0
     for stage in reading_stages:
-        passes += stage.epochs or (stage.steps or 0) * job.compute_batch_size(stage) / len(rows)
+        passes += stage.epochs or (stage.steps or 0) * job.compute_batch_size(stage) / len(examples)
     if options.targets == "auto" and passes <= 1:
         return None  # filling the cache would take as long as it saves
-    store = job.make_target_store(rows)
+    store = job.make_target_store(examples)
     parts = choose_parts(
         store,
         job.stages,
         losses=job.losses,
         cache_all=options.targets == "cache",
-        max_bytes=compute_cache_budget(options.targets_gigabytes, rows=len(rows), device=job.teacher.device),
+        max_bytes=compute_cache_budget(options.targets_gigabytes, examples=len(examples), device=job.teacher.device),
         resumed_parts=resumed_parts,
     )
     return (store, parts) if parts else None
 
 
-def compute_cache_budget(gigabytes: float, *, rows: int, device: torch.device) -> int:
+def compute_cache_budget(gigabytes: float, *, examples: int, device: torch.device) -> int:
     """Compute how many bytes of teacher outputs may be cached.
 
     Args:
         gigabytes: budget of the recipe in GB.
-        rows: number of examples.
+        examples: number of examples.
         device: device that trains the student.
 
     Returns:
         Number of bytes.
     """
     budget = int(gigabytes * 1e9)
-    return budget if device.type == "cpu" else min(budget, BYTES_TO_ACCELERATOR * rows)
+    return budget if device.type == "cpu" else min(budget, BYTES_TO_ACCELERATOR * examples)
 
 
 def compute_teacher_logits(job: Job, splits: Collection[str] = SPLITS) -> dict[str, NDArray[np.float32]]:
@@ -143,11 +143,11 @@ def compute_teacher_logits(job: Job, splits: Collection[str] = SPLITS) -> dict[s
     return logits
 
 
-def _read_or_cache_logits(job: Job, rows: Dataset) -> NDArray[np.float32] | None:
+def _read_or_cache_logits(job: Job, examples: Dataset) -> NDArray[np.float32] | None:
     """Read logits from the cache, and compute them first if they are missing; None if the cache cannot be written."""
-    store = job.make_target_store(rows)
+    store = job.make_target_store(examples)
     try:
-        fill_store(job.teacher, store, [LOGITS], rows, job.collate)
+        fill_store(job.teacher, store, [LOGITS], examples, job.collate)
     except OSError as error:
         logger.warning("teacher.folder: nothing can be cached in %s (%s)", store.folder, error.strerror)
         return None

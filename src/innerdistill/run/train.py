@@ -37,7 +37,7 @@ def train(
         teacher,
         model,
         stages=stages,
-        setup=make_setup(job, train=job.splits["train"] if teacher is None else job.select_student_rows()),
+        setup=make_setup(job, train=job.splits["train"] if teacher is None else job.select_student_examples()),
         folder=folder,
         resume=True,
         overwrite=job.recipe.overwrite,
