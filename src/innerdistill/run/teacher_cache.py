@@ -6,7 +6,7 @@ Runs with other seeds, methods and student sizes share the cache if they have th
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,23 +53,30 @@ def load_targets(job: Job, folder: Path) -> Targets:
     names = broadcast_from_first([part.name for part in choice[1]] if choice is not None else [])
     if not is_first_process():  # the free disk space changes, so all processes take the first one's choice
         choice = choose_cached_parts(job, examples, resumed_parts=names)
+    store = None
     if choice is not None:
-        problem = None
-        with let_first_process_go_first():
-            try:
-                fill_store(job.teacher, *choice, examples, job.collate)
-            except OSError as error:
-                problem = error.strerror
-        if any(problems := gather_from_all(problem)):
-            reason = next(filter(None, problems))
-            sentence = f"teacher.targets: the teacher outputs cannot be cached in {choice[0].folder} ({reason})"
+        store, parts = choice
+        problem = _fill_in_turn(job, store, parts, examples=examples)
+        if problem is not None:
+            sentence = f"teacher.targets: the teacher outputs cannot be cached in {store.folder} ({problem})"
             if options.targets == "cache" or resumed_parts:
                 raise ValueError(f"{sentence}; free space or choose another teacher.folder.")
             logger.warning("%s; the teacher runs in every step instead", sentence)
-            choice = None
-    fast = has_fast_bfloat16(job.teacher.device)
-    bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and fast)
-    return Targets(job.teacher, store=choice and choice[0], bfloat16=bfloat16)
+            store = None
+    is_fast = has_fast_bfloat16(job.teacher.device)
+    bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and is_fast)
+    return Targets(job.teacher, store=store, bfloat16=bfloat16)
+
+
+def _fill_in_turn(job: Job, store: TargetStore, parts: Sequence[Part], *, examples: Dataset) -> str | None:
+    """Fill a store in the first process and open it in the others; the reason if one of them fails."""
+    problem = None
+    with let_first_process_go_first():
+        try:
+            fill_store(job.teacher, store, parts, examples, job.collate)
+        except OSError as error:
+            problem = error.strerror
+    return next(filter(None, gather_from_all(problem)), None)
 
 
 def choose_cached_parts(

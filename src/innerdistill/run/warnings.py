@@ -91,7 +91,7 @@ def list_chance_warnings(scores: Mapping[str, Any], *, metric: str) -> list[str]
         return []
     return [
         f"The teacher ({scores[metric]:.3f} {metric}) beats the best constant prediction ({scores['constant']:.3f}) by "
-        f"less than two standard errors ({scores['standard_error']:.3f}), so its student's scores mean nothing."
+        f"less than two standard errors ({scores['standard_error']:.3f}): nothing can be concluded about its student."
     ]
 
 
