@@ -10,7 +10,10 @@ from conftest import tiny_model
 from safetensors.torch import load_file, save_file
 
 from innerdistill.cli.main import main
+from innerdistill.recipe.keys import keys
+from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.yaml import write_yaml
+from innerdistill.sweep.grid import Sweep
 
 
 @pytest.fixture
@@ -240,13 +243,20 @@ def test_plan_trains_nothing(recipe_file, files, capsys):
     assert "layer 1+2" in shown and "minutes on this machine" in shown and sorted(files.rglob("*")) == before
 
 
-def test_keys_are_explained(capsys, monkeypatch):
-    monkeypatch.setattr("innerdistill.cli.printing.console.width", 200)
+def test_keys_are_explained_in_two_lines_of_80_columns_by_section(capsys):
     assert main(["keys"]) == 0
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("temperature"))
-    assert line.split() == ["temperature", "number", ">", "0", "≤", "100", "1.0", "of", "the", "soft", "labels"]
+    lines = capsys.readouterr().out.splitlines()
+    assert "  temperature: number > 0 ≤ 100; default 1.0\n      Temperature of the soft labels." in "\n".join(lines)
+    assert [line for line in lines if line[0] != " "] == ["data", "teacher", "student", "schedule", "other keys"]
+    assert max(map(len, lines)) <= 80
     assert main(["keys", "sweep"]) == 0
-    assert "(needed)" in capsys.readouterr().out
+    assert "  methods: mapping; needed\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("model", [Recipe, Sweep])
+def test_a_key_is_described_by_a_sentence(model):
+    for key in keys(model):
+        assert key.meaning[0].isupper() and key.meaning.endswith("."), key.name
 
 
 def test_overrides_may_stand_behind_an_option(recipe_file, capsys):

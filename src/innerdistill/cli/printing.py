@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 # Everything that needs torch is imported inside the functions, so that --help and a wrong recipe answer at once.
 
 # What is printed may come from files: no markup, no emoji.
+MAX_COLUMNS = 80  # of a terminal
 console = Console(markup=False, emoji=False)
 errors = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
 
@@ -198,17 +201,28 @@ def print_sweep(groups: Sequence[Group]) -> None:
 
 
 def print_keys(keys: Sequence[Key]) -> None:
-    """What can stand in a recipe.
+    """Print every key in two lines, grouped by section: name, type and default; then the meaning.
 
     Args:
-        keys: from `reference.keys`.
+        keys: keys of a recipe or a sweep; those with a section are printed first.
     """
-    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("key", "values", "default", "meaning"):
-        table.add_column(name, no_wrap=name == "key")
-    for key in keys:
-        table.add_row(key.name, key.values, key.default, key.meaning)
-    console.print(table)
+    has_sections = any("." in key.name for key in keys)
+    for section, group in itertools.groupby(sorted(keys, key=_has_no_section), key=_get_section):
+        if has_sections:
+            console.print(section or "other keys", style="bold", highlight=False)
+        for key in group:
+            default = "; needed" if key.default == "(needed)" else key.default and f"; default {key.default}"
+            for text, indent in ((f"{key.name}: {key.values}{default}", 2), (key.meaning, 6)):
+                lines = textwrap.fill(text, MAX_COLUMNS, initial_indent=" " * indent, subsequent_indent=" " * 6)
+                console.print(lines, highlight=False, soft_wrap=True)
+
+
+def _has_no_section(key: Key) -> bool:
+    return "." not in key.name
+
+
+def _get_section(key: Key) -> str:
+    return key.name.partition(".")[0] if "." in key.name else ""
 
 
 def table_of(first: str, *others: str) -> Table:

@@ -49,22 +49,6 @@ def keys(section: type[Section] = Recipe) -> list[Key]:
     return list(_keys(schema, schema.get("$defs", {}), parent=""))
 
 
-def markdown(section: type[Section] = Recipe) -> str:
-    """The keys as a table for a document.
-
-    Args:
-        section: Recipe, or another.
-
-    Returns:
-        Markdown.
-    """
-    rows = ["| key | values | default | meaning |", "|---|---|---|---|"]
-    for key in keys(section):
-        values, meaning = (text.replace("|", "\\|") for text in (key.values, key.meaning))
-        rows.append(f"| `{key.name}` | {values} | {key.default and f'`{key.default}`'} | {meaning} |")
-    return "\n".join(rows) + "\n"
-
-
 def _keys(schema: dict[str, Any], sections: dict[str, Any], *, parent: str) -> Iterator[Key]:
     for name, found in schema["properties"].items():
         if "$ref" in found:

@@ -63,63 +63,86 @@ class Section(BaseModel):
 class DataRecipe(Section):
     """Where the examples are and what their columns mean."""
 
-    task: Text | None = Field(None, description="a name of TASKS: its file names, columns, labels and metric")
-    path: Place | None = Field(None, description="folder of the task's files; or a `datasets` name or saved folder")
-    subset: Text | None = Field(None, description="configuration name of a `datasets` data set")
-    train: Place | None = Field(None, description="CSV, TSV, JSON lines or Parquet file; or a split name")
-    validation: Place | None = Field(None, description="as train; without it a tenth of train is set apart")
-    test: Place | None = Field(None, description="as train; its labels may be missing")
-    unlabelled: Place | None = Field(None, description="as train, without labels: the teacher labels these rows")
-    text: Columns = Field((), max_length=2, description="one text column, or two for sentence pairs")
-    label: Text | None = Field(None, description="label column (default: `label`)")
-    labels: Labels | None = Field(None, min_length=2, description="label names in the order of their ids")
-    metric: Text | None = Field(
-        None, description="primary (default: the task's, or accuracy); pearson, spearman: regression"
+    task: Text | None = Field(None, description="Known task: sets file names, columns, labels and metric.")
+    path: Place | None = Field(
+        None, description="Folder of the task's files, or a `datasets` data set (name or saved folder)."
     )
-    max_length: int | None = Field(None, ge=8, description="tokens per example (default: what the model takes)")
-    train_rows: int | None = Field(None, ge=2, description="use this many training rows (stratified, fixed)")
-    drop_overlap: bool | None = Field(None, description="leave out scored rows that share a text with train")
-    note: Text | None = Field(None, description="what a reader has to know, said under the scores of its reports")
+    subset: Text | None = Field(None, description="Configuration name of the `datasets` data set.")
+    train: Place | None = Field(None, description="Training file (CSV, TSV, JSON lines, Parquet) or split name.")
+    validation: Place | None = Field(
+        None, description="Validation file or split name. Without it a tenth of train is held out."
+    )
+    test: Place | None = Field(None, description="Test file or split name. Labels are optional.")
+    unlabelled: Place | None = Field(
+        None, description="File or split of texts without labels; the teacher labels them."
+    )
+    text: Columns = Field((), max_length=2, description="Text column; two columns for sentence pairs.")
+    label: Text | None = Field(None, description="Label column (default: `label`).")
+    labels: Labels | None = Field(None, min_length=2, description="Label names in the order of their ids.")
+    metric: Text | None = Field(
+        None,
+        description="Primary metric (default: the task's, or accuracy). `pearson` and `spearman` are for regression.",
+    )
+    max_length: int | None = Field(None, ge=8, description="Tokens per example, at most (default: the model's limit).")
+    train_rows: int | None = Field(
+        None, ge=2, description="Number of training examples to use; the same ones in every run, stratified by label."
+    )
+    drop_overlap: bool | None = Field(None, description="Drop evaluation examples whose text is in train too.")
+    note: Text | None = Field(None, description="Note on the data that reports show under the scores.")
 
 
 class TeacherRecipe(Section):
     """The fine-tuned teacher, or the pre-trained model to make it from."""
 
-    path: Place | None = Field(None, description="a fine-tuned classifier: folder or name")
-    base: Place | None = Field(None, description="a pre-trained model, fine-tuned once and kept by fingerprint")
-    epochs: float = Field(3, gt=0, allow_inf_nan=False, description="fine-tuning epochs when `base` is given")
-    seed: int = Field(1, ge=0, lt=2**31, description="of its fine-tuning")
-    trainer: dict[str, Any] = Field(default_factory=dict, description="overrides of `trainer` for the teacher")
-    folder: Place = Field("runs/teachers", description="where fine-tuned teachers and their kept targets are")
+    path: Place | None = Field(None, description="Fine-tuned classifier: folder or name.")
+    base: Place | None = Field(None, description="Pre-trained model to fine-tune. The result is cached by fingerprint.")
+    epochs: float = Field(3, gt=0, allow_inf_nan=False, description="Epochs of the teacher's fine-tuning.")
+    seed: int = Field(1, ge=0, lt=2**31, description="Random seed of the teacher's fine-tuning.")
+    trainer: dict[str, Any] = Field(
+        default_factory=dict, description="Keys that override `trainer` in the teacher's fine-tuning."
+    )
+    folder: Place = Field("runs/teachers", description="Folder of the cache: fine-tuned teachers and their outputs.")
     targets: Literal["auto", "cache", "live"] = Field(
         "auto",
-        description="keep its answers on disk, those to the rows that are scored too, or run it every time; auto keeps "
-        "what fits and pays",
+        description="Where teacher outputs come from. `cache`: computed once and stored on disk. `live`: computed at "
+        "every step. `auto`: cached if they fit the budget and save time.",
     )
-    targets_gigabytes: float = Field(4, ge=0, allow_inf_nan=False, description="budget of auto, on disk")
+    targets_gigabytes: float = Field(4, ge=0, allow_inf_nan=False, description="Disk budget of `targets: auto` in GB.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="where it runs in a step; auto: bfloat16 where the processor or GPU has it"
+        "auto", description="Number format of a live teacher. `auto`: bfloat16 if the CPU or GPU supports it."
     )
 
 
 class StudentRecipe(Section):
     """What the student is made from."""
 
-    num_layers: int | None = Field(None, ge=1, description="default: half of the teacher's")
-    source: Place = Field("teacher", description="teacher, base, random, or another checkpoint (folder or name)")
-    layers: LayerChoice = Field("uniform", description="which layers of the source are copied (1-based)")
-    head: Literal["seed", "teacher"] = Field("seed", description="head and pooler: random, or the teacher's")
+    num_layers: int | None = Field(None, ge=1, description="Layers of the student (default: half of the teacher's).")
+    source: Place = Field(
+        "teacher", description="Initial weights: `teacher`, `base`, `random`, or a checkpoint (folder or name)."
+    )
+    layers: LayerChoice = Field("uniform", description="Layers copied from the source, counted from 1.")
+    head: Literal["seed", "teacher"] = Field(
+        "seed", description="Initial head and pooler: random (`seed`) or the teacher's."
+    )
 
 
 class ScheduleRecipe(Section):
     """In which order the losses are optimised, and for how long."""
 
-    name: Text = Field("sid", description="a name of SCHEDULES")
-    epochs_per_layer: float = Field(3, gt=0, allow_inf_nan=False, description="for each mapped layer, internal")
-    classification_epochs: float = Field(3, gt=0, allow_inf_nan=False, description="of the last stage")
-    total_steps: int | None = Field(None, ge=2, description="instead of epochs; half of it internal")
-    threshold: float | None = Field(None, gt=0, lt=2, description="move up below this mean CLS cosine loss")
-    classification_always: bool = Field(False, description="classification losses in every stage")
+    name: Text = Field("sid", description="Schedule: which losses are trained in which order.")
+    epochs_per_layer: float = Field(
+        3, gt=0, allow_inf_nan=False, description="Epochs of the internal stages, per mapped layer."
+    )
+    classification_epochs: float = Field(
+        3, gt=0, allow_inf_nan=False, description="Epochs of the classification stage."
+    )
+    total_steps: int | None = Field(
+        None, ge=2, description="Optimiser steps instead of epochs; half of them for internal stages."
+    )
+    threshold: float | None = Field(
+        None, gt=0, lt=2, description="Mean CLS cosine loss below which an internal stage ends early."
+    )
+    classification_always: bool = Field(False, description="Use the classification losses in every stage.")
 
 
 class Recipe(Section):
@@ -129,21 +152,29 @@ class Recipe(Section):
     teacher: TeacherRecipe = TeacherRecipe()
     student: StudentRecipe = StudentRecipe()
     layer_map: LayerChoice | dict[int, int] = Field(
-        "uniform", description="teacher layer of each student layer: a list, or student: teacher"
+        "uniform", description="Teacher layer of each student layer: a list, or a mapping of student to teacher layers."
     )
-    losses: Losses = Field(default_factory=lambda: dict(DEFAULT_LOSSES), description="loss: weight; 0 is off")
-    temperature: float = Field(1.0, gt=0, le=100, description="of the soft labels")
+    losses: Losses = Field(
+        default_factory=lambda: dict(DEFAULT_LOSSES), description="Weight by loss; 0 turns a loss off."
+    )
+    temperature: float = Field(1.0, gt=0, le=100, description="Temperature of the soft labels.")
     schedule: ScheduleRecipe = ScheduleRecipe()
-    trainer: dict[str, Any] = Field(default_factory=dict, description="keys of `transformers.TrainingArguments`")
-    internal_trainer: dict[str, Any] = Field(default_factory=dict, description="the same, internal stages only")
-    group_by_length: bool = Field(True, description="batches of similar lengths, in a random order")
-    pad_to_max_length: bool = Field(False, description="pad every batch to `data.max_length`, as scripts of 2019 did")
-    checkpoint: Literal["last", "best"] = Field("last", description="best on `selection`, where a stage classifies")
-    checkpoint_minutes: float = Field(
-        5, ge=0, allow_inf_nan=False, description="between two checkpoints that a stopped run goes on from"
+    trainer: dict[str, Any] = Field(default_factory=dict, description="Keys of `transformers.TrainingArguments`.")
+    internal_trainer: dict[str, Any] = Field(
+        default_factory=dict, description="Keys that override `trainer` in internal stages."
     )
-    onnx: bool = Field(False, description="also write ONNX files, of 32 and of 8 bits, scored and timed for the report")
-    baseline: bool = Field(False, description="also fine-tune the same student plainly, for the report")
-    seed: int = Field(1, ge=0, lt=2**31, description="of the student, the order of the rows and dropout")
-    output: Place = Field("runs/run", description="folder of the run")
-    overwrite: bool = Field(False, description="replace the run in `output`; an unfinished one of this recipe goes on")
+    group_by_length: bool = Field(True, description="Batches of similar lengths, in random order.")
+    pad_to_max_length: bool = Field(False, description="Pad every batch to `data.max_length`, as scripts of 2019 did.")
+    checkpoint: Literal["last", "best"] = Field(
+        "last", description="Final weights: the last, or the best on the held-out selection split."
+    )
+    checkpoint_minutes: float = Field(
+        5, ge=0, allow_inf_nan=False, description="Minutes between two checkpoints that a stopped run resumes from."
+    )
+    onnx: bool = Field(False, description="Also export ONNX files in float32 and int8, with scores and latency.")
+    baseline: bool = Field(False, description="Also train the same student without distillation, for comparison.")
+    seed: int = Field(1, ge=0, lt=2**31, description="Random seed of the student, the order of examples and dropout.")
+    output: Place = Field("runs/run", description="Folder of the run.")
+    overwrite: bool = Field(
+        False, description="Overwrite the run in `output`. An unfinished run of the same recipe resumes."
+    )

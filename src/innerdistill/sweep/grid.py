@@ -35,19 +35,19 @@ TEACHER_SEED = "teacher.seed"  # in a grid: the key of several teachers
 class Sweep(Section):
     """A grid of runs. Every key of a recipe can be swept."""
 
-    recipe: dict[str, Any] = Field(description="what all runs have in common: keys of a recipe")
-    methods: dict[str, dict[str, Any]] = Field(min_length=1, description="name: changes, as dotted keys of a recipe")
-    tasks: dict[str, dict[str, Any]] = Field({"": {}}, min_length=1, description="the same for data sets")
-    grid: dict[str, list[Any]] = Field(default_factory=dict, description="dotted key of a recipe: list of values")
-    seeds: list[int] = Field(min_length=1, description="every method runs with each of them")
+    recipe: dict[str, Any] = Field(description="Recipe that all runs have in common.")
+    methods: dict[str, dict[str, Any]] = Field(min_length=1, description="Changes of the recipe by method name.")
+    tasks: dict[str, dict[str, Any]] = Field({"": {}}, min_length=1, description="Changes of the recipe by task name.")
+    grid: dict[str, list[Any]] = Field(default_factory=dict, description="List of values by key of the recipe.")
+    seeds: list[int] = Field(min_length=1, description="Random seeds. Every method runs with each of them.")
     compare: list[tuple[str, str]] = Field(
-        default_factory=list, description="declared comparisons: pairs of a method and what it is compared with"
+        default_factory=list, description="Declared comparisons: pairs of a method and its baseline."
     )
     margin: float | None = Field(
-        None, gt=0, description="difference in score below which two methods count as equivalent"
+        None, gt=0, description="Difference in score below which two methods count as equivalent."
     )
-    keep_models: bool = Field(True, description="false: a finished run loses its model; all else stays")
-    output: str = Field("runs/sweep", description="folder of the sweep; every cell has a folder in it")
+    keep_models: bool = Field(True, description="Whether models of finished runs stay on disk.")
+    output: str = Field("runs/sweep", description="Folder of the sweep, with a folder for every run.")
 
     @property
     def folder(self) -> Path:
