@@ -127,7 +127,7 @@ def test_the_same_student_after_a_stop_and_a_kill(content, both, place):
     run = run_until(content("stopped", processes=2), stopped, "checkpoints/01/checkpoint-*")
     stop(run)
     assert run.wait(timeout=120) != 0
-    assert "the same command goes on from there" in run.stderr.read()
+    assert "run the same command again to resume" in run.stderr.read()
     run = run_until(content("stopped", processes=2), stopped, "checkpoints/02/checkpoint-*")
     os.kill(processes_of(run)[0], signal.SIGKILL)  # the one that writes
     assert run.wait(timeout=120) != 0
@@ -163,7 +163,7 @@ def test_the_signal_of_torchrun_does_not_cut_off_what_is_said_of_a_lost_process(
     before = signal.getsignal(signal.SIGTERM)
     assert main(["distill", "recipe.yaml"]) == 2
     said = capsys.readouterr().err
-    assert "another process of this run has ended" in said and "the same command goes on" in said
+    assert "another process of this run has ended" in said and "run the same command again to resume" in said
     assert signal.getsignal(signal.SIGTERM) is before
 
 

@@ -15,7 +15,7 @@ from innerdistill.cli.printing import errors
 from innerdistill.support.files import describe_disk_problem
 from innerdistill.support.messages import describe_memory_problem
 
-GO_ON = ("distill", "finetune", "sweep")  # verbs that go on where they were stopped
+RESUMABLE = ("distill", "finetune", "sweep")
 
 
 @contextmanager
@@ -35,24 +35,24 @@ def sigterm(handler: Any) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def say_what_went_wrong(error: BaseException, options: argparse.Namespace, arguments: Sequence[str]) -> int | None:
-    """Print one sentence, and for verbs that go on where they were stopped, how.
+def report_error(error: BaseException, options: argparse.Namespace, arguments: Sequence[str]) -> int | None:
+    """Print one sentence about an error and, for verbs that can resume, how to.
 
     Args:
         error: what a verb raised.
-        options: of the command line.
-        arguments: its words.
+        options: parsed command line.
+        arguments: words of the command line.
 
     Returns:
-        Exit code: 2; 130 when stopped by Ctrl-C, 143 by SIGTERM; None, and nothing is said, for an error that nobody
-        foresaw, or if the user asked for tracebacks.
+        Exit code: 2; 130 after Ctrl-C, 143 after SIGTERM. None, and nothing is printed, for an unforeseen error, or if
+        the user asked for tracebacks.
     """
-    lost = _lost_process(error)  # torchrun stops every process that outlives another: asked first
+    lost = _describe_lost_process(error)  # torchrun stops every process that outlives another: asked first
     if isinstance(error, KeyboardInterrupt) and not lost:
         errors.print("innerdistill: stopped.", style="red")
         command = shlex.join(["innerdistill", *arguments])
-        shown = "." if "RANK" in os.environ else f":\n  {command}"  # torchrun's own words are not known here
-        _say_how_to_go_on(options, f"the same command goes on from there{shown}")
+        ending = "." if "RANK" in os.environ else f":\n  {command}"  # torchrun's own words are not known here
+        _explain_resuming(options, f"run the same command again to resume{ending}")
         return 128 + getattr(error, "signal", signal.SIGINT)
     if options.traceback:
         return None
@@ -65,18 +65,17 @@ def say_what_went_wrong(error: BaseException, options: argparse.Namespace, argum
         return None
     errors.print(f"innerdistill: {problem}", style="red", soft_wrap=True)
     if not full:
-        _say_how_to_go_on(options, "once that is mended, the same command goes on from there.")
+        _explain_resuming(options, "once this is fixed, run the same command again to resume.")
     return 2
 
 
-def _say_how_to_go_on(options: argparse.Namespace, otherwise: str) -> None:
-    if options.verb in GO_ON:
-        errors.print(f"What is done is kept; {otherwise}", soft_wrap=True)
+def _explain_resuming(options: argparse.Namespace, how: str) -> None:
+    if options.verb in RESUMABLE:
+        errors.print(f"Nothing is lost: {how}", soft_wrap=True)
 
 
-def _lost_process(error: BaseException) -> str | None:
+def _describe_lost_process(error: BaseException) -> str | None:
     if "RANK" not in os.environ:
         return None
-    from innerdistill.support.processes import describe_lost_process  # noqa: PLC0415 - it needs torch
 
     return describe_lost_process(error)

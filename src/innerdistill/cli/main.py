@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.logging import RichHandler
 
-from innerdistill.cli.errors import say_what_went_wrong, sigterm
+from innerdistill.cli.errors import report_error, sigterm
 from innerdistill.cli.printing import (
     console,
     errors,
@@ -42,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words of the command line; None takes the process's.
 
     Returns:
-        Exit code: 0, 1 if cells of a sweep failed, 2 for a mistake of the user's, a fault of the disk, full memory or a
-        process of the run that ended, said in one sentence; 130 when stopped by Ctrl-C, 143 by SIGTERM.
+        Exit code 0; 1 if cells of a sweep failed; 130 after Ctrl-C, 143 after SIGTERM. 2, after one sentence, for wrong
+        input, a disk fault, full memory, or another process of the run that ended.
     """
     options = _parse(arguments)
     with sigterm(stop_now):
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (Exception, KeyboardInterrupt) as error:
             # torchrun sends one to every process that outlives another: it must not cut off what is said here.
             with sigterm(signal.SIG_IGN):
-                code = say_what_went_wrong(error, options, sys.argv[1:] if arguments is None else arguments)
+                code = report_error(error, options, sys.argv[1:] if arguments is None else arguments)
             if code is None:
                 raise
             return code
@@ -127,7 +127,7 @@ def _use_torch() -> None:
     datasets.disable_progress_bars()
     handler = RichHandler(console=errors, show_time=False, show_path=False, show_level=False)
     logging.getLogger("innerdistill").handlers = [handler]
-    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts
+    first = os.environ.get("RANK", "0") == "0"  # the first process that torchrun starts
     logging.getLogger("innerdistill").setLevel(logging.INFO if first else logging.ERROR)
 
 

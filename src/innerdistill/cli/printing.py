@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Everything that needs torch is imported inside the functions, so that --help and a wrong recipe answer at once.
 
 # What is printed may come from files: no markup, no emoji.
-MAX_COLUMNS = 80  # of a terminal
+MAX_COLUMNS = 80  # columns of a terminal
 console = Console(markup=False, emoji=False)
 errors = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
 
@@ -55,7 +55,7 @@ def print_plan(job: Job) -> None:
     if kept is not None:
         store, parts = kept
         console.print(
-            f"The teacher's answers are kept: {', '.join(part.name for part in parts)} "
+            f"Teacher outputs are cached: {', '.join(part.name for part in parts)} "
             f"({sum(map(store.count_bytes, parts)) / 1e6:.0f} MB in {store.folder.parent}).",
             highlight=False,
             soft_wrap=True,

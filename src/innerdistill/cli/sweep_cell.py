@@ -1,7 +1,7 @@
 """One cell of a sweep in a process of its own: `innerdistill distill`, for as long as the sweep lives.
 
-The sweep holds the other end of standard input. When it ends, however it ends, this process reads the end of it and
-stops, so that no cell goes on unseen while the next sweep makes it again.
+The sweep holds the other end of standard input. When the sweep ends, however it ends, this process reads the end of it
+and stops. So no cell runs unseen while the next sweep runs it too.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ def compare(
         scoring: metric, names and what the outputs mean.
 
     Returns:
-        `scores` (with their standard error over examples) by split and model and, of two models, `agreement` by split
-        (splits without labels have no scores); and by split the columns row, label (N,) and the logits (N, C).
+        `scores`, with their standard error over examples, by split and model; splits without labels have none. For two
+        models also `agreement` by split. And by split the columns row, label (N,) and the logits (N, C).
     """
     results: dict[str, Any] = {"scores": {}, "agreement": {}}
     predictions = {}

@@ -38,8 +38,8 @@ def measure_layer_distances(
         batch_size: examples per batch.
 
     Returns:
-        By student layer (as a string, for JSON) teacher_layer, attention_kl in nats per row of the map, and cls_cosine
-        from 0 to 2. attention_kl is None where it is infinite: the student cannot attend to what its teacher does.
+        By student layer, as a string for JSON: teacher_layer, attention_kl in nats per row of the map, and cls_cosine
+        from 0 to 2. The KL is None where it is infinite, because the student cannot attend to what its teacher does.
     """
     teacher.eval()
     student.eval()

@@ -29,7 +29,7 @@ class Metric:
 
     Attributes:
         score: called with labels (N,) and predictions (N,), and with the facts that `reads` names as keywords.
-        shape: of the predictions it needs: `classes` are class ids, `scores` are real numbers.
+        shape: shape of the predictions that it needs: `classes` are class ids, `scores` are real numbers.
         higher_is_better: False for an error. An error cannot be the primary metric.
         reads: further facts: `names` (class names by id), `positive` (id of the class that f1 is of).
         of_counts: the same score for many confusion matrices (D, C, C), by label and prediction, at once: (D,). It

@@ -102,7 +102,7 @@ def compute_calibration_error(labels: Array, logits: Array, *, bins: int = 15) -
 
 
 def compare_classes(labels: Array, teacher_logits: Array, student_logits: Array) -> dict[str, float]:
-    """How far the student predicts as its teacher does, mistakes included.
+    """Measure the agreement of the student with its teacher, mistakes included.
 
     Args:
         labels: class ids; examples without a label count for `equal_predictions` only. (N,)

@@ -52,7 +52,7 @@ def describe_scores(*_: Any) -> dict[str, Any]:
 
 
 def compare_scores(_: Array, teacher_logits: Array, student_logits: Array) -> dict[str, float]:
-    """How far the student predicts as its teacher does, mistakes included.
+    """Measure the agreement of the student with its teacher, mistakes included.
 
     Args:
         teacher_logits: output of the teacher. (N, 1)

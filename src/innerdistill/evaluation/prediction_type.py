@@ -23,7 +23,7 @@ class PredictionType:
     """How the outputs of one problem type are read, described and compared. Shapes: N examples, C outputs.
 
     Attributes:
-        shape: of the predictions; metrics state the shape that they need.
+        shape: shape of the predictions; metrics state the shape that they need.
         predict: (logits (N, C)) -> predictions. (N,)
         has_label: (labels (N,)) -> True for examples with a label. (N,)
         constant_predictions: (labels (N,), names) -> the constant answers that a model has to beat, each (N,).

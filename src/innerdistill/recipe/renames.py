@@ -26,7 +26,7 @@ def translate_old_values(content: Mapping[str, Any], *, section: str = "") -> di
         key = f"{section}{name}"
         if isinstance(value, Mapping):
             translated[name] = translate_old_values(value, section=f"{key}.")
-        elif isinstance(value, list):  # of a sweep's grid
+        elif isinstance(value, list):  # values in a sweep's grid
             translated[name] = [_translate(key, choice) for choice in value]
         else:
             translated[name] = _translate(key, value)

@@ -19,7 +19,7 @@ from ruamel.yaml.tag import Tag
 
 from innerdistill.support.messages import get_first_line, shorten_value
 
-MAX_BYTES, MAX_VALUES = 1_000_000, 100_000  # of a recipe
+MAX_BYTES, MAX_VALUES = 1_000_000, 100_000  # limits for a recipe
 
 # Numbers are written as in JSON. So `007` and `2024-01-01` stay the texts that they are in a data file.
 PLAIN = re.compile(
@@ -85,7 +85,7 @@ def _count_values(node: Node, counted: dict[int, int]) -> int:
     No key may occur twice, and no text may hold what UTF-8 cannot write.
     """
     if id(node) not in counted:
-        counted[id(node)] = MAX_VALUES + 1  # of a node that holds itself
+        counted[id(node)] = MAX_VALUES + 1  # a node that holds itself
         parts: list[Node] = []
         if isinstance(node, SequenceNode):
             parts = node.value
@@ -162,7 +162,13 @@ def parse_yaml(text: str, *, where: str) -> Any:
         line = f" line {mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or get_first_line(error)
         raise ValueError(f"{where}:{line} not valid YAML ({reason}).") from None
-    except (ValueError, LookupError, AttributeError, TypeError, AssertionError) as error:  # of a tag: !!bool maybe
+    except (
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        AssertionError,
+    ) as error:  # from a tag such as !!bool maybe
         raise ValueError(f"{where}: not valid YAML ({get_first_line(error)}).") from None
 
 

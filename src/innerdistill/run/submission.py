@@ -1,7 +1,7 @@
 """Predictions for GLUE's test files, in the format and under the names that the benchmark's server takes.
 
-One TSV file per test file, with a header line and two columns. index counts from 0, in the order of the file.
-prediction is the label's number, for the inference tasks its name, or a score from 0 to 5.
+One TSV file per test file, with a header line and two columns. `index` counts from 0, in the order of the file.
+`prediction` is the label's number, for the inference tasks its name, or a score from 0 to 5.
 Source: gluebenchmark.com, submission rules.
 """
 
