@@ -77,5 +77,6 @@ def _explain_resuming(options: argparse.Namespace, how: str) -> None:
 def _describe_lost_process(error: BaseException) -> str | None:
     if "RANK" not in os.environ:
         return None
+    from innerdistill.support.processes import describe_lost_process  # noqa: PLC0415 - it needs torch
 
     return describe_lost_process(error)
