@@ -26,7 +26,7 @@ import pyarrow.parquet
 from rich.console import Console
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from innerdistill.cli.printing import table_of
+from innerdistill.cli.printing import create_table
 from innerdistill.recipe.yaml import write_yaml
 
 FORMATS = ("csv", "jsonl", "parquet")
@@ -43,7 +43,7 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     make_teacher(options.folder / "teacher")
     write(options.folder / "validation.csv", VALIDATION, first=10**7)
-    table = table_of("format", "rows", "file", "seconds", "memory at most")
+    table = create_table("format", "rows", "file", "seconds", "memory at most")
     for kind in options.formats:
         for rows in options.rows:
             file = options.folder / f"train-{rows}.{kind}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import innerdistill
 from innerdistill import FAMILIES, TASKS
-from innerdistill.cli.main import _parser
+from innerdistill.cli.main import build_parser
 from innerdistill.evaluation.metrics import METRICS
 from innerdistill.recipe.keys import Key, keys
 from innerdistill.recipe.recipe import DEFAULT_LOSSES, Recipe, Section
@@ -124,7 +124,7 @@ def write_command_line() -> str:
     Returns:
         Markdown with a heading per verb.
     """
-    verbs = next(action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    verbs = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
     return "\n".join(write_verb(name, parser) for name, parser in verbs.choices.items())
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import innerdistill
 from innerdistill import Recipe, load_recipe
-from innerdistill.cli.main import _parse
+from innerdistill.cli.main import parse_arguments
 from innerdistill.evaluation.metrics import METRICS
 from innerdistill.recipe.keys import keys
 from innerdistill.recipe.yaml import parse_yaml
@@ -46,7 +46,7 @@ def test_commands_in_documents_are_right(path):
     """Every `innerdistill VERB ...` line of a code block parses, and its recipe accepts its overrides."""
     text = "\n".join(blocks(path, r"\w*")).replace("\\\n", " ")
     for line in re.findall(r"^innerdistill (\w.*)$", text, flags=re.MULTILINE):
-        options = _parse(shlex.split(line, comments=True))
+        options = parse_arguments(shlex.split(line, comments=True))
         if getattr(options, "recipe", None) and (ROOT / options.recipe).is_file():
             load_recipe(ROOT / options.recipe, overrides=options.overrides)
 

@@ -326,7 +326,7 @@ def test_memory_that_runs_out_is_said_in_a_sentence(recipe_file, capsys, monkeyp
     monkeypatch.setattr("innerdistill.run.distill.distill", full)
     assert main(["distill", str(recipe_file)]) == 2
     said = capsys.readouterr().err
-    assert "lower trainer.per_device_train_batch_size" in said and "to resume" not in said
+    assert "lower trainer.per_device_train_batch_size" in said and "resume" not in said
 
 
 @pytest.mark.parametrize(

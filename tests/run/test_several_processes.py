@@ -127,7 +127,7 @@ def test_the_same_student_after_a_stop_and_a_kill(content, both, place):
     run = run_until(content("stopped", processes=2), stopped, "checkpoints/01/checkpoint-*")
     stop(run)
     assert run.wait(timeout=120) != 0
-    assert "run the same command again to resume" in run.stderr.read()
+    assert "Run the same command again to resume" in run.stderr.read()
     run = run_until(content("stopped", processes=2), stopped, "checkpoints/02/checkpoint-*")
     os.kill(processes_of(run)[0], signal.SIGKILL)  # the one that writes
     assert run.wait(timeout=120) != 0

@@ -1,4 +1,4 @@
-"""How a command ends that goes wrong: what it says, and its exit code."""
+"""What a command that fails prints, and its exit code."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from innerdistill.cli.printing import errors
 from innerdistill.support.files import describe_disk_problem
 from innerdistill.support.messages import describe_memory_problem
 
-RESUMABLE = ("distill", "finetune", "sweep")
+RESUMING_VERBS = ("distill", "finetune", "sweep")
 
 
 @contextmanager
-def sigterm(handler: Any) -> Iterator[None]:
-    """While open, SIGTERM does this; outside the main thread, where no handlers can be set, what it did.
+def handle_sigterm(handler: Any) -> Iterator[None]:
+    """Handle SIGTERM inside the block. Outside the main thread, where no handler can be set, nothing changes.
 
     Args:
-        handler: a function, or one of the `signal` module's constants.
+        handler: function, or a constant of the `signal` module.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -36,42 +36,44 @@ def sigterm(handler: Any) -> Iterator[None]:
 
 
 def report_error(error: BaseException, options: argparse.Namespace, arguments: Sequence[str]) -> int | None:
-    """Print one sentence about an error and, for verbs that can resume, how to.
+    """Print one sentence, and how to resume if the verb can.
 
     Args:
-        error: what a verb raised.
+        error: exception that a verb raised.
         options: parsed command line.
         arguments: words of the command line.
 
     Returns:
-        Exit code: 2; 130 after Ctrl-C, 143 after SIGTERM. None, and nothing is printed, for an unforeseen error, or if
-        the user asked for tracebacks.
+        Exit code: 2, or 130 when stopped by Ctrl-C, or 143 when stopped by SIGTERM. None if nothing was printed, for an
+        unexpected error or with --traceback.
     """
     lost = _describe_lost_process(error)  # torchrun stops every process that outlives another: asked first
     if isinstance(error, KeyboardInterrupt) and not lost:
         errors.print("innerdistill: stopped.", style="red")
         command = shlex.join(["innerdistill", *arguments])
-        ending = "." if "RANK" in os.environ else f":\n  {command}"  # torchrun's own words are not known here
-        _explain_resuming(options, f"run the same command again to resume{ending}")
+        if "RANK" in os.environ:  # the words of torchrun are not known here
+            _explain_resuming(options, "Run the same command again to resume.")
+        else:
+            _explain_resuming(options, f"Run the same command again to resume:\n  {command}")
         return 128 + getattr(error, "signal", signal.SIGINT)
     if options.traceback:
         return None
     if isinstance(error, ValueError):
         errors.print(f"innerdistill: {error}", style="red")
         return 2
-    full = describe_memory_problem(error)
-    problem = full or describe_disk_problem(error) or lost
+    memory_problem = describe_memory_problem(error)
+    problem = memory_problem or describe_disk_problem(error) or lost
     if problem is None:
         return None
     errors.print(f"innerdistill: {problem}", style="red", soft_wrap=True)
-    if not full:
-        _explain_resuming(options, "once this is fixed, run the same command again to resume.")
+    if not memory_problem:
+        _explain_resuming(options, "Once this is fixed, run the same command again to resume.")
     return 2
 
 
-def _explain_resuming(options: argparse.Namespace, how: str) -> None:
-    if options.verb in RESUMABLE:
-        errors.print(f"Nothing is lost: {how}", soft_wrap=True)
+def _explain_resuming(options: argparse.Namespace, sentence: str) -> None:
+    if options.verb in RESUMING_VERBS:
+        errors.print(f"Finished work is stored. {sentence}", soft_wrap=True)
 
 
 def _describe_lost_process(error: BaseException) -> str | None:

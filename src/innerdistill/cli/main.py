@@ -1,4 +1,4 @@
-"""The command line: verbs -> functions. Parsing and printing only."""
+"""The command line: one function per verb, which parses, calls and prints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.logging import RichHandler
 
-from innerdistill.cli.errors import report_error, sigterm
+from innerdistill.cli.errors import handle_sigterm, report_error
 from innerdistill.cli.printing import (
     console,
     errors,
@@ -32,36 +32,44 @@ from innerdistill.training.stopping import stop_now
 
 # Everything that needs torch is imported inside the verbs, so that --help and a wrong recipe answer at once.
 
-DESCRIPTION = "Turn a fine-tuned encoder into a student with half the layers that learns from its inside."
+DESCRIPTION = "Distil a fine-tuned encoder into a student with half its layers, from its internal representations."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Args:
-        arguments: words of the command line; None takes the process's.
+        arguments: words of the command line; by default those of this process.
 
     Returns:
-        Exit code 0; 1 if cells of a sweep failed; 130 after Ctrl-C, 143 after SIGTERM. 2, after one sentence, for wrong
-        input, a disk fault, full memory, or another process of the run that ended.
+        Exit code. 0: done. 1: runs of a sweep failed. 2: wrong input, disk fault, full memory or a lost process,
+        explained in one sentence. 130: stopped by Ctrl-C. 143: stopped by SIGTERM.
     """
-    options = _parse(arguments)
-    with sigterm(stop_now):
+    options = parse_arguments(arguments)
+    with handle_sigterm(stop_now):
         try:
             return options.function(options) or 0
         except (Exception, KeyboardInterrupt) as error:
-            # torchrun sends one to every process that outlives another: it must not cut off what is said here.
-            with sigterm(signal.SIG_IGN):
+            # torchrun sends SIGTERM to every process that outlives another. It must not cut off the message.
+            with handle_sigterm(signal.SIG_IGN):
                 code = report_error(error, options, sys.argv[1:] if arguments is None else arguments)
             if code is None:
                 raise
             return code
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _parser()
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse a command line.
+
+    Args:
+        arguments: words of the command line; by default those of this process.
+
+    Returns:
+        Values of the options, and the function of the verb.
+    """
+    parser = build_parser()
     options, others = parser.parse_known_args(arguments)
-    # argparse takes a list of positional words in one piece: those behind an option are left over.
+    # argparse takes the overrides only in one piece. Those after an option are left over.
     if hasattr(options, "overrides") and not any(word.startswith("-") for word in others):
         options.overrides += others
     elif others:
@@ -69,7 +77,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all verbs.
+
+    Returns:
+        The parser.
+    """
     parser = argparse.ArgumentParser(prog="innerdistill", description=DESCRIPTION)
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -80,45 +93,50 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     for name, function, description in (
-        ("plan", _plan, "print stages, sizes and cost of a recipe; train nothing"),
-        ("finetune", _finetune, "fine-tune the recipe's teacher.base"),
+        ("plan", _plan, "print stages, sizes and cost of a recipe without training"),
+        ("finetune", _finetune, "fine-tune the recipe's teacher.base as a teacher"),
         ("distill", _distill, "distil a student and write its report"),
-        ("evaluate", _evaluate, "score a student beside its teacher"),
+        ("evaluate", _evaluate, "score a student and its teacher"),
     ):
         added = verb(name, function, description)
         added.add_argument("recipe", help="YAML file")
-        added.add_argument("overrides", nargs="*", metavar="key=value", help="for example schedule.name=pid")
+        added.add_argument("overrides", nargs="*", metavar="key=value", help="override, such as schedule.name=pid")
         if name == "evaluate":
             added.add_argument("--model", help="model folder (default: model/ in the recipe's output)")
-    added = verb("predict", _predict, "labels and probabilities for the rows of a file")
+    added = verb("predict", _predict, "predict labels and probabilities for a file of texts")
     added.add_argument("model", help="model folder or run folder")
-    added.add_argument("file", help="CSV, TSV, JSON lines or Parquet")
-    added.add_argument("--text", nargs="+", metavar="COLUMN", help="text column, or two (default: as trained)")
+    added.add_argument("file", help="CSV, TSV, JSON lines or Parquet file")
+    added.add_argument("--text", nargs="+", metavar="COLUMN", help="text column, or two (default: as in training)")
     added.add_argument("--output", required=True, help="CSV, JSON lines or Parquet file to write")
-    added = verb("speed", _speed, "size and latency of models, side by side")
-    added.add_argument("models", nargs="+", help="model folders; of a run folder, teacher and student are taken")
-    added.add_argument("--batch-size", type=int, default=1)
-    added.add_argument("--length", type=int, default=32, help="tokens per example")
-    added.add_argument("--repeats", type=int, default=30)
-    added = verb("export", _export, "write ONNX files, of 32 and of 8 bits, compared with the model, scored and timed")
+    added = verb("speed", _speed, "measure size and latency of models")
+    added.add_argument("models", nargs="+", help="model folder, or run folder for its teacher and student")
+    added.add_argument("--batch-size", type=int, default=1, help="examples per batch (default: 1)")
+    added.add_argument("--length", type=int, default=32, help="tokens per example (default: 32)")
+    added.add_argument("--repeats", type=int, default=30, help="timed batches per model (default: 30)")
+    added = verb("export", _export, "export a model to ONNX in float32 and int8, and compare the files with it")
     added.add_argument("model", help="run folder or model folder")
-    added = verb("sweep", _sweep, "run methods x tasks x settings x seeds, and compare them")
+    added = verb("sweep", _sweep, "run methods x tasks x settings x seeds and compare them")
     added.add_argument("sweep", help="YAML file")
-    added.add_argument("overrides", nargs="*", metavar="key=value", help="for example recipe.data.path=/data/CoLA")
-    added.add_argument("--workers", type=int, default=1, help="runs at a time; they share the cores")
-    verb("report", _report, "write report.html into the folder of a run or a sweep").add_argument("run", help="folder")
-    added = verb("keys", _keys, "every key of a recipe: what it takes, its default, what it is for")
-    added.add_argument("of", nargs="?", choices=["recipe", "sweep"], default="recipe")
-    added = verb("submit", _submit, "predict GLUE's test files and zip them for its server")
-    added.add_argument("runs", nargs="+", metavar="run", help="folders of runs, one per task, or of a sweep")
-    for option, kind, words in (("--method", str, "of a sweep"), ("--seed", int, "of a sweep (default: its first)")):
+    added.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="override, such as recipe.data.path=/data/CoLA"
+    )
+    added.add_argument("--workers", type=int, default=1, help="runs at a time; they share the CPU (default: 1)")
+    verb("report", _report, "write report.html of a run or a sweep").add_argument("run", help="run or sweep folder")
+    added = verb("keys", _keys, "explain every key of a recipe or a sweep")
+    added.add_argument("of", nargs="?", choices=["recipe", "sweep"], default="recipe", help="default: recipe")
+    added = verb("submit", _submit, "predict GLUE's test files and zip them for the GLUE server")
+    added.add_argument("runs", nargs="+", metavar="run", help="run folders, one per task, or a sweep folder")
+    for option, kind, words in (
+        ("--method", str, "method of the sweep"),
+        ("--seed", int, "seed of the sweep (default: its first)"),
+    ):
         added.add_argument(option, type=kind, help=words)
-    added.add_argument("--output", required=True, help="archive to write, for example submission.zip")
+    added.add_argument("--output", required=True, help="archive to write, such as submission.zip")
     return parser
 
 
-def _use_torch() -> None:
-    """Import what takes seconds, and keep its own messages and small bars out of ours."""
+def _import_libraries() -> None:
+    """Import the slow libraries, and turn off their messages and progress bars."""
     import datasets  # noqa: PLC0415
     from transformers.utils import logging as transformers_logging  # noqa: PLC0415
 
@@ -131,35 +149,35 @@ def _use_torch() -> None:
     logging.getLogger("innerdistill").setLevel(logging.INFO if first else logging.ERROR)
 
 
-def _recipe(options: argparse.Namespace) -> Recipe:
+def _load_recipe(options: argparse.Namespace) -> Recipe:
     return load_recipe(options.recipe, overrides=options.overrides)
 
 
 def _plan(options: argparse.Namespace) -> None:
-    recipe = _recipe(options)
-    _use_torch()
+    recipe = _load_recipe(options)
+    _import_libraries()
     from innerdistill.run.assemble import assemble  # noqa: PLC0415
 
     print_plan(assemble(recipe))
 
 
 def _finetune(options: argparse.Namespace) -> None:
-    recipe = _recipe(options)
-    _use_torch()
+    recipe = _load_recipe(options)
+    _import_libraries()
     from innerdistill.run.finetune import finetune  # noqa: PLC0415
 
-    _summarise(finetune(recipe))
+    _print_and_end(finetune(recipe))
 
 
 def _distill(options: argparse.Namespace) -> None:
-    recipe = _recipe(options)
-    _use_torch()
+    recipe = _load_recipe(options)
+    _import_libraries()
     from innerdistill.run.distill import distill  # noqa: PLC0415
 
-    _summarise(distill(recipe))
+    _print_and_end(distill(recipe))
 
 
-def _summarise(folder: Path) -> None:
+def _print_and_end(folder: Path) -> None:
     from innerdistill.support.processes import end_process_group, is_first_process  # noqa: PLC0415
 
     if is_first_process():
@@ -168,28 +186,28 @@ def _summarise(folder: Path) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    recipe = _recipe(options)
-    _use_torch()
+    recipe = _load_recipe(options)
+    _import_libraries()
     from innerdistill.report.record import Scores  # noqa: PLC0415
     from innerdistill.run.evaluate import evaluate  # noqa: PLC0415
 
-    found = evaluate(recipe, model=options.model)
-    for split, by_model in found["scores"].items():
+    result = evaluate(recipe, model=options.model)
+    for split, by_model in result["scores"].items():
         scores = {name: Scores.model_validate(of_model) for name, of_model in by_model.items()}
-        print_scores(split, scores, found["agreement"].get(split))
+        print_scores(split, scores, result["agreement"].get(split))
 
 
 def _predict(options: argparse.Namespace) -> None:
-    _use_torch()
+    _import_libraries()
     from innerdistill.run.predict import check_output, predict_blocks, write_tables  # noqa: PLC0415
 
     check_output(options.output)
     rows = write_tables(predict_blocks(options.model, options.file, text=options.text), options.output)
-    console.print(f"{rows} rows -> {options.output}", soft_wrap=True)
+    console.print(f"{rows:,} examples -> {options.output}", soft_wrap=True)
 
 
 def _speed(options: argparse.Namespace) -> None:
-    _use_torch()
+    _import_libraries()
     from innerdistill.evaluation.latency import measure_speed  # noqa: PLC0415
     from innerdistill.run.speed import load_models  # noqa: PLC0415
 
@@ -205,7 +223,7 @@ def _speed(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    _use_torch()
+    _import_libraries()
     from innerdistill.run.onnx import export, list_onnx_warnings  # noqa: PLC0415
 
     record = export(options.model)
@@ -224,7 +242,7 @@ def _keys(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    _use_torch()
+    _import_libraries()
     from innerdistill.report.page import write_report  # noqa: PLC0415
     from innerdistill.sweep.grid import SWEEP_FILE, read_sweep  # noqa: PLC0415
     from innerdistill.sweep.sweep import report_on  # noqa: PLC0415
@@ -239,7 +257,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _submit(options: argparse.Namespace) -> None:
-    _use_torch()
+    _import_libraries()
     from innerdistill.run.submission import write_submission  # noqa: PLC0415
     from innerdistill.sweep.sweep import choose_runs  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What the verbs print: plans, scores, speed, sweeps, keys."""
+"""Print plans, scores, speed, sweeps and keys in 80 columns."""
 
 from __future__ import annotations
 
@@ -26,50 +26,52 @@ errors = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
 
 
 def print_plan(job: Job) -> None:
-    """Stages, sizes and cost of a job that has not run.
+    """Print stages, sizes and cost of a job that has not run.
 
     Args:
-        job: from `assemble`.
+        job: job from `assemble`.
     """
-    from innerdistill.evaluation.latency import measure_size  # noqa: PLC0415
     from innerdistill.run.cost import estimate_stage_costs, measure_full_step  # noqa: PLC0415
     from innerdistill.run.teacher_cache import choose_cached_parts  # noqa: PLC0415
 
-    sizes = (f"{measure_size(model)['parameters'] / 1e6:.1f} M" for model in (job.teacher, job.build_fresh_student()))
-    counts = ", ".join(f"{split} {len(rows)}" for split, rows in job.splits.items())
-    console.print(
-        f"Teacher {job.architecture.num_layers} layers ({next(sizes)} parameters), student {job.num_layers} "
-        f"({next(sizes)}); {job.architecture.hidden_size} wide, {job.architecture.num_heads} heads.\nRows: {counts}.",
-        highlight=False,
-        soft_wrap=True,
-    )
-    table = table_of("stage", "losses", "layers matched", "steps", "layers run", "cost of a step")
-    kept = choose_cached_parts(job, job.select_student_examples())
-    costs = estimate_stage_costs(job, cached=kept[1] if kept is not None else ())
+    _print_sizes(job)
+    cache = choose_cached_parts(job, job.select_student_examples())
+    costs = estimate_stage_costs(job, cached=cache[1] if cache is not None else ())
+    table = create_table("stage", "losses", "layers matched", "steps", "layers run", "step cost")
     for cost in costs:
-        pairs = ", ".join(f"{k}←{m}" for k, m in cost.stage.pairs.items()) or "–"
+        pairs = ", ".join(f"{student}←{teacher}" for student, teacher in cost.stage.pairs.items()) or "–"
         layers = f"{cost.student_layers} + {cost.teacher_layers}"
         losses = ", ".join(cost.stage.losses)
         table.add_row(cost.stage.name, losses, pairs, str(cost.steps), layers, f"{cost.relative:.2f}")
     console.print(table)
-    if kept is not None:
-        store, parts = kept
-        console.print(
-            f"Teacher outputs are cached: {', '.join(part.name for part in parts)} "
-            f"({sum(map(store.count_bytes, parts)) / 1e6:.0f} MB in {store.folder.parent}).",
-            highlight=False,
-            soft_wrap=True,
-        )
+    if cache is not None:
+        store, parts = cache
+        megabytes = sum(map(store.count_bytes, parts)) / 1e6
+        _print_text(f"Cached teacher outputs, {megabytes:.0f} MB: {', '.join(part.name for part in parts)}.")
+        console.print(f"Cache   {store.folder.parent}", highlight=False, soft_wrap=True)
     full_steps = sum(cost.steps * cost.relative for cost in costs)
     minutes = full_steps * measure_full_step(job) / 60
-    teacher = " The teacher's own fine-tuning comes on top." if job.recipe.teacher.base else ""
-    console.print(
-        f"Layers run: student + teacher. A step of cost 1 is the whole teacher forward, the whole student forward and "
-        f"backward.\nTogether as much as {full_steps:.0f} such steps, about {minutes:.1f} minutes on this machine now."
-        f"{teacher}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    _print_text("Layers run: student + teacher. Step cost 1: full teacher forward, full student forward and backward.")
+    _print_text(f"Total cost: {full_steps:.0f} steps of cost 1, about {minutes:.1f} minutes on this machine.")
+    if job.recipe.teacher.base:
+        _print_text("Fine-tuning the teacher is not included.")
+
+
+def _print_sizes(job: Job) -> None:
+    from innerdistill.evaluation.latency import measure_size  # noqa: PLC0415
+
+    for name, model, layers in (
+        ("Teacher", job.teacher, job.architecture.num_layers),
+        ("Student", job.build_fresh_student(), job.num_layers),
+    ):
+        _print_text(f"{name}: {layers} layers, {measure_size(model)['parameters'] / 1e6:.1f} M parameters.")
+    _print_text(f"Both: hidden size {job.architecture.hidden_size}, {job.architecture.num_heads} attention heads.")
+    counts = ", ".join(f"{split} {len(rows):,}" for split, rows in job.splits.items())
+    _print_text(f"Examples: {counts}.")
+
+
+def _print_text(text: str) -> None:
+    console.print(text, highlight=False)
 
 
 def print_summary(folder: Path) -> None:
@@ -91,7 +93,7 @@ def print_summary(folder: Path) -> None:
     if record.scores["validation"].teacher is not None:
         scores["teacher"] = record.scores["validation"].teacher
     if has_record(folder / BASELINE_FOLDER):
-        scores["plainly fine-tuned student"] = read_record(folder / BASELINE_FOLDER).scores["validation"].student
+        scores["baseline"] = read_record(folder / BASELINE_FOLDER).scores["validation"].student
     print_scores("validation", scores, record.agreement.get("validation"))
     speed = {"student": record.speed.student}
     if record.speed.teacher is not None:
@@ -117,7 +119,7 @@ def print_scores(split: str, scores: Mapping[str, Scores], agreement: Mapping[st
 
     student, teacher = scores["student"], scores.get("teacher")
     names = list_metrics(student)
-    table = table_of(f"{split} ({student.rows} rows)", *names, f"{student.metric} kept")
+    table = create_table(f"{split}, {student.rows:,} examples", *names, "of teacher")
     for name, row in scores.items():
         share = format_share(row.primary, teacher.primary) if teacher and name != "teacher" else ""
         table.add_row(name, *(f"{row.values[key]:.4f}" for key in names), share)
@@ -135,7 +137,7 @@ def print_speed(speed: Mapping[str, ModelSpeed]) -> None:
     """
     first = next(iter(speed.values()))
     title = f"batch {first.batch_size}, {first.length} tokens"
-    table = table_of(title, "parameters", "without embeddings", "file", "p20", "p50", "p80")
+    table = create_table(title, "parameters", "without embeddings", "file", "latency", "p20 to p80")
     for name, row in speed.items():
         size = f"{row.file_bytes / 1e6:.0f} MB" if row.file_bytes else "–"
         counts = (f"{count / 1e6:.1f} M" for count in (row.parameters, row.parameters_without_embeddings))
@@ -152,8 +154,8 @@ def print_onnx(record: OnnxRecord) -> None:
     from innerdistill.problem_types.problem_types import show_agreement  # noqa: PLC0415
 
     metric = record.metric
-    names = [metric, "as the model"] if metric else ["logits off by"]
-    table = table_of(f"batch {record.batch_size}, {record.length} tokens", "size", *names, "p20", "p50", "p80")
+    names = [metric, "agreement"] if metric else ["logit error"]
+    table = create_table(f"batch {record.batch_size}, {record.length} tokens", "size", *names, "latency", "p20 to p80")
     for row in record.files.values():
         if metric and row.scores is not None:
             numbers = [f"{row.scores[metric]:.4f}", show_agreement(row.agreement)]
@@ -164,14 +166,14 @@ def print_onnx(record: OnnxRecord) -> None:
 
 
 def _format_latency(latency: Latency) -> list[str]:
-    return [f"{milliseconds:.1f} ms" for milliseconds in (latency.p20, latency.p50, latency.p80)]
+    return [f"{latency.p50:.1f} ms", f"{latency.p20:.1f} to {latency.p80:.1f} ms"]
 
 
 def print_sweep(groups: Sequence[Group]) -> None:
-    """The declared comparisons and the means of a sweep.
+    """Print the means and declared comparisons of a sweep.
 
     Args:
-        groups: from `write_sweep_report`.
+        groups: tasks and settings of the sweep, from `write_sweep_report`.
     """
     from innerdistill.sweep.report import describe_comparisons  # noqa: PLC0415
     from innerdistill.sweep.sizes import find_swept_numbers  # noqa: PLC0415 - what prints keys does not wait for SciPy
@@ -181,23 +183,22 @@ def print_sweep(groups: Sequence[Group]) -> None:
         if group.name:
             console.print(group.name, style="bold", highlight=False, markup=False, soft_wrap=True)
         scores, *_ = build_tables(group, alone=False)
-        shown = [0, 1, *(scores.header.index(name) for name in (SHARE_OF_TEACHER, AGREEMENT, SEEDS))]
-        table = table_of(*(scores.header[n] for n in shown))
+        columns = [0, 1, *(scores.header.index(name) for name in (SHARE_OF_TEACHER, AGREEMENT, SEEDS))]
+        table = create_table(*(scores.header[n] for n in columns))
         for column in table.columns[1:]:
             column.no_wrap = True  # numbers and their deviations
         for row in scores.rows:
-            table.add_row(*(row[n] for n in shown))
+            table.add_row(*(row[n] for n in columns))
         console.print(table)
-        said = group.describe_comparisons() if group.beside is None else []
-        for sentence in [*said, *filter(None, [group.note])]:
-            console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+        sentences = group.describe_comparisons() if group.beside is None else []
+        for sentence in [*sentences, *filter(None, [group.note])]:
+            _print_text(sentence)
         console.print()
     for sentence in describe_comparisons([group for group in groups if group.beside is not None]):
-        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
-    for sentence in (
-        said for swept in find_swept_numbers(groups) for said in [*swept.describe(), *swept.name_smallest()]
-    ):
-        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+        _print_text(sentence)
+    for swept in find_swept_numbers(groups):
+        for sentence in [*swept.describe(), *swept.name_smallest()]:
+            _print_text(sentence)
 
 
 def print_keys(keys: Sequence[Key]) -> None:
@@ -225,12 +226,12 @@ def _get_section(key: Key) -> str:
     return key.name.partition(".")[0] if "." in key.name else ""
 
 
-def table_of(first: str, *others: str) -> Table:
-    """An empty table.
+def create_table(first: str, *others: str) -> Table:
+    """Create an empty table.
 
     Args:
-        first: heading of the first column, of texts.
-        *others: headings of the columns of numbers.
+        first: heading of the first column, which holds texts.
+        *others: headings of the other columns, which hold numbers.
 
     Returns:
         The table.

@@ -1,7 +1,7 @@
-"""One cell of a sweep in a process of its own: `innerdistill distill`, for as long as the sweep lives.
+"""One run of a sweep in its own process: `innerdistill distill`, which ends when the sweep ends.
 
-The sweep holds the other end of standard input. When the sweep ends, however it ends, this process reads the end of it
-and stops. So no cell runs unseen while the next sweep runs it too.
+The sweep holds the other end of standard input. When the sweep ends for any reason, this process reads the end of the
+stream and stops. Otherwise it would still train while the next sweep starts the same run again.
 """
 
 from __future__ import annotations

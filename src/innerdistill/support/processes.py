@@ -117,7 +117,7 @@ def describe_lost_process(error: BaseException | None) -> str | None:
                 return (
                     "this process waited for the others for longer than trainer.ddp_timeout, in seconds; set it higher."
                 )
-            return "another process of this run has ended, so this one cannot go on."
+            return "another process of this run has ended, so this one cannot continue."
         error = error.__context__
     return None
 
