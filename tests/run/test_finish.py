@@ -1,6 +1,7 @@
 """What a finished run records beside its scores: where the weights come from, and which packages it used."""
 
 import shutil
+import sys
 from dataclasses import replace
 
 import pytest
@@ -32,6 +33,7 @@ def plugin(tmp_path, monkeypatch):
     find_entry_points.cache_clear()
     yield
     find_entry_points.cache_clear()
+    sys.modules.pop("my_plugin", None)
 
 
 @pytest.mark.usefixtures("plugin")

@@ -13,6 +13,8 @@ from innerdistill.support.extensions import GROUPS, Registry, find_entry_points,
 def install(tmp_path, monkeypatch):
     """Lay an installed package with entry points on the path: a module and its metadata, as pip does."""
     monkeypatch.syspath_prepend(str(tmp_path))
+    for module in ("my_plugin", "other_plugin"):  # of a test before in this process
+        monkeypatch.delitem(sys.modules, module, raising=False)
     find_entry_points.cache_clear()
 
     def install(entries, *, code="", name="my-plugin", version="1.0", group="losses"):

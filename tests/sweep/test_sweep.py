@@ -26,7 +26,8 @@ METHODS = {"soft labels": {"schedule.name": "soft_labels"}, "sid": {"schedule.na
 def check_a_finished_sweep(write_sweep, tmp_path, capsys):
     """Run the sweep to its end with two workers, and compare its tables with its runs, whose files are returned."""
     assert main(["sweep", str(write_sweep()), "--workers", "2"]) == 0
-    shown, log = capsys.readouterr()
+    printed, log = capsys.readouterr()
+    shown = " ".join(printed.split())  # a sentence may be wrapped
     assert "sid against soft labels" in shown and "intervals need at least 5 seeds" in shown
     assert "2 of 2 cells, 0:00:00 left: " in log  # where no bar is shown
     runs = [tmp_path / "sweep" / method / "seed-1" / "run.json" for method in ("sid", "soft-labels")]
