@@ -32,8 +32,8 @@ def dropout(values: Tensor, probability: float) -> Tensor:
     count = values.numel()
     draws = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     bits = draws.view(torch.int16)[:count].view(values.shape)
-    kept = (bits >= threshold - STEPS // 2).to(values.dtype)
-    return values * kept.mul_(STEPS / (STEPS - threshold))
+    survives = (bits >= threshold - STEPS // 2).to(values.dtype)
+    return values * survives.mul_(STEPS / (STEPS - threshold))
 
 
 class Dropout(nn.Dropout):

@@ -116,5 +116,5 @@ class OnnxClassifier:
         Returns:
             Logits. (B, C)
         """
-        found: NDArray[np.float32] = self._session.run(None, {name: inputs[name].numpy() for name in self._names})[0]
-        return found
+        logits: NDArray[np.float32] = self._session.run(None, {name: inputs[name].numpy() for name in self._names})[0]
+        return logits

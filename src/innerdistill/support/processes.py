@@ -43,8 +43,8 @@ def broadcast_from_first(value: T) -> T:
     Returns:
         The value of the first process.
     """
-    found: T = broadcast_object_list([value])[0]
-    return found
+    received: T = broadcast_object_list([value])[0]
+    return received
 
 
 def gather_from_all(value: T) -> list[T]:
