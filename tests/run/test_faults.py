@@ -51,6 +51,7 @@ def write_recipe(recipe, tmp_path):
     return write
 
 
+@pytest.mark.slow
 def test_a_run_on_a_full_disk_goes_on_once_there_is_room(write_recipe, small_disk, tmp_path, capfd):
     assert main(["distill", write_recipe(tmp_path / "roomy" / "run")]) == 0
     capfd.readouterr()

@@ -73,6 +73,7 @@ def test_without_the_key_nothing_is_written(recipe, tmp_path):
     assert "Files to serve" not in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_exported_later_and_again(copied, capsys):
     before = read_record(copied)
     shutil.rmtree(copied / "model" / "onnx")
