@@ -16,5 +16,15 @@ def test_the_primary_metric_comes_first_and_errors_are_left_out():
     assert list_metrics(Scores.model_validate(regression)) == ["pearson"]
 
 
+def test_f1_is_not_shown_beside_macro_f1_of_more_than_two_classes():
+    of_class = {"precision": 0.8, "recall": 0.8, "rows": 20}
+    values = {"metric": "macro_f1", "f1": 0.8, "macro_f1": 0.8}
+    names = {}
+    for count in (2, 4):
+        per_class = {f"class {number}": of_class for number in range(count)}
+        names[count] = list_metrics(Scores.model_validate(make_scores(0.8, per_class=per_class, **values)))
+    assert names == {2: ["macro_f1", "accuracy", "f1"], 4: ["macro_f1", "accuracy"]}
+
+
 def test_a_share_of_nothing_is_a_dash():
     assert [format_share(0.45, 0.9), format_share(0.1, 0.0), format_share(0.1, -0.2)] == ["50.0 %", "–", "–"]

@@ -114,12 +114,13 @@ def print_scores(split: str, scores: Mapping[str, Scores], agreement: Mapping[st
         scores: scores by model; `student` is one of them.
         agreement: numbers on the agreement of student and teacher on that split.
     """
+    from innerdistill.evaluation.metrics import show_metric  # noqa: PLC0415
     from innerdistill.problem_types.problem_types import show_agreement  # noqa: PLC0415
     from innerdistill.report.formatting import format_share, list_metrics  # noqa: PLC0415
 
     student, teacher = scores["student"], scores.get("teacher")
     names = list_metrics(student)
-    table = create_table(f"{split}, {student.rows:,} examples", *names, "of teacher")
+    table = create_table(f"{split}, {student.rows:,} examples", *map(show_metric, names), "of teacher")
     for name, row in scores.items():
         share = format_share(row.primary, teacher.primary) if teacher and name != "teacher" else ""
         table.add_row(name, *(f"{row.values[key]:.4f}" for key in names), share)
@@ -151,10 +152,11 @@ def print_onnx(record: OnnxRecord) -> None:
     Args:
         record: sizes, latencies and scores, from `write_onnx`.
     """
+    from innerdistill.evaluation.metrics import show_metric  # noqa: PLC0415
     from innerdistill.problem_types.problem_types import show_agreement  # noqa: PLC0415
 
     metric = record.metric
-    names = [metric, "agreement"] if metric else ["logit error"]
+    names = [show_metric(metric), "agreement"] if metric else ["logit error"]
     table = create_table(f"batch {record.batch_size}, {record.length} tokens", "size", *names, "latency", "p20 to p80")
     for row in record.files.values():
         if metric and row.scores is not None:

@@ -34,6 +34,7 @@ class Metric:
         reads: further facts: `names` (class names by id), `positive` (id of the class that f1 is of).
         of_counts: the same score for many confusion matrices (D, C, C), by label and prediction, at once: (D,). It
             only saves time: without it, standard errors call `score` for every draw.
+        title: name for people; if empty, the name in METRICS with spaces.
     """
 
     score: Callable[..., float]
@@ -41,6 +42,7 @@ class Metric:
     higher_is_better: bool = True
     reads: tuple[Literal["names", "positive"], ...] = ()
     of_counts: Callable[..., Array] | None = None
+    title: str = ""
 
     def facts(self, **known: Any) -> dict[str, Any]:
         """The facts that the score reads.
@@ -100,6 +102,22 @@ def select_metrics(shape: Shape) -> dict[str, Metric]:
         Metrics by name.
     """
     return {name: metric for name, metric in METRICS.built_in.items() if metric.shape == shape}
+
+
+def show_metric(name: str) -> str:
+    """Name a metric for people: everywhere by the same name.
+
+    Args:
+        name: name in METRICS.
+
+    Returns:
+        Its title.
+
+    >>> show_metric("macro_f1"), show_metric("accuracy")
+    ('macro F1', 'accuracy')
+    """
+    title = METRICS[name].title if name in METRICS else ""
+    return title or name.replace("_", " ")
 
 
 def correlate(function: Callable[..., Any], first: Array, second: Array) -> float:
@@ -224,11 +242,11 @@ METRICS = Registry(
     Metric,
     {
         "accuracy": Metric(accuracy_score, "classes", of_counts=accuracy_of_counts),
-        "f1": Metric(_f1, "classes", reads=("names", "positive"), of_counts=f1_of_counts),
-        "macro_f1": Metric(_macro_f1, "classes", of_counts=macro_f1_of_counts),
-        "mcc": Metric(matthews_corrcoef, "classes", of_counts=mcc_of_counts),
-        "pearson": Metric(partial(correlate, pearsonr), "scores"),
-        "spearman": Metric(partial(correlate, spearmanr), "scores"),
-        "mse": Metric(_mse, "scores", higher_is_better=False),
+        "f1": Metric(_f1, "classes", reads=("names", "positive"), of_counts=f1_of_counts, title="F1"),
+        "macro_f1": Metric(_macro_f1, "classes", of_counts=macro_f1_of_counts, title="macro F1"),
+        "mcc": Metric(matthews_corrcoef, "classes", of_counts=mcc_of_counts, title="MCC"),
+        "pearson": Metric(partial(correlate, pearsonr), "scores", title="Pearson correlation"),
+        "spearman": Metric(partial(correlate, spearmanr), "scores", title="Spearman correlation"),
+        "mse": Metric(_mse, "scores", higher_is_better=False, title="mean squared error"),
     },
 )

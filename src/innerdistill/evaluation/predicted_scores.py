@@ -103,9 +103,12 @@ def show_score(label: float, *_: Any) -> float:
         label: score.
 
     Returns:
-        The score.
+        The shortest number that is the same label: labels are float32, whose digits a float64 would invent.
+
+    >>> show_score(np.float32(3.8))
+    3.8
     """
-    return float(label)
+    return float(str(np.float32(label)))
 
 
 def show_score_answer(logits: Array, *_: Any) -> dict[str, Any]:

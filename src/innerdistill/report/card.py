@@ -8,6 +8,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from innerdistill.data.tasks import resolve_task
+from innerdistill.evaluation.metrics import show_metric
 from innerdistill.problem_types.problem_types import show_agreement
 from innerdistill.report.formatting import TEMPLATES, escape_markdown, format_share, list_metrics
 from innerdistill.report.record import RunRecord
@@ -42,6 +43,7 @@ def build_card(record: RunRecord) -> ModelCard:
         reads_pairs=len(resolve_task(record.recipe.data).text) == 2,
         format_share=format_share,
         show_agreement=show_agreement,
+        show_metric=show_metric,
         escape=escape_markdown,
     )
 

@@ -17,14 +17,18 @@ NOT_APPLICABLE = "–"
 def list_metrics(scores: Scores) -> list[str]:
     """List the metrics of which higher is better: only of these can a share of the teacher's score be given.
 
+    With more than two classes `f1` is macro F1, so only one of the two is listed.
+
     Args:
         scores: scores of one model.
 
     Returns:
         Names, the primary metric first.
     """
-    errors = {name for name, metric in METRICS.built_in.items() if not metric.higher_is_better}
-    names = [name for name in scores.values if name not in errors]
+    left_out = {name for name, metric in METRICS.built_in.items() if not metric.higher_is_better}
+    if len(scores.per_class or ()) > 2:
+        left_out.add("macro_f1" if scores.metric == "f1" else "f1")
+    names = [name for name in scores.values if name not in left_out]
     return sorted(names, key=lambda name: name != scores.metric)
 
 
