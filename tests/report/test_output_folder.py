@@ -23,8 +23,8 @@ def fill(folder, recipe, *names):
             (folder / name).touch()
 
 
-def open_and_list(recipe):
-    with open_run_folder(recipe) as folder:
+def open_and_list(recipe, **options):
+    with open_run_folder(recipe, **options) as folder:
         return {path.name for path in folder.iterdir() if path.name != ".lock"}
 
 
@@ -67,6 +67,34 @@ def test_a_run_that_would_be_lost_is_refused_and_replaced_with_overwrite(tmp_pat
         open_and_list(make_recipe(tmp_path / "run", **keys))
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"recipe.yaml", *names}
     assert open_and_list(make_recipe(tmp_path / "run", **keys, overwrite=True)) == {"recipe.yaml"}
+
+
+def test_a_baseline_is_added_to_a_finished_run(tmp_path):
+    fill(tmp_path / "run", make_recipe(tmp_path / "run"), *TRAINED, "report.html")
+    assert open_and_list(make_recipe(tmp_path / "run", baseline=True)) == {"recipe.yaml", *TRAINED, "report.html"}
+    with pytest.raises(ValueError, match=r"holds a finished run; .* set overwrite=true \(in Python overwrite=True\)"):
+        open_and_list(make_recipe(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("names", [TRAINED, (*TRAINED, "report.html")], ids=["no report", "finished"])
+def test_a_student_does_not_replace_a_teacher_nor_a_teacher_a_student(tmp_path, names):
+    recipe = make_recipe(tmp_path / "run", teacher={"base": "bert"})
+    fill(tmp_path / "run", recipe, *names)
+    with pytest.raises(ValueError, match="holds the run of a student; name another folder or set overwrite=true"):
+        open_and_list(recipe, of_teacher=True)
+    write_record(tmp_path / "run", make_record(teacher=None).model_copy(update={"recipe": recipe}))
+    with pytest.raises(ValueError, match="holds a fine-tuned teacher; .*teacher.path=.*run/model"):
+        open_and_list(recipe)
+    assert open_and_list(recipe.model_copy(update={"overwrite": True})) == {"recipe.yaml"}
+
+
+def test_a_teacher_does_not_replace_an_unfinished_student(tmp_path):
+    recipe = make_recipe(tmp_path / "run", teacher={"base": "bert"})
+    fill(tmp_path / "run", recipe)
+    (tmp_path / "run" / "checkpoints").mkdir()
+    with pytest.raises(ValueError, match="holds the run of a student"):
+        open_and_list(recipe, of_teacher=True)
+    assert open_and_list(recipe) == {"recipe.yaml", "checkpoints"}
 
 
 def test_a_damaged_record_is_named_and_replaced_with_overwrite(tmp_path):

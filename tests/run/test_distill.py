@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from innerdistill import distill, evaluate, finetune, load_recipe
+from innerdistill.cli.printing import print_summary
 from innerdistill.evaluation.intervals import bootstrap_scores
 from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.losses.loss import Loss
@@ -21,6 +22,7 @@ from innerdistill.report.run_folder import read_predictions, read_record
 from innerdistill.run.assemble import assemble
 from innerdistill.run.predict import predict_file, write_tables
 from innerdistill.training.schedules import SCHEDULES, Schedule
+from innerdistill.training.trainer import DistillationTrainer
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +178,48 @@ def test_the_teacher_is_trained_on_labelled_rows_only(recipe, data_folder, tmp_p
         content["teacher"]["epochs"] = 1
         steps.append(read_record(finetune(content)).stages[0].steps)
     assert steps[0] == steps[1]
+
+
+def test_a_teacher_from_finetune_is_cached_for_distill(recipe, tmp_path, capsys, monkeypatch):
+    """It outlives its run folder, and a baseline is the student's only."""
+    teacher = {"epochs": 1, "folder": str(tmp_path / "teachers")}
+    schedule = {"name": "soft_labels", "total_steps": 4}
+    content = recipe(tmp_path / "teacher", teacher=teacher, schedule=schedule, baseline=True)
+    folder = finetune(content)
+    print_summary(folder)
+    shown = capsys.readouterr().out
+    assert "teacher" in shown and "student" not in shown and "baseline" not in shown
+    assert {path.name for path in folder.iterdir()} == {
+        "recipe.yaml", "model", "run.json", "predictions.parquet", "tensorboard", "report.html",
+    }  # fmt: skip
+    assert (folder / "model" / "README.md").read_text().startswith("---")
+    (cached,) = (tmp_path / "teachers").glob("custom-*")
+    weights = [(place / "model" / "model.safetensors").read_bytes() for place in (folder, cached)]
+    assert weights[0] == weights[1]
+    with pytest.raises(ValueError, match="holds a fine-tuned teacher; name another one"):
+        distill(content)
+    (folder / "model" / "model.safetensors").write_bytes(b"")
+    trained = []
+    original = DistillationTrainer.training_step
+    monkeypatch.setattr(DistillationTrainer, "training_step", lambda *args: (trained.append(1), original(*args))[1])
+    run = distill({**content, "output": str(tmp_path / "run")})
+    assert len(trained) == 4 + 4  # student and baseline
+    assert read_record(run).teacher.path == f"{cached}/model"
+    again = finetune({**content, "output": str(tmp_path / "again")})
+    assert len(trained) == 8 and (again / "model" / "model.safetensors").read_bytes() == weights[0]
+
+
+def test_a_baseline_is_added_to_a_finished_run(recipe, tmp_path, monkeypatch):
+    content = recipe(tmp_path / "run", schedule={"name": "soft_labels", "total_steps": 4})
+    before = (distill(content) / "run.json").read_bytes()
+    with pytest.raises(ValueError, match=r"holds a finished run; .*in Python overwrite=True"):
+        distill(content)
+    trained = []
+    original = DistillationTrainer.training_step
+    monkeypatch.setattr(DistillationTrainer, "training_step", lambda *args: (trained.append(1), original(*args))[1])
+    folder = distill({**content, "baseline": True})
+    assert len(trained) == 4 and (folder / "run.json").read_bytes() == before
+    assert read_record(folder / "baseline").steps == 4 and "baseline" in (folder / "report.html").read_text()
 
 
 def test_a_loss_from_outside_the_package(recipe, tmp_path):

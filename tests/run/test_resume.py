@@ -229,7 +229,7 @@ def test_a_student_that_learns_nothing_is_noticed_after_a_kill_too(content, tmp_
 
 def test_a_finished_teacher_is_not_trained_again(content, base_folder, tmp_path, monkeypatch):
     made = content(tmp_path / "run")
-    made["teacher"] = {"base": str(base_folder), "epochs": 1}
+    made["teacher"] = {"base": str(base_folder), "epochs": 1, "folder": str(tmp_path / "teachers")}
     (finetune(made) / "report.html").unlink()
     monkeypatch.setattr(DistillationTrainer, "training_step", lambda *_: die())
     assert finetune(made) == tmp_path / "run"

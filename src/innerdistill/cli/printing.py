@@ -89,13 +89,14 @@ def print_summary(folder: Path) -> None:
     )
 
     record = read_record(folder)
-    scores = {"student": record.scores["validation"].student}
+    trained = "student" if record.teacher is not None else "teacher"  # of `finetune`
+    scores = {trained: record.scores["validation"].student}
     if record.scores["validation"].teacher is not None:
         scores["teacher"] = record.scores["validation"].teacher
     if has_record(folder / BASELINE_FOLDER):
         scores["baseline"] = read_record(folder / BASELINE_FOLDER).scores["validation"].student
     print_scores("validation", scores, record.agreement.get("validation"))
-    speed = {"student": record.speed.student}
+    speed = {trained: record.speed.student}
     if record.speed.teacher is not None:
         speed = {"teacher": record.speed.teacher, **speed}
     print_speed(speed)
@@ -111,20 +112,20 @@ def print_scores(split: str, scores: Mapping[str, Scores], agreement: Mapping[st
 
     Args:
         split: name of the split.
-        scores: scores by model; `student` is one of them.
+        scores: scores by model, the trained one first.
         agreement: numbers on the agreement of student and teacher on that split.
     """
     from innerdistill.evaluation.metrics import show_metric  # noqa: PLC0415
     from innerdistill.problem_types.problem_types import show_agreement  # noqa: PLC0415
     from innerdistill.report.formatting import format_share, list_metrics  # noqa: PLC0415
 
-    student, teacher = scores["student"], scores.get("teacher")
-    names = list_metrics(student)
-    table = create_table(f"{split}, {student.rows:,} examples", *map(show_metric, names), "of teacher")
+    trained, teacher = next(iter(scores.values())), scores.get("teacher")
+    names = list_metrics(trained)
+    table = create_table(f"{split}, {trained.rows:,} examples", *map(show_metric, names), "of teacher")
     for name, row in scores.items():
         share = format_share(row.primary, teacher.primary) if teacher and name != "teacher" else ""
         table.add_row(name, *(f"{row.values[key]:.4f}" for key in names), share)
-    table.add_row("best constant answer", f"{student.constant:.4f}", *([""] * len(names)))
+    table.add_row("best constant answer", f"{trained.constant:.4f}", *([""] * len(names)))
     console.print(table)
     if agreement:
         console.print(f"Agreement with the teacher: {show_agreement(agreement)}.", highlight=False)

@@ -22,21 +22,25 @@ from innerdistill.report.run_folder import (
     REPORT,
     RUN,
     TENSORBOARD,
+    has_record,
     list_missing,
+    read_record,
 )
 from innerdistill.support.files import acquire_lock, open_whole_file
 
 LOCK = ".lock"
+TEACHER, STUDENT = "a fine-tuned teacher", "the run of a student"
 # Only a folder that holds nothing else is ever replaced.
 RUN_FILES = {RECIPE, MODEL, RUN, PREDICTIONS, EXAMPLES, REPORT, TENSORBOARD, CHECKPOINTS, BASELINE_FOLDER}
 
 
 @contextmanager
-def open_run_folder(recipe: Recipe) -> Iterator[Path]:
+def open_run_folder(recipe: Recipe, *, of_teacher: bool = False) -> Iterator[Path]:
     """Open the folder of a run, for one process at a time.
 
     Args:
         recipe: recipe of the run; it names the folder and says whether a run there may be replaced.
+        of_teacher: whether the run fine-tunes a teacher; False for a student.
 
     Yields:
         The folder: with recipe.yaml alone, or with a run of this recipe to resume, which may lack its report only.
@@ -46,9 +50,9 @@ def open_run_folder(recipe: Recipe) -> Iterator[Path]:
             or another process works there.
     """
     folder = Path(recipe.output)
-    _decide_to_replace(folder, recipe)  # before anything is written
+    _decide_to_replace(folder, recipe, of_teacher=of_teacher)  # before anything is written
     with lock_folder(folder):
-        if _decide_to_replace(folder, recipe):
+        if _decide_to_replace(folder, recipe, of_teacher=of_teacher):
             # The recipe last: without it nobody would know the folder as a run's.
             _delete(sorted(folder.iterdir(), key=lambda path: path.name == RECIPE))
         _delete(path for path in folder.iterdir() if _is_left_over(path.name))
@@ -89,7 +93,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _decide_to_replace(folder: Path, recipe: Recipe) -> bool:
+def _decide_to_replace(folder: Path, recipe: Recipe, *, of_teacher: bool) -> bool:
     """True if what the folder holds is to be replaced; False if it is empty, or holds a run to resume."""
     if not _holds_run(folder):
         return False
@@ -98,25 +102,39 @@ def _decide_to_replace(folder: Path, recipe: Recipe) -> bool:
     except ValueError:
         differences = ["its recipe.yaml, which cannot be read"]
     try:
+        other_model = _find_other_model(folder, recipe, of_teacher=of_teacher)
         missing = list_missing(folder, recipe)
     except ValueError:  # a damaged record
         if not recipe.overwrite:
             raise
-        missing = []
+        other_model, missing = "", []
     is_damaged = RUN not in missing and PREDICTIONS in missing
-    if not differences and missing and not is_damaged:
+    if not differences and missing and not is_damaged and not other_model:
         return False
     if not recipe.overwrite:
-        state = f"an unfinished run that differs in {', '.join(differences[:3])}"
+        state = other_model or f"an unfinished run that differs in {', '.join(differences[:3])}"
         if is_damaged:
             state = f"a run without its {PREDICTIONS}"
-        elif set(missing) <= {REPORT}:
+        elif set(missing) <= {REPORT} and not other_model:
             state = "a finished run"
-        raise ValueError(f"output: {folder} holds {state}; name another folder or set overwrite=true.")
+        advice = "name another folder or set overwrite=true (in Python overwrite=True)"
+        if other_model == TEACHER:
+            teacher = f"teacher.path={folder / MODEL}"
+            advice = f"name another one for its student. To use this teacher, replace teacher.base by {teacher}"
+        raise ValueError(f"output: {folder} holds {state}; {advice}.")
     for key, path in _list_inputs(recipe):
         if folder.resolve() in Path(path).resolve().parents:
             raise ValueError(f"{key}: {path} lies inside {folder}, which overwrite=true would delete.")
     return True
+
+
+def _find_other_model(folder: Path, recipe: Recipe, *, of_teacher: bool) -> str:
+    """Find out whether a folder holds a teacher where a student is wanted, or a student where a teacher is wanted."""
+    if has_record(folder):
+        is_teacher = read_record(folder).teacher is None
+        return "" if is_teacher == of_teacher else TEACHER if is_teacher else STUDENT
+    # A teacher's checkpoints are in the cache, whose recipes overwrite.
+    return STUDENT if of_teacher and not recipe.overwrite and (folder / CHECKPOINTS).exists() else ""
 
 
 def _holds_run(folder: Path) -> bool:

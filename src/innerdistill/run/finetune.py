@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +17,23 @@ from innerdistill.models.probe import probe
 from innerdistill.recipe.identity import compute_teacher_key, derive_teacher_recipe, merge_teacher_trainer
 from innerdistill.recipe.loading import load_recipe
 from innerdistill.recipe.recipe import Recipe
+from innerdistill.report.card import write_card
 from innerdistill.report.output_folder import lock_beside, open_run_folder
 from innerdistill.report.page import write_report
-from innerdistill.report.run_folder import MODEL, is_finished
+from innerdistill.report.run_folder import (
+    MODEL,
+    PREDICTIONS,
+    TENSORBOARD,
+    is_finished,
+    read_record,
+    write_record,
+)
 from innerdistill.run.assemble import assemble
 from innerdistill.run.finish import delete_checkpoints, finish, is_trained
 from innerdistill.run.job import Job
 from innerdistill.run.onnx import export_run
 from innerdistill.run.train import train
+from innerdistill.support.files import open_whole_file, open_whole_folder
 from innerdistill.support.processes import (
     broadcast_from_first,
     count_processes,
@@ -39,8 +49,10 @@ logger = logging.getLogger(__name__)
 def finetune(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
     """Fine-tune the recipe's `teacher.base` with all its layers on gold labels (experiment E1.0 of the paper).
 
+    The teacher is trained in the cache, where `distill` finds it, and copied into the run folder.
+
     Args:
-        recipe: a Recipe, a mapping, or the path of a YAML file.
+        recipe: a Recipe, a mapping, or the path of a YAML file. `baseline` has no effect: a teacher has none.
 
     Returns:
         The run folder. Its subfolder `model/` can be the `teacher.path` of other recipes.
@@ -51,22 +63,38 @@ def finetune(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     if recipe.teacher.base is None:
         raise ValueError("teacher.base: name the pre-trained model to fine-tune.")
-    folder = run_finetuning(assemble(recipe))
-    if is_first_process():
-        write_report(folder)
+    job = assemble(recipe.model_copy(update={"baseline": False}))
+    with enter_in_first_process(open_run_folder(job.recipe, of_teacher=True)) as folder:
+        if not is_trained(job, folder, teacher=False):
+            cached = _finetune_into_cache(job)
+            if is_first_process():
+                _copy_teacher(cached, folder, job.recipe)
+        export_run(job, folder)
+        wait_for_all()
+        if is_first_process():
+            write_report(folder)
     return folder
 
 
 def load_or_finetune_teacher(job: Job) -> PreTrainedModel:
     """Load the fine-tuned teacher of a job from the cache; fine-tune the base model first if it is not there.
 
-    The key of the cache covers the base model's weights, the data, and everything that fine-tuning depends on.
-
     Args:
         job: job whose recipe has `teacher.base`.
 
     Returns:
         The teacher, loaded from its folder in the cache.
+    """
+    folder = _finetune_into_cache(job)
+    teacher = load_classifier(str(folder / MODEL), job.problem_type.head).to(job.teacher.device)
+    probe(teacher)
+    return teacher
+
+
+def _finetune_into_cache(job: Job) -> Path:
+    """Fine-tune the base model of a job into the cache, unless the teacher is there, and return its run folder.
+
+    The key of the cache covers the base model's weights, the data, and everything that fine-tuning depends on.
     """
     recipe = job.recipe
     key = compute_teacher_key(
@@ -83,31 +111,41 @@ def load_or_finetune_teacher(job: Job) -> PreTrainedModel:
         with enter_in_first_process(lock_beside(folder, key="teacher.folder")):
             if broadcast_from_first(not is_finished(folder, teacher_recipe)):
                 logger.info("fine-tuning the teacher into %s", folder)
-                run_finetuning(replace(job, recipe=teacher_recipe))
-    teacher = load_classifier(str(folder / MODEL), job.problem_type.head).to(job.teacher.device)
-    probe(teacher)
-    return teacher
+                _run_finetuning(replace(job, recipe=teacher_recipe))
+    return folder
 
 
-def run_finetuning(job: Job) -> Path:
-    """Fine-tune a job's base model into its output folder, or resume there.
-
-    Args:
-        job: job whose `teacher` is the base model; trained in place.
-
-    Returns:
-        The run folder.
-    """
-    options = {"trainer": merge_teacher_trainer(job.recipe), "seed": job.recipe.teacher.seed}
-    job = replace(job, recipe=job.recipe.model_copy(update=options))
+def _run_finetuning(job: Job) -> None:
+    """Fine-tune a job's base model into its output folder, or resume there; the model is trained in place."""
+    job = replace(job, recipe=_set_training_options(job.recipe))
     stage = Stage("fine-tuning", {"gold_labels": 1.0}, pairs={}, epochs=job.recipe.teacher.epochs)
-    with enter_in_first_process(open_run_folder(job.recipe)) as folder:
+    with enter_in_first_process(open_run_folder(job.recipe, of_teacher=True)) as folder:
         if not is_trained(job, folder, teacher=False):
             records = train(job, job.teacher, folder=folder, teacher=None, stages=[stage])
             if is_first_process():
                 finish(job, job.teacher, folder, stages=records, distillation=None)
         elif is_first_process():
             delete_checkpoints(folder)
-        export_run(job, folder)
         wait_for_all()
-    return folder
+
+
+def _set_training_options(recipe: Recipe) -> Recipe:
+    """Put the options of the teacher's fine-tuning where those of a student stand."""
+    return recipe.model_copy(update={"trainer": merge_teacher_trainer(recipe), "seed": recipe.teacher.seed})
+
+
+def _copy_teacher(cached: Path, folder: Path, recipe: Recipe) -> None:
+    """Copy a teacher from the cache into the run folder of its recipe; run.json is the last file.
+
+    The files are copied, not linked: whoever changes the weights in one place must not change them in the other.
+    """
+    delete_checkpoints(folder)
+    if (cached / TENSORBOARD).is_dir():  # trainer.report_to may name something else
+        shutil.copytree(cached / TENSORBOARD, folder / TENSORBOARD, dirs_exist_ok=True)
+    with open_whole_folder(folder / MODEL) as temporary:
+        shutil.copytree(cached / MODEL, temporary, dirs_exist_ok=True)
+    with open_whole_file(folder / PREDICTIONS) as temporary:
+        shutil.copyfile(cached / PREDICTIONS, temporary)
+    record = read_record(cached).model_copy(update={"recipe": _set_training_options(recipe)})
+    write_card(folder, record)
+    write_record(folder, record)
