@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from innerdistill.data import arrow, formats
 from innerdistill.data.arrow import write_to_disk
 from innerdistill.data.batches import LengthGroupedSampler
-from innerdistill.data.splits import choose_stratified
+from innerdistill.data.splits import choose_number, choose_stratified
 from innerdistill.data.tables import read_tables
 from innerdistill.data.task_data import load_task
 from innerdistill.data.tasks import TASKS
@@ -198,6 +198,40 @@ def test_selection_is_stratified_fixed_and_apart_from_train(tmp_path):
     texts = [set(first.splits[name]["text1"].to_pylist()) for name in ("train", "selection", "validation")]
     assert not texts[0] & texts[1] and not texts[0] & texts[2] and not texts[1] & texts[2]
     assert second.splits["train"].num_rows == 100
+
+
+def test_train_rows_are_as_many_as_asked_for_and_selection_is_no_larger_than_a_tenth(tmp_path):
+    write(tmp_path, "train", 4000)
+    source = {"train": f"{tmp_path}/train.csv", "text": "text", "label": "y"}
+    whole = load(DataRecipe(**source))
+    for rows, selected in ((101, 200), (3000, 300), (3239, 323)):
+        part = load(DataRecipe(**source, train_rows=rows))
+        assert part.splits["train"].num_rows == rows and part.splits["selection"].num_rows == selected
+        labels = part.splits["selection"]["label"].to_pylist()
+        assert abs(labels.count("yes") - labels.count("no")) <= 1
+        for name in ("train", "selection"):
+            texts = [set(data.splits[name]["text1"].to_pylist()) for data in (part, whole)]
+            assert texts[0] <= texts[1]
+        assert "because of data.train_rows" in part.notes["selection"]
+    assert whole.splits["selection"].num_rows == 360 and "train_rows" not in whole.notes["selection"]
+
+
+def test_a_number_of_rows_is_chosen_exactly_unless_equal_texts_would_be_separated():
+    strata = np.array([0] * 90 + [1] * 9 + [2])
+    table = pa.table({"row": list(range(100)), "text1": [f"t{n}" for n in range(100)], "label": ["a"] * 100})
+    chosen = choose_number(table, strata, number=37, salt="s")
+    assert np.bincount(strata[chosen]).tolist() == [33, 3, 1]  # the rarest class is not lost
+    repeated = table.set_column(1, "text1", pa.array([f"t{n // 3}" for n in range(100)]))
+    chosen = choose_number(repeated, np.zeros(100, dtype=int), number=38, salt="s")
+    assert chosen.sum() in (36, 37)  # 33 texts of three rows, and one of one row
+    assert all(len(set(chosen[start : start + 3])) == 1 for start in range(0, 99, 3))
+
+
+def test_fewer_rows_than_asked_for_are_reported(tmp_path, caplog):
+    (tmp_path / "train.csv").write_text("text,y\n" + "".join(f"t{n // 2},a\nu{n // 2},b\n" for n in range(60)))
+    part = load(DataRecipe(train=f"{tmp_path}/train.csv", text="text", label="y", train_rows=31))
+    assert part.splits["train"].num_rows == part.notes["rows"]["train"] == 30
+    assert "30 of 31 rows are used, since equal texts stay together" in caplog.text
 
 
 def test_rows_of_equal_text_stay_together():

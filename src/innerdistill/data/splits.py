@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -75,6 +76,47 @@ def choose_stratified(table: pa.Table, strata: NDArray[np.int64], *, size: float
     if len(texts) > 1 and not chosen.any():
         chosen = hashes == texts[0]
     return chosen
+
+
+def choose_number(table: pa.Table, strata: NDArray[np.int64], *, number: int, salt: str) -> NDArray[np.bool_]:
+    """Choose a number of rows, from every stratum in proportion, by the hash of the text.
+
+    Within a stratum, texts are ordered by SHA-256(salt, text), and the first ones are chosen. Rows of equal text stay
+    together, in the stratum of the first of them. A text with more rows than are still wanted is passed over, so that
+    there are never more than that number. There are fewer only where no other text is left.
+
+    Args:
+        table: table from `read_file` or `read_split`.
+        strata: number of the stratum of each row, for example of its label. (num_rows,)
+        number: number of rows.
+        salt: text that makes different splits of the same texts independent.
+
+    Returns:
+        True for the rows that were chosen. (num_rows,)
+    """
+    hashes = hash_texts(table, salt=salt)
+    _, first, text_of, sizes = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
+    stratum_of = strata[first]  # by text, in the order of the hashes
+    chosen = np.zeros(len(first), dtype=bool)
+    left = _share_out(number, np.bincount(stratum_of, weights=sizes))
+    for stratum in range(len(left)):
+        for text in np.flatnonzero(stratum_of == stratum):
+            if left[stratum] == 0:
+                break
+            if sizes[text] <= left[stratum]:
+                chosen[text] = True
+                left[stratum] -= sizes[text]
+    return chosen[text_of]
+
+
+def _share_out(number: int, members: NDArray[Any]) -> NDArray[np.int64]:
+    """Share a number out among strata in proportion to their members; a stratum that would get nothing comes first."""
+    shares = min(1.0, number / members.sum()) * members
+    counts = np.floor(shares + 1e-9).astype(np.int64)  # 1e-9: a whole number may have been rounded down
+    rest = min(number, int(members.sum())) - int(counts.sum())
+    order = np.lexsort((counts - shares, counts > 0, members == 0))  # the last key counts most
+    counts[order[:rest]] += 1
+    return counts
 
 
 def mark_shared_texts(table: pa.Table, other: pa.Table) -> NDArray[np.bool_]:

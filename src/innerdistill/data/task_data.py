@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow as pa
 from innerdistill.data.arrow import iterate_blocks, select_rows
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.labels import number_labels
-from innerdistill.data.splits import choose_stratified, hash_texts, mark_shared_texts
+from innerdistill.data.splits import choose_number, choose_stratified, hash_texts, mark_shared_texts
 from innerdistill.data.tables import read_dataset, read_file, read_split
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import DataRecipe
@@ -25,6 +26,9 @@ OVERLAP = "validation_rows_that_are_also_in_train"
 # Held out of train for `selection`, and for `validation` where none is given: a tenth. Of more rows than this, the
 # standard error of an accuracy would fall below half a point.
 HELD_OUT, MOST_HELD_OUT = 0.1, 10_000
+LEAST_HELD_OUT = 200  # of fewer, with data.train_rows, the standard error of an accuracy would exceed 3.5 points
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
     """Read all splits that a recipe names, and hold out a tenth of train, at most 10,000 rows, as `selection`.
 
     On the selection split, checkpoints, thresholds and learning rates may be chosen. Validation is for reporting only.
+    With `train_rows`, the selection split has at most a tenth of that, or 200 examples if that is more.
     Held-out splits and `train_rows` depend on the hash of the texts, not on a seed.
 
     Args:
@@ -99,10 +104,11 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
         overlap = mark_shared_texts(splits["selection"], splits["train"])
         notes["selection_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
         splits["selection"] = select_rows(splits["selection"], ~overlap)
-    if recipe.train_rows is not None and recipe.train_rows < splits["train"].num_rows:
-        strata = examples.group_labels(splits["train"]["label"])
-        chosen = choose_stratified(splits["train"], strata, size=recipe.train_rows, salt="train_rows")
-        splits["train"] = select_rows(splits["train"], chosen)
+    if recipe.train_rows is not None:
+        limit = max(LEAST_HELD_OUT, int(HELD_OUT * recipe.train_rows))
+        splits["train"] = _reduce(splits["train"], recipe.train_rows, examples, salt="train_rows")
+        splits["selection"] = _reduce(splits["selection"], limit, examples, salt="selection")
+        notes["selection"] = f"{PART_OF_TRAIN}; of these at most {limit:,}, because of data.train_rows"
     for name, table in splits.items():
         if table.num_rows == 0:
             raise ValueError(
@@ -151,3 +157,13 @@ def _hold_out(table: pa.Table, examples: ExampleType, *, salt: str) -> tuple[pa.
     size = HELD_OUT if HELD_OUT * table.num_rows <= MOST_HELD_OUT else MOST_HELD_OUT
     apart = choose_stratified(table, strata, size=size, salt=salt)
     return select_rows(table, ~apart), select_rows(table, apart)
+
+
+def _reduce(table: pa.Table, number: int, examples: ExampleType, *, salt: str) -> pa.Table:
+    """Reduce a split to a number of rows, stratified by label."""
+    if table.num_rows <= number:
+        return table
+    chosen = choose_number(table, examples.group_labels(table["label"]), number=number, salt=salt)
+    if chosen.sum() < number:
+        logger.warning("data.train_rows: %d of %d rows are used, since equal texts stay together", chosen.sum(), number)
+    return select_rows(table, chosen)

@@ -85,7 +85,10 @@ class DataRecipe(Section):
     )
     max_length: int | None = Field(None, ge=8, description="Tokens per example, at most (default: the model's limit).")
     train_rows: int | None = Field(
-        None, ge=2, description="Number of training examples to use; the same ones in every run, stratified by label."
+        None,
+        ge=2,
+        description="Number of training examples to use; the same ones in every run, stratified by label. "
+        "The selection split is reduced to a tenth of it, or to 200.",
     )
     drop_overlap: bool | None = Field(None, description="Drop evaluation examples whose text is in train too.")
     note: Text | None = Field(None, description="Note on the data that reports show under the scores.")
