@@ -41,7 +41,7 @@ def predict_by_onnx() -> list[str]:
         Predicted labels.
     """
     tokenizer = AutoTokenizer.from_pretrained(RUN / "model")
-    session = onnxruntime.InferenceSession(RUN / "model" / "onnx" / "model_int8.onnx")
+    session = onnxruntime.InferenceSession(RUN / "model" / "onnx" / "model_quantized.onnx")
     inputs = tokenizer(SENTENCES, padding=True, return_tensors="np")
     logits = session.run(["logits"], {node.name: inputs[node.name] for node in session.get_inputs()})[0]
     names = json.loads((RUN / "model" / "config.json").read_text())["id2label"]

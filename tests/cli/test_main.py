@@ -82,7 +82,7 @@ BAD = [
     (["data.task=cola", "data.path={files}/nowhere"], "is not a folder"),
     (["data.train=null"], "data.train: name the training file"),
     (["data.text=null"], "data.text"),
-    (["data.max_length=5000"], "5000 tokens were asked for, but the model allows 64"),
+    (["data.max_length=5000"], "5000 tokens were asked for, but the model allows 66"),
     # models
     (["teacher.path={files}"], "expected a model folder with a config.json"),
     (["teacher.path=no/such/model"], "no/such/model: no model found there"),

@@ -61,8 +61,8 @@ def test_the_record_the_card_and_the_report_say_what_they_do(run, capsys):
     assert main(["report", str(run)]) == 0
     page = (run / "report.html").read_text()
     assert "As an ONNX file of 8 bits the distilled student takes 0 instead of 0 MB, answers" in page
-    assert "Files to serve" in page and "onnx/model_int8.onnx" in page
-    assert "onnx/model_int8.onnx" in (run / "model" / "README.md").read_text()
+    assert "Files to serve" in page and "onnx/model_quantized.onnx" in page
+    assert "onnx/model_quantized.onnx" in (run / "model" / "README.md").read_text()
     assert not (run / "baseline" / "model" / "onnx").exists() and read_record(run / "baseline").onnx is None
 
 
@@ -85,8 +85,8 @@ def test_a_finished_run_is_exported_later_and_again(copied, capsys):
         assert after.onnx.files["int8"].scores == before.onnx.files["int8"].scores
         assert after.model_copy(update={"onnx": before.onnx}) == before
     printed = capsys.readouterr().out
-    assert "onnx/model_int8.onnx" in printed and "100.0 %" in printed
-    assert sorted(path.name for path in (copied / "model" / "onnx").iterdir()) == ["model.onnx", "model_int8.onnx"]
+    assert "onnx/model_quantized.onnx" in printed and "100.0 %" in printed
+    assert sorted(path.name for path in (copied / "model" / "onnx").iterdir()) == ["model.onnx", "model_quantized.onnx"]
 
 
 @pytest.mark.slow  # every export takes seconds
@@ -110,7 +110,7 @@ def test_a_model_without_a_run_is_compared_on_random_tokens(teacher_folder, tmp_
     shutil.copytree(model, model / ".onnx.partial-1")  # left by a process that was killed
     assert main(["export", str(model)]) == 0
     assert "logit error" in capsys.readouterr().out
-    assert not (model / ".onnx.partial-1").exists() and (model / "onnx" / "model_int8.onnx").is_file()
+    assert not (model / ".onnx.partial-1").exists() and (model / "onnx" / "model_quantized.onnx").is_file()
 
 
 def test_few_positions_and_a_tokenizer_that_makes_more_than_the_model_reads(make_model, tokenizer, tmp_path):
@@ -185,6 +185,6 @@ def test_a_loss_by_rounding_is_said(run):
 
     (sentence,) = list_onnx_warnings(lose(0.02))
     assert sentence.startswith(
-        f"onnx/model_int8.onnx scores {wanted - 0.05:.3f} accuracy, the model {wanted:.3f}: a loss"
+        f"onnx/model_quantized.onnx scores {wanted - 0.05:.3f} accuracy, the model {wanted:.3f}: a loss"
     )
     assert list_onnx_warnings(lose(0.03)) == []

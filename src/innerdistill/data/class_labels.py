@@ -71,7 +71,7 @@ def match_class_names(names: Sequence[str], outputs: Sequence[str], *, declared:
     numbers = all(name.isdecimal() and int(name) < len(outputs) for name in names) and ("0" in names or declared)
     if numbers and not any(name.isdecimal() for name in outputs):
         return tuple(str(index) for index in range(len(outputs)))
-    stock = all(name == f"LABEL_{index}" for index, name in enumerate(outputs))
+    stock = are_stock_names(outputs)
     if stock and declared and len(names) == len(outputs):
         return tuple(names)
     if stock:
@@ -83,6 +83,21 @@ def match_class_names(names: Sequence[str], outputs: Sequence[str], *, declared:
     raise ValueError(
         f"label {shorten_value((unknown or names)[0])} is not one of the teacher's labels ({join_names(outputs)})."
     )
+
+
+def are_stock_names(outputs: Sequence[str]) -> bool:
+    """Tell whether outputs only have the names that transformers gives: LABEL_0, LABEL_1 and so on.
+
+    Args:
+        outputs: names of a model's outputs by id.
+
+    Returns:
+        True if none has a name of its own.
+
+    >>> are_stock_names(["LABEL_0", "LABEL_1"]), are_stock_names(["neg", "pos"])
+    (True, False)
+    """
+    return all(name == f"LABEL_{index}" for index, name in enumerate(outputs))
 
 
 def encode_classes(

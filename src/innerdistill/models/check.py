@@ -136,19 +136,22 @@ def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
         raise ValueError(f"{name}: the tokenizer has no padding token.")
 
 
-def check_student(student: PreTrainedModel, teacher: PreTrainedModel, head: Head) -> None:
+def check_student(
+    student: PreTrainedModel, teacher: PreTrainedModel, head: Head, *, names: Sequence[str] | None = None
+) -> None:
     """Check that a saved student has the outputs of its teacher, in the same order, and reads the same tokens.
 
     Args:
         student: model loaded from anywhere.
         teacher: its teacher.
         head: head of both.
+        names: class names of the data in the order of the teacher's outputs, which a student may have too.
 
     Raises:
         ValueError: other outputs, another order of the labels, or another vocabulary.
     """
     ours, theirs = head.name_outputs(student.config), head.name_outputs(teacher.config)
-    if ours != theirs:
+    if ours not in (theirs, names):
         raise ValueError(
             f"{student.name_or_path}: its outputs are {join_names(ours)}, the teacher's are {join_names(theirs)}; both "
             "must be the same, in the same order."

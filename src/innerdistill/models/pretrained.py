@@ -123,15 +123,15 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, wa
         wanted: limit that the user sets, in tokens; None for no limit.
 
     Returns:
-        The smallest of the three.
+        What the user wants. Without that, the smaller one of the other two.
 
     Raises:
         ValueError: the user wants more than the model has positions for.
     """
-    limit = min(max_positions(model.config), tokenizer.model_max_length)
+    limit = max_positions(model.config)
     if wanted is not None and wanted > limit:
         raise ValueError(f"data.max_length: {wanted} tokens were asked for, but the model allows {limit}.")
-    return wanted or limit
+    return wanted or min(limit, tokenizer.model_max_length)
 
 
 def _load(name: str, head: Head, **options: Any) -> LoadedModel:

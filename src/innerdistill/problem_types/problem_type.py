@@ -26,7 +26,8 @@ class Wording:
         title: name of the problem, as in "a teacher for regression".
         outputs: plural noun for what is predicted, as in "the data has classes".
         pipeline_tag: task of the hub and of transformers' pipelines.
-        usage: lines of Python that use the model, for its card.
+        usage: lines of Python that load the model, for its card.
+        function: name of the function that these lines define.
         onnx_outputs: names of the outputs of an ONNX file.
         output_columns: columns that `predict` adds to a file; `<label>` stands for every label.
         agreement: what the agreement of two models is, as in "as the model: equal predictions".
@@ -38,6 +39,7 @@ class Wording:
     outputs: str
     pipeline_tag: str
     usage: tuple[str, ...]
+    function: str
     onnx_outputs: tuple[str, ...]
     output_columns: tuple[str, ...]
     agreement: str

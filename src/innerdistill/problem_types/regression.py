@@ -77,8 +77,10 @@ REGRESSION = ProblemType(
         usage=(
             "from transformers import pipeline",
             "",
-            'predict = pipeline("text-classification", model="path/to/this/folder", function_to_apply="none")',
+            'options = {"truncation": True, "function_to_apply": "none"}',
+            'predict = pipeline("text-classification", model="path/to/this/folder", **options)',
         ),
+        function="predict",
         onnx_outputs=("logits",),
         output_columns=("predicted_score",),
         agreement="correlation of the scores",

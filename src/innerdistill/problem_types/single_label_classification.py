@@ -85,8 +85,9 @@ SINGLE_LABEL_CLASSIFICATION = ProblemType(
         usage=(
             "from transformers import pipeline",
             "",
-            'classify = pipeline("text-classification", model="path/to/this/folder")',
+            'classify = pipeline("text-classification", model="path/to/this/folder", truncation=True)',
         ),
+        function="classify",
         onnx_outputs=("logits",),
         output_columns=("predicted_label", "probability_<label>"),
         agreement="equal predictions",

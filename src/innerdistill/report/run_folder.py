@@ -16,6 +16,7 @@ when nothing is left to compute: `is_finished`. The report can be written again 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
 BASELINE_FOLDER = "baseline"
 ONNX = "onnx"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 def read_record(folder: str | Path) -> RunRecord:
@@ -148,17 +150,34 @@ def find_model_folder(folder: str | Path) -> Path:
     return folder / MODEL
 
 
-def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> None:
     """Save a model: weights as safetensors, configuration, tokenizer.
 
     Args:
         folder: folder of the model; what an unfinished run left there is replaced.
         model: trained classifier.
         tokenizer: tokenizer of the model.
+        max_length: tokens that an example had at most in training. The saved tokenizer truncates to as many.
     """
     with open_whole_folder(folder) as temporary:
         model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
+        _save_tokenizer(tokenizer, temporary, max_length=max_length)
+
+
+def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path, *, max_length: int) -> None:
+    """Save a tokenizer so that transformers 4 can load it too, as it loads the teacher's."""
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.model_max_length = max_length
+    tokenizer([""], truncation=True, padding=False)  # tokenizer.json has the state of the last call
+    tokenizer.save_pretrained(folder)
+    path = folder / TOKENIZER_CONFIG
+    config = read_json(path)
+    # transformers 5 knows the old names too.
+    if config.get("tokenizer_class") == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(config.get("extra_special_tokens"), list):
+        config["additional_special_tokens"] = config.pop("extra_special_tokens")
+    write_json(path, config)
 
 
 def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:

@@ -44,7 +44,7 @@ def evaluate(
     if (folder / MODEL).is_dir():
         folder /= MODEL
     student = load_classifier(str(folder), job.problem_type.head).to(job.teacher.device)
-    check_student(student, job.teacher, job.problem_type.head)
+    check_student(student, job.teacher, job.problem_type.head, names=job.names)
     if job.recipe.teacher.base is not None:
         job = replace(job, teacher=load_or_finetune_teacher(job))
     logits = {"student": predict_splits(student, job.splits, job.collate), "teacher": compute_teacher_logits(job)}

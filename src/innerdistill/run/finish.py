@@ -90,7 +90,7 @@ def finish(
         stages: what happened in training.
         distillation: start, targets and distances of a student; None for a fine-tuning.
     """
-    save_model(folder / MODEL, model, job.tokenizer)
+    save_model(folder / MODEL, model, job.tokenizer, max_length=job.max_length)
     saved = load_classifier(str(folder / MODEL), job.problem_type.head).to(model.device)
     logits = {"student": predict_splits(saved, job.splits, job.collate)}
     models = {"student": saved}

@@ -12,6 +12,7 @@ from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.data.batches import Collator
+from innerdistill.data.class_labels import are_stock_names
 from innerdistill.data.example_type import Names
 from innerdistill.data.task_data import TaskData
 from innerdistill.evaluation.prediction_type import Scoring
@@ -143,6 +144,11 @@ class Job:
             return self.splits["train"]
         return concatenate_datasets([self.splits["train"], self.splits["unlabelled"]])
 
+    def _name_outputs(self) -> Names:
+        """Names of the student's outputs: the teacher's. If it has none of its own, those that the task declares."""
+        outputs = self.problem_type.head.name_outputs(self.teacher.config)
+        return self.names if self.data.task.labels is not None and are_stock_names(outputs) else outputs
+
     def build_fresh_student(self) -> PreTrainedModel:
         """Build the student before training: layers, embeddings and head as the recipe says, prepared for capture."""
         recipe = self.recipe.student
@@ -154,5 +160,6 @@ class Job:
             random=recipe.source == "random",
             seed=self.recipe.seed,
         )
+        student.config.update(self.problem_type.head.configure(self._name_outputs()))
         probe(student)
         return student

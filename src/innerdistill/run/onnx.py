@@ -1,7 +1,9 @@
 """A model -> ONNX files beside it, compared with the model, scored and timed.
 
-model/onnx/model.onnx        float32, the same arithmetic as the model
-model/onnx/model_int8.onnx   int8 weights and embeddings
+model/onnx/model.onnx             float32, the same arithmetic as the model
+model/onnx/model_quantized.onnx   int8 weights and embeddings
+
+transformers.js looks for these two names: `dtype: "fp32"` and `dtype: "q8"`.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ from innerdistill.support.processes import is_first_process
 logger = logging.getLogger(__name__)
 
 TORCH, FLOAT32, INT8 = "model", "float32", "int8"  # the model itself, and its files
-FILES = {FLOAT32: "model.onnx", INT8: "model_int8.onnx"}
+FILES = {FLOAT32: "model.onnx", INT8: "model_quantized.onnx"}
 ROUNDING = 1e-3  # what another order of sums may change a logit by, in units of the largest one, or of 1
 # For a model without data: texts on which its files are compared, tokens of the longest and of the one that is timed.
 RANDOM_ROWS, LONGEST_RANDOM, RANDOM_LENGTH = 32, 512, 32
