@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from innerdistill.evaluation.intervals import bootstrap_scores
+from innerdistill.evaluation.compare import score_with_errors
 from innerdistill.evaluation.metrics import METRICS, Metric
 from innerdistill.report.run_folder import PREDICTIONS, read_predictions, read_record
 
@@ -77,9 +77,9 @@ def test_a_recipe_that_uses_all_four(innerdistill, recipe, make_model, tokenizer
     monkeypatch.setitem(METRICS, "kappa", Metric(cohen_kappa_score, "classes"))
     predictions = read_predictions(tmp_path / "run" / PREDICTIONS, "validation")
     scores, scoring = record.scores["validation"].student, record.data.scoring
-    labels, logits = predictions["label"], {"student": predictions["student"]}
+    labels, logits = predictions["label"], predictions["student"]
     errors = [
-        bootstrap_scores(labels, logits, scoring=replace(scoring, metric=metric))["student"].std(ddof=1)
+        score_with_errors(labels, logits, scoring=replace(scoring, metric=metric))["standard_error"]
         for metric in ("kappa", "macro_f1")
     ]
     assert scores.metric == "kappa" and scores.standard_error == pytest.approx(errors[0])

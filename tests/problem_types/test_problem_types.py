@@ -188,9 +188,9 @@ def test_warnings_are_lists_of_sentences(problem_type, encoded, names, logits):
     for sentences in (
         examples.warn_of_names(names),
         examples.warn_of_missing(encoded, names),
-        problem_type.predictions.warn_of_teacher(encoded, logits, names),
     ):
         assert sentences == []
+    assert problem_type.predictions.find_swapped_labels(encoded, logits, names) is None
 
 
 def test_the_columns_of_predict_are_those_that_it_names(problem_type, names, logits):

@@ -12,8 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 from innerdistill import distill, evaluate, finetune, load_recipe
 from innerdistill.cli.printing import print_summary
-from innerdistill.evaluation.intervals import bootstrap_scores
-from innerdistill.evaluation.scoring import score_outputs
+from innerdistill.evaluation.compare import score_with_errors
 from innerdistill.losses.loss import Loss
 from innerdistill.models.families import encoder_layers
 from innerdistill.report.page import write_report
@@ -97,11 +96,8 @@ def test_every_score_can_be_computed_again(run):
     record = read_record(run)
     for split in ("selection", "validation"):
         rows = read_predictions(run / "predictions.parquet", split)
-        logits = {model: rows[model] for model in ("teacher", "student")}
-        draws = bootstrap_scores(rows["label"], logits, scoring=record.data.scoring)
-        for model in logits:
-            again = score_outputs(rows["label"], rows[model], scoring=record.data.scoring)
-            again |= {"standard_error": draws[model].std(ddof=1)}
+        for model in ("teacher", "student"):
+            again = score_with_errors(rows["label"], rows[model], scoring=record.data.scoring)
             assert Scores.model_validate(again) == getattr(record.scores[split], model)
         again = record.problem_type.predictions.compare(rows["label"], rows["teacher"], rows["student"])
         assert again == record.agreement[split]

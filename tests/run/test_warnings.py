@@ -2,10 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from innerdistill import Recipe, distill
+from innerdistill.report.formatting import format_share
+from innerdistill.report.headline import list_problems, summarize_run
 from innerdistill.report.run_folder import read_record
 from innerdistill.run.assemble import assemble
 from innerdistill.training.stage import Stage, StageRecord
@@ -27,14 +30,23 @@ def content(recipe, teacher_folder, tmp_path):
 
 def test_a_student_that_learns_nothing(content, caplog):
     record = read_record(distill(content(trainer={"learning_rate": 0.0, "use_cpu": True})))
-    sentence = "No parameter of the student changed in stage 'classification': is the learning rate 0"
-    assert sentence in caplog.text and sentence in record.warnings[0]
+    sentence = "No parameter of the student changed in stage 'classification'. Its learning rate was 0: set trainer."
+    assert sentence in caplog.text and any(sentence in warning for warning in record.warnings)
+
+
+def test_a_stage_of_one_warm_up_step(content, caplog):
+    distill(content(schedule={"name": "soft_labels", "total_steps": 2, "classification_epochs": 1}))
+    assert "No parameter" not in caplog.text
+    stage = StageRecord(Stage("one", {"soft_labels": 1.0}, {}, steps=1), steps=1)
+    assert "Its only step had the learning rate 0, with which a warm-up begins." in stage.find_warning()
+    assert "set trainer.warmup_steps=0" in stage.find_warning()
 
 
 def test_a_loss_that_does_not_fall(content, caplog):
     record = read_record(distill(content(trainer={"learning_rate": 3.0, "max_grad_norm": 0.0, "use_cpu": True})))
     assert "The loss of stage 'classification' did not fall" in caplog.text
-    assert "the learning rate may be too high or too low" in record.warnings[0]
+    sentence = "The learning rate of 3 is high for an encoder: try trainer.learning_rate=0.0005."
+    assert any(sentence in warning for warning in record.warnings)
 
 
 def test_a_loss_that_does_not_fall_in_the_only_epoch(content):
@@ -59,10 +71,38 @@ def test_a_teacher_whose_label_order_is_swapped(content, teacher_folder, tmp_pat
     made = content(
         teacher={"path": str(swapped), "targets": "live"}, schedule={"name": "soft_labels", "total_steps": 2}
     )
+    with pytest.raises(ValueError, match="its label order seems to be swapped") as refusal:
+        distill(made)
+    assert str(refusal.value).startswith(
+        "teacher: nothing useful can be learned from it. The teacher: on selection, its"
+    )
+    assert "if 'pos' means 'neg', 'neg' means 'pos'. Correct id2label and label2id" in str(refusal.value)
+    made["teacher"]["allow_weak"] = True
     record = read_record(distill(made))
-    assert "The teacher's label order seems to be swapped" in caplog.text
-    assert any("The teacher's label order seems to be swapped" in warning for warning in record.warnings)
-    assert "if 'pos' means 'neg', 'neg' means 'pos'. Check the order of the labels" in caplog.text
+    assert "its label order seems to be swapped" in caplog.text
+    assert "its label order seems to be swapped" in record.warnings[0]
+    assert summarize_run(record)[0].startswith("Nothing can be concluded from this run: the teacher scores 0.")
+
+
+def test_a_teacher_that_predicts_one_class_stops_the_run_once_it_is_cached(content, base_folder, caplog):
+    """A learning rate that is far too high. The stopped run continues from the cached teacher."""
+    made = content(schedule={"name": "soft_labels", "total_steps": 2})
+    made["teacher"] = {**made["teacher"], "path": None, "base": str(base_folder), "epochs": 1}
+    made["teacher"]["trainer"] = {"learning_rate": 5.0, "max_grad_norm": 0.0}
+    with pytest.raises(ValueError) as refusal:
+        distill(made)
+    assert "The teacher predicts" in str(refusal.value) and "(collapsed)" in str(refusal.value)
+    assert "Try another teacher.trainer.learning_rate (now 5; 2e-5 to 1e-4 are usual)" in str(refusal.value)
+    assert "teacher.allow_weak=true" in str(refusal.value) and "swapped" not in str(refusal.value)
+    assert not Path(made["output"], "run.json").exists()
+    caplog.clear()
+    made["teacher"]["allow_weak"] = True
+    record = read_record(distill(made))
+    assert "fine-tuning the teacher" not in caplog.text  # it was cached
+    assert "predicts" in record.warnings[0] and list_problems(record)
+    assert "keeps" not in " ".join(summarize_run(record))
+    teacher, student = record.scores["validation"].teacher, record.scores["validation"].student
+    assert format_share(student.primary, teacher) == "–"
 
 
 def test_scores_that_are_taken_for_labels(content, data_folder, base_folder, tmp_path, caplog):

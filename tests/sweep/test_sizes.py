@@ -20,7 +20,7 @@ def test_sizes_are_said_in_order_with_what_they_hide(finished, make_finished, ga
 
 
 def test_of_a_teacher_at_chance_no_size_is_described(finished, make_finished, gather_finished):
-    by_chance = {"scores.validation.teacher.accuracy": 0.5, "scores.validation.teacher.constant": 0.5}
+    by_chance = {"scores.validation.teacher.above_constant.difference": 0.0}
     small = make_finished("SID", {"student.num_layers": 2}, changes=by_chance)
     (swept,) = find_swept_numbers(gather_finished([small, finished[5]]))
     assert swept.describe() == [] and swept.name_smallest() == []

@@ -80,6 +80,8 @@ def print_summary(folder: Path) -> None:
     Args:
         folder: folder of a finished run.
     """
+    from innerdistill.report.headline import compare_with_baseline, summarize_run  # noqa: PLC0415
+    from innerdistill.report.next_steps import suggest_next_steps  # noqa: PLC0415
     from innerdistill.report.run_folder import (  # noqa: PLC0415
         BASELINE_FOLDER,
         MODEL,
@@ -89,12 +91,19 @@ def print_summary(folder: Path) -> None:
     )
 
     record = read_record(folder)
+    has_baseline = has_record(folder / BASELINE_FOLDER)
+    baseline = read_record(folder / BASELINE_FOLDER) if has_baseline else None
+    above_baseline = compare_with_baseline(folder, record) if has_baseline else None
+    for sentence in summarize_run(record, baseline, above_baseline=above_baseline):
+        console.print(sentence, style="bold", highlight=False)
+    for warning in record.warnings:
+        errors.print(f"Warning: {warning}", style="bold yellow")
     trained = "student" if record.teacher is not None else "teacher"  # of `finetune`
     scores = {trained: record.scores["validation"].student}
     if record.scores["validation"].teacher is not None:
         scores["teacher"] = record.scores["validation"].teacher
-    if has_record(folder / BASELINE_FOLDER):
-        scores["baseline"] = read_record(folder / BASELINE_FOLDER).scores["validation"].student
+    if baseline is not None:
+        scores["baseline"] = baseline.scores["validation"].student
     print_scores("validation", scores, record.agreement.get("validation"))
     speed = {trained: record.speed.student}
     if record.speed.teacher is not None:
@@ -102,8 +111,8 @@ def print_summary(folder: Path) -> None:
     print_speed(speed)
     if record.onnx is not None:
         print_onnx(record.onnx)
-    for warning in record.warnings:
-        errors.print(f"Warning: {warning}", style="bold yellow")
+    for step in suggest_next_steps(record):
+        console.print(f"Next: {step}", highlight=False)
     console.print(f"Model   {folder / MODEL}\nReport  {folder / REPORT}", soft_wrap=True)
 
 
@@ -123,9 +132,9 @@ def print_scores(split: str, scores: Mapping[str, Scores], agreement: Mapping[st
     names = list_metrics(trained)
     table = create_table(f"{split}, {trained.rows:,} examples", *map(show_metric, names), "of teacher")
     for name, row in scores.items():
-        share = format_share(row.primary, teacher.primary) if teacher and name != "teacher" else ""
+        share = format_share(row.primary, teacher) if teacher and name != "teacher" else ""
         table.add_row(name, *(f"{row.values[key]:.4f}" for key in names), share)
-    table.add_row("best constant answer", f"{trained.constant:.4f}", *([""] * len(names)))
+    table.add_row("constant answer", f"{trained.constant:.4f}", *([""] * len(names)))
     console.print(table)
     if agreement:
         console.print(f"Agreement with the teacher: {show_agreement(agreement)}.", highlight=False)

@@ -9,8 +9,9 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from innerdistill.data.arrow import read_numbers
-from innerdistill.evaluation.intervals import bootstrap_scores
+from innerdistill.evaluation.differences import compare_logits, compare_with_constant
 from innerdistill.evaluation.prediction_type import Scoring
+from innerdistill.evaluation.pseudo_values import compute_pseudo_values, estimate_standard_error
 from innerdistill.evaluation.scoring import score_outputs
 
 
@@ -25,22 +26,50 @@ def compare(
         scoring: metric, names and what the outputs mean.
 
     Returns:
-        `scores`, with their standard error over examples, by split and model; splits without labels have none. For two
-        models also `agreement` by split. And by split the columns row, label (N,) and the logits (N, C).
+        `scores`, with their standard error over examples and the difference from the constant answer, by split and
+        model; splits without labels have none. For two models also `agreement` and `differences` by split: the
+        student's score less the teacher's. And by split the columns row, label (N,) and the logits (N, C).
     """
-    results: dict[str, Any] = {"scores": {}, "agreement": {}}
+    results: dict[str, Any] = {"scores": {}, "agreement": {}, "differences": {}}
     predictions = {}
     for split in next(iter(logits.values())):
         labels = read_numbers(splits[split], "labels")
         of_split = {name: of_model[split] for name, of_model in logits.items()}
         predictions[split] = {"row": read_numbers(splits[split], "row"), "label": labels, **of_split}
-        if scoring.predictions.has_label(labels).any():
-            draws = bootstrap_scores(labels, of_split, scoring=scoring)
+        is_labelled = bool(scoring.predictions.has_label(labels).any())
+        if is_labelled:
             results["scores"][split] = {}
             for name, values in of_split.items():
-                scores = score_outputs(labels, values, scoring=scoring)
-                results["scores"][split][name] = scores | {"standard_error": float(draws[name].std(ddof=1))}
+                results["scores"][split][name] = score_with_errors(labels, values, scoring=scoring)
         if len(of_split) == 2:
             agreement = scoring.predictions.compare(labels, of_split["teacher"], of_split["student"])
             results["agreement"][split] = agreement
+            if is_labelled:
+                difference = compare_logits(labels, of_split["student"], of_split["teacher"], scoring=scoring)
+                results["differences"][split] = difference.as_dict()
     return results, predictions
+
+
+def score_with_errors(labels: NDArray[Any], logits: NDArray[Any], *, scoring: Scoring) -> dict[str, Any]:
+    """Compute the scores of one model on one split, with the errors of the primary one.
+
+    Args:
+        labels: class ids or scores. (N,)
+        logits: output of the model. (N, C)
+        scoring: metric, names, what the outputs mean, and the constant answer.
+
+    Returns:
+        As `score_outputs`; also `standard_error` over examples and `above_constant`, the difference from the constant
+        answer.
+
+    Raises:
+        ValueError: no example has a label.
+    """
+    known = scoring.predictions.has_label(labels)
+    predictions = scoring.predictions.predict(logits[known])
+    values = compute_pseudo_values(labels[known], predictions, scoring=scoring)
+    return {
+        **score_outputs(labels, logits, scoring=scoring),
+        "standard_error": estimate_standard_error(values),
+        "above_constant": compare_with_constant(labels, logits, scoring=scoring).as_dict(),
+    }

@@ -6,7 +6,7 @@ Shapes: N examples, C outputs, D draws.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,46 +15,6 @@ from numpy.typing import NDArray
 from innerdistill.evaluation.prediction_type import Scoring
 
 Array = NDArray[Any]
-
-
-def bootstrap_scores(
-    labels: Array, logits: Mapping[str, Array], *, scoring: Scoring, draws: int = 200
-) -> dict[str, Array]:
-    """The primary metric on samples of the labelled examples, drawn with replacement; the same samples for every model.
-
-    The standard deviation over the draws is the standard error over examples, of a score or of a difference of two.
-
-    Args:
-        labels: class ids or scores. (N,)
-        logits: output by model. (N, C)
-        scoring: metric, names and what the outputs mean.
-        draws: number of samples, D.
-
-    Returns:
-        By model its score on every sample. (D,)
-    """
-    known = scoring.predictions.has_label(labels)
-    scores = {}
-    for model, values in logits.items():
-        samples = draw_samples(int(known.sum()), draws)
-        scores[model] = score_samples(labels[known], values[known], samples, scoring=scoring)
-    return scores
-
-
-def estimate_error_of_difference(labels: Array, first: Array, second: Array, *, scoring: Scoring) -> float:
-    """Standard error over examples of the difference of two models' scores, which saw the same examples.
-
-    Args:
-        labels: class ids or scores. (N,)
-        first: logits of a model. (N, C)
-        second: logits of another. (N, C)
-        scoring: metric, names and what the outputs mean.
-
-    Returns:
-        In the units of the metric.
-    """
-    draws = bootstrap_scores(labels, {"first": first, "second": second}, scoring=scoring)
-    return float((draws["first"] - draws["second"]).std(ddof=1))
 
 
 def draw_samples(examples: int, draws: int, *, seed: int = 0) -> Iterator[Array]:

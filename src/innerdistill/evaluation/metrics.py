@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
+from innerdistill.evaluation.correlations import (
+    compute_pearson_pseudo_values,
+    compute_spearman_pseudo_values,
+    correlate,
+)
 from innerdistill.support.extensions import Registry
 from innerdistill.support.messages import suggest_name
 
@@ -32,8 +37,10 @@ class Metric:
         shape: shape of the predictions that it needs: `classes` are class ids, `scores` are real numbers.
         higher_is_better: False for an error. An error cannot be the primary metric.
         reads: further facts: `names` (class names by id), `positive` (id of the class that f1 is of).
+        pseudo_values: (labels (N,), predictions (N,)) -> numbers that average to the score (N,), from which standard
+            errors follow. It only saves time: without it, the score is computed without one example after the other.
         of_counts: the same score for many confusion matrices (D, C, C), by label and prediction, at once: (D,). It
-            only saves time: without it, standard errors call `score` for every draw.
+            only saves time too.
         title: name for people; if empty, the name in METRICS with spaces.
     """
 
@@ -41,6 +48,7 @@ class Metric:
     shape: Shape
     higher_is_better: bool = True
     reads: tuple[Literal["names", "positive"], ...] = ()
+    pseudo_values: Callable[[Array, Array], Array] | None = None
     of_counts: Callable[..., Array] | None = None
     title: str = ""
 
@@ -118,25 +126,6 @@ def show_metric(name: str) -> str:
     """
     title = METRICS[name].title if name in METRICS else ""
     return title or name.replace("_", " ")
-
-
-def correlate(function: Callable[..., Any], first: Array, second: Array) -> float:
-    """A correlation; 0 where one side is constant, so that a collapsed model has a score and not NaN.
-
-    Args:
-        function: `pearsonr` or `spearmanr` of SciPy.
-        first: real numbers. (N,)
-        second: real numbers. (N,)
-
-    Returns:
-        From -1 to 1.
-
-    >>> correlate(pearsonr, np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0, 4.0]))
-    0.0
-    """
-    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return 0.0
-    return float(function(first, second).statistic)
 
 
 def accuracy_of_counts(counts: Array) -> Array:
@@ -245,8 +234,18 @@ METRICS = Registry(
         "f1": Metric(_f1, "classes", reads=("names", "positive"), of_counts=f1_of_counts, title="F1"),
         "macro_f1": Metric(_macro_f1, "classes", of_counts=macro_f1_of_counts, title="macro F1"),
         "mcc": Metric(matthews_corrcoef, "classes", of_counts=mcc_of_counts, title="MCC"),
-        "pearson": Metric(partial(correlate, pearsonr), "scores", title="Pearson correlation"),
-        "spearman": Metric(partial(correlate, spearmanr), "scores", title="Spearman correlation"),
+        "pearson": Metric(
+            partial(correlate, pearsonr),
+            "scores",
+            pseudo_values=compute_pearson_pseudo_values,
+            title="Pearson correlation",
+        ),
+        "spearman": Metric(
+            partial(correlate, spearmanr),
+            "scores",
+            pseudo_values=compute_spearman_pseudo_values,
+            title="Spearman correlation",
+        ),
         "mse": Metric(_mse, "scores", higher_is_better=False, title="mean squared error"),
     },
 )

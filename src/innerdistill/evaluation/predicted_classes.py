@@ -219,25 +219,29 @@ def match_outputs_to_labels(labels: Array, logits: Array) -> tuple[list[int], fl
     return matched.tolist(), float(np.trace(counts) / total), float(counts[outputs, matched].sum() / total)
 
 
-def warn_of_swapped_labels(labels: Array, logits: Array, names: Sequence[str]) -> list[str]:
-    """Find a teacher whose outputs seem to mean other classes than they are named after.
+def find_swapped_labels(labels: Array, logits: Array, names: Sequence[str]) -> str | None:
+    """Find a model whose outputs seem to mean other classes than they are named after.
+
+    Another order of its labels has to win 0.2 accuracy, and then has to beat the most frequent class by more than two
+    standard errors. So neither a collapsed model nor one that guesses is taken for one with swapped labels.
 
     Args:
         labels: class ids. (N,)
-        logits: output of the teacher. (N, C)
+        logits: output of the model. (N, C)
         names: class names by id.
 
     Returns:
-        One sentence; none if no other order of the labels fits better by 0.2 accuracy, or there are too few examples.
+        A sentence, or None; also None for too few examples.
     """
+    known = has_class(labels)
+    labels, predictions = labels[known], predict_classes(logits[known])
     if len(labels) < FEWEST_TO_MATCH:
-        return []
-    meant, as_named, at_best = match_outputs_to_labels(labels, logits)
-    if at_best - as_named < SWAPPED:
-        return []
+        return None
+    meant, as_named, at_best = match_outputs_to_labels(labels, logits[known])
+    most_frequent = np.bincount(labels).argmax()
+    won = (np.array(meant)[predictions] == labels).astype(float) - (labels == most_frequent)
+    if at_best - as_named < SWAPPED or won.mean() <= 2 * won.std(ddof=1) / np.sqrt(len(won)):
+        return None
     moved = [f"{names[i]!r} means {names[j]!r}" for i, j in enumerate(meant) if i != j]
     pairs = ", ".join(moved[:3]) + (f" and {len(moved) - 3} more are renamed" if len(moved) > 3 else "")
-    return [
-        f"The teacher's label order seems to be swapped: its accuracy is {as_named:.3f}, and would be {at_best:.3f} if "
-        f"{pairs}. Check the order of the labels (id2label of its config.json, data.labels)."
-    ]
+    return f"its label order seems to be swapped: its accuracy is {as_named:.3f}, and would be {at_best:.3f} if {pairs}"

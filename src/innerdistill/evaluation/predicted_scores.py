@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import pearsonr
 
-from innerdistill.evaluation.metrics import correlate
+from innerdistill.evaluation.correlations import correlate
 
 Array = NDArray[Any]
 
@@ -121,6 +121,14 @@ def show_score_answer(logits: Array, *_: Any) -> dict[str, Any]:
         `answer`, the score with three digits.
     """
     return {"answer": round(float(logits[0]), 3)}
+
+
+def find_no_swapped_labels(*_: Any) -> None:
+    """Scores have no label order.
+
+    Returns:
+        None.
+    """
 
 
 def make_score_columns(logits: Array, *_: Any) -> dict[str, Any]:

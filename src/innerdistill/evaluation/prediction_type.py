@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,8 @@ class PredictionType:
         show_label: (label, names) -> a label for people.
         show_answer: (logits of one example (C,), names) -> `answer`, and what else there is to show, by name.
         make_columns: (logits (N, C), names) -> the columns that `predict` adds to a file, by name.
-        warn_of_teacher: (labels (N,), teacher logits (N, C), names) -> sentences on what is wrong with its outputs.
+        find_swapped_labels: (labels (N,), logits (N, C), names) -> a sentence if the outputs of a model seem to mean
+            other labels than they are named after, else None.
     """
 
     shape: Shape
@@ -51,7 +53,7 @@ class PredictionType:
     show_label: Callable[[Any, Any], Any]
     show_answer: Callable[[Array, Any], dict[str, Any]]
     make_columns: Callable[[Array, Sequence[str]], dict[str, Any]]
-    warn_of_teacher: Callable[[Array, Array, Any], list[str]]
+    find_swapped_labels: Callable[[Array, Array, Any], str | None]
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,15 @@ class Scoring:
         names: class names by id; None where labels are numbers.
         predictions: what the outputs mean.
         positive: of two classes, the id of the one that f1 is of.
+        constant: number of the constant answer to beat, among `predictions.constant_predictions`: the one that scores
+            best on train. None, as in older records: the one that scores best on the examples that are scored.
     """
 
     metric: str
     names: Names
     predictions: PredictionType
     positive: int = 1
+    constant: int | None = None
 
     @property
     def primary(self) -> Metric:
@@ -92,6 +97,43 @@ class Scoring:
             The score.
         """
         return float(metric.score(labels, predictions, **self.facts(metric)))
+
+    def score_constants(self, labels: Array) -> list[float]:
+        """Score every constant answer in the primary metric.
+
+        Args:
+            labels: labels, none missing. (N,)
+
+        Returns:
+            Scores in the order of `predictions.constant_predictions`.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of examples of one class only: their score is defined
+            constants = self.predictions.constant_predictions(labels, self.names)
+            return [self.score(self.primary, labels, constant) for constant in constants]
+
+    def choose_constant(self, labels: Array) -> int:
+        """Choose the constant answer that scores best on some examples; the first of equal ones.
+
+        Args:
+            labels: labels, none missing. (N,)
+
+        Returns:
+            Its number among `predictions.constant_predictions`.
+        """
+        return int(np.argmax(self.score_constants(labels)))
+
+    def answer_constant(self, labels: Array) -> Array:
+        """Predict the constant answer for all examples.
+
+        Args:
+            labels: labels, none missing. (N,)
+
+        Returns:
+            Predictions. (N,)
+        """
+        number = self.choose_constant(labels) if self.constant is None else self.constant
+        return list(self.predictions.constant_predictions(labels, self.names))[number]
 
     def facts(self, metric: Metric) -> dict[str, Any]:
         """The facts that a metric reads.

@@ -25,9 +25,9 @@ def score_outputs(labels: Array, logits: Array, *, scoring: Scoring) -> dict[str
         scoring: metric, names and what the outputs mean.
 
     Returns:
-        Every metric that fits. `metric` names the primary one, `rows` is the number of labelled examples, and
-        `constant` is what the best constant answer would score: under accuracy the most frequent class. Then the
-        further scores of the problem type.
+        Every metric that fits. `metric` names the primary one, `rows` is the number of labelled examples. `constant`
+        is what the constant answer that is best on train scores here, `best_constant` what the best one here scores.
+        Then the further scores of the problem type.
 
     Raises:
         ValueError: no example has a label.
@@ -37,14 +37,15 @@ def score_outputs(labels: Array, logits: Array, *, scoring: Scoring) -> dict[str
     if not known.any():
         raise ValueError("no row has a label, so there is nothing to score.")
     labels, logits = labels[known], logits[known]
-    predictions, primary = predictions_are.predict(logits), scoring.primary
+    predictions = predictions_are.predict(logits)
     scores: dict[str, Any] = {"metric": scoring.metric, "rows": len(labels)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of samples that hold one class only: their score is defined
         for name, metric in scoring.metrics.items():
             scores[name] = scoring.score(metric, labels, predictions)
-        constants = predictions_are.constant_predictions(labels, scoring.names)
-        scores["constant"] = max(scoring.score(primary, labels, constant) for constant in constants)
+    constants = scoring.score_constants(labels)
+    scores["best_constant"] = max(constants)
+    scores["constant"] = scores["best_constant"] if scoring.constant is None else constants[scoring.constant]
     return scores | predictions_are.describe(labels, logits, scoring.names)
 
 
@@ -57,19 +58,4 @@ def select_numbers(scores: Mapping[str, Any]) -> dict[str, float]:
     Returns:
         Metrics by name.
     """
-    return {name: value for name, value in scores.items() if type(value) is float and name != "constant"}
-
-
-def beats_constant(scores: Mapping[str, Any]) -> bool:
-    """Tell whether a model beats the best constant answer by two standard errors.
-
-    Args:
-        scores: scores with their `standard_error`, which is 0 for a model that always gives the same answer.
-
-    Returns:
-        True if it does.
-
-    >>> beats_constant({"metric": "mcc", "mcc": 0.0, "constant": 0.0, "standard_error": 0.0})
-    False
-    """
-    return bool(scores[scores["metric"]] - scores["constant"] > 2 * scores["standard_error"])
+    return {name: value for name, value in scores.items() if type(value) is float and "constant" not in name}

@@ -71,15 +71,16 @@ class ProblemType:
     default_metric: str
     wording: Wording
 
-    def make_scoring(self, metric: str, names: Names, *, positive: int = 1) -> Scoring:
+    def make_scoring(self, metric: str, names: Names, *, positive: int = 1, constant: int | None = None) -> Scoring:
         """Put together what the scores of a run depend on.
 
         Args:
             metric: name of the primary metric.
             names: class names in the order of the model's outputs.
             positive: of two classes, the id of the one that f1 is of.
+            constant: number of the constant answer to beat; None means the best one on the scored examples.
 
         Returns:
             An argument of the functions of `evaluation`.
         """
-        return Scoring(metric, names and tuple(names), self.predictions, positive)
+        return Scoring(metric, names and tuple(names), self.predictions, positive, constant)

@@ -13,6 +13,7 @@ from innerdistill.data.tokens import encode_texts
 from innerdistill.evaluation.predicted_scores import (
     compare_scores,
     describe_scores,
+    find_no_swapped_labels,
     make_constant_scores,
     make_score_columns,
     measure_score_distances,
@@ -67,7 +68,7 @@ REGRESSION = ProblemType(
         show_label=show_score,
         show_answer=show_score_answer,
         make_columns=make_score_columns,
-        warn_of_teacher=warn_of_nothing,
+        find_swapped_labels=find_no_swapped_labels,
     ),
     default_metric="pearson",
     wording=Wording(

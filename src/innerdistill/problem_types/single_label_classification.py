@@ -23,6 +23,7 @@ from innerdistill.data.tokens import encode_texts
 from innerdistill.evaluation.predicted_classes import (
     compare_classes,
     describe_classes,
+    find_swapped_labels,
     make_class_columns,
     make_constant_classes,
     measure_class_distances,
@@ -30,7 +31,6 @@ from innerdistill.evaluation.predicted_classes import (
     show_class,
     show_class_answer,
     show_share,
-    warn_of_swapped_labels,
 )
 from innerdistill.evaluation.prediction_type import PredictionType
 from innerdistill.losses.registry import LOSSES
@@ -75,7 +75,7 @@ SINGLE_LABEL_CLASSIFICATION = ProblemType(
         show_label=show_class,
         show_answer=show_class_answer,
         make_columns=make_class_columns,
-        warn_of_teacher=warn_of_swapped_labels,
+        find_swapped_labels=find_swapped_labels,
     ),
     default_metric="accuracy",
     wording=Wording(

@@ -14,7 +14,17 @@ from typing import Any
 from innerdistill.recipe.recipe import Recipe, TeacherRecipe
 from innerdistill.recipe.renames import translate_old_values
 
-WITHOUT_EFFECT = {"output", "overwrite", "checkpoint_minutes", "teacher.folder", "data.note", "onnx", "baseline"}
+WITHOUT_EFFECT = {
+    "output",
+    "overwrite",
+    "checkpoint_minutes",
+    "teacher.folder",
+    "teacher.allow_weak",
+    "data.note",
+    "onnx",
+    "baseline",
+}
+USELESS = "teacher: nothing useful can be learned from it."  # begins the refusal of a run; at it, its sweep stops too
 TEACHER_FINE_TUNING = ("epochs", "seed")  # keys of `teacher`
 FINE_TUNING = ("group_by_length", "pad_to_max_length", "checkpoint")  # keys that students and fine-tuning share
 

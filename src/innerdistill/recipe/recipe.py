@@ -104,6 +104,9 @@ class TeacherRecipe(Section):
     trainer: dict[str, Any] = Field(
         default_factory=dict, description="Keys that override `trainer` in the teacher's fine-tuning."
     )
+    allow_weak: bool = Field(
+        False, description="Distil even from a teacher that predicts one class or is worse than a constant answer."
+    )
     folder: Place = Field("runs/teachers", description="Folder of the cache: fine-tuned teachers and their outputs.")
     targets: Literal["auto", "cache", "live"] = Field(
         "auto",

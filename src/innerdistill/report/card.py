@@ -11,6 +11,7 @@ from innerdistill.data.tasks import resolve_task
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.problem_types.problem_types import show_agreement
 from innerdistill.report.formatting import TEMPLATES, escape_markdown, format_share, list_metrics
+from innerdistill.report.headline import summarize_run
 from innerdistill.report.record import RunRecord
 from innerdistill.support.files import open_whole_file
 
@@ -39,6 +40,7 @@ def build_card(record: RunRecord) -> ModelCard:
         student=scores.student,
         teacher=scores.teacher,
         agreement=record.agreement.get(SPLIT),
+        summary=" ".join(summarize_run(record)),
         metrics=list_metrics(scores.student),
         reads_pairs=len(resolve_task(record.recipe.data).text) == 2,
         format_share=format_share,

@@ -32,33 +32,59 @@ def list_metrics(scores: Scores) -> list[str]:
     return sorted(names, key=lambda name: name != scores.metric)
 
 
-def compute_share(student: float, teacher: float) -> float | None:
+def compute_share(student: float, teacher: Scores) -> float | None:
     """Compute the student's part of the teacher's score.
 
     Args:
-        student: score of the student.
-        teacher: score of the teacher.
+        student: primary score of the student.
+        teacher: scores of the teacher.
 
     Returns:
-        student / teacher; None where the teacher's score is not positive.
+        student / teacher; None where the teacher does not clearly beat the constant answer, or is not positive.
     """
-    return student / teacher if teacher > 0 else None
+    return student / teacher.primary if teacher.beats_constant and teacher.primary > 0 else None
 
 
-def format_share(student: float, teacher: float) -> str:
+def compute_share_above_constant(student: float, teacher: Scores) -> float | None:
+    """Compute the student's part of what the teacher scores above the constant answer.
+
+    Args:
+        student: primary score of the student.
+        teacher: scores of the teacher.
+
+    Returns:
+        (student - constant) / (teacher - constant); None where the teacher does not clearly beat the constant answer.
+    """
+    if not teacher.beats_constant:
+        return None
+    return (student - teacher.constant) / (teacher.primary - teacher.constant)
+
+
+def format_share(student: float, teacher: Scores) -> str:
     """Write the student's part of the teacher's score in percent.
 
     Args:
-        student: score of the student.
-        teacher: score of the teacher.
+        student: primary score of the student.
+        teacher: scores of the teacher.
 
     Returns:
-        Such as `97.3 %`; a dash where the teacher's score is not positive.
-
-    >>> format_share(0.9, 0.92), format_share(0.9, 0.0)
-    ('97.8 %', '–')
+        Such as `97.3 %`; a dash where the teacher does not clearly beat the constant answer.
     """
-    share = compute_share(student, teacher)
+    return format_percent(compute_share(student, teacher))
+
+
+def format_percent(share: float | None) -> str:
+    """Write a share in percent.
+
+    Args:
+        share: 1 means all of it; None where there is none.
+
+    Returns:
+        One digit after the point, or a dash.
+
+    >>> format_percent(0.9732), format_percent(None)
+    ('97.3 %', '–')
+    """
     return NOT_APPLICABLE if share is None else f"{100 * share:.1f} %"
 
 

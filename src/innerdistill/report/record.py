@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from innerdistill.evaluation.differences import STANDARD_ERRORS, PairedDifference
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import PROBLEM_TYPES, name_problem_type
@@ -58,6 +59,7 @@ class DataRecord(Part):
     metric: str = Field(description="name of the primary metric")
     names: tuple[str, ...] | None = Field(description="class names by id; null where labels are numbers")
     positive: int = Field(1, description="of two classes, the id of the one that f1 is of")
+    constant: int | None = Field(None, description="constant answer that is best on train; older runs lack it")
     max_length: int = Field(description="tokens per example, at most")
     truncated: dict[str, int] = Field(description="examples that were longer, by split")
     fingerprint: str = Field(description="hash of the texts, labels and splits")
@@ -72,7 +74,9 @@ class DataRecord(Part):
     @property
     def scoring(self) -> Scoring:
         """Argument of `score_outputs` that computes the run's scores from its labels and logits again."""
-        return PROBLEM_TYPES[self.problem_type].make_scoring(self.metric, self.names, positive=self.positive)
+        return PROBLEM_TYPES[self.problem_type].make_scoring(
+            self.metric, self.names, positive=self.positive, constant=self.constant
+        )
 
 
 class TargetsRecord(Part):
@@ -130,6 +134,7 @@ class TrainedStage(Part):
     seconds: float = Field(description="wall time")
     cpu_seconds: float = Field(description="CPU time of the first process")
     learned: bool | None = Field(None, description="whether any parameter changed; older runs lack it")
+    learning_rate: float | None = Field(None, description="highest of a step; older runs lack it")
     thirds: list[float] | None = Field(None, description="mean loss of the first and last third; older runs lack it")
     epochs: list[TrainedEpoch]
 
@@ -142,6 +147,19 @@ class ClassScores(Part):
     rows: int = Field(description="examples with this label")
 
 
+class Difference(Part):
+    """A score less another one on the same examples."""
+
+    difference: float = Field(description="in the units of the primary metric")
+    standard_error: float = Field(description="standard error over examples; seeds are not covered")
+    different: int = Field(description="examples that the two answer differently")
+
+    @property
+    def paired(self) -> PairedDifference:
+        """The same with the questions that can be asked of it."""
+        return PairedDifference(self.difference, self.standard_error, self.different)
+
+
 class Scores(Part):
     """Scores of one model on one split. The metrics stand beside the fields; `values` has them by name."""
 
@@ -150,7 +168,9 @@ class Scores(Part):
 
     metric: str = Field(description="name of the primary metric")
     rows: int = Field(description="labelled examples")
-    constant: float = Field(description="primary score of the best constant answer")
+    constant: float = Field(description="primary score of the constant answer that is best on train")
+    best_constant: float | None = Field(None, description="that of the best one on these examples; older runs lack it")
+    above_constant: Difference | None = Field(None, description="less the constant answer; older runs lack it")
     standard_error: float = Field(description="standard error of the primary score over examples")
     calibration_error: float | None = Field(None, description="expected calibration error, 0 to 1")
     collapsed: bool | None = Field(None, description="whether the model predicts one class for all examples")
@@ -174,8 +194,13 @@ class Scores(Part):
 
     @property
     def beats_constant(self) -> bool:
-        """Whether the model beats the best constant answer by more than two standard errors."""
-        return self.primary - self.constant > 2 * self.standard_error
+        """Whether the model beats the constant answer by more than two standard errors of the paired difference.
+
+        For older runs, which do not have it, by more than two standard errors of the model's own score.
+        """
+        if self.above_constant is None:
+            return self.primary - self.constant > STANDARD_ERRORS * self.standard_error
+        return self.above_constant.paired.is_clearly_positive
 
 
 class SplitScores(Part):
@@ -279,6 +304,9 @@ class RunRecord(Part):
     scores: dict[str, SplitScores] = Field(description="by split")
     agreement: dict[str, dict[str, int | float]] = Field(
         description="of student and teacher, by split: numbers by name, as the problem type has them"
+    )
+    differences: dict[str, Difference] | None = Field(
+        None, description="the student's score less the teacher's, by split; older runs lack it"
     )
     speed: Speed
     onnx: OnnxRecord | None = None

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from innerdistill.evaluation.differences import compare_with_constant
 from innerdistill.recipe.identity import list_differences
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.explorer import read_examples
-from innerdistill.report.record import RunRecord, parse_record
+from innerdistill.report.record import Difference, RunRecord, Scores, parse_record
 from innerdistill.report.run_folder import (
     BASELINE_FOLDER,
     MODEL,
@@ -104,6 +105,33 @@ class StoredRun(ABC):
             ValueError: the file is damaged.
         """
         return None
+
+    def score_teacher(self, split: str) -> Scores:
+        """Look up the scores of the teacher.
+
+        Records of older runs lack the difference from the constant answer. It is computed from their predictions.
+
+        Args:
+            split: name of the split.
+
+        Returns:
+            Its scores on that split.
+        """
+        scores = self.record.scores[split].teacher
+        assert scores is not None
+        if scores.above_constant is not None or not self.has_predictions:
+            return scores
+        if split not in self._older_teacher_scores:
+            columns = self.read_predictions(split)
+            difference = compare_with_constant(columns["label"], columns["teacher"], scoring=self.record.data.scoring)
+            self._older_teacher_scores[split] = scores.model_copy(
+                update={"above_constant": Difference.model_validate(difference.as_dict())}
+            )
+        return self._older_teacher_scores[split]
+
+    @cached_property
+    def _older_teacher_scores(self) -> dict[str, Scores]:
+        return {}
 
     @abstractmethod
     def is_finished(self, recipe: Recipe) -> bool:

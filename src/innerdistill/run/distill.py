@@ -31,10 +31,10 @@ from innerdistill.run.assemble import assemble
 from innerdistill.run.finetune import load_or_finetune_teacher
 from innerdistill.run.finish import Distillation, delete_checkpoints, finish, is_trained, measure_distances
 from innerdistill.run.job import Job
+from innerdistill.run.judge_teacher import check_teacher
 from innerdistill.run.onnx import export_run
 from innerdistill.run.teacher_cache import load_targets
 from innerdistill.run.train import train
-from innerdistill.run.warnings import warn_of_teacher
 from innerdistill.support.processes import enter_in_first_process, is_first_process, wait_for_all
 from innerdistill.training.schedules import BASELINE, SchedulePlan, build_stages
 
@@ -57,8 +57,7 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
     with enter_in_first_process(open_run_folder(job.recipe)) as folder:
         if job.recipe.teacher.base is not None:
             job = replace(job, teacher=load_or_finetune_teacher(job))
-        if is_first_process():  # before hours of training
-            warn_of_teacher(job)
+        check_teacher(job)
         _complete_run(job, folder)
         if job.recipe.baseline:
             baseline = _derive_baseline(job, folder)

@@ -12,18 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from datasets import Dataset
 from transformers import PreTrainedModel
 
+from innerdistill.data.arrow import read_numbers
 from innerdistill.evaluation.compare import compare
+from innerdistill.evaluation.differences import PairedDifference
 from innerdistill.evaluation.examples import collect_attention, find_disagreements
 from innerdistill.evaluation.latency import compute_typical_length, describe_machine, measure_speed
 from innerdistill.evaluation.layer_distances import measure_layer_distances
-from innerdistill.evaluation.predictions import predict_splits
+from innerdistill.evaluation.predictions import predict_logits, predict_splits
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.pretrained import load_classifier
 from innerdistill.report.card import read_origin, write_card
 from innerdistill.report.record import (
     DataRecord,
+    Difference,
     Distances,
     RunRecord,
     Speed,
@@ -53,6 +57,7 @@ from innerdistill.support.processes import broadcast_from_first, is_first_proces
 from innerdistill.training.stage import StageRecord
 
 PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "scikit-learn")
+TRAIN_ROWS = 500  # of train, on which a student that is clearly below its teacher is compared with it once more
 DISTANCE_ROWS = 1_000  # of validation, spread evenly over it: enough for a mean per layer
 
 
@@ -99,6 +104,9 @@ def finish(
         models = {"teacher": job.teacher, "student": saved}
     comparison, predictions = compare(job.splits, logits, scoring=job.scoring)
     write_predictions(folder / PREDICTIONS, predictions)
+    below = comparison["differences"].get("validation")
+    if below is not None and PairedDifference(**below).is_clearly_negative:
+        comparison["agreement"]["train"] = _measure_agreement_on_train(job, saved)
     if distillation is not None:
         _write_examples(job, model, folder, predictions=predictions["validation"])
     record = _build_record(
@@ -126,9 +134,7 @@ def measure_distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:
     Returns:
         As `measure_layer_distances`.
     """
-    validation = job.splits["validation"]
-    spread = np.linspace(0, len(validation) - 1, min(DISTANCE_ROWS, len(validation)))
-    rows = validation.select(spread.astype(int))
+    rows = _spread(job.splits["validation"], DISTANCE_ROWS)
     return measure_layer_distances(job.teacher, student, rows, job.collate, pairs=job.pairs)
 
 
@@ -172,6 +178,19 @@ def delete_checkpoints(folder: Path) -> None:
 def get_versions() -> dict[str, str]:
     """Get the versions of Python and of the packages that a run's numbers depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def _measure_agreement_on_train(job: Job, student: PreTrainedModel) -> dict[str, float]:
+    """Agreement with the teacher on training examples: evidence for what a student that is clearly below it lacks."""
+    rows = _spread(job.splits["train"], TRAIN_ROWS)
+    teacher_logits, student_logits = (predict_logits(model, rows, job.collate) for model in (job.teacher, student))
+    labels = read_numbers(rows, "labels")
+    return job.scoring.predictions.compare(labels, teacher_logits, student_logits)
+
+
+def _spread(examples: Dataset, count: int) -> Dataset:
+    """Some examples, spread evenly over all of them."""
+    return examples.select(np.linspace(0, len(examples) - 1, min(count, len(examples))).astype(int))
 
 
 def _write_examples(job: Job, student: PreTrainedModel, folder: Path, *, predictions: Mapping[str, Any]) -> None:
@@ -219,6 +238,7 @@ def _build_record(
         stages=[TrainedStage.model_validate(asdict(stage)) for stage in stages],
         scores=comparison["scores"],
         agreement=comparison["agreement"],
+        differences={split: Difference(**numbers) for split, numbers in comparison["differences"].items()},
         speed=Speed.model_validate(speed),
         warnings=warnings,
         distances=distances,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import Collator
 from innerdistill.data.class_labels import are_stock_names
 from innerdistill.data.example_type import Names
@@ -110,12 +111,16 @@ class Job:
         micro_batches = int(trainer.get("gradient_accumulation_steps", 1)) * count_processes()
         return int(trainer["per_device_train_batch_size"]) * micro_batches
 
-    @property
+    @cached_property
     def scoring(self) -> Scoring:
-        """What scores depend on besides labels and logits. F1 is computed for the data's second label, of any id."""
+        """What scores depend on besides labels and logits. F1 is computed for the data's second label, of any id.
+
+        The constant answer to beat is the one that scores best on train.
+        """
         names_in_data, names_in_model = self.data.names or (), self.names or ()
         positive = names_in_model.index(names_in_data[1]) if len(names_in_model) == 2 else 1
-        return self.problem_type.make_scoring(self.metric, self.names, positive=positive)
+        scoring = self.problem_type.make_scoring(self.metric, self.names, positive=positive)
+        return replace(scoring, constant=scoring.choose_constant(read_numbers(self.splits["train"], "labels")))
 
     def describe_data(self) -> dict[str, Any]:
         """Describe the data for run.json."""
@@ -125,6 +130,7 @@ class Job:
             "metric": self.metric,
             "names": self.names,
             "positive": self.scoring.positive,
+            "constant": self.scoring.constant,
             "max_length": self.max_length,
             "truncated": self.truncated,
             "fingerprint": self.data.fingerprint(),

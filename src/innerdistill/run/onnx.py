@@ -27,7 +27,7 @@ from innerdistill.data.arrow import CACHE, read_numbers
 from innerdistill.data.batches import INPUT_NAMES, Collator
 from innerdistill.data.task_data import load_task
 from innerdistill.data.tokens import tokenise
-from innerdistill.evaluation.intervals import estimate_error_of_difference
+from innerdistill.evaluation.differences import compare_logits
 from innerdistill.evaluation.latency import (
     compute_typical_length,
     describe_machine,
@@ -295,7 +295,8 @@ def _describe_file(
     if name != TORCH and scoring is not None:
         agreement = scoring.predictions.compare(labels, model.logits, contestant.logits)
         facts[scoring.predictions.agreement] = agreement[scoring.predictions.agreement]
-        facts["standard_error"] = estimate_error_of_difference(labels, model.logits, contestant.logits, scoring=scoring)
+        difference = compare_logits(labels, model.logits, contestant.logits, scoring=scoring)
+        facts["standard_error"] = difference.standard_error
     return OnnxFile(file=contestant.file, file_bytes=contestant.file_bytes, latency_ms=contestant.latency, **facts)
 
 

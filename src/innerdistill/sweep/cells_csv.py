@@ -57,7 +57,7 @@ def _describe_run(record: RunRecord) -> dict[str, Any]:
     assert speed.teacher is not None
     row: dict[str, Any] = {name: student.values[name] for name in list_metrics(student)}
     row["teacher"] = teacher.primary
-    row["share_of_teacher"] = compute_share(student.primary, teacher.primary)
+    row["share_of_teacher"] = compute_share(student.primary, teacher)
     row["selection"] = record.scores["selection"].student.primary
     row["agreement"] = record.get_agreement(SPLIT)
     row["layers"] = record.student.layers

@@ -153,9 +153,7 @@ class Group(Compared):
         Returns:
             Its scores on that split.
         """
-        scores = self.first_record.scores[split].teacher
-        assert scores is not None
-        return scores
+        return next(self.list_runs()).score_teacher(split)
 
     @property
     def metrics(self) -> list[str]:

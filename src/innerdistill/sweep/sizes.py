@@ -62,7 +62,7 @@ class Swept:
         fewest = min(group.setting[self.key] for group, _ in enough)
         smallest = [student for student in enough if student[0].setting[self.key] == fewest]
         group, method = max(smallest, key=lambda student: student[1].score(metric, SELECTION).mean)
-        share = format_share(method.score(metric).mean, group.teacher.values[metric])
+        share = format_share(method.score(metric).mean, group.teacher)
         sentence = (
             f"{self._prefix()}The smallest within a standard error ({error:.3f}) of the best {metric} on selection has "
             f"{fewest} layers, by {method.name}; it keeps {share} of the teacher's on validation."
@@ -102,7 +102,7 @@ class Swept:
         facts = [f"{few_to_many} seed{'s' * (max(seeds) > 1)} each"]
         if collapsed := sum(group.methods[name].collapsed for group in groups):
             facts.append(f"{collapsed} students give one answer")
-        facts.append(f"the best constant answer has {format_share(teacher.constant, teacher.values[metric])}")
+        facts.append(f"the best constant answer has {format_share(teacher.constant, teacher)}")
         shares = ", ".join(self._describe_share(group, name) for group in groups)
         return f"Of the teacher's {metric} {name} keeps, by layers, {shares} ({'; '.join(facts)})."
 

@@ -220,13 +220,13 @@ def _build_scores(group: Group) -> Table:
     rows = [[*first, str(record.layers)]]
     for method in group.methods.values():
         score = method.score(metric)
-        row = [_format_name(method), str(score), format_share(score.mean, teacher.values[metric])]
+        row = [_format_name(method), str(score), format_share(score.mean, teacher)]
         row += [str(method.score(metric, SELECTION)), str(method.agreement)]
         row += [str(method.score(name)) for name in others]
         row += [str(method.first_record.student.layers), str(len(method.runs)), " ".join(map(_format, method.cosines))]
         rows.append([*row, f"{method.steps:.0f}", f"{method.cpu_seconds:.0f}"])
     constant = teacher.constant
-    rows.append(["best constant answer", _format(constant), format_share(constant, teacher.values[metric])])
+    rows.append(["best constant answer", _format(constant), format_share(constant, teacher)])
     return Table(
         "Scores",
         tuple(name.replace("_", " ") for name in header),

@@ -19,6 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from innerdistill.recipe.identity import USELESS
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.support.files import open_whole_file
 from innerdistill.sweep.grid import Cell
@@ -46,6 +47,9 @@ def run_cells(
         total: number of cells of the grid.
         check: function that is called with every cell that has run; what it raises stops the others.
         console: terminal or log that shows the progress.
+
+    Raises:
+        ValueError: a cell has a useless teacher; the others are stopped.
     """
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with (
@@ -63,6 +67,8 @@ def run_cells(
                     check(cell)
                 else:
                     failed[cell.folder] = cause
+                    if cause.startswith(USELESS):  # the other cells that have this teacher would stop too
+                        raise ValueError(f"{cell.folder}: {cause} The key belongs under `recipe:` of the sweep.")
                     logger.warning("%s: %s", cell.folder, cause)
                 seconds = (time.monotonic() - begun) / count * (len(missing) - count)
                 left = f"{timedelta(seconds=round(seconds))} left"

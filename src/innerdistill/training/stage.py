@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+USUAL_LEARNING_RATES = (1e-5, 5e-4)  # of fine-tuned and distilled encoders
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -41,6 +43,7 @@ class StageRecord:
         seconds: wall time in seconds.
         cpu_seconds: CPU time of this process in seconds.
         learned: whether any parameter of the student changed.
+        learning_rate: highest learning rate of a step.
         thirds: mean loss in the first and in the last third of a stage of one epoch and at least 30 steps.
         epochs: per epoch: epoch, steps, losses by name (`attention_kl/2` is student layer 2), scores on selection.
     """
@@ -51,6 +54,7 @@ class StageRecord:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     learned: bool = False
+    learning_rate: float = 0.0
     thirds: list[float] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
 
@@ -58,22 +62,44 @@ class StageRecord:
         """Check whether the student learned: a parameter changed, and the loss fell.
 
         Returns:
-            A sentence if it did not.
+            Cause and next step if it did not.
         """
         if not self.learned:
-            return (
-                f"No parameter of the student changed in stage {self.stage.name!r}: is the learning rate 0 "
-                "(trainer.learning_rate, internal_trainer.learning_rate)?"
-            )
+            return f"No parameter of the student changed in stage {self.stage.name!r}. {self._explain_no_change()}"
         ends, part = self.thirds, "third"
         if len(self.epochs) > 1:
             ends, part = [self.epochs[i]["losses"]["loss"] for i in (0, -1)], "epoch"
         if not ends or ends[1] < ends[0]:
             return None
         return (
-            f"The loss of stage {self.stage.name!r} did not fall ({ends[0]:.4g} in its first {part}, {ends[1]:.4g} in "
-            "its last): the learning rate may be too high or too low, or the labels do not depend on the texts."
+            f"The loss of stage {self.stage.name!r} did not fall: {ends[0]:.4g} in its first {part}, {ends[1]:.4g} in "
+            f"its last. {self._advise_on_learning_rate()}"
         )
+
+    def _explain_no_change(self) -> str:
+        if self.learning_rate > 0:
+            return "Its gradients are 0: check the weights of the losses."
+        if self.steps == 1:
+            return (
+                "Its only step had the learning rate 0, with which a warm-up begins. Train more steps, or set "
+                f"{self._section}.warmup_steps=0."
+            )
+        return f"Its learning rate was 0: set {self._section}.learning_rate."
+
+    def _advise_on_learning_rate(self) -> str:
+        low, high = USUAL_LEARNING_RATES
+        used = f"The learning rate of {self.learning_rate:.2g}"
+        key = f"{self._section}.learning_rate"
+        if self.learning_rate > high:
+            return f"{used} is high for an encoder: try {key}={min(self.learning_rate / 10, high):.1g}."
+        if self.learning_rate < low:
+            return f"{used} is low for an encoder: try {key}={low:g}."
+        return f"{used} is a usual one: train longer, and check that the labels belong to the texts."
+
+    @property
+    def _section(self) -> str:
+        """Section of the recipe that has the options of the stage."""
+        return "internal_trainer" if self.stage.is_internal else "trainer"
 
     @property
     def progress(self) -> dict[str, Any]:

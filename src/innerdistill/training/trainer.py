@@ -197,6 +197,8 @@ class DistillationTrainer(Trainer):
             The micro-batches and the number of examples.
         """
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.record.learning_rate = max(self.record.learning_rate, *map(float, rates))
         count = torch.tensor(sum(len(batch["input_ids"]) for batch in batches), device=device)
         return batches, self.accelerator.gather(count).sum()
 

@@ -1,0 +1,104 @@
+"""The difference of two models' scores on the same examples, with its standard error over examples.
+
+Shapes: N examples, C outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from innerdistill.evaluation.prediction_type import Scoring
+from innerdistill.evaluation.pseudo_values import compute_pseudo_values, estimate_standard_error
+
+Array = NDArray[Any]
+
+FEW_DIFFERENT = 10  # with fewer examples answered differently, the normal approximation is too narrow for accuracy
+STANDARD_ERRORS = 2  # a difference of more is called clear
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """A difference of two scores on the same examples.
+
+    Attributes:
+        difference: first score less the second one, in the units of the metric.
+        standard_error: standard error over examples, in the units of the metric; seeds are not covered.
+        different: number of examples that the two answer differently.
+    """
+
+    difference: float
+    standard_error: float
+    different: int
+
+    @property
+    def is_clearly_positive(self) -> bool:
+        """Whether the first score is higher by more than two standard errors."""
+        return self.difference > STANDARD_ERRORS * self.standard_error
+
+    @property
+    def is_clearly_negative(self) -> bool:
+        """Whether the first score is lower by more than two standard errors."""
+        return -self.difference > STANDARD_ERRORS * self.standard_error
+
+    def as_dict(self) -> dict[str, float]:
+        """The fields by name, for run.json."""
+        return asdict(self)
+
+
+def compare_on_examples(labels: Array, first: Array, second: Array, *, scoring: Scoring) -> PairedDifference:
+    """Compare the primary scores of two models on the same examples.
+
+    With d the difference of the pseudo-values of an example, the variance of the difference is var(d) / N. For accuracy
+    with fewer than 10 examples answered differently, 2 / N^2 is added to it.
+
+    Args:
+        labels: class ids or scores, none missing. (N,)
+        first: predictions of the first model, from `scoring.predictions.predict`. (N,)
+        second: predictions of the second model. (N,)
+        scoring: metric, names and what the outputs mean.
+
+    Returns:
+        The difference with its standard error.
+    """
+    differences = compute_pseudo_values(labels, first, scoring=scoring)
+    differences = differences - compute_pseudo_values(labels, second, scoring=scoring)
+    error, different = estimate_standard_error(differences), int((first != second).sum())
+    if scoring.metric == "accuracy" and different < FEW_DIFFERENT:
+        error = float(np.sqrt(error**2 + 2 / len(labels) ** 2))
+    return PairedDifference(float(differences.mean()), error, different)
+
+
+def compare_logits(labels: Array, first: Array, second: Array, *, scoring: Scoring) -> PairedDifference:
+    """Compare the primary scores of two models on the examples that have a label.
+
+    Args:
+        labels: class ids or scores; examples without a label do not take part. (N,)
+        first: output of the first model. (N, C)
+        second: output of the second model. (N, C)
+        scoring: metric, names and what the outputs mean.
+
+    Returns:
+        The difference with its standard error.
+    """
+    known, predict = scoring.predictions.has_label(labels), scoring.predictions.predict
+    return compare_on_examples(labels[known], predict(first[known]), predict(second[known]), scoring=scoring)
+
+
+def compare_with_constant(labels: Array, logits: Array, *, scoring: Scoring) -> PairedDifference:
+    """Compare the primary score of a model with that of the constant answer.
+
+    Args:
+        labels: class ids or scores; examples without a label do not take part. (N,)
+        logits: output of the model. (N, C)
+        scoring: metric, names, what the outputs mean, and the constant answer.
+
+    Returns:
+        The model's score less the constant answer's, with its standard error.
+    """
+    known = scoring.predictions.has_label(labels)
+    predictions = scoring.predictions.predict(logits[known])
+    return compare_on_examples(labels[known], predictions, scoring.answer_constant(labels[known]), scoring=scoring)

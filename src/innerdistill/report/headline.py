@@ -1,0 +1,153 @@
+"""The result of a run in a few sentences: what its page, its model card and the terminal begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from innerdistill.evaluation.differences import PairedDifference, compare_logits
+from innerdistill.evaluation.metrics import show_metric
+from innerdistill.report.formatting import compute_share_above_constant, format_percent, format_share
+from innerdistill.report.record import Latency, RunRecord, Scores
+from innerdistill.report.run_folder import BASELINE_FOLDER, PREDICTIONS, read_predictions
+
+SPLIT = "validation"
+
+
+def summarize_run(
+    record: RunRecord, baseline: RunRecord | None = None, *, above_baseline: PairedDifference | None = None
+) -> list[str]:
+    """Say what came out of a run. What makes its numbers worthless comes first, in place of the share kept.
+
+    Args:
+        record: what happened and what came out.
+        baseline: record of the student that was trained without distillation.
+        above_baseline: score of the student less that of the baseline, from `compare_with_baseline`.
+
+    Returns:
+        Sentences.
+    """
+    scores, metric = record.scores[SPLIT], show_metric(record.data.metric)
+    student = scores.student
+    if scores.teacher is None:
+        return [
+            f"The {record.student.layers}-layer model scores {student.primary:.3f} {metric} on {SPLIT}; "
+            f"{_describe_constant(student)}.",
+            *_list_problems_of_student(student, "model"),
+        ]
+    assert record.teacher is not None
+    sentences = [
+        f"The {record.student.layers}-layer student scores {student.primary:.3f} {metric}, its "
+        f"{record.teacher.layers}-layer teacher {scores.teacher.primary:.3f}."
+    ]
+    problems = list_problems(record)
+    if problems:
+        return problems + sentences
+    above = format_percent(compute_share_above_constant(student.primary, scores.teacher))
+    sentences.append(
+        f"It keeps {format_share(student.primary, scores.teacher)} of the teacher's score, and {above} of what lies "
+        f"above a constant answer ({scores.teacher.constant:.3f})."
+    )
+    sentences += _describe_size(record)
+    if baseline is not None and above_baseline is not None:
+        sentences.append(_describe_baseline(baseline, above_baseline))
+    return sentences + _describe_int8(record)
+
+
+def list_problems(record: RunRecord) -> list[str]:
+    """List what makes the scores of a run worthless: a teacher or a student no better than a constant answer.
+
+    Args:
+        record: what happened and what came out.
+
+    Returns:
+        Sentences; none where the student can be compared with its teacher.
+    """
+    scores = record.scores[SPLIT]
+    if scores.teacher is not None and not scores.teacher.beats_constant:
+        return [f"Nothing can be concluded from this run: {_describe_weak_teacher(scores.teacher)}."]
+    return _list_problems_of_student(scores.student, "student")
+
+
+def compare_with_baseline(folder: Path, record: RunRecord) -> PairedDifference:
+    """Compare the student of a run with its baseline, on the validation examples.
+
+    Args:
+        folder: folder of the run.
+        record: its record.
+
+    Returns:
+        The student's score less the baseline's, with its standard error over examples.
+    """
+    student = read_predictions(folder / PREDICTIONS, SPLIT)
+    baseline = read_predictions(folder / BASELINE_FOLDER / PREDICTIONS, SPLIT)
+    return compare_logits(student["label"], student["student"], baseline["student"], scoring=record.data.scoring)
+
+
+def compare_latency(slow: Latency, fast: Latency) -> str:
+    """Say how much faster one of two models is that were timed in turns.
+
+    Args:
+        slow: latency of the slower model.
+        fast: latency of the faster one.
+
+    Returns:
+        Such as `1.9 times as fast`.
+    """
+    return f"{slow.p50 / fast.p50:.1f} times as fast"
+
+
+def _describe_weak_teacher(teacher: Scores) -> str:
+    if teacher.collapsed:
+        return f"the teacher predicts one class for every example ({_describe_constant(teacher)})"
+    return (
+        f"the teacher scores {teacher.primary:.3f} {show_metric(teacher.metric)}, not clearly more than a "
+        f"constant answer ({teacher.constant:.3f})"
+    )
+
+
+def _list_problems_of_student(student: Scores, name: str) -> list[str]:
+    if student.collapsed:
+        return [f"The {name} predicts one class for every example. Its training failed."]
+    if not student.beats_constant:
+        return [
+            f"The {name} is not clearly better than a constant answer ({student.primary:.3f} against "
+            f"{student.constant:.3f}). It has learned little or nothing."
+        ]
+    return []
+
+
+def _describe_constant(scores: Scores) -> str:
+    return f"a constant answer scores {scores.constant:.3f}"
+
+
+def _describe_size(record: RunRecord) -> list[str]:
+    speed = record.speed
+    if speed.teacher is None:
+        return []
+    share = 100 * speed.student.parameters / speed.teacher.parameters
+    faster = compare_latency(speed.teacher.latency_ms, speed.student.latency_ms)
+    return [f"It has {share:.0f} % of the teacher's parameters and is {faster}."]
+
+
+def _describe_baseline(baseline: RunRecord, above: PairedDifference) -> str:
+    score = baseline.scores[SPLIT].student.primary
+    text = f"The baseline, the same student trained without distillation for as many steps, scores {score:.3f}: "
+    if above.different == 0:
+        return text + "it gives the same answers."
+    evidence = f"(standard error over examples {above.standard_error:.3f}, one seed each)"
+    if above.is_clearly_positive or above.is_clearly_negative:
+        word = "less" if above.is_clearly_positive else "more"
+        return f"{text}{abs(above.difference):.3f} {word} {evidence}."
+    return f"{text}no clear difference ({above.difference:+.3f} for the student) {evidence}."
+
+
+def _describe_int8(record: RunRecord) -> list[str]:
+    if record.onnx is None:
+        return []
+    model, int8 = record.onnx.files["model"], record.onnx.files["int8"]
+    assert int8.scores is not None
+    return [
+        f"As an int8 ONNX file it takes {int8.file_bytes / 1e6:.0f} instead of {model.file_bytes / 1e6:.0f} MB, scores "
+        f"{int8.scores[record.data.metric]:.3f} and is {compare_latency(model.latency_ms, int8.latency_ms)} as in "
+        "PyTorch on the CPU."
+    ]

@@ -1,0 +1,137 @@
+"""Is a teacher good enough to learn from? Judged on the selection split, since validation is only for the report."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from innerdistill.evaluation.differences import PairedDifference, compare_with_constant
+from innerdistill.evaluation.metrics import show_metric
+from innerdistill.evaluation.scoring import score_outputs
+from innerdistill.recipe.identity import USELESS, merge_teacher_trainer
+from innerdistill.run.job import Job
+from innerdistill.run.teacher_cache import compute_teacher_logits
+from innerdistill.support.processes import broadcast_from_first, is_first_process
+from innerdistill.training.arguments import DEFAULTS
+
+FEW_EXAMPLES = 100  # with fewer on a split, a difference of .15 in accuracy may be within two standard errors
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TeacherProblem:
+    """What is wrong with a teacher.
+
+    Attributes:
+        cause: what was found, in a sentence or two.
+        advice: what to try next, in a sentence.
+        is_useless: whether it predicts one class, or is clearly worse than the constant answer.
+    """
+
+    cause: str
+    advice: str
+    is_useless: bool
+
+    def __str__(self) -> str:
+        """Cause and advice."""
+        return f"{self.cause} {self.advice}"
+
+
+def check_teacher(job: Job) -> None:
+    """Check a teacher before hours of training: refuse a useless one, warn of a doubtful one.
+
+    Args:
+        job: job with a fine-tuned teacher.
+
+    Raises:
+        ValueError: the teacher is useless, and `teacher.allow_weak` is not set; the same in all processes.
+    """
+    refusal = None
+    if is_first_process():
+        logits = compute_teacher_logits(job, ["selection"])["selection"]
+        problem = find_teacher_problem(job, np.asarray(job.splits["selection"]["labels"]), logits, split="selection")
+        if problem is not None and problem.is_useless and not job.recipe.teacher.allow_weak:
+            refusal = f"{USELESS} {problem} To distil from it anyway, set teacher.allow_weak=true."
+        elif problem is not None:
+            logger.warning("Warning: %s", problem)
+    refusal = broadcast_from_first(refusal)
+    if refusal is not None:
+        raise ValueError(refusal)
+
+
+def find_teacher_problem(job: Job, labels: NDArray[Any], logits: NDArray[Any], *, split: str) -> TeacherProblem | None:
+    """Find out what is wrong with a teacher: collapsed, label order swapped, no better than a constant answer.
+
+    Args:
+        job: job with a fine-tuned teacher.
+        labels: class ids or scores. (N,)
+        logits: output of the teacher. (N, C)
+        split: name of the split, for the sentence.
+
+    Returns:
+        The problem; None for a teacher that beats the constant answer by more than two standard errors of the paired
+        difference, or without any label to judge by.
+    """
+    scoring = job.scoring
+    known = scoring.predictions.has_label(labels)
+    if not known.any():
+        return None
+    scores = score_outputs(labels, logits, scoring=scoring)
+    above = compare_with_constant(labels, logits, scoring=scoring)
+    if scores.get("collapsed") or _predicts_one_value(job, logits):
+        answer = scoring.predictions.show_label(scoring.predictions.predict(logits)[0], scoring.names)
+        cause = f"The teacher predicts {answer!r} for all {len(labels):,} examples of {split} (collapsed)."
+        return TeacherProblem(cause, _advise(job, _advise_on_training(job)), is_useless=True)
+    is_trained_here = job.recipe.teacher.base is not None
+    swapped = scoring.predictions.find_swapped_labels(labels, logits, scoring.names)
+    if swapped is not None and not is_trained_here:
+        cause = f"On {split}, {swapped}."
+        advice = "Correct id2label and label2id in its config.json, or the order of data.labels."
+        return TeacherProblem(f"The teacher: {cause[0].lower()}{cause[1:]}", advice, above.is_clearly_negative)
+    if above.is_clearly_positive:
+        return None
+    cause = _describe_chance(job, scores, above, split=split, labels=labels[known])
+    return TeacherProblem(cause, _advise(job, _advise_on_chance(job, above, scores)), above.is_clearly_negative)
+
+
+def _predicts_one_value(job: Job, logits: NDArray[Any]) -> bool:
+    return bool(np.ptp(job.scoring.predictions.predict(logits)) == 0)
+
+
+def _describe_chance(
+    job: Job, scores: dict[str, Any], above: PairedDifference, *, split: str, labels: NDArray[Any]
+) -> str:
+    metric, scoring = job.metric, job.scoring
+    constant = scoring.predictions.show_label(scoring.answer_constant(labels)[0], scoring.names)
+    answer = f"always answering {constant!r}" if scoring.names else "a constant answer"
+    word = "clearly less than" if above.is_clearly_negative else "not clearly more than"
+    return (
+        f"The teacher scores {scores[metric]:.3f} {show_metric(metric)} on {split}. That is {word} {answer} "
+        f"({scores['constant']:.3f}; the difference is {above.difference:+.3f} with a standard error of "
+        f"{above.standard_error:.3f})."
+    )
+
+
+def _advise_on_chance(job: Job, above: PairedDifference, scores: dict[str, Any]) -> str:
+    if scores["rows"] < FEW_EXAMPLES and above.difference > 0:
+        return f"{scores['rows']} examples are too few to tell: give more training examples."
+    return _advise_on_training(job)
+
+
+def _advise_on_training(job: Job) -> str:
+    rate = merge_teacher_trainer(job.recipe).get("learning_rate", DEFAULTS["learning_rate"])
+    return (
+        f"Try another teacher.trainer.learning_rate (now {rate:g}; 2e-5 to 1e-4 are usual), more teacher.epochs (now "
+        f"{job.recipe.teacher.epochs:g}), or more training examples (now {len(job.splits['train']):,})."
+    )
+
+
+def _advise(job: Job, of_training: str) -> str:
+    if job.recipe.teacher.base is not None:
+        return of_training
+    return f"Check that {job.recipe.teacher.path} was fine-tuned for this task, with these labels and text columns."
