@@ -194,6 +194,11 @@ def print_sweep(groups: Sequence[Group]) -> None:
     for group in groups:
         if group.name:
             console.print(group.name, style="bold", highlight=False, markup=False, soft_wrap=True)
+        sentences = group.describe_comparisons() if group.beside is None else []
+        if not group.is_above_chance:  # a reader must not see the numbers first
+            for sentence in sentences:
+                errors.print(f"Warning: {sentence}", style="bold yellow")
+            sentences = []
         scores, *_ = build_tables(group, alone=False)
         columns = [0, 1, *(scores.header.index(name) for name in (SHARE_OF_TEACHER, AGREEMENT, SEEDS))]
         table = create_table(*(scores.header[n] for n in columns))
@@ -202,7 +207,6 @@ def print_sweep(groups: Sequence[Group]) -> None:
         for row in scores.rows:
             table.add_row(*(row[n] for n in columns))
         console.print(table)
-        sentences = group.describe_comparisons() if group.beside is None else []
         for sentence in [*sentences, *filter(None, [group.note])]:
             _print_text(sentence)
         console.print()
