@@ -92,7 +92,7 @@ def test_a_teacher_that_predicts_one_class_stops_the_run_once_it_is_cached(conte
     with pytest.raises(ValueError) as refusal:
         distill(made)
     assert "The teacher predicts" in str(refusal.value) and "(collapsed)" in str(refusal.value)
-    assert "Try another teacher.trainer.learning_rate (now 5; 2e-5 to 1e-4 are usual)" in str(refusal.value)
+    assert "Lower teacher.trainer.learning_rate: it is 5, and 2e-5 to 1e-4 are usual." in str(refusal.value)
     assert "teacher.allow_weak=true" in str(refusal.value) and "swapped" not in str(refusal.value)
     assert not Path(made["output"], "run.json").exists()
     caplog.clear()

@@ -17,6 +17,7 @@ from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import compute_teacher_logits
 from innerdistill.support.processes import broadcast_from_first, is_first_process
 from innerdistill.training.arguments import DEFAULTS
+from innerdistill.training.stage import USUAL_LEARNING_RATES
 
 FEW_EXAMPLES = 100  # with fewer on a split, a difference of .15 in accuracy may be within two standard errors
 
@@ -124,7 +125,11 @@ def _advise_on_chance(job: Job, above: PairedDifference, scores: dict[str, Any])
 
 
 def _advise_on_training(job: Job) -> str:
-    rate = merge_teacher_trainer(job.recipe).get("learning_rate", DEFAULTS["learning_rate"])
+    rate = float(merge_teacher_trainer(job.recipe).get("learning_rate", DEFAULTS["learning_rate"]))
+    low, high = USUAL_LEARNING_RATES
+    if not low <= rate <= high:
+        word = "Lower" if rate > high else "Raise"
+        return f"{word} teacher.trainer.learning_rate: it is {rate:g}, and 2e-5 to 1e-4 are usual."
     return (
         f"Try another teacher.trainer.learning_rate (now {rate:g}; 2e-5 to 1e-4 are usual), more teacher.epochs (now "
         f"{job.recipe.teacher.epochs:g}), or more training examples (now {len(job.splits['train']):,})."
