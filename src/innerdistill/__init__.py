@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+__version__: str
+
 if TYPE_CHECKING:  # for type checkers and editors; the same names as below
     from innerdistill.data.task_data import load_task
     from innerdistill.data.tasks import TASKS
@@ -106,6 +108,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - on first use, as the others
+
+        return version("innerdistill")
     if name not in _MODULES:
         raise AttributeError(f"module 'innerdistill' has no attribute {name!r}")
     return getattr(import_module(f"innerdistill.{_MODULES[name]}"), name)

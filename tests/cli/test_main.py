@@ -1,14 +1,18 @@
 """Bad input: one sentence that names what is wrong, exit code 2, nothing written."""
 
+import io
 import json
 import os
 import shutil
+from importlib.metadata import version
 
 import pytest
 import torch
 from conftest import tiny_model
 from safetensors.torch import load_file, save_file
 
+import innerdistill
+from innerdistill.cli import terminal as terminal_module
 from innerdistill.cli.main import main
 from innerdistill.recipe.keys import keys
 from innerdistill.recipe.recipe import Recipe
@@ -209,7 +213,9 @@ def test_one_sentence_and_exit_code_2(recipe_file, files, models, capsys, overri
     error = capsys.readouterr().err
     assert code == 2, error
     assert message in error
-    assert error.startswith("innerdistill: ") and "Traceback" not in error and error.count("\n") == 1
+    *announced, sentence = error.splitlines()  # what torch has to be imported for is refused after two lines
+    assert sentence.startswith("innerdistill: ") and message in sentence
+    assert not announced or announced[1:] == ["Load data and models."]
     assert sorted(files.rglob("*")) == before
 
 
@@ -243,14 +249,58 @@ def test_plan_trains_nothing(recipe_file, files, capsys):
     assert "layer 1+2" in shown and "minutes on this machine" in shown and sorted(files.rglob("*")) == before
 
 
-def test_keys_are_explained_in_two_lines_of_80_columns_by_section(capsys):
-    assert main(["keys"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert "  temperature: number > 0 ≤ 100; default 1.0\n      Temperature of the soft labels." in "\n".join(lines)
+@pytest.fixture
+def terminal(monkeypatch):
+    """A function that prints as in a terminal of 80 columns, and returns what it printed."""
+
+    def run(*arguments):
+        output = io.StringIO()
+        changes = {"_file": output, "_force_terminal": True, "_width": 80, "_color_system": None}
+        for name, value in changes.items():
+            monkeypatch.setattr(terminal_module.console, name, value)
+        assert main(list(arguments)) == 0
+        return output.getvalue()
+
+    return run
+
+
+def test_keys_are_explained_in_80_columns_by_section_in_a_terminal(terminal):
+    shown = terminal("keys")
+    lines = shown.splitlines()
+    assert "  temperature: number > 0 ≤ 100; default 1.0\n      Temperature of the soft labels." in shown
     assert [line for line in lines if line[0] != " "] == ["data", "teacher", "student", "schedule", "other keys"]
     assert max(map(len, lines)) <= 80
-    assert main(["keys", "sweep"]) == 0
-    assert "  methods: mapping; needed\n" in capsys.readouterr().out
+    for key in keys(Recipe):  # name, type and default are in one line
+        assert any(line.startswith(f"  {key.name}: {key.values}") and key.default in line for line in lines), key
+    assert "  methods: mapping; needed\n" in terminal("keys", "sweep")
+
+
+def test_a_search_for_a_word_finds_the_key_in_a_pipe(capsys):
+    assert main(["keys"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(keys(Recipe))
+    found = [line.partition(":")[0] for line in lines if "learning" in line]
+    assert found == ["trainer"]
+    assert "teacher.epochs: number > 0; default 3. Epochs of the teacher's fine-tuning." in lines
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"innerdistill {version('innerdistill')}\n"
+    assert innerdistill.__version__ == version("innerdistill")
+
+
+def test_a_file_for_another_verb(recipe_file, tmp_path, capsys):
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(write_yaml({"recipe": {"data": {"task": "sst2"}}, "methods": {"sid": {}}, "seeds": [1]}))
+    for verb in ("distill", "finetune", "evaluate"):
+        assert main([verb, str(sweep)]) == 2
+        assert capsys.readouterr().err == f"innerdistill: {sweep} is a sweep; run it with: innerdistill sweep {sweep}\n"
+    assert main(["sweep", str(recipe_file)]) == 2
+    sentence = f"innerdistill: {recipe_file} is a recipe; run it with: innerdistill distill {recipe_file}\n"
+    assert capsys.readouterr().err == sentence
 
 
 @pytest.mark.parametrize("model", [Recipe, Sweep])

@@ -118,7 +118,7 @@ def test_blocks_do_not_depend_on_how_rows_come_in(monkeypatch):
     table = pa.table({"row": range(60), "text1": ["x" * (7 * n % 50) for n in range(60)], "label": ["a"] * 60})
     found = [write_to_disk(table.to_batches(max_chunksize=size), table.schema).to_batches() for size in (1, 7, 60)]
     assert found[0] == found[1] == found[2] and len(found[0]) > 3
-    monkeypatch.setattr(arrow, "CACHE", Path("/dev/null/nowhere"))  # then they stay in memory
+    monkeypatch.setattr(arrow, "find_cache", lambda: Path("/dev/null/nowhere"))  # then they stay in memory
     assert write_to_disk(table.to_batches(), table.schema).to_batches() == found[0]
 
 

@@ -19,6 +19,7 @@ from innerdistill.report.page import write_report
 from innerdistill.report.record import Scores
 from innerdistill.report.run_folder import read_predictions, read_record
 from innerdistill.run.assemble import assemble
+from innerdistill.run.finetune import load_or_finetune_teacher
 from innerdistill.run.predict import predict_file, write_tables
 from innerdistill.training.schedules import SCHEDULES, Schedule
 from innerdistill.training.trainer import DistillationTrainer
@@ -330,3 +331,35 @@ def test_the_example_without_a_recipe(teacher_folder, data_folder, tmp_path, mon
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
         "layer 1", "layer 1+2", "classification"
     ]  # fmt: skip
+
+
+def test_every_part_of_a_run_is_announced(recipe, tmp_path, caplog):
+    caplog.set_level("INFO", logger="innerdistill")
+    content = recipe(tmp_path / "run", baseline=True, onnx=True)
+    content["teacher"] |= {"targets": "cache", "epochs": 1, "folder": str(tmp_path / "teachers")}
+    distill(load_recipe(content))
+    stages = (
+        "Stage 1 of 3: layer 1, 29 steps.|Stage 2 of 3: layer 1+2, 29 steps.|Stage 3 of 3: classification, 58 steps."
+    )
+    parts = [
+        "Load data and models.",
+        "Fine-tune the teacher for 1 epochs.",
+        "Stage 1 of 1: fine-tuning, 29 steps.",
+        "Compute and cache teacher outputs for ",
+        *stages.split("|"),
+        "Score student and teacher on 140 examples of validation.",
+        "Export to ONNX, and compare the files with the model on 140 examples.",
+        "Baseline: the same student, trained without distillation.",
+        "Stage 1 of 1: classification, 116 steps.",
+        "Write the report.",
+    ]
+    said = iter(record.getMessage() for record in caplog.records)
+    for part in parts:  # in this order
+        assert any(line.startswith(part) for line in said), part
+    assert "Training takes less than a minute, judged by its first steps." in caplog.text
+
+
+def test_a_cached_teacher_is_announced(recipe, teacher_folder, tmp_path, caplog):
+    caplog.set_level("INFO", logger="innerdistill")
+    load_or_finetune_teacher(assemble(load_recipe(recipe(tmp_path / "run"))))
+    assert "Use the fine-tuned teacher from the cache." in caplog.text

@@ -83,7 +83,7 @@ def test_data_that_find_no_room_are_refused_and_where_nothing_can_be_written_the
     write_recipe, small_disk, tmp_path, monkeypatch, capfd
 ):
     disk = small_disk(8)
-    monkeypatch.setattr(arrow, "CACHE", disk)
+    monkeypatch.setattr(arrow, "find_cache", lambda: disk)
     assert main(["plan", write_recipe(tmp_path / "run")]) == 2
     assert f"{disk}: the data cannot be written there (No space left on device)" in " ".join(
         capfd.readouterr().err.split()

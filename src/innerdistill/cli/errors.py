@@ -9,9 +9,11 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from innerdistill.cli.printing import errors
+from innerdistill.cli.terminal import errors, print_text
+from innerdistill.recipe.loading import load_recipe
 from innerdistill.support.files import describe_disk_problem
 from innerdistill.support.messages import describe_memory_problem
 
@@ -49,7 +51,10 @@ def report_error(error: BaseException, options: argparse.Namespace, arguments: S
     """
     lost = _describe_lost_process(error)  # torchrun stops every process that outlives another: asked first
     if isinstance(error, KeyboardInterrupt) and not lost:
-        errors.print("innerdistill: stopped.", style="red")
+        print_text("innerdistill: stopped.", to=errors, style="red")
+        if _is_complete(options):
+            print_text("The run is finished: nothing is left to resume.", to=errors)
+            return 128 + getattr(error, "signal", signal.SIGINT)
         command = shlex.join(["innerdistill", *arguments])
         if "RANK" in os.environ:  # the words of torchrun are not known here
             _explain_resuming(options, "Run the same command again to resume.")
@@ -59,21 +64,36 @@ def report_error(error: BaseException, options: argparse.Namespace, arguments: S
     if options.traceback:
         return None
     if isinstance(error, ValueError):
-        errors.print(f"innerdistill: {error}", style="red")
+        print_text(f"innerdistill: {error}", to=errors, style="red")
         return 2
     memory_problem = describe_memory_problem(error)
     problem = memory_problem or describe_disk_problem(error) or lost
     if problem is None:
         return None
-    errors.print(f"innerdistill: {problem}", style="red", soft_wrap=True)
+    print_text(f"innerdistill: {problem}", to=errors, style="red")
     if not memory_problem:
         _explain_resuming(options, "Once this is fixed, run the same command again to resume.")
     return 2
 
 
+def _is_complete(options: argparse.Namespace) -> bool:
+    """Whether the run of a command has written everything, so that only its printed summary was cut off."""
+    if options.verb not in ("distill", "finetune"):
+        return False
+    from innerdistill.report.run_folder import list_missing  # noqa: PLC0415 - it needs pyarrow
+
+    try:
+        recipe = load_recipe(options.recipe, overrides=options.overrides)
+        if options.verb == "finetune":
+            recipe = recipe.model_copy(update={"baseline": False})
+        return not list_missing(Path(recipe.output), recipe)
+    except ValueError:  # a wrong recipe, or a damaged record
+        return False
+
+
 def _explain_resuming(options: argparse.Namespace, sentence: str) -> None:
-    if options.verb in RESUMING_VERBS:
-        errors.print(f"Finished work is stored. {sentence}", soft_wrap=True)
+    if options.verb in RESUMING_VERBS:  # a command is copied from the terminal: not wrapped
+        errors.print(f"Finished work is stored. {sentence}", highlight=False, soft_wrap=True)
 
 
 def _describe_lost_process(error: BaseException) -> str | None:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.logging import RichHandler
-
+import innerdistill
 from innerdistill.cli.errors import handle_sigterm, report_error
 from innerdistill.cli.printing import (
-    console,
-    errors,
     print_keys,
     print_onnx,
     print_plan,
@@ -25,9 +23,11 @@ from innerdistill.cli.printing import (
     print_summary,
     print_sweep,
 )
+from innerdistill.cli.terminal import MessageHandler, console, errors, hide_control_keys, print_text
 from innerdistill.recipe.keys import keys
 from innerdistill.recipe.loading import load_recipe
 from innerdistill.recipe.recipe import Recipe
+from innerdistill.sweep.grid import is_recipe, is_sweep, load_sweep
 from innerdistill.training.stopping import stop_now
 
 # Everything that needs torch is imported inside the verbs, so that --help and a wrong recipe answer at once.
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         explained in one sentence. 130: stopped by Ctrl-C. 143: stopped by SIGTERM.
     """
     options = parse_arguments(arguments)
-    with handle_sigterm(stop_now):
+    with handle_sigterm(stop_now), hide_control_keys():
         try:
             return options.function(options) or 0
         except (Exception, KeyboardInterrupt) as error:
@@ -84,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
         The parser.
     """
     parser = argparse.ArgumentParser(prog="innerdistill", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"innerdistill {innerdistill.__version__}")
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
@@ -143,14 +144,31 @@ def _import_libraries() -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    handler = RichHandler(console=errors, show_time=False, show_path=False, show_level=False)
-    logging.getLogger("innerdistill").handlers = [handler]
-    first = os.environ.get("RANK", "0") == "0"  # the first process that torchrun starts
-    logging.getLogger("innerdistill").setLevel(logging.INFO if first else logging.ERROR)
+    logging.getLogger("innerdistill").handlers = [MessageHandler()]
+    logging.getLogger("innerdistill").setLevel(logging.INFO if _is_first_process() else logging.ERROR)
 
 
-def _load_recipe(options: argparse.Namespace) -> Recipe:
-    return load_recipe(options.recipe, overrides=options.overrides)
+def _load_recipe(options: argparse.Namespace, *, finetunes: bool = False, writes: bool = False) -> Recipe:
+    """Load the recipe, and refuse what can be refused before torch is imported, which takes seconds."""
+    if is_sweep(options.recipe):
+        raise ValueError(f"{options.recipe} is a sweep; run it with: innerdistill sweep {shlex.quote(options.recipe)}")
+    recipe = load_recipe(options.recipe, overrides=options.overrides)
+    from innerdistill.run.preview import refuse_early  # noqa: PLC0415 - it needs pyarrow
+
+    refuse_early(recipe, finetunes=finetunes, writes=writes)
+    return recipe
+
+
+def _announce(recipe: Recipe, *, finetunes: bool = False) -> None:
+    """Print the first line, before the slow imports."""
+    from innerdistill.run.preview import describe_run  # noqa: PLC0415
+
+    if _is_first_process():
+        print_text(describe_run(recipe, finetunes=finetunes), to=errors)
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # the first process that torchrun starts
 
 
 def _plan(options: argparse.Namespace) -> None:
@@ -162,7 +180,8 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> None:
-    recipe = _load_recipe(options)
+    recipe = _load_recipe(options, finetunes=True, writes=True)
+    _announce(recipe, finetunes=True)
     _import_libraries()
     from innerdistill.run.finetune import finetune  # noqa: PLC0415
 
@@ -170,7 +189,8 @@ def _finetune(options: argparse.Namespace) -> None:
 
 
 def _distill(options: argparse.Namespace) -> None:
-    recipe = _load_recipe(options)
+    recipe = _load_recipe(options, writes=True)
+    _announce(recipe)
     _import_libraries()
     from innerdistill.run.distill import distill  # noqa: PLC0415
 
@@ -229,7 +249,7 @@ def _export(options: argparse.Namespace) -> None:
     record = export(options.model)
     print_onnx(record)
     for sentence in list_onnx_warnings(record):
-        errors.print(f"Warning: {sentence}", style="bold yellow")
+        print_text(f"Warning: {sentence}", to=errors, style="bold yellow")
 
 
 def _keys(options: argparse.Namespace) -> None:
@@ -264,22 +284,22 @@ def _submit(options: argparse.Namespace) -> None:
     runs = choose_runs(options.runs, method=options.method, seed=options.seed)
     written, missing = write_submission(runs, options.output)
     for sentence in missing:
-        errors.print(sentence, style="yellow")
+        print_text(sentence, to=errors, style="yellow")
     console.print(f"{', '.join(written)} -> {options.output}", soft_wrap=True)
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from innerdistill.sweep.grid import load_sweep  # noqa: PLC0415
-
     if options.workers < 1:
         raise ValueError("--workers: expected a number of at least 1.")
+    if is_recipe(options.sweep):
+        raise ValueError(f"{options.sweep} is a recipe; run it with: innerdistill distill {shlex.quote(options.sweep)}")
     sweep = load_sweep(options.sweep, overrides=options.overrides)
     from innerdistill.sweep.sweep import run_sweep  # noqa: PLC0415
 
     groups, failed = run_sweep(sweep, workers=options.workers, console=errors)
     print_sweep(groups)
     for folder, cause in failed.items():
-        errors.print(f"Failed: {folder}: {cause}", style="red")
+        print_text(f"Failed: {folder}: {cause}", to=errors, style="red")
     console.print(f"Report  {Path(sweep.output, 'report.html')}", soft_wrap=True)
     return 1 if failed else 0
 

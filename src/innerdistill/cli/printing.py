@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
+from innerdistill.cli.terminal import console, create_table, errors, print_table, print_text
 
 if TYPE_CHECKING:
     from innerdistill.recipe.keys import Key
@@ -19,10 +18,7 @@ if TYPE_CHECKING:
 
 # Everything that needs torch is imported inside the functions, so that --help and a wrong recipe answer at once.
 
-# What is printed may come from files: no markup, no emoji.
 MAX_COLUMNS = 80  # columns of a terminal
-console = Console(markup=False, emoji=False)
-errors = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
 
 
 def print_plan(job: Job) -> None:
@@ -43,18 +39,18 @@ def print_plan(job: Job) -> None:
         layers = f"{cost.student_layers} + {cost.teacher_layers}"
         losses = ", ".join(cost.stage.losses)
         table.add_row(cost.stage.name, losses, pairs, str(cost.steps), layers, f"{cost.relative:.2f}")
-    console.print(table)
+    print_table(table)
     if cache is not None:
         store, parts = cache
         megabytes = sum(map(store.count_bytes, parts)) / 1e6
-        _print_text(f"Cached teacher outputs, {megabytes:.0f} MB: {', '.join(part.name for part in parts)}.")
+        print_text(f"Cached teacher outputs, {megabytes:.0f} MB: {', '.join(part.name for part in parts)}.")
         console.print(f"Cache   {store.folder.parent}", highlight=False, soft_wrap=True)
     full_steps = sum(cost.steps * cost.relative for cost in costs)
     minutes = full_steps * measure_full_step(job) / 60
-    _print_text("Layers run: student + teacher. Step cost 1: full teacher forward, full student forward and backward.")
-    _print_text(f"Total cost: {full_steps:.0f} steps of cost 1, about {minutes:.1f} minutes on this machine.")
+    print_text("Layers run: student + teacher. Step cost 1: full teacher forward, full student forward and backward.")
+    print_text(f"Total cost: {full_steps:.0f} steps of cost 1, about {minutes:.1f} minutes on this machine.")
     if job.recipe.teacher.base:
-        _print_text("Fine-tuning the teacher is not included.")
+        print_text("Fine-tuning the teacher is not included.")
 
 
 def _print_sizes(job: Job) -> None:
@@ -64,14 +60,10 @@ def _print_sizes(job: Job) -> None:
         ("Teacher", job.teacher, job.architecture.num_layers),
         ("Student", job.build_fresh_student(), job.num_layers),
     ):
-        _print_text(f"{name}: {layers} layers, {measure_size(model)['parameters'] / 1e6:.1f} M parameters.")
-    _print_text(f"Both: hidden size {job.architecture.hidden_size}, {job.architecture.num_heads} attention heads.")
+        print_text(f"{name}: {layers} layers, {measure_size(model)['parameters'] / 1e6:.1f} M parameters.")
+    print_text(f"Both: hidden size {job.architecture.hidden_size}, {job.architecture.num_heads} attention heads.")
     counts = ", ".join(f"{split} {len(rows):,}" for split, rows in job.splits.items())
-    _print_text(f"Examples: {counts}.")
-
-
-def _print_text(text: str) -> None:
-    console.print(text, highlight=False)
+    print_text(f"Examples: {counts}.")
 
 
 def print_summary(folder: Path) -> None:
@@ -112,7 +104,7 @@ def print_summary(folder: Path) -> None:
     if record.onnx is not None:
         print_onnx(record.onnx)
     for step in suggest_next_steps(record):
-        console.print(f"Next: {step}", highlight=False)
+        print_text(f"Next: {step}")
     console.print(f"Model   {folder / MODEL}\nReport  {folder / REPORT}", soft_wrap=True)
 
 
@@ -135,9 +127,9 @@ def print_scores(split: str, scores: Mapping[str, Scores], agreement: Mapping[st
         share = format_share(row.primary, teacher) if teacher and name != "teacher" else ""
         table.add_row(name, *(f"{row.values[key]:.4f}" for key in names), share)
     table.add_row("constant answer", f"{trained.constant:.4f}", *([""] * len(names)))
-    console.print(table)
+    print_table(table)
     if agreement:
-        console.print(f"Agreement with the teacher: {show_agreement(agreement)}.", highlight=False)
+        print_text(f"Agreement with the teacher: {show_agreement(agreement)}.")
 
 
 def print_speed(speed: Mapping[str, ModelSpeed]) -> None:
@@ -153,7 +145,7 @@ def print_speed(speed: Mapping[str, ModelSpeed]) -> None:
         size = f"{row.file_bytes / 1e6:.0f} MB" if row.file_bytes else "–"
         counts = (f"{count / 1e6:.1f} M" for count in (row.parameters, row.parameters_without_embeddings))
         table.add_row(name, *counts, size, *_format_latency(row.latency_ms))
-    console.print(table)
+    print_table(table)
 
 
 def print_onnx(record: OnnxRecord) -> None:
@@ -174,7 +166,7 @@ def print_onnx(record: OnnxRecord) -> None:
         else:
             numbers = ["–" if row.largest_difference is None else f"{row.largest_difference:.1g}"]
         table.add_row(row.file, f"{row.file_bytes / 1e6:.0f} MB", *numbers, *_format_latency(row.latency_ms))
-    console.print(table)
+    print_table(table)
 
 
 def _format_latency(latency: Latency) -> list[str]:
@@ -193,11 +185,11 @@ def print_sweep(groups: Sequence[Group]) -> None:
 
     for group in groups:
         if group.name:
-            console.print(group.name, style="bold", highlight=False, markup=False, soft_wrap=True)
+            print_text(group.name, style="bold")
         sentences = group.describe_comparisons() if group.beside is None else []
         if not group.is_above_chance:  # a reader must not see the numbers first
             for sentence in sentences:
-                errors.print(f"Warning: {sentence}", style="bold yellow")
+                print_text(f"Warning: {sentence}", to=errors, style="bold yellow")
             sentences = []
         scores, *_ = build_tables(group, alone=False)
         columns = [0, 1, *(scores.header.index(name) for name in (SHARE_OF_TEACHER, AGREEMENT, SEEDS))]
@@ -206,32 +198,38 @@ def print_sweep(groups: Sequence[Group]) -> None:
             column.no_wrap = True  # numbers and their deviations
         for row in scores.rows:
             table.add_row(*(row[n] for n in columns))
-        console.print(table)
+        print_table(table)
         for sentence in [*sentences, *filter(None, [group.note])]:
-            _print_text(sentence)
+            print_text(sentence)
         console.print()
     for sentence in describe_comparisons([group for group in groups if group.beside is not None]):
-        _print_text(sentence)
+        print_text(sentence)
     for swept in find_swept_numbers(groups):
         for sentence in [*swept.describe(), *swept.name_smallest()]:
-            _print_text(sentence)
+            print_text(sentence)
 
 
 def print_keys(keys: Sequence[Key]) -> None:
-    """Print every key in two lines, grouped by section: name, type and default; then the meaning.
+    """Print every key, grouped by section: name, type and default in one line, and the meaning below.
+
+    In a pipe the meaning stands behind them in the same line, so that a search for a word of it finds the key.
 
     Args:
         keys: keys of a recipe or a sweep; those with a section are printed first.
     """
     has_sections = any("." in key.name for key in keys)
     for section, group in itertools.groupby(sorted(keys, key=_has_no_section), key=_get_section):
-        if has_sections:
-            console.print(section or "other keys", style="bold", highlight=False)
+        if has_sections and console.is_terminal:
+            print_text(section or "other keys", style="bold")
         for key in group:
             default = "; needed" if key.default == "(needed)" else key.default and f"; default {key.default}"
-            for text, indent in ((f"{key.name}: {key.values}{default}", 2), (key.meaning, 6)):
-                lines = textwrap.fill(text, MAX_COLUMNS, initial_indent=" " * indent, subsequent_indent=" " * 6)
-                console.print(lines, highlight=False, soft_wrap=True)
+            head = f"{key.name}: {key.values}{default}"
+            if not console.is_terminal:
+                print_text(f"{head}. {key.meaning}")
+                continue
+            print_text(f"  {head}")
+            for line in textwrap.wrap(key.meaning, MAX_COLUMNS - 6):
+                print_text(f"      {line}")
 
 
 def _has_no_section(key: Key) -> bool:
@@ -240,20 +238,3 @@ def _has_no_section(key: Key) -> bool:
 
 def _get_section(key: Key) -> str:
     return key.name.partition(".")[0] if "." in key.name else ""
-
-
-def create_table(first: str, *others: str) -> Table:
-    """Create an empty table.
-
-    Args:
-        first: heading of the first column, which holds texts.
-        *others: headings of the other columns, which hold numbers.
-
-    Returns:
-        The table.
-    """
-    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table

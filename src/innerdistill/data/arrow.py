@@ -6,9 +6,8 @@ import mmap
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,8 +15,21 @@ from numpy.typing import NDArray
 
 from innerdistill.support.files import OF_THE_DISK
 
-CACHE = Path(datasets.config.HF_DATASETS_CACHE) / "innerdistill"  # beside the cache of `datasets`
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 BLOCK, BLOCK_BYTES = 10_000, 1 << 26  # in memory at a time: at most this many rows, and fewer if they are long
+
+
+def find_cache() -> Path:
+    """Find the folder of tables and tokens on disk, beside the cache of `datasets`.
+
+    Returns:
+        The folder; it may be missing.
+    """
+    from datasets import config  # noqa: PLC0415 - it takes seconds, and the header of a file is checked without it
+
+    return Path(config.HF_DATASETS_CACHE) / "innerdistill"
 
 
 def write_to_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
@@ -36,9 +48,10 @@ def write_to_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Ta
     Raises:
         ValueError: the disk is full.
     """
+    cache = find_cache()
     try:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        file = tempfile.TemporaryFile(dir=CACHE)  # noqa: SIM115 - closed below; the mapping stays
+        cache.mkdir(parents=True, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=cache)  # noqa: SIM115 - closed below; the mapping stays
     except OSError:
         return pa.Table.from_batches([batch for block in regroup(batches) for batch in block.to_batches()], schema)
     try:
@@ -52,7 +65,7 @@ def write_to_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Ta
         if error.errno not in OF_THE_DISK:
             raise
         raise ValueError(
-            f"{CACHE}: the data cannot be written there ({error.strerror}); make room, or name another folder with the "
+            f"{cache}: the data cannot be written there ({error.strerror}); make room, or name another folder with the "
             "environment variable HF_DATASETS_CACHE."
         ) from None
     return pa.ipc.open_stream(pa.py_buffer(mapping)).read_all()
@@ -91,7 +104,7 @@ def select_rows(table: pa.Table, chosen: NDArray[np.bool_]) -> pa.Table:
     return write_to_disk(filter_batches(), table.schema)
 
 
-def read_numbers(dataset: datasets.Dataset, name: str) -> NDArray[Any]:
+def read_numbers(dataset: Dataset, name: str) -> NDArray[Any]:
     """Read a column of numbers.
 
     Args:

@@ -18,6 +18,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, load_dataset, load_from_d
 from innerdistill.data.arrow import BLOCK, write_to_disk
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.formats import Block, find_broken_text, read_blocks, read_parquet_tables
+from innerdistill.data.split_files import list_columns
 from innerdistill.data.tasks import Task
 from innerdistill.support.messages import get_first_line, shorten_value, suggest_name
 
@@ -40,8 +41,7 @@ def read_file(
     Raises:
         ValueError: missing or damaged file, missing column, missing text or label; names the file and the row.
     """
-    columns = [*task.text, *([task.label] if labelled else [])]
-    optional = [task.label] if labelled is None else []
+    columns, optional = list_columns(task, labelled)
     blocks = read_blocks(Path(path), columns=columns, optional=optional, header=dict(task.names).get(split))
     return _build_plain_table(blocks, task, examples, where=str(path), labelled=labelled)
 

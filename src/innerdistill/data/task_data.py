@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ import pyarrow as pa
 from innerdistill.data.arrow import iterate_blocks, select_rows
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.labels import number_labels
+from innerdistill.data.split_files import LABELLED, locate_splits, reads_dataset
 from innerdistill.data.splits import choose_number, choose_stratified, hash_texts, mark_shared_texts
 from innerdistill.data.tables import read_dataset, read_file, read_split
 from innerdistill.data.tasks import Task, resolve_task
@@ -120,35 +119,18 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
 
 
 def _read_splits(recipe: DataRecipe, task: Task, examples: ExampleType) -> dict[str, pa.Table]:
-    labelled = {"train": True, "validation": True, "test": None, "unlabelled": False}
-    given = {split: getattr(recipe, split) for split in labelled}
-    own_files = any(name and Path(name).suffix for name in given.values())
-    read: Callable[[str, str], pa.Table]
-    if recipe.task is None and recipe.path is not None and not own_files:
-        dataset = read_dataset(recipe.path, recipe.subset)
-        given |= {split: split for split, name in given.items() if name is None and split in (*dataset, "train")}
-
-        def read(split: str, name: str) -> pa.Table:
-            return read_split(dataset, name, task, examples=examples, labelled=labelled[split])
-    else:
-        folder = Path(recipe.path or "")
-        if not folder.is_dir():
-            raise ValueError(f"data.path: {folder} is not a folder.")
-        if recipe.task is not None and recipe.path is not None:
-            layout = {split: name for split, name in task.files if (folder / name).is_file()}
-            given = {split: name or layout.get(split) for split, name in given.items()}
-            given["train"] = given["train"] or dict(task.files)["train"]
-        if given["train"] is None:
-            raise ValueError("data.train: name the training file (or give data.path, the folder of a task's files).")
-
-        def read(split: str, name: str) -> pa.Table:
-            return read_file(folder / name, task, examples=examples, split=split, labelled=labelled[split])
-
     tables = {}
-    for split, name in given.items():
-        if name is not None:
-            with name_key(f"data.{split}"):
-                tables[split] = read(split, name)
+    if reads_dataset(recipe):
+        dataset = read_dataset(str(recipe.path), recipe.subset)
+        for split, labelled in LABELLED.items():
+            name = getattr(recipe, split) or (split if split in (*dataset, "train") else None)
+            if name is not None:
+                with name_key(f"data.{split}"):
+                    tables[split] = read_split(dataset, name, task, examples=examples, labelled=labelled)
+        return tables
+    for split, path in locate_splits(recipe, task).items():
+        with name_key(f"data.{split}"):
+            tables[split] = read_file(path, task, examples=examples, split=split, labelled=LABELLED[split])
     return tables
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from innerdistill.models.config_file import check_config_file
 from innerdistill.models.heads import Head
 from innerdistill.models.probe import Architecture, probe
 from innerdistill.support.messages import join_names, shorten_value
@@ -52,19 +53,6 @@ def check_files(name: str, head: Head) -> None:
             f"you trust the file, convert it: {head.auto_class.__name__}.from_pretrained(folder, "
             "use_safetensors=False).save_pretrained(folder)."
         )
-
-
-def check_config_file(name: str) -> None:
-    """Check that a model's folder has a config.json; a name on the Hugging Face Hub passes.
-
-    Args:
-        name: folder or name of the model.
-
-    Raises:
-        ValueError: a file, or a folder without config.json.
-    """
-    if Path(name).exists() and not (Path(name) / "config.json").is_file():
-        raise ValueError(f"{name}: expected a model folder with a config.json.")
 
 
 def check_classifier(loaded: LoadedModel) -> None:

@@ -12,10 +12,10 @@ from innerdistill.models.check import (
     LoadedModel,
     check_base,
     check_classifier,
-    check_config_file,
     check_files,
     check_tokenizer,
 )
+from innerdistill.models.config_file import check_config_file
 from innerdistill.models.families import family_of, max_positions
 from innerdistill.models.heads import Head
 from innerdistill.support.messages import get_first_line

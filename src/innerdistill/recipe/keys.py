@@ -11,7 +11,7 @@ from innerdistill.recipe.yaml import write_yaml
 
 TYPES = {
     "string": "text",
-    "integer": "whole number",
+    "integer": "integer",
     "number": "number",
     "boolean": "true or false",
     "object": "mapping",
@@ -60,7 +60,8 @@ def _keys(schema: dict[str, Any], sections: dict[str, Any], *, parent: str) -> I
 
 def _values(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
-        return " or ".join(_values(choice) for choice in schema["anyOf"] if choice.get("type") != "null")
+        *others, last = (_values(choice) for choice in schema["anyOf"] if choice.get("type") != "null")
+        return f"{', '.join(others)} or {last}" if others else last
     if "enum" in schema:
         return ", ".join(schema["enum"])
     if schema.get("type") == "array":

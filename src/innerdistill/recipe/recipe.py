@@ -165,7 +165,9 @@ class Recipe(Section):
     )
     temperature: float = Field(1.0, gt=0, le=100, description="Temperature of the soft labels.")
     schedule: ScheduleRecipe = ScheduleRecipe()
-    trainer: dict[str, Any] = Field(default_factory=dict, description="Keys of `transformers.TrainingArguments`.")
+    trainer: dict[str, Any] = Field(
+        default_factory=dict, description="Keys of `transformers.TrainingArguments`, such as `learning_rate`."
+    )
     internal_trainer: dict[str, Any] = Field(
         default_factory=dict, description="Keys that override `trainer` in internal stages."
     )

@@ -22,9 +22,9 @@ from innerdistill.report.run_folder import (
     REPORT,
     RUN,
     TENSORBOARD,
+    has_part,
     has_record,
     list_missing,
-    read_record,
 )
 from innerdistill.support.files import acquire_lock, open_whole_file
 
@@ -60,6 +60,19 @@ def open_run_folder(recipe: Recipe, *, of_teacher: bool = False) -> Iterator[Pat
             with open_whole_file(folder / RECIPE) as path:
                 path.write_text(write_yaml(recipe.model_dump(mode="json")), encoding="utf-8")
         yield folder
+
+
+def check_run_folder(recipe: Recipe, *, of_teacher: bool = False) -> None:
+    """Check that a run may be written into its folder. Changes nothing.
+
+    Args:
+        recipe: recipe of the run.
+        of_teacher: whether the run fine-tunes a teacher; False for a student.
+
+    Raises:
+        ValueError: as `open_run_folder`, unless another process works there.
+    """
+    _decide_to_replace(Path(recipe.output), recipe, of_teacher=of_teacher)
 
 
 @contextmanager
@@ -131,7 +144,7 @@ def _decide_to_replace(folder: Path, recipe: Recipe, *, of_teacher: bool) -> boo
 def _find_other_model(folder: Path, recipe: Recipe, *, of_teacher: bool) -> str:
     """Find out whether a folder holds a teacher where a student is wanted, or a student where a teacher is wanted."""
     if has_record(folder):
-        is_teacher = read_record(folder).teacher is None
+        is_teacher = not has_part(folder, "teacher")
         return "" if is_teacher == of_teacher else TEACHER if is_teacher else STUDENT
     # A teacher's checkpoints are in the cache, whose recipes overwrite.
     return STUDENT if of_teacher and not recipe.overwrite and (folder / CHECKPOINTS).exists() else ""

@@ -27,11 +27,12 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from innerdistill.recipe.recipe import Recipe
-from innerdistill.report.record import RunRecord, parse_record
 from innerdistill.support.files import open_whole_file, open_whole_folder, read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from innerdistill.report.record import RunRecord
 
 RECIPE = "recipe.yaml"
 MODEL = "model"
@@ -58,12 +59,33 @@ def read_record(folder: str | Path) -> RunRecord:
     Raises:
         ValueError: missing, damaged, not the record of a run, or written by a later version.
     """
+    from innerdistill.report.record import parse_record  # noqa: PLC0415 - it needs torch
+
     path = Path(folder) / RUN
     try:
         content = read_json(path)
     except FileNotFoundError:
         raise ValueError(f"{folder}: no finished run there (run.json is missing).") from None
     return parse_record(content, where=str(path))
+
+
+def has_part(folder: str | Path, part: str) -> bool:
+    """Whether the record of a run has a part that not every run has. Unlike `read_record`, this needs no torch.
+
+    Args:
+        folder: folder of a run whose training is over.
+        part: key of run.json, such as `teacher` or `onnx`.
+
+    Returns:
+        True if it is there and not null.
+
+    Raises:
+        ValueError: missing or damaged.
+    """
+    content = read_json(Path(folder) / RUN)
+    if not isinstance(content, dict) or "scores" not in content:
+        read_record(folder)  # says what is wrong with it
+    return content.get(part) is not None
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
@@ -104,7 +126,7 @@ def list_missing(folder: Path, recipe: Recipe) -> list[str]:
     missing = [name for name in (PREDICTIONS, RUN) if not (folder / name).is_file()]
     if recipe.baseline and not has_record(folder / BASELINE_FOLDER):
         missing.append(f"{BASELINE_FOLDER}/{RUN}")
-    if recipe.onnx and (RUN in missing or read_record(folder).onnx is None):
+    if recipe.onnx and (RUN in missing or not has_part(folder, "onnx")):
         missing.append(f"{MODEL}/{ONNX}")
     if not (folder / REPORT).is_file():
         missing.append(REPORT)

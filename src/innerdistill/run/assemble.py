@@ -14,7 +14,7 @@ import datasets
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
-from innerdistill.data.arrow import CACHE
+from innerdistill.data.arrow import find_cache
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.task_data import TaskData, load_task
 from innerdistill.data.tokens import tokenise
@@ -30,11 +30,12 @@ from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type, find_problem_type_of_model
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.job import Job
+from innerdistill.run.preview import check_recipe_names
 from innerdistill.run.warnings import list_unknown_token_warnings
-from innerdistill.support.messages import name_key, shorten_value, suggest_name
+from innerdistill.support.messages import name_key
 from innerdistill.training.arguments import make_training_arguments
 from innerdistill.training.check_arguments import check_arguments
-from innerdistill.training.schedules import SchedulePlan, build_stages, check_schedule
+from innerdistill.training.schedules import SchedulePlan, build_stages
 from innerdistill.training.stage import Stage
 from innerdistill.training.targets import has_fast_bfloat16
 
@@ -54,6 +55,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     Raises:
         ValueError: a recipe, data or models that do not fit together.
     """
+    logger.info("Load data and models.")
     outside = dict(losses or {})
     check_names(recipe, ChainMap(outside, LOSSES))
 
@@ -119,17 +121,13 @@ def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
     Raises:
         ValueError: an unknown name, with the nearest known one; a wrong value; a missing teacher.
     """
-    if (recipe.teacher.path is None) == (recipe.teacher.base is None):
-        raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
+    check_recipe_names(recipe, losses)
     for name, weight in recipe.losses.items():
-        if name not in losses:
-            raise ValueError(f"losses: unknown loss {shorten_value(name)}; {suggest_name(name, losses)}")
         if weight > 0:
             losses[name]  # imports the loss of an installed package, which may fail
     if recipe.data.metric is not None:
         with name_key("data.metric"):
             find_primary_metric(recipe.data.metric)
-    check_schedule(recipe.schedule.name)
     for section in ("trainer", "internal_trainer"):
         check_arguments(section, getattr(recipe, section))
     check_arguments("teacher.trainer", recipe.teacher.trainer)
@@ -149,7 +147,7 @@ def _tokenise_splits(
             names=names,
             max_length=max_length,
             where=split,
-            folder=CACHE,
+            folder=find_cache(),
         )
     return splits, truncated
 

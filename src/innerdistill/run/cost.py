@@ -61,10 +61,23 @@ def estimate_stage_costs(job: Job, *, cached: Collection[Part] = ()) -> list[Sta
         layers, logits = list_missing_outputs(needs, cached)
         teacher = job.architecture.num_layers if logits else max(layers, default=0)
         relative = _count_passes(student, teacher) / _count_passes(job.num_layers, job.architecture.num_layers)
-        steps_per_epoch = math.ceil(examples / job.compute_batch_size(stage))
-        steps = stage.steps or math.ceil(steps_per_epoch * (stage.epochs or 0))
-        costs.append(StageCost(stage, steps, student, teacher, relative))
+        costs.append(StageCost(stage, count_steps(job, stage, examples), student, teacher, relative))
     return costs
+
+
+def count_steps(job: Job, stage: Stage, examples: int) -> int:
+    """Count the optimiser steps of a stage.
+
+    Args:
+        job: an assembled job.
+        stage: the stage.
+        examples: number of training examples.
+
+    Returns:
+        Number of steps, unless a threshold ends the stage earlier.
+    """
+    steps_per_epoch = math.ceil(examples / job.compute_batch_size(stage))
+    return stage.steps or math.ceil(steps_per_epoch * (stage.epochs or 0))
 
 
 def measure_full_step(job: Job, *, repeats: int = 3) -> float:

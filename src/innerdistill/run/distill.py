@@ -15,6 +15,7 @@ A run that was stopped in any of these steps resumes there.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,8 @@ from innerdistill.run.train import train
 from innerdistill.support.processes import enter_in_first_process, is_first_process, wait_for_all
 from innerdistill.training.schedules import BASELINE, SchedulePlan, build_stages
 
+logger = logging.getLogger(__name__)
+
 
 def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[str, Loss] | None = None) -> Path:
     """Distil a student from a teacher, as a recipe describes it.
@@ -60,10 +63,12 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
         check_teacher(job)
         _complete_run(job, folder)
         if job.recipe.baseline:
+            logger.info("Baseline: the same student, trained without distillation.")
             baseline = _derive_baseline(job, folder)
             with enter_in_first_process(open_run_folder(baseline.recipe)) as baseline_folder:
                 _complete_run(baseline, baseline_folder)
         if is_first_process():
+            logger.info("Write the report.")
             write_report(folder)
     return folder
 

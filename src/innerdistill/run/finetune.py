@@ -32,6 +32,7 @@ from innerdistill.run.assemble import assemble
 from innerdistill.run.finish import delete_checkpoints, finish, is_trained
 from innerdistill.run.job import Job
 from innerdistill.run.onnx import export_run
+from innerdistill.run.preview import check_base_is_named
 from innerdistill.run.train import train
 from innerdistill.support.files import open_whole_file, open_whole_folder
 from innerdistill.support.processes import (
@@ -61,8 +62,7 @@ def finetune(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
         ValueError: a recipe, data or a model that do not fit together; nothing is written then.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    if recipe.teacher.base is None:
-        raise ValueError("teacher.base: name the pre-trained model to fine-tune.")
+    check_base_is_named(recipe)
     job = assemble(recipe.model_copy(update={"baseline": False}))
     with enter_in_first_process(open_run_folder(job.recipe, of_teacher=True)) as folder:
         if not is_trained(job, folder, teacher=False):
@@ -72,6 +72,7 @@ def finetune(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
         export_run(job, folder)
         wait_for_all()
         if is_first_process():
+            logger.info("Write the report.")
             write_report(folder)
     return folder
 
@@ -110,8 +111,10 @@ def _finetune_into_cache(job: Job) -> Path:
         # Other runs that need the same teacher wait here.
         with enter_in_first_process(lock_beside(folder, key="teacher.folder")):
             if broadcast_from_first(not is_finished(folder, teacher_recipe)):
-                logger.info("fine-tuning the teacher into %s", folder)
+                logger.info("Fine-tune the teacher for %g epochs.", recipe.teacher.epochs)
                 _run_finetuning(replace(job, recipe=teacher_recipe))
+    else:
+        logger.info("Use the fine-tuned teacher from the cache.")
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import shutil
 import subprocess
@@ -60,6 +61,8 @@ PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "
 TRAIN_ROWS = 500  # of train, on which a student that is clearly below its teacher is compared with it once more
 DISTANCE_ROWS = 1_000  # of validation, spread evenly over it: enough for a mean per layer
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Distillation:
@@ -97,6 +100,8 @@ def finish(
     """
     save_model(folder / MODEL, model, job.tokenizer, max_length=job.max_length)
     saved = load_classifier(str(folder / MODEL), job.problem_type.head).to(model.device)
+    scored = f"{len(job.splits['validation']):,} examples of validation"
+    logger.info("Score %s on %s.", "the teacher" if distillation is None else "student and teacher", scored)
     logits = {"student": predict_splits(saved, job.splits, job.collate)}
     models = {"student": saved}
     if distillation is not None:

@@ -23,7 +23,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from innerdistill.data.arrow import CACHE, read_numbers
+from innerdistill.data.arrow import find_cache, read_numbers
 from innerdistill.data.batches import INPUT_NAMES, Collator
 from innerdistill.data.task_data import load_task
 from innerdistill.data.tokens import tokenise
@@ -184,7 +184,7 @@ def write_onnx(
     names = [name for name in INPUT_NAMES if name in rows.column_names and name in parameters]
     length, threads = length or compute_typical_length(rows), torch.get_num_threads()
     length = min(length, int(read_numbers(rows, "length").max()))
-    logger.info("writing ONNX files into %s and comparing them with the model on %d examples", folder / ONNX, len(rows))
+    logger.info("Export to ONNX, and compare the files with the model on %s examples.", f"{len(rows):,}")
     with open_whole_folder(folder / ONNX) as temporary:
         outputs = problem_type.wording.onnx_outputs
         classifiers = _write_files(model, temporary, inputs=names, outputs=outputs, threads=threads)
@@ -320,7 +320,7 @@ def _load_validation(folder: Path) -> tuple[Dataset, Collator]:
         names=record.data.names,
         max_length=record.data.max_length,
         where="validation",
-        folder=CACHE,
+        folder=find_cache(),
     )
     return rows, examples.make_collator(tokenizer)
 

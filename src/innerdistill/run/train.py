@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +12,15 @@ from transformers import PreTrainedModel
 from innerdistill.data.arrow import read_numbers
 from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.evaluation.scoring import score_outputs, select_numbers
+from innerdistill.run.cost import count_steps, estimate_stage_costs
 from innerdistill.run.job import Job
+from innerdistill.support.messages import format_duration
 from innerdistill.training.run_stages import distill_models
 from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.stage import Stage, StageRecord
 from innerdistill.training.targets import Targets
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -33,14 +38,26 @@ def train(
     Returns:
         One record per stage.
     """
+
+    def announce_time(number: int, seconds: float) -> None:
+        if teacher is None:
+            steps = float(count_steps(job, stages[0], len(setup.train)))
+        else:
+            costs = estimate_stage_costs(job, cached=teacher.store.arrays if teacher.store is not None else ())
+            costs = costs[number - 1 :]
+            steps = sum(cost.steps * cost.relative for cost in costs) / costs[0].relative  # as long as those measured
+        logger.info("Training takes %s, judged by its first steps.", format_duration(steps * seconds))
+
+    setup = make_setup(job, train=job.splits["train"] if teacher is None else job.select_student_examples())
     return distill_models(
         teacher,
         model,
         stages=stages,
-        setup=make_setup(job, train=job.splits["train"] if teacher is None else job.select_student_examples()),
+        setup=setup,
         folder=folder,
         resume=True,
         overwrite=job.recipe.overwrite,
+        announce_time=announce_time,
     )
 
 

@@ -85,6 +85,24 @@ def get_first_line(error: Exception) -> str:
     return shorten_value(lines[0].rstrip("."))[1:-1]
 
 
+def format_duration(seconds: float) -> str:
+    """Write a time that is only known roughly.
+
+    Args:
+        seconds: time in seconds.
+
+    Returns:
+        Such as `about 3 minutes`.
+
+    >>> format_duration(20), format_duration(80), format_duration(170), format_duration(9_000)
+    ('less than a minute', 'about a minute', 'about 3 minutes', 'about 2.5 hours')
+    """
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return "about a minute" if seconds > 45 else "less than a minute"
+    return f"about {minutes} minutes" if minutes < 100 else f"about {seconds / 3600:.1f} hours"
+
+
 def describe_memory_problem(error: BaseException) -> str | None:
     """Describe what to do if memory ran out, on the CPU or on a GPU.
 

@@ -115,6 +115,37 @@ def name_group(task: str, setting: Mapping[str, Any]) -> str:
     return ", ".join([*filter(None, [task]), *values])
 
 
+def is_sweep(path: str | Path) -> bool:
+    """Whether a YAML file is a sweep, which has a `recipe` inside.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        True for a sweep.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    return "recipe" in read_content(path)
+
+
+def is_recipe(path: str | Path) -> bool:
+    """Whether a YAML file is a recipe: it has keys of one, and no `recipe` inside.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        True for a recipe.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    content = read_content(path)
+    return "recipe" not in content and not Recipe.model_fields.keys().isdisjoint(content.keys() - {"output"})
+
+
 def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
     """Read a sweep and apply overrides.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import statistics
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,14 @@ from transformers.trainer_callback import ProgressCallback
 from innerdistill.support.processes import count_processes, gather_from_all, is_first_process, wait_for_all
 from innerdistill.training.checkpoints import Checkpoints
 from innerdistill.training.loss_sums import LossSums
-from innerdistill.training.stage import StageRecord
+from innerdistill.training.stage import Stage, StageRecord
 from innerdistill.training.stopping import StopRequest
 
 SHORTEST_WORK = 5.0  # seconds; less work than this is not worth a checkpoint of its own
 STEPS_BETWEEN_AGREEMENTS = 10  # after so many steps, processes agree on whether to write a checkpoint
+
+WARM_UP_STEPS = 2  # the first steps of a stage take longer than the others
+FEWEST_TIMES, MOST_TIMES, ENOUGH_SECONDS = 5, 20, 5.0  # steps that a time per step is measured over, and their time
 
 logger = logging.getLogger(__name__)
 
@@ -26,24 +31,35 @@ logger = logging.getLogger(__name__)
 class StageProgress(ProgressCallback):
     """transformers' progress bar, with the name of the stage before it and the latest loss and score behind it."""
 
-    def __init__(self, name: str, *, metric: str) -> None:
+    def __init__(self, stage: Stage, *, number: int, stages: int, metric: str) -> None:
         """Choose what the bar shows.
 
         Args:
-            name: name of the stage, shown before the bar.
+            stage: the stage, whose name is shown before the bar.
+            number: number of the stage, 1-based.
+            stages: number of stages of the schedule.
             metric: name of the score on the selection split, shown behind the bar.
         """
         super().__init__()
-        self.name = name
+        self.stage, self.number, self.stages = stage, number, stages
+        self.name = f"{stage.name} ({number}/{stages})"
         self.shown = {"loss": "loss", f"eval_{metric}": metric}
         self.values: dict[str, str] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Show the bar if the output is a terminal."""
+        """Announce the stage, and show the bar if the output is a terminal."""
+        logger.info("Stage %d of %d: %s, %d steps.", self.number, self.stages, self.stage.name, state.max_steps)
         if state.is_world_process_zero:
             options: dict[str, Any] = {"initial": state.global_step, "dynamic_ncols": True, "disable": None}
             self.training_bar = tqdm(total=state.max_steps, desc=self.name, **options)
         self.current_step = state.global_step
+
+    def close(self) -> None:
+        """Remove a bar that is not complete: the run was stopped, and its last line must be clean."""
+        for bar in (self.training_bar, self.prediction_bar):
+            if bar is not None:
+                bar.leave = False
+                bar.close()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Show the latest loss and score behind the bar."""
@@ -59,6 +75,30 @@ class StageProgress(ProgressCallback):
         if self.training_bar is not None and self.training_bar.disable:
             values = ", ".join(f"{name} {value}" for name, value in self.values.items())
             logger.info("%s: step %d of %d, %s", self.name, state.global_step, state.max_steps, values)
+
+
+class StepTimer(TrainerCallback):
+    """Measures the time of a step over the first steps of a stage, and calls a function with it."""
+
+    def __init__(self, end_measurement: Callable[[float], None]) -> None:
+        """Store the function.
+
+        Args:
+            end_measurement: function that gets the median time of a step in seconds.
+        """
+        self.end_measurement = end_measurement
+        self.ends: list[float] = []  # times in seconds at which steps ended
+        self.is_measured = False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        """Note the time; call the function once the steps are enough."""
+        if not self.is_measured:
+            self.ends.append(time.perf_counter())
+            times = [end - start for start, end in zip(self.ends, self.ends[1:], strict=False)][WARM_UP_STEPS:]
+            self.is_measured = len(times) >= FEWEST_TIMES and (len(times) >= MOST_TIMES or sum(times) > ENOUGH_SECONDS)
+            if self.is_measured:
+                self.end_measurement(statistics.median(times))
+        return control
 
 
 class EpochEnd(TrainerCallback):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import probe
 from innerdistill.support.processes import count_processes, is_first_process, let_first_process_go_first
 from innerdistill.training.arguments import make_training_arguments
-from innerdistill.training.callbacks import Saver, StageProgress
+from innerdistill.training.callbacks import Saver, StageProgress, StepTimer
 from innerdistill.training.checkpoints import Checkpoints
 from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.stage import Stage, StageRecord
@@ -46,6 +47,7 @@ def distill_models(
     folder: str | Path,
     resume: bool = False,
     overwrite: bool = False,
+    announce_time: Callable[[int, float], None] | None = None,
 ) -> list[StageRecord]:
     """Train a student through the stages of a schedule, on models and data in memory.
 
@@ -61,6 +63,8 @@ def distill_models(
         resume: whether to resume from the checkpoints in `folder` and to leave the last one there at the end. Without
             it, checkpoints are deleted before and after training.
         overwrite: with `resume`, whether to replace the checkpoints of another run instead of refusing.
+        announce_time: called in the first process after some steps of a stage, until one stage was long enough. It
+            gets the number of the stage, 1-based, and the median time of a step in seconds.
 
     Returns:
         One record per stage.
@@ -81,13 +85,18 @@ def distill_models(
         if not resume:
             checkpoints.remove()
         point = checkpoints.begin(student, records, overwrite=overwrite)
+    timer: StepTimer | None = None
     with _freeze_old_objects(), catch_stop_signals() as stop:
         for number in range(point.stage, len(stages) + 1):
             record, earlier_records = records[number - 1], records[: number - 1]
             saver = Saver(checkpoints, earlier_records, minutes=setup.checkpoint_minutes, stop=stop)
-            progress = StageProgress(f"{record.stage.name} ({number}/{len(stages)})", metric=setup.metric)
+            progress = StageProgress(record.stage, number=number, stages=len(stages), metric=setup.metric)
+            callbacks: list[TrainerCallback] = [progress]
+            if announce_time is not None and is_first_process() and not (timer and timer.is_measured):
+                timer = StepTimer(partial(announce_time, number))
+                callbacks.append(timer)
             logs_folder = Path(folder) / "tensorboard" / f"{number:02d} {record.stage.name}"
-            with _open_tensorboard(logs_folder, record) as tensorboard:
+            with closing(progress), _open_tensorboard(logs_folder, record) as tensorboard:
                 trainer = DistillationTrainer(
                     student,
                     _make_stage_arguments(checkpoints.get_stage_folder(number), record.stage, setup, number=number),
@@ -96,7 +105,7 @@ def distill_models(
                     teacher=teacher,
                     first_step=sum(earlier.steps for earlier in earlier_records),
                     saver=saver,
-                    callbacks=[*tensorboard, progress],
+                    callbacks=[*tensorboard, *callbacks],
                 )
                 trainer.remove_callback(PrinterCallback)
                 is_inside = number == point.stage and not point.is_start

@@ -253,17 +253,18 @@ def fill_store(
     """
 
     def compute(missing: Sequence[Part]) -> Iterator[tuple[NDArray[Any], dict[Part, NDArray[Any]]]]:
-        logger.info("caching teacher outputs for %d examples in %s", len(dataset), store.folder)
+        logger.info("Compute and cache teacher outputs for %s examples.", f"{len(dataset):,}")
         layers, batch_size = _list_kinds(missing), _choose_batch_size(store, missing)
         batches = iterate_by_length(dataset, collate, batch_size=batch_size, device=teacher.device)
         total = math.ceil(len(dataset) / batch_size)
-        for rows, padded, _ in tqdm(batches, desc="teacher", total=total, dynamic_ncols=True, disable=None):
-            longest = int(store.lengths[rows].max())  # the teacher need not run on padding to a fixed length
-            inputs = {name: values[:, :longest] for name, values in padded.items()}
-            with torch.no_grad():
-                internals = capture(teacher.eval(), inputs, layers=layers, logits=LOGITS in missing)
-            values = dict(_iterate_values(internals, inputs["attention_mask"].bool()))
-            yield rows, {part: values[part] for part in missing}
+        with tqdm(batches, "teacher", total=total, leave=False, dynamic_ncols=True, disable=None) as bar:
+            for rows, padded, _ in bar:
+                longest = int(store.lengths[rows].max())  # the teacher need not run on padding to a fixed length
+                inputs = {name: values[:, :longest] for name, values in padded.items()}
+                with torch.no_grad():
+                    internals = capture(teacher.eval(), inputs, layers=layers, logits=LOGITS in missing)
+                values = dict(_iterate_values(internals, inputs["attention_mask"].bool()))
+                yield rows, {part: values[part] for part in missing}
 
     store.open(parts, compute)
 

@@ -1,0 +1,12 @@
+"""Names of the built-in losses: a recipe is checked against them before torch, which losses need, is imported."""
+
+BUILT_IN = (
+    "attention_kl",
+    "cls_cosine",
+    "soft_labels",
+    "gold_labels",
+    "normalised_cls_mse",
+    "attention_score_mse",
+    "hidden_mse",
+    "relation_kl",
+)

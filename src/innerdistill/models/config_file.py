@@ -1,0 +1,39 @@
+"""config.json of a model's folder, read as JSON: what is known of a model before torch is imported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+CONFIG = "config.json"
+LAYER_KEYS = ("num_hidden_layers", "n_layers")  # the second one is DistilBERT's
+
+
+def check_config_file(name: str) -> None:
+    """Check that a model's folder has a config.json; a name on the Hugging Face Hub passes.
+
+    Args:
+        name: folder or name of the model.
+
+    Raises:
+        ValueError: a file, or a folder without config.json.
+    """
+    if Path(name).exists() and not (Path(name) / CONFIG).is_file():
+        raise ValueError(f"{name}: expected a model folder with a config.json.")
+
+
+def read_num_layers(name: str) -> int | None:
+    """Read the number of layers of a model from its folder.
+
+    Args:
+        name: folder or name of the model.
+
+    Returns:
+        Number of layers; None for a name on the Hugging Face Hub, or where config.json does not say it.
+    """
+    try:
+        content = json.loads((Path(name) / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # a damaged file is refused by the one who loads the model
+        return None
+    numbers = [content.get(key) for key in LAYER_KEYS] if isinstance(content, dict) else []
+    return next((number for number in numbers if type(number) is int and number > 0), None)

@@ -1,0 +1,111 @@
+"""What is known of a run before torch is imported: what is wrong with it, and the first line of its command.
+
+torch and transformers take seconds to import. Everything here needs only the recipe, the beginnings of the data files,
+the model's config.json and the names in the output folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+
+from innerdistill.data.split_files import check_headers
+from innerdistill.losses.names import BUILT_IN
+from innerdistill.models.config_file import check_config_file, read_num_layers
+from innerdistill.models.layer_map import choose_layers
+from innerdistill.recipe.recipe import Recipe
+from innerdistill.report.output_folder import check_run_folder
+from innerdistill.support.extensions import find_entry_points
+from innerdistill.support.messages import name_key, shorten_value, suggest_name
+from innerdistill.training.schedules import check_schedule
+
+
+def refuse_early(recipe: Recipe, *, finetunes: bool = False, writes: bool = True) -> None:
+    """Refuse a recipe that cannot run, as far as that is known without torch.
+
+    Args:
+        recipe: the recipe.
+        finetunes: whether only the teacher is fine-tuned.
+        writes: whether a run is written into `output`.
+
+    Raises:
+        ValueError: an unknown name, a missing file, folder or column, layers that do not exist, a finished run.
+    """
+    if finetunes:
+        check_base_is_named(recipe)
+    check_recipe_names(recipe, (*BUILT_IN, *find_entry_points("losses")))
+    check_headers(recipe.data)
+    if recipe.data.metric is not None:
+        from innerdistill.evaluation.metrics import find_primary_metric  # noqa: PLC0415 - scikit-learn takes seconds
+
+        with name_key("data.metric"):
+            find_primary_metric(recipe.data.metric)
+    _check_layers(recipe)
+    if writes and int(os.environ.get("WORLD_SIZE", "1")) == 1:  # of several processes, the first one looks later
+        check_run_folder(recipe.model_copy(update={"baseline": False}) if finetunes else recipe, of_teacher=finetunes)
+
+
+def check_base_is_named(recipe: Recipe) -> None:
+    """Check that there is a model to fine-tune.
+
+    Args:
+        recipe: the recipe.
+
+    Raises:
+        ValueError: `teacher.base` is missing.
+    """
+    if recipe.teacher.base is None:
+        raise ValueError("teacher.base: name the pre-trained model to fine-tune.")
+
+
+def check_recipe_names(recipe: Recipe, losses: Collection[str]) -> None:
+    """Check the names of teacher, losses and schedule.
+
+    Args:
+        recipe: the recipe.
+        losses: names of the losses.
+
+    Raises:
+        ValueError: an unknown name, with the nearest known one; no teacher, or two.
+    """
+    if (recipe.teacher.path is None) == (recipe.teacher.base is None):
+        raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
+    for name in recipe.losses:
+        if name not in losses:
+            raise ValueError(f"losses: unknown loss {shorten_value(name)}; {suggest_name(name, losses)}")
+    check_schedule(recipe.schedule.name)
+
+
+def describe_run(recipe: Recipe, *, finetunes: bool = False) -> str:
+    """Describe what a command is about to do, in one line.
+
+    Args:
+        recipe: the recipe.
+        finetunes: whether only the teacher is fine-tuned.
+
+    Returns:
+        Teacher, layers of both models as far as they are known, schedule and output.
+    """
+    teacher = recipe.teacher.path or str(recipe.teacher.base)
+    layers = read_num_layers(teacher)
+    name = f"{teacher} ({layers} layers)" if layers else teacher
+    if finetunes:
+        return f"Fine-tune {name} for {recipe.teacher.epochs:g} epochs. Output: {recipe.output}."
+    number = recipe.student.num_layers or (layers and max(1, layers // 2))
+    student = "a student with half its layers" if number is None else f"a student with {number} layers"
+    task = f"Fine-tune {name}, then distil it" if recipe.teacher.path is None else f"Distil {name}"
+    return f"{task} into {student}. Schedule: {recipe.schedule.name}. Output: {recipe.output}."
+
+
+def _check_layers(recipe: Recipe) -> None:
+    for key, name in (("teacher.path", recipe.teacher.path), ("teacher.base", recipe.teacher.base)):
+        if name is not None:
+            with name_key(key):
+                check_config_file(name)
+    layers = read_num_layers(recipe.teacher.path or str(recipe.teacher.base))
+    if layers is None:
+        return
+    number = recipe.student.num_layers or max(1, layers // 2)
+    choose_layers(recipe.layer_map, number, layers, key="layer_map")
+    if recipe.student.source in ("teacher", "base"):
+        choose_layers(recipe.student.layers, number, layers, key="student.layers")
