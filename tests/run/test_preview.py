@@ -27,7 +27,9 @@ sys.exit(main(sys.argv[1:]))
 
 
 def run_command(*arguments):
-    done = subprocess.run([sys.executable, "-c", SCRIPT, *map(str, arguments)], capture_output=True, check=False, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *map(str, arguments)], capture_output=True, check=False, text=True
+    )
     return done.returncode, done.stderr.splitlines()
 
 

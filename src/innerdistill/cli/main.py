@@ -22,6 +22,7 @@ from innerdistill.cli.printing import (
     print_speed,
     print_summary,
     print_sweep,
+    print_sweep_plan,
 )
 from innerdistill.cli.terminal import MessageHandler, console, errors, hide_control_keys, print_text
 from innerdistill.recipe.keys import keys
@@ -94,13 +95,13 @@ def build_parser() -> argparse.ArgumentParser:
         return added
 
     for name, function, description in (
-        ("plan", _plan, "print stages, sizes and cost of a recipe without training"),
+        ("plan", _plan, "print sizes, parts and time of a recipe or a sweep without training"),
         ("finetune", _finetune, "fine-tune the recipe's teacher.base as a teacher"),
         ("distill", _distill, "distil a student and write its report"),
         ("evaluate", _evaluate, "score a student and its teacher"),
     ):
         added = verb(name, function, description)
-        added.add_argument("recipe", help="YAML file")
+        added.add_argument("recipe", help="YAML file of a recipe, or of a sweep" if name == "plan" else "YAML file")
         added.add_argument("overrides", nargs="*", metavar="key=value", help="override, such as schedule.name=pid")
         if name == "evaluate":
             added.add_argument("--model", help="model folder (default: model/ in the recipe's output)")
@@ -172,6 +173,14 @@ def _is_first_process() -> bool:
 
 
 def _plan(options: argparse.Namespace) -> None:
+    if is_sweep(options.recipe):
+        sweep = load_sweep(options.recipe, overrides=options.overrides)
+        _import_libraries()
+        from innerdistill.sweep.plan import plan_sweep  # noqa: PLC0415
+
+        logging.getLogger("innerdistill").setLevel(logging.WARNING)  # one "Load data and models." per run says nothing
+        print_sweep_plan(plan_sweep(sweep))
+        return
     recipe = _load_recipe(options)
     _import_libraries()
     from innerdistill.run.assemble import assemble  # noqa: PLC0415

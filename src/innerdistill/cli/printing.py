@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innerdistill.cli.terminal import console, create_table, errors, print_table, print_text
+from innerdistill.support.messages import format_duration
 
 if TYPE_CHECKING:
     from innerdistill.recipe.keys import Key
     from innerdistill.report.record import Latency, ModelSpeed, OnnxRecord, Scores
     from innerdistill.run.job import Job
     from innerdistill.sweep.groups import Group
+    from innerdistill.sweep.plan import SweepPlan
 
 # Everything that needs torch is imported inside the functions, so that --help and a wrong recipe answer at once.
 
@@ -22,39 +24,34 @@ MAX_COLUMNS = 80  # columns of a terminal
 
 
 def print_plan(job: Job) -> None:
-    """Print stages, sizes and cost of a job that has not run.
+    """Print sizes, data, parts and times of a job that has not run.
 
     Args:
         job: job from `assemble`.
     """
-    from innerdistill.run.cost import estimate_stage_costs, measure_full_step  # noqa: PLC0415
-    from innerdistill.run.teacher_cache import choose_cached_parts  # noqa: PLC0415
+    from innerdistill.run.plan import plan_run  # noqa: PLC0415
 
     _print_sizes(job)
-    cache = choose_cached_parts(job, job.select_student_examples())
-    costs = estimate_stage_costs(job, cached=cache[1] if cache is not None else ())
-    table = create_table("stage", "losses", "layers matched", "steps", "layers run", "step cost")
-    for cost in costs:
-        pairs = ", ".join(f"{student}←{teacher}" for student, teacher in cost.stage.pairs.items()) or "–"
-        layers = f"{cost.student_layers} + {cost.teacher_layers}"
-        losses = ", ".join(cost.stage.losses)
-        table.add_row(cost.stage.name, losses, pairs, str(cost.steps), layers, f"{cost.relative:.2f}")
+    parts = plan_run(job)
+    table = create_table("part", "losses", "layers matched", "work", "layers run", "minutes")
+    for part in parts:
+        cost = part.stage
+        losses = pairs = layers = ""
+        if cost is not None:
+            losses = ", ".join(cost.stage.losses)
+            pairs = ", ".join(f"{student}←{teacher}" for student, teacher in cost.stage.pairs.items()) or "–"
+            layers = f"{cost.student_layers} + {cost.teacher_layers}"
+        table.add_row(part.name, losses, pairs, part.work, layers, f"{part.seconds / 60:.1f}")
+    minutes = sum(part.seconds for part in parts) / 60
+    table.add_row("total", "", "", "", "", f"{minutes:.1f}")
     print_table(table)
-    if cache is not None:
-        store, parts = cache
-        megabytes = sum(map(store.count_bytes, parts)) / 1e6
-        print_text(f"Cached teacher outputs, {megabytes:.0f} MB: {', '.join(part.name for part in parts)}.")
-        console.print(f"Cache   {store.folder.parent}", highlight=False, soft_wrap=True)
-    full_steps = sum(cost.steps * cost.relative for cost in costs)
-    minutes = full_steps * measure_full_step(job) / 60
-    print_text("Layers run: student + teacher. Step cost 1: full teacher forward, full student forward and backward.")
-    print_text(f"Total cost: {full_steps:.0f} steps of cost 1, about {minutes:.1f} minutes on this machine.")
-    if job.recipe.teacher.base:
-        print_text("Fine-tuning the teacher is not included.")
+    print_text("Layers run: student + teacher.")
+    print_text(f"The run takes about {minutes:.1f} minutes on this machine, judged by a few measured steps.")
 
 
 def _print_sizes(job: Job) -> None:
     from innerdistill.evaluation.latency import measure_size  # noqa: PLC0415
+    from innerdistill.run.plan import count_classes  # noqa: PLC0415
 
     for name, model, layers in (
         ("Teacher", job.teacher, job.architecture.num_layers),
@@ -64,6 +61,11 @@ def _print_sizes(job: Job) -> None:
     print_text(f"Both: hidden size {job.architecture.hidden_size}, {job.architecture.num_heads} attention heads.")
     counts = ", ".join(f"{split} {len(rows):,}" for split, rows in job.splits.items())
     print_text(f"Examples: {counts}.")
+    if classes := count_classes(job):
+        print_text(f"Classes in train: {', '.join(f'{name} {count:,}' for name, count in classes.items())}.")
+    truncated = ", ".join(f"{split} {count:,}" for split, count in job.truncated.items() if count) or "none"
+    print_text(f"Texts truncated to {job.max_length} tokens: {truncated}.")
+    print_text(f"Metric: {job.metric}.")
 
 
 def print_summary(folder: Path) -> None:
@@ -207,6 +209,26 @@ def print_sweep(groups: Sequence[Group]) -> None:
     for swept in find_swept_numbers(groups):
         for sentence in [*swept.describe(), *swept.name_smallest()]:
             print_text(sentence)
+
+
+def print_sweep_plan(plan: SweepPlan) -> None:
+    """Print runs and times of a sweep.
+
+    Args:
+        plan: plan from `plan_sweep`.
+    """
+    table = create_table("task", "setting", "method", "runs", "finished", "minutes")
+    for row in plan.rows:
+        setting = ", ".join(f"{key}={value}" for key, value in row.setting.items())
+        minutes = f"{row.seconds_left / 60:.1f}"
+        table.add_row(row.task, setting, row.method, str(row.runs), str(row.finished), minutes)
+    shared = sum(plan.shared.values())
+    table.add_row("teachers and their outputs", "", "", "", "", f"{shared / 60:.1f}")
+    runs, finished = sum(row.runs for row in plan.rows), sum(row.finished for row in plan.rows)
+    table.add_row("total", "", "", str(runs), str(finished), f"{plan.seconds / 60:.1f}")
+    print_table(table)
+    print_text(f"{finished} of {runs} runs are finished. What runs share is counted once.")
+    print_text(f"The rest takes {format_duration(plan.seconds)} on this machine, one run at a time.")
 
 
 def print_keys(keys: Sequence[Key]) -> None:

@@ -1,6 +1,7 @@
 """LOSSES: every loss that a recipe can name. A new loss is an entry here, or of an installed package.
 
 `soft_labels` and `gold_labels` depend on the problem type. Those here are for classes; `problem_types` has the others.
+The names alone are in `names.py` too, which needs no torch.
 """
 
 from __future__ import annotations

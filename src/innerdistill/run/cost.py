@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-
-from innerdistill.data.arrow import read_numbers
-from innerdistill.data.batches import INPUT_NAMES
 from innerdistill.losses.loss import collect_needs
-from innerdistill.models.capture import capture
 from innerdistill.run.job import Job
 from innerdistill.training.stage import Stage
 from innerdistill.training.target_store import Part
@@ -78,36 +71,6 @@ def count_steps(job: Job, stage: Stage, examples: int) -> int:
     """
     steps_per_epoch = math.ceil(examples / job.compute_batch_size(stage))
     return stage.steps or math.ceil(steps_per_epoch * (stage.epochs or 0))
-
-
-def measure_full_step(job: Job, *, repeats: int = 3) -> float:
-    """Measure the time of a full step on this machine: teacher forward, and student forward and backward.
-
-    Args:
-        job: an assembled job.
-        repeats: number of timed steps, after a first one that is not counted.
-
-    Returns:
-        Median time in seconds for a batch of typical length, without the optimiser.
-    """
-    student = job.build_fresh_student().train()
-    train = job.select_student_examples()
-    lengths = read_numbers(train, "length")
-    # Examples of about the mean length: their batch costs as much as the mean batch.
-    nearest = np.argsort(np.abs(lengths - lengths.mean()))[: job.compute_batch_size(job.stages[-1])]
-    batch = job.collate([train[int(index)] for index in nearest])
-    inputs = {name: batch[name].to(student.device) for name in INPUT_NAMES if name in batch}
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        with torch.no_grad():
-            capture(job.teacher, inputs, layers={})
-        logits = capture(student, inputs, layers={}).logits
-        assert logits is not None
-        torch.autograd.backward(logits.sum())
-        float(logits.detach().sum())  # waits until an accelerator has finished
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[1:]))
 
 
 def _count_passes(student: int, teacher: int) -> float:

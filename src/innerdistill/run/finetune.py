@@ -92,10 +92,16 @@ def load_or_finetune_teacher(job: Job) -> PreTrainedModel:
     return teacher
 
 
-def _finetune_into_cache(job: Job) -> Path:
-    """Fine-tune the base model of a job into the cache, unless the teacher is there, and return its run folder.
+def find_cached_teacher(job: Job) -> tuple[Path, bool]:
+    """Find where the cache has the fine-tuned teacher of a job, or will have it.
 
     The key of the cache covers the base model's weights, the data, and everything that fine-tuning depends on.
+
+    Args:
+        job: job whose recipe has `teacher.base`, and whose `teacher` is that base model.
+
+    Returns:
+        The run folder of the fine-tuning, and whether it is finished.
     """
     recipe = job.recipe
     key = compute_teacher_key(
@@ -106,15 +112,21 @@ def _finetune_into_cache(job: Job) -> Path:
         processes=count_processes(),
     )
     folder = Path(recipe.teacher.folder) / f"{recipe.data.task or 'custom'}-{key}"
-    teacher_recipe = derive_teacher_recipe(recipe, output=str(folder))
-    if broadcast_from_first(not is_finished(folder, teacher_recipe)):
-        # Other runs that need the same teacher wait here.
-        with enter_in_first_process(lock_beside(folder, key="teacher.folder")):
-            if broadcast_from_first(not is_finished(folder, teacher_recipe)):
-                logger.info("Fine-tune the teacher for %g epochs.", recipe.teacher.epochs)
-                _run_finetuning(replace(job, recipe=teacher_recipe))
-    else:
+    return folder, is_finished(folder, derive_teacher_recipe(recipe, output=str(folder)))
+
+
+def _finetune_into_cache(job: Job) -> Path:
+    """Fine-tune the base model of a job into the cache, unless the teacher is there, and return its run folder."""
+    folder, is_cached = find_cached_teacher(job)
+    if broadcast_from_first(is_cached):
         logger.info("Use the fine-tuned teacher from the cache.")
+        return folder
+    teacher_recipe = derive_teacher_recipe(job.recipe, output=str(folder))
+    # Other runs that need the same teacher wait here.
+    with enter_in_first_process(lock_beside(folder, key="teacher.folder")):
+        if broadcast_from_first(not is_finished(folder, teacher_recipe)):
+            logger.info("Fine-tune the teacher for %g epochs.", job.recipe.teacher.epochs)
+            _run_finetuning(replace(job, recipe=teacher_recipe))
     return folder
 
 

@@ -46,7 +46,8 @@ def train(
             costs = estimate_stage_costs(job, cached=teacher.store.arrays if teacher.store is not None else ())
             costs = costs[number - 1 :]
             steps = sum(cost.steps * cost.relative for cost in costs) / costs[0].relative  # as long as those measured
-        logger.info("Training takes %s, judged by its first steps.", format_duration(steps * seconds))
+        name = "Fine-tuning" if teacher is None else "Training"
+        logger.info("%s takes %s, judged by its first steps.", name, format_duration(steps * seconds))
 
     setup = make_setup(job, train=job.splits["train"] if teacher is None else job.select_student_examples())
     return distill_models(

@@ -1,0 +1,216 @@
+"""What a run will do and how long it takes: one part per thing that costs time, with its work and its seconds.
+
+The time per example is measured on this machine. The time of parts that do not depend on the data is typical for a CPU.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from innerdistill.data.arrow import read_numbers
+from innerdistill.data.batches import INPUT_NAMES
+from innerdistill.evaluation.predictions import SPLITS
+from innerdistill.models.capture import capture
+from innerdistill.run.cost import StageCost, count_steps, estimate_stage_costs
+from innerdistill.run.finetune import find_cached_teacher
+from innerdistill.run.finish import DISTANCE_ROWS
+from innerdistill.run.job import Job
+from innerdistill.run.teacher_cache import choose_cached_parts
+from innerdistill.training.schedules import BASELINE
+from innerdistill.training.stage import Stage
+
+START, LATENCY, EXPORT, REPORT = 8.0, 3.0, 12.0, 3.0  # seconds: loading, timing two models, ONNX files, the report
+UNCOUNTED, REPEATS = 1, 4  # steps that are measured
+FINE_TUNING = "fine-tuning the teacher"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a run.
+
+    Attributes:
+        name: what is done.
+        work: how much of it, in words.
+        seconds: expected time in seconds on this machine.
+        stage: stage of the schedule, if it is one.
+        shared: what runs have in common that share the part; None if every run does it by itself.
+    """
+
+    name: str
+    work: str
+    seconds: float
+    stage: StageCost | None = None
+    shared: str | None = None
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Times on this machine for examples of typical length, in seconds.
+
+    Attributes:
+        teacher: forward pass of the teacher, per example.
+        student: forward and backward pass of the student, per example.
+        optimiser: optimiser step of the student.
+    """
+
+    teacher: float
+    student: float
+    optimiser: float
+
+
+def plan_run(job: Job) -> list[Part]:
+    """List the parts of a run, in their order.
+
+    Args:
+        job: an assembled job.
+
+    Returns:
+        The parts. What the cache already holds takes no time and is named as cached.
+    """
+    rates = measure_rates(job)
+    share = job.num_layers / job.architecture.num_layers
+    student = rates.teacher * share  # forward pass of the student, per example
+    selection = len(job.splits["selection"])
+    scored = sum(len(job.splits[split]) for split in SPLITS if split in job.splits)
+    parts = [Part("loading", _count(sum(map(len, job.splits.values()))), START)]
+    if job.recipe.teacher.base is not None:
+        parts.append(_plan_teacher(job, rates, scored=scored))
+    cache = choose_cached_parts(job, job.select_student_examples())
+    if cache is not None:
+        store, outputs = cache
+        missing = [part for part in outputs if not store.exists(part)]
+        examples = len(store.lengths) if missing else 0
+        megabytes = sum(map(store.count_bytes, outputs)) / 1e6
+        work = f"{_count(examples)}, {megabytes:.0f} MB" if missing else "cached"
+        parts.append(Part("teacher outputs", work, examples * rates.teacher, shared=str(store.folder)))
+    stages = estimate_stage_costs(job, cached=cache[1] if cache is not None else ())
+    for cost in stages:
+        parts.append(Part(cost.stage.name, f"{cost.steps:,} steps", _time_stage(job, cost, rates), cost))
+    epochs = sum(_count_epochs(job, cost.stage, cost.steps) for cost in stages)
+    parts.append(_plan_selection(epochs, selection, student))
+    distances = 2 * min(DISTANCE_ROWS, len(job.splits["validation"]))
+    seconds = scored * (rates.teacher + student) + distances * (rates.teacher + student) + LATENCY
+    parts.append(Part("scoring both models", _count(scored), seconds))
+    if job.recipe.onnx:
+        validation = len(job.splits["validation"])
+        parts.append(Part("ONNX files", _count(validation), EXPORT + 3 * validation * student))
+    if job.recipe.baseline:
+        parts += _plan_baseline(job, rates, steps=sum(cost.steps for cost in stages), scored=scored)
+    return [*parts, Part("report", "", REPORT)]
+
+
+def measure_rates(job: Job) -> Rates:
+    """Measure how long forward and backward passes and the optimiser take on this machine. Nothing is kept.
+
+    Args:
+        job: an assembled job.
+
+    Returns:
+        Median times.
+    """
+    student = job.build_fresh_student().train()
+    train = job.select_student_examples()
+    lengths = read_numbers(train, "length")
+    size = job.compute_batch_size(job.stages[-1])
+    # Examples of about the mean length: their batch costs as much as the mean batch.
+    nearest = np.argsort(np.abs(lengths - lengths.mean()))[:size]
+    batch = job.collate([train[int(index)] for index in nearest])
+    inputs = {name: batch[name].to(student.device) for name in INPUT_NAMES if name in batch}
+    optimiser = torch.optim.AdamW(_select_dense_parameters(student), lr=0.0)
+    times: list[tuple[float, ...]] = []
+    for _ in range(UNCOUNTED + REPEATS):
+        start = time.perf_counter()
+        with torch.no_grad():
+            _run(job.teacher.eval(), inputs)
+        teacher_end = time.perf_counter()
+        torch.autograd.backward(_run(student, inputs))
+        student_end = time.perf_counter()
+        optimiser.step()
+        student.zero_grad()
+        times.append((teacher_end - start, student_end - teacher_end, time.perf_counter() - student_end))
+    teacher, trained, optimised = (median(column) for column in zip(*times[UNCOUNTED:], strict=True))
+    return Rates(teacher / len(nearest), trained / len(nearest), optimised)
+
+
+def count_classes(job: Job) -> dict[str, int]:
+    """Count the training examples of every class.
+
+    Args:
+        job: an assembled job.
+
+    Returns:
+        Numbers by name of the class; empty where labels are numbers.
+    """
+    labels = read_numbers(job.splits["train"], "labels")
+    return {name: int((labels == number).sum()) for number, name in enumerate(job.names or ())}
+
+
+def _run(model: PreTrainedModel, inputs: dict[str, Any]) -> torch.Tensor:
+    logits = capture(model, inputs, layers={}).logits
+    assert logits is not None
+    total = logits.sum()
+    float(total.detach())  # waits until an accelerator has finished
+    return total
+
+
+def _select_dense_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
+    """All but the word embeddings, of which a step updates few rows."""
+    words = model.get_input_embeddings().weight
+    return [parameter for parameter in model.parameters() if parameter is not words]
+
+
+def _time_stage(job: Job, cost: StageCost, rates: Rates) -> float:
+    """Seconds of a stage: the layers that run, in every step."""
+    size = job.compute_batch_size(cost.stage)
+    teacher = rates.teacher * cost.teacher_layers / job.architecture.num_layers
+    student = rates.student * cost.student_layers / job.num_layers
+    return cost.steps * (size * (teacher + student) + rates.optimiser)
+
+
+def _plan_teacher(job: Job, rates: Rates, *, scored: int) -> Part:
+    """Fine-tuning of the teacher, with its scores on the selection split in every epoch and at the end."""
+    folder, is_cached = find_cached_teacher(job)
+    if is_cached:
+        return Part(FINE_TUNING, "cached", 0.0, shared=str(folder))
+    epochs = job.recipe.teacher.epochs
+    stage = Stage(FINE_TUNING, {"gold_labels": 1.0}, pairs={}, epochs=epochs)
+    steps = count_steps(job, stage, len(job.splits["train"]))
+    layers = job.architecture.num_layers / job.num_layers
+    step = layers * (job.compute_batch_size(stage) * rates.student + rates.optimiser)
+    examples = epochs * len(job.splits["selection"]) + scored
+    return Part(FINE_TUNING, f"{steps:,} steps", steps * step + examples * rates.teacher + LATENCY, shared=str(folder))
+
+
+def _plan_selection(epochs: float, examples: int, seconds: float, name: str = "selection, per epoch") -> Part:
+    return Part(name, f"{epochs:g} × {_count(examples)}", epochs * examples * seconds)
+
+
+def _plan_baseline(job: Job, rates: Rates, *, steps: int, scored: int) -> list[Part]:
+    """The baseline: as many steps as the student, without the teacher, and its scores."""
+    stage = Stage(BASELINE, {"gold_labels": 1.0}, pairs={}, steps=steps)
+    student = rates.teacher * job.num_layers / job.architecture.num_layers
+    seconds = steps * (job.compute_batch_size(stage) * rates.student + rates.optimiser)
+    per_epoch = _count_epochs(job, stage, steps) * len(job.splits["selection"]) * student
+    distances = 2 * min(DISTANCE_ROWS, len(job.splits["validation"])) * (rates.teacher + student)
+    return [
+        Part("baseline", f"{steps:,} steps", seconds + per_epoch),
+        Part("scoring the baseline", _count(scored), scored * student + distances + LATENCY),
+    ]
+
+
+def _count_epochs(job: Job, stage: Stage, steps: int) -> float:
+    """How often a stage is scored on the selection split: after every epoch, and at its end."""
+    per_epoch = -(-len(job.select_student_examples()) // job.compute_batch_size(stage))
+    return float(-(-steps // per_epoch))
+
+
+def _count(examples: int) -> str:
+    return f"{examples:,} examples"

@@ -1,0 +1,94 @@
+"""What a sweep will do and how long it takes: the sum over its cells. What cells share is counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from innerdistill.run.assemble import assemble
+from innerdistill.run.plan import plan_run
+from innerdistill.support.messages import name_key
+from innerdistill.sweep.grid import Cell, Sweep, plan_cells
+from innerdistill.sweep.store import RunStore
+
+
+@dataclass
+class PlannedRuns:
+    """The runs of a sweep that differ in their seed only.
+
+    Attributes:
+        task: name of the data set; empty if there is only one.
+        setting: values of the swept keys.
+        method: name of the method.
+        runs: number of runs.
+        finished: how many of them are finished.
+        seconds: expected time of one run in seconds, without what runs share; None if all are finished.
+    """
+
+    task: str
+    setting: Mapping[str, Any]
+    method: str
+    runs: int = 0
+    finished: int = 0
+    seconds: float | None = None
+
+    @property
+    def seconds_left(self) -> float:
+        """Expected time of the runs that are not finished, in seconds."""
+        return (self.runs - self.finished) * (self.seconds or 0.0)
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """The runs of a sweep and their times.
+
+    Attributes:
+        rows: the runs, by task, setting and method.
+        shared: expected seconds of what runs share, such as a fine-tuned teacher, by its folder in the cache.
+    """
+
+    rows: list[PlannedRuns]
+    shared: dict[str, float]
+
+    @property
+    def seconds(self) -> float:
+        """Expected time of the sweep in seconds, one run at a time."""
+        return sum(row.seconds_left for row in self.rows) + sum(self.shared.values())
+
+
+def plan_sweep(sweep: Sweep) -> SweepPlan:
+    """Plan the cells of a sweep that are not finished. Of runs that differ in their seed only, one is planned.
+
+    Args:
+        sweep: the sweep.
+
+    Returns:
+        Runs and times.
+
+    Raises:
+        ValueError: a cell that cannot run.
+    """
+    cells = plan_cells(sweep)
+    finished = {entry.cell.folder for entry in RunStore(sweep).select_finished(cells)}
+    rows: dict[str, PlannedRuns] = {}
+    shared: dict[str, float] = {}
+    for cell in cells:
+        key = repr((cell.task, cell.setting, cell.method))
+        row = rows.setdefault(key, PlannedRuns(cell.task, cell.setting, cell.method))
+        row.runs += 1
+        if cell.folder in finished:
+            row.finished += 1
+        elif row.seconds is None:
+            row.seconds = _plan_cell(cell, sweep, shared)
+    return SweepPlan(list(rows.values()), shared)
+
+
+def _plan_cell(cell: Cell, sweep: Sweep, shared: dict[str, float]) -> float:
+    """Seconds of a run without what it shares; that is added to `shared`."""
+    with name_key(f"cell {cell.folder.relative_to(sweep.folder)}"):
+        parts = plan_run(assemble(cell.recipe))
+    for part in parts:
+        if part.shared is not None:
+            shared[part.shared] = max(part.seconds, shared.get(part.shared, 0.0))
+    return sum(part.seconds for part in parts if part.shared is None)
