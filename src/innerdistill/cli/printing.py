@@ -89,9 +89,9 @@ def print_summary(folder: Path) -> None:
     baseline = read_record(folder / BASELINE_FOLDER) if has_baseline else None
     above_baseline = compare_with_baseline(folder, record) if has_baseline else None
     for sentence in summarize_run(record, baseline, above_baseline=above_baseline):
-        console.print(sentence, style="bold", highlight=False)
+        print_text(sentence, style="bold")
     for warning in record.warnings:
-        errors.print(f"Warning: {warning}", style="bold yellow")
+        print_text(f"Warning: {warning}", to=errors, style="bold yellow")
     trained = "student" if record.teacher is not None else "teacher"  # of `finetune`
     scores = {trained: record.scores["validation"].student}
     if record.scores["validation"].teacher is not None:
