@@ -71,7 +71,7 @@ def test_a_teacher_whose_label_order_is_swapped(content, teacher_folder, tmp_pat
     made = content(
         teacher={"path": str(swapped), "targets": "live"}, schedule={"name": "soft_labels", "total_steps": 2}
     )
-    with pytest.raises(ValueError, match="its label order seems to be swapped") as refusal:
+    with pytest.raises(ValueError, match="the teacher's label order seems to be swapped") as refusal:
         distill(made)
     assert str(refusal.value).startswith(
         "teacher: nothing useful can be learned from it. The teacher: on selection, its"
@@ -79,8 +79,8 @@ def test_a_teacher_whose_label_order_is_swapped(content, teacher_folder, tmp_pat
     assert "if 'pos' means 'neg', 'neg' means 'pos'. Correct id2label and label2id" in str(refusal.value)
     made["teacher"]["allow_weak"] = True
     record = read_record(distill(made))
-    assert "its label order seems to be swapped" in caplog.text
-    assert "its label order seems to be swapped" in record.warnings[0]
+    assert "the teacher's label order seems to be swapped" in caplog.text
+    assert "the teacher's label order seems to be swapped" in record.warnings[0]
     assert summarize_run(record)[0].startswith("Nothing can be concluded from this run: the teacher scores 0.")
 
 

@@ -186,5 +186,5 @@ def test_a_useless_teacher_stops_the_sweep_once(write_sweep, teacher_folder, tmp
     (swapped / "config.json").write_text(json.dumps(config))
     assert main(["sweep", str(write_sweep()), f"recipe.teacher.path={swapped}"]) == 2
     printed = " ".join(capsys.readouterr().err.split())
-    assert printed.count("its label order seems to be swapped") == 1
+    assert printed.count("the teacher's label order seems to be swapped") == 1
     assert "set teacher.allow_weak=true. The key belongs under `recipe:` of the sweep." in printed

@@ -231,7 +231,7 @@ def find_swapped_labels(labels: Array, logits: Array, names: Sequence[str]) -> s
         names: class names by id.
 
     Returns:
-        A sentence, or None; also None for too few examples.
+        The rest of a sentence about the model, or None; also None for too few examples.
     """
     known = has_class(labels)
     labels, predictions = labels[known], predict_classes(logits[known])
@@ -244,4 +244,4 @@ def find_swapped_labels(labels: Array, logits: Array, names: Sequence[str]) -> s
         return None
     moved = [f"{names[i]!r} means {names[j]!r}" for i, j in enumerate(meant) if i != j]
     pairs = ", ".join(moved[:3]) + (f" and {len(moved) - 3} more are renamed" if len(moved) > 3 else "")
-    return f"its label order seems to be swapped: its accuracy is {as_named:.3f}, and would be {at_best:.3f} if {pairs}"
+    return f"label order seems to be swapped: its accuracy is {as_named:.3f}, and would be {at_best:.3f} if {pairs}"

@@ -91,9 +91,9 @@ def find_teacher_problem(job: Job, labels: NDArray[Any], logits: NDArray[Any], *
     is_trained_here = job.recipe.teacher.base is not None
     swapped = scoring.predictions.find_swapped_labels(labels, logits, scoring.names)
     if swapped is not None and not is_trained_here:
-        cause = f"On {split}, {swapped}."
+        cause = f"On {split}, the teacher's {swapped}."
         advice = "Correct id2label and label2id in its config.json, or the order of data.labels."
-        return TeacherProblem(f"The teacher: {cause[0].lower()}{cause[1:]}", advice, above.is_clearly_negative)
+        return TeacherProblem(cause, advice, above.is_clearly_negative)
     if above.is_clearly_positive:
         return None
     cause = _describe_chance(job, scores, above, split=split, labels=labels[known])
