@@ -336,15 +336,15 @@ def test_the_example_without_a_recipe(teacher_folder, data_folder, tmp_path, mon
 def test_every_part_of_a_run_is_announced(recipe, tmp_path, caplog):
     caplog.set_level("INFO", logger="innerdistill")
     content = recipe(tmp_path / "run", baseline=True, onnx=True)
-    content["teacher"] |= {"targets": "cache", "epochs": 1, "folder": str(tmp_path / "teachers")}
+    content["teacher"] |= {"targets": "cache", "folder": str(tmp_path / "teachers")}
     distill(load_recipe(content))
     stages = (
         "Stage 1 of 3: layer 1, 29 steps.|Stage 2 of 3: layer 1+2, 29 steps.|Stage 3 of 3: classification, 58 steps."
     )
     parts = [
         "Load data and models.",
-        "Fine-tune the teacher for 1 epochs.",
-        "Stage 1 of 1: fine-tuning, 29 steps.",
+        "Fine-tune the teacher for 8 epochs.",
+        "Stage 1 of 1: fine-tuning, 232 steps.",
         "Compute and cache teacher outputs for ",
         *stages.split("|"),
         "Score student and teacher on 140 examples of validation.",

@@ -12,7 +12,7 @@ from innerdistill.sweep.plan import plan_sweep
 def sweep_file(recipe, base_folder, tmp_path):
     content = recipe(tmp_path / "unused")
     del content["output"]
-    content["teacher"] = {"base": str(base_folder), "epochs": 1, "folder": str(tmp_path / "teachers")}
+    content["teacher"] = {"base": str(base_folder), "epochs": 8, "folder": str(tmp_path / "teachers")}
     sweep = {"recipe": content, "seeds": [1, 2], "output": str(tmp_path / "sweep")}
     sweep["methods"] = {"kd": {"schedule": {"name": "soft_labels"}}, "plain": {"schedule": {"name": "finetune"}}}
     path = tmp_path / "sweep.yaml"
