@@ -89,6 +89,8 @@ def hide_control_keys() -> Iterator[None]:
             raise OSError
         before = termios.tcgetattr(number)
     except (ImportError, OSError, ValueError):
+        before = None
+    if before is None:
         yield
         return
     hidden = before.copy()
