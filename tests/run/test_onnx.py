@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 
 import numpy as np
 import onnxruntime
@@ -61,16 +62,30 @@ def test_the_record_the_card_and_the_report_say_what_they_do(run, capsys):
     assert main(["report", str(run)]) == 0
     page = (run / "report.html").read_text()
     assert "As an ONNX file of 8 bits the distilled student takes 0 instead of 0 MB, answers" in page
-    assert "Files to serve" in page and "onnx/model_quantized.onnx" in page
+    assert "ONNX files" in page and "onnx/model_quantized.onnx" in page
     assert "onnx/model_quantized.onnx" in (run / "model" / "README.md").read_text()
     assert not (run / "baseline" / "model" / "onnx").exists() and read_record(run / "baseline").onnx is None
+
+
+def test_everything_that_a_page_shows_is_timed_in_one_measurement(run):
+    record, baseline = read_record(run), read_record(run / "baseline")
+    assert record.times_onnx_with_models and record.onnx.length == record.speed.student.length
+    assert record.speed.baseline.parameters == record.speed.student.parameters
+    assert record.speed.baseline.latency_ms != baseline.speed.student.latency_ms  # which is of another measurement
+    assert not baseline.times_onnx_with_models
+
+
+def test_a_run_records_when_it_ended_and_what_it_took(run):
+    record, baseline = read_record(run), read_record(run / "baseline")
+    assert datetime.fromisoformat(record.finished) <= datetime.now(UTC)
+    assert record.seconds >= sum(stage.seconds for stage in [*record.stages, *baseline.stages])
 
 
 def test_without_the_key_nothing_is_written(recipe, tmp_path):
     folder = distill(recipe(tmp_path / "run", schedule={"name": "finetune"}))
     assert not (folder / "model" / "onnx").exists() and read_record(folder).onnx is None
     assert main(["report", str(folder)]) == 0
-    assert "Files to serve" not in (folder / "report.html").read_text()
+    assert "<h2>ONNX files" not in (folder / "report.html").read_text()
 
 
 @pytest.mark.slow
@@ -83,7 +98,8 @@ def test_a_finished_run_is_exported_later_and_again(copied, capsys):
         after = read_record(copied)
         assert (copied / "model" / "onnx" / "model.onnx").is_file()
         assert after.onnx.files["int8"].scores == before.onnx.files["int8"].scores
-        assert after.model_copy(update={"onnx": before.onnx}) == before
+        assert after.times_onnx_with_models
+        assert after.model_copy(update={"onnx": before.onnx, "speed": before.speed}) == before
     printed = capsys.readouterr().out
     assert "onnx/model_quantized.onnx" in printed and "100.0 %" in printed
     assert sorted(path.name for path in (copied / "model" / "onnx").iterdir()) == ["model.onnx", "model_quantized.onnx"]

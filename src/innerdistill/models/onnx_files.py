@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+TORCH, FLOAT32, INT8 = "model", "float32", "int8"  # the model itself, and its files
+FILES = {FLOAT32: "model.onnx", INT8: "model_quantized.onnx"}
 LARGEST = 3 * 2**29  # bytes of weights in a file, which may have 2 GB in all; torch lays more of them beside it
 
 

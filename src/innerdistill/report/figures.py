@@ -13,7 +13,9 @@ from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
+from innerdistill.evaluation.metrics import show_metric
 from innerdistill.report.explorer import get_divergences
 from innerdistill.report.record import TrainedStage
 
@@ -21,6 +23,9 @@ INK = "#010203"  # stands for the page's text colour, replaced by currentColor
 CHARACTERS = 75  # letters of the smallest type that fit side by side over a figure
 WIDTH = 5.0  # inches: on a phone the type of a wider figure could not be read
 TEACHER, STUDENT, BASELINE = "#8a63d2", "#0a9396", "#ca6702"
+# Losses belong to no model, so they have colours of their own; the line styles tell them apart in grey too.
+LOSS_STYLES = (("#4385cc", "-"), ("#cc5793", "--"), ("#7a9e2e", ":"), ("#a5804e", "-."))
+LOSS_NAMES = {"attention_kl": "attention KL", "cls_cosine": "CLS cosine"}
 SVG_TAG = (
     '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-label="{}" '
     'viewBox="{}">'
@@ -67,7 +72,6 @@ def draw_learning_curve(
         figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.1, 1])
         start, steps = 0, sum(stage.steps for stage in stages)
-        curves: dict[str, tuple[list[float], list[float]]] = {}
         for number, stage in enumerate(stages):
             end = start + stage.steps
             for axes in (top, bottom):
@@ -76,32 +80,19 @@ def draw_learning_curve(
             if len(name) < CHARACTERS * stage.steps / steps:  # else it would run into the next
                 top.text((start + end) / 2, 1.02, name, transform=top.get_xaxis_transform(), ha="center", va="bottom",
                          fontsize=7)  # fmt: skip
-            for epoch in stage.epochs:
-                for name, value in epoch.losses.items():
-                    if name != "loss":
-                        xs, ys = curves.setdefault(name, ([], []))
-                        xs.append(start + epoch.steps)
-                        ys.append(value)
             start = end
         if teacher is not None:
             top.axhline(teacher, color=TEACHER, linestyle=":", label="teacher")
-        _plot_scores(top, stages, metric, color=STUDENT, marker="o", label="distilled student")
+        _plot_scores(top, stages, metric, color=STUDENT, marker="o", label="student")
         if baseline:
-            _plot_scores(top, baseline, metric, color=BASELINE, marker="s", label="plainly fine-tuned student")
-        top.set_ylabel(f"{metric} on selection")
-        top.legend(frameon=False, fontsize=8, loc="lower right")
-        colours = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, max(1, len(curves))))
-        for (name, (xs, ys)), colour in zip(sorted(curves.items()), colours, strict=True):
-            bottom.plot(xs, ys, marker=".", color=colour, label=_write_loss_label(name))
-        bottom.set_yscale("log")
-        bottom.yaxis.set_major_formatter("{x:g}")
-        bottom.yaxis.set_minor_formatter("")
-        bottom.set_ylabel("training loss")
-        bottom.set_xlabel("optimiser steps")
-        figure.legend(
-            *bottom.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=2
-        )
-        return render_svg(figure, f"{metric} on selection and training losses over the optimiser steps of all stages")
+            _plot_scores(top, baseline, metric, color=BASELINE, marker="s", linestyle="--", label="baseline")
+        top.set_ylabel(f"{show_metric(metric)} on selection")
+        _plot_losses(bottom, stages)
+        models, losses = (axes.get_legend_handles_labels() for axes in (top, bottom))
+        figure.legend(*models, frameon=False, fontsize=8, loc="outside upper center", ncols=3)
+        figure.legend(*losses, frameon=False, fontsize=8, loc="outside lower center", ncols=2)
+        title = f"{show_metric(metric)} on selection and training losses over the optimiser steps of all stages"
+        return render_svg(figure, title)
 
 
 def draw_attention_maps(
@@ -109,6 +100,7 @@ def draw_attention_maps(
     students: Mapping[str, Mapping[str, Any]],
     *,
     overall: Mapping[str, float] | None = None,
+    colours: Mapping[str, str] | None = None,
 ) -> str:
     """Draw the attention of teacher and students on one example, one head per mapped layer.
 
@@ -120,6 +112,7 @@ def draw_attention_maps(
         example: one of `attention` of examples.json.
         students: by title, `layers` of the same file, of each student to show.
         overall: by title, KL over all mapped layers, for the captions.
+        colours: by title, where a student has not the student's colour.
 
     Returns:
         SVG.
@@ -140,17 +133,16 @@ def draw_attention_maps(
             of_first = get_divergences(first[layer])
             head = int(np.argsort(of_first)[len(of_first) // 2])
             m = example["layers"][layer]["teacher_layer"]
-            panels_of_row = [(reference[head], f"teacher, layer {m}, head {head + 1}")]
+            panels_of_row = [(reference[head], f"teacher, layer {m}, head {head + 1}", TEACHER)]
             for title, student in students.items():
                 maps, kl = np.array(student[layer]["student"]), get_divergences(student[layer])
                 every = f", all layers {_format_nats(overall[title])}" if overall else ""
                 text = (
                     f"{title}, layer {layer}\nKL {_format_nats(kl[head])} (all heads {_format_nats(kl.mean())}{every})"
                 )
-                panels_of_row.append((maps[head], text))
-            darkest = max(0.3, *(float(maps.max()) for maps, _ in panels_of_row))
-            for column, (maps, text) in enumerate(panels_of_row):
-                colour = STUDENT if column else TEACHER
+                panels_of_row.append((maps[head], text, (colours or {}).get(title, STUDENT)))
+            darkest = max(0.3, *(float(maps.max()) for maps, *_ in panels_of_row))
+            for column, (maps, text, colour) in enumerate(panels_of_row):
                 _draw_map(grid[row][column], maps, tokens, text, colour, darkest=darkest, labels=not column)
         return render_svg(figure, f"Attention maps of one example: teacher, {', '.join(students)}")
 
@@ -183,6 +175,35 @@ def _plot_scores(axes: Axes, stages: Sequence[TrainedStage], metric: str, **styl
     axes.plot(list(scores), list(scores.values()), **style)
 
 
+def _plot_losses(axes: Axes, stages: Sequence[TrainedStage]) -> None:
+    """Plot the losses per epoch: a line style and colour for each loss, and at the end of a curve its layer."""
+    curves: dict[str, tuple[list[float], list[float]]] = {}
+    start = 0
+    for stage in stages:
+        for epoch in stage.epochs:
+            for name, value in epoch.losses.items():
+                if name != "loss":
+                    xs, ys = curves.setdefault(name, ([], []))
+                    xs.append(start + epoch.steps)
+                    ys.append(value)
+        start += stage.steps
+    kinds: dict[str, dict[str, Any]] = {}
+    for name, (xs, ys) in sorted(curves.items()):
+        kind, _, layer = name.partition("/")
+        if kind not in kinds:
+            kinds[kind] = dict(zip(("color", "linestyle"), LOSS_STYLES[len(kinds) % len(LOSS_STYLES)], strict=True))
+            axes.plot([], [], **kinds[kind], label=LOSS_NAMES.get(kind, kind.replace("_", " ")))
+        axes.plot(xs, ys, **kinds[kind], marker=".", linewidth=1)
+        axes.annotate(layer, (xs[-1], ys[-1]), (4, 0), textcoords="offset points", va="center", fontsize=7,
+                      color=kinds[kind]["color"])  # fmt: skip
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
+    axes.set_ylabel("training loss")
+    axes.set_xlabel("optimiser steps")
+
+
 def _draw_map(
     axes: Axes, values: np.ndarray, tokens: Sequence[str], title: str, colour: str, *, darkest: float, labels: bool
 ) -> None:
@@ -194,11 +215,6 @@ def _draw_map(
     axes.tick_params(length=0)
     for side in ("left", "bottom"):
         axes.spines[side].set_alpha(0.3)
-
-
-def _write_loss_label(name: str) -> str:
-    kind, _, layer = name.partition("/")
-    return kind.replace("_", " ") + (f", layer {layer}" if layer else "")
 
 
 def render_svg(figure: Figure, name: str) -> str:
@@ -216,6 +232,8 @@ def render_svg(figure: Figure, name: str) -> str:
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = text.replace(INK, "currentColor")
+    for name, colour in (("teacher", TEACHER), ("student", STUDENT), ("baseline", BASELINE)):
+        text = text.replace(colour, f"var(--{name}, {colour})")  # as in the tables of the page, light or dark
     # The page decides the width, so only the proportions (viewBox) stay.
     tag = re.compile(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', re.DOTALL)
     return tag.sub(lambda match: SVG_TAG.format(escape(name), match[1]), text, count=1)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from sklearn.metrics import confusion_matrix
 
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.problem_types.problem_types import show_agreement
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.explorer import build_explorer, read_examples
-from innerdistill.report.figures import draw_attention_maps, draw_learning_curve
+from innerdistill.report.figures import BASELINE, draw_attention_maps, draw_learning_curve
 from innerdistill.report.formatting import format_share, list_metrics, load_page_template
 from innerdistill.report.headline import compare_with_baseline, list_problems, summarize_run
 from innerdistill.report.next_steps import suggest_next_steps
-from innerdistill.report.record import ModelSpeed, RunRecord, Scores
-from innerdistill.report.run_folder import BASELINE_FOLDER, REPORT, RUN, read_record
+from innerdistill.report.record import Latency, ModelSpeed, RunRecord, Scores
+from innerdistill.report.run_folder import BASELINE_FOLDER, MODEL, PREDICTIONS, REPORT, RUN, read_predictions, read_record
 from innerdistill.support.files import open_whole_file
+
+MAX_CLASSES = 20  # of a confusion matrix that can still be read
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,11 @@ class ModelRow:
     """A model in the tables of the page.
 
     Attributes:
-        name: how the page calls it.
+        name: `teacher`, `student` or `baseline`; `model` in a fine-tuning.
         layers: number of layers.
         scores: scores on the validation split.
-        speed: size and latency.
+        speed: its size.
+        latency: percentiles in milliseconds; None where it was not timed in turns with the others.
         agreement: numbers on the agreement with the teacher; None for the teacher, and without one.
     """
 
@@ -38,6 +43,7 @@ class ModelRow:
     layers: int
     scores: Scores
     speed: ModelSpeed
+    latency: Latency | None
     agreement: Mapping[str, float] | None
 
 
@@ -65,8 +71,13 @@ def write_report(folder: str | Path) -> Path:
         baseline=baseline,
         models=_list_models(record, baseline),
         metrics=list_metrics(record.scores["validation"].student),
-        format_share=format_share,
         show_metric=show_metric,
+        facts=_list_facts(record),
+        model_path=(folder / MODEL).as_posix() if (folder / MODEL).is_dir() else None,
+        confusions=_count_confusions(folder, record),
+        # The same model is shown at two speeds only where they are of two machines, such as GPU and CPU.
+        shows_onnx_latency=record.onnx and (record.times_onnx_with_models or record.onnx.machine != record.machine),
+        format_share=format_share,
         problem_type=record.problem_type,
         show_agreement=show_agreement,
         answer=" ".join(summarize_run(record, baseline, above_baseline=above_baseline)),
@@ -74,7 +85,7 @@ def write_report(folder: str | Path) -> Path:
         next_steps=suggest_next_steps(record),
         curve=Markup(curve),  # noqa: S704 - drawn by matplotlib, which escapes texts
         **_show_examples(folder, has_baseline=has_baseline),
-        recipe=write_yaml(record.recipe.model_dump(mode="json")),
+        recipe=write_yaml(record.recipe.model_dump(mode="json", exclude={"overwrite"})),
     )
     path = folder / REPORT
     with open_whole_file(path) as temporary:
@@ -83,18 +94,48 @@ def write_report(folder: str | Path) -> Path:
 
 
 def _list_models(record: RunRecord, baseline: RunRecord | None) -> list[ModelRow]:
-    scores, rows = record.scores["validation"], []
+    scores, speed, rows = record.scores["validation"], record.speed, []
     if record.teacher is not None:
         assert scores.teacher is not None
-        assert record.speed.teacher is not None
-        rows.append(ModelRow("teacher", record.teacher.layers, scores.teacher, record.speed.teacher, None))
-    name = "distilled student" if record.teacher else "this model"
-    for title, run in ((name, record), ("plainly fine-tuned student", baseline)):
-        if run is not None:
-            student = run.scores["validation"].student
-            agreement = run.agreement.get("validation")
-            rows.append(ModelRow(title, run.student.layers, student, run.speed.student, agreement))
+        assert speed.teacher is not None
+        latency = speed.teacher.latency_ms
+        rows.append(ModelRow("teacher", record.teacher.layers, scores.teacher, speed.teacher, latency, None))
+    name, agreement = "student" if record.teacher else "model", record.agreement.get("validation")
+    latency = speed.student.latency_ms
+    rows.append(ModelRow(name, record.student.layers, scores.student, speed.student, latency, agreement))
+    if baseline is not None:
+        # Its own record has the time of another measurement.
+        timed = None if speed.baseline is None else speed.baseline.latency_ms
+        own, agreement = baseline.scores["validation"].student, baseline.agreement.get("validation")
+        rows.append(ModelRow("baseline", baseline.student.layers, own, baseline.speed.student, timed, agreement))
     return rows
+
+
+def _list_facts(record: RunRecord) -> list[str]:
+    """When the run ended and how long it took; empty for the record of an older run."""
+    facts = []
+    if record.finished is not None:
+        facts.append(f"finished {datetime.fromisoformat(record.finished):%d %B %Y, %H:%M} UTC".replace(" 0", " "))
+    if record.seconds is not None:
+        minutes, seconds = divmod(round(record.seconds), 60)
+        facts.append(f"total time {minutes} min {seconds} s" if minutes else f"total time {seconds} s")
+    return facts
+
+
+def _count_confusions(folder: Path, record: RunRecord) -> dict[str, list[list[int]]]:
+    """Confusion matrices on validation by model; empty where no classes are predicted, or too many for a page."""
+    names = record.data.names
+    if "per class" not in record.problem_type.wording.page_parts or names is None or len(names) > MAX_CLASSES:
+        return {}
+    columns, predictions = read_predictions(folder / PREDICTIONS, "validation"), record.problem_type.predictions
+    known = predictions.has_label(columns["label"])
+    confusions = {}
+    for model, name in (("teacher", "teacher"), ("student", "student" if record.teacher else "model")):
+        if model in columns:
+            predicted = predictions.predict(columns[model][known])
+            counts = confusion_matrix(columns["label"][known], predicted, labels=range(len(names)))
+            confusions[name] = counts.tolist()
+    return confusions
 
 
 def _draw_curve(record: RunRecord, baseline: RunRecord | None) -> str:
@@ -113,12 +154,12 @@ def _show_examples(folder: Path, *, has_baseline: bool) -> dict[str, Any]:
     examples = read_examples(folder)
     if examples is None or not examples["attention"]:
         return {"maps": "", "explorer": None, "disagreements": []}
-    students = {"distilled": examples["attention"]}
+    students = {"student": examples["attention"]}
     of_baseline = read_examples(folder / BASELINE_FOLDER) if has_baseline else None
     if of_baseline is not None:
-        students["fine-tuned"] = of_baseline["attention"]
+        students["baseline"] = of_baseline["attention"]
     layers = {title: attention[0]["layers"] for title, attention in students.items()}
-    maps = draw_attention_maps(examples["attention"][0], layers)
+    maps = draw_attention_maps(examples["attention"][0], layers, colours={"baseline": BASELINE})
     return {
         "maps": Markup(maps),  # noqa: S704 - drawn by matplotlib, which escapes texts
         "explorer": build_explorer(students),

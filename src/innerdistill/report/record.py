@@ -234,6 +234,7 @@ class Speed(Part):
 
     student: ModelSpeed
     teacher: ModelSpeed | None = None
+    baseline: ModelSpeed | None = Field(None, description="only in the run that the baseline belongs to")
 
 
 class OnnxFile(Part):
@@ -312,6 +313,10 @@ class RunRecord(Part):
     onnx: OnnxRecord | None = None
     warnings: list[str] = Field(description="what a reader of the scores has to know first")
     distances: Distances | None = None
+    finished: str | None = Field(None, description="date and time (UTC) when the model was evaluated; older runs lack it")
+    seconds: float | None = Field(
+        None, description="wall time of the whole command, at least that of all stages; older runs lack it"
+    )
 
     @model_validator(mode="after")
     def _has_validation_scores(self) -> Self:
@@ -328,6 +333,11 @@ class RunRecord(Part):
     def steps(self) -> int:
         """Optimiser steps of all stages."""
         return sum(stage.steps for stage in self.stages)
+
+    @property
+    def times_onnx_with_models(self) -> bool:
+        """Whether the ONNX files were timed in the same measurement as the models."""
+        return self.onnx is not None and self.onnx.files["model"].latency_ms == self.speed.student.latency_ms
 
     def get_agreement(self, split: str) -> float:
         """Get the main number on the agreement of student and teacher, as the problem type has it.

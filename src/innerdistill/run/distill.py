@@ -8,6 +8,7 @@
 5. The trained student is saved, loaded from its files as a user would load it, and evaluated.
 6. The scores go into run.json, predictions.parquet and a model card.
 7. If the recipe asks for it, the student is exported to ONNX, and a baseline is trained without distillation.
+   Then all models and files are timed in turns, in one measurement.
 8. report.html shows the results.
 
 A run that was stopped in any of these steps resumes there.
@@ -16,6 +17,7 @@ A run that was stopped in any of these steps resumes there.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,13 +29,14 @@ from innerdistill.recipe.loading import load_recipe
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.output_folder import open_run_folder
 from innerdistill.report.page import write_report
-from innerdistill.report.run_folder import BASELINE_FOLDER, read_record
+from innerdistill.report.run_folder import BASELINE_FOLDER, is_finished, read_record
 from innerdistill.run.assemble import assemble
 from innerdistill.run.finetune import load_or_finetune_teacher
-from innerdistill.run.finish import Distillation, delete_checkpoints, finish, is_trained, measure_distances
+from innerdistill.run.finish import Distillation, delete_checkpoints, finish, is_trained, measure_distances, record_seconds
 from innerdistill.run.job import Job
 from innerdistill.run.judge_teacher import check_teacher
 from innerdistill.run.onnx import export_run
+from innerdistill.run.speed import time_together
 from innerdistill.run.teacher_cache import load_targets
 from innerdistill.run.train import train
 from innerdistill.support.processes import enter_in_first_process, is_first_process, wait_for_all
@@ -56,8 +59,10 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
         ValueError: a recipe, data or models that do not fit together, before anything is written. Or a problem that
             shows up later, such as a full disk or the folder of another run; the state is saved then.
     """
+    start = time.monotonic()
     job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), losses=losses)
     with enter_in_first_process(open_run_folder(job.recipe)) as folder:
+        was_finished = is_finished(folder, job.recipe)
         if job.recipe.teacher.base is not None:
             job = replace(job, teacher=load_or_finetune_teacher(job))
         check_teacher(job)
@@ -68,6 +73,9 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
             with enter_in_first_process(open_run_folder(baseline.recipe)) as baseline_folder:
                 _complete_run(baseline, baseline_folder)
         if is_first_process():
+            time_together(folder)
+            if not was_finished:
+                record_seconds(folder, time.monotonic() - start)
             logger.info("Write the report.")
             write_report(folder)
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,10 +30,11 @@ from innerdistill.report.run_folder import (
     write_record,
 )
 from innerdistill.run.assemble import assemble
-from innerdistill.run.finish import delete_checkpoints, finish, is_trained
+from innerdistill.run.finish import delete_checkpoints, finish, is_trained, record_seconds
 from innerdistill.run.job import Job
 from innerdistill.run.onnx import export_run
 from innerdistill.run.preview import check_base_is_named
+from innerdistill.run.speed import time_together
 from innerdistill.run.train import train
 from innerdistill.support.files import open_whole_file, open_whole_folder
 from innerdistill.support.processes import (
@@ -72,6 +74,7 @@ def finetune(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
         export_run(job, folder)
         wait_for_all()
         if is_first_process():
+            time_together(folder)
             logger.info("Write the report.")
             write_report(folder)
     return folder
@@ -134,11 +137,13 @@ def _run_finetuning(job: Job) -> None:
     """Fine-tune a job's base model into its output folder, or resume there; the model is trained in place."""
     job = replace(job, recipe=_set_training_options(job.recipe))
     stage = Stage("fine-tuning", {"gold_labels": 1.0}, pairs={}, epochs=job.recipe.teacher.epochs)
+    start = time.monotonic()
     with enter_in_first_process(open_run_folder(job.recipe, of_teacher=True)) as folder:
         if not is_trained(job, folder, teacher=False):
             records = train(job, job.teacher, folder=folder, teacher=None, stages=[stage])
             if is_first_process():
                 finish(job, job.teacher, folder, stages=records, distillation=None)
+                record_seconds(folder, time.monotonic() - start)
         elif is_first_process():
             delete_checkpoints(folder)
         wait_for_all()

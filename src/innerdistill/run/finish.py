@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from innerdistill.report.record import (
     TrainedStage,
 )
 from innerdistill.report.run_folder import (
+    BASELINE_FOLDER,
     CHECKPOINTS,
     EXAMPLES,
     MODEL,
@@ -180,6 +182,22 @@ def delete_checkpoints(folder: Path) -> None:
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
+def record_seconds(folder: Path, seconds: float) -> None:
+    """Add the wall time of a command to what its run has taken so far.
+
+    Args:
+        folder: folder of the run.
+        seconds: wall time of the command. Of a run that was stopped before, the time of its stages counts instead if
+            that is more.
+    """
+    record = read_record(folder)
+    of_stages = sum(stage.seconds for stage in record.stages)
+    if has_record(folder / BASELINE_FOLDER):
+        of_stages += sum(stage.seconds for stage in read_record(folder / BASELINE_FOLDER).stages)
+    total = max((record.seconds or 0.0) + seconds, of_stages)
+    write_record(folder, record.model_copy(update={"seconds": total}))
+
+
 def get_versions() -> dict[str, str]:
     """Get the versions of Python and of the packages that a run's numbers depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
@@ -247,6 +265,7 @@ def _build_record(
         speed=Speed.model_validate(speed),
         warnings=warnings,
         distances=distances,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 

@@ -12,7 +12,6 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,6 @@ from innerdistill.evaluation.differences import compare_logits
 from innerdistill.evaluation.latency import (
     compute_typical_length,
     describe_machine,
-    make_inputs,
     make_model_call,
     measure_latencies,
     measure_size,
@@ -39,7 +37,7 @@ from innerdistill.evaluation.latency import (
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.predictions import BATCH_SIZE, compute_logits, predict_logits
 from innerdistill.evaluation.scoring import score_outputs, select_numbers
-from innerdistill.models.onnx_files import OnnxClassifier, size_of, write_float32, write_int8
+from innerdistill.models.onnx_files import FILES, FLOAT32, INT8, TORCH, OnnxClassifier, size_of, write_float32, write_int8
 from innerdistill.models.pretrained import load_tokenizer, longest_input
 from innerdistill.problem_types.problem_types import load_fine_tuned
 from innerdistill.report.card import write_card
@@ -55,14 +53,13 @@ from innerdistill.report.run_folder import (
     write_record,
 )
 from innerdistill.run.job import Job
+from innerdistill.run.speed import make_onnx_calls, time_together
 from innerdistill.support.files import open_whole_folder
 from innerdistill.support.messages import describe_memory_problem, get_first_line
 from innerdistill.support.processes import is_first_process
 
 logger = logging.getLogger(__name__)
 
-TORCH, FLOAT32, INT8 = "model", "float32", "int8"  # the model itself, and its files
-FILES = {FLOAT32: "model.onnx", INT8: "model_quantized.onnx"}
 ROUNDING = 1e-3  # what another order of sums may change a logit by, in units of the largest one, or of 1
 # For a model without data: texts on which its files are compared, tokens of the longest and of the one that is timed.
 RANDOM_ROWS, LONGEST_RANDOM, RANDOM_LENGTH = 32, 512, 32
@@ -108,8 +105,11 @@ def export(model: str | Path) -> OnnxRecord:
         return write_onnx(folder, *_draw_random_rows(folder), length=RANDOM_LENGTH)
     find_model_folder(folder)  # a run may have none
     with lock_folder(folder):
-        record = add_onnx(folder, *_load_validation(folder))
+        add_onnx(folder, *_load_validation(folder))
+        time_together(folder)
         write_report(folder)
+    record = read_record(folder).onnx
+    assert record is not None
     return record
 
 
@@ -192,7 +192,8 @@ def write_onnx(
         _check_float32(folder, logits)
         sizes = {name: size_of(temporary / file) for name, file in FILES.items()}
     sizes[TORCH] = measure_size(model)["file_bytes"]
-    times = _measure_latencies(model, classifiers, names=names, length=length)
+    calls = {TORCH: make_model_call(model, batch_size=1, length=length), **make_onnx_calls(classifiers, model, length=length)}
+    times = {name: Latency(**percentiles) for name, percentiles in measure_latencies(calls).items()}
     paths = {TORCH: "model.safetensors"} | {name: f"{ONNX}/{file}" for name, file in FILES.items()}
     contestants = {name: Contestant(path, sizes[name], logits[name], times[name]) for name, path in paths.items()}
     labels = read_numbers(rows, "labels")
@@ -271,15 +272,6 @@ def _check_float32(folder: Path, logits: Mapping[str, NDArray[np.float32]]) -> N
             f"onnx: the logits of the file of {folder} differ from the model's by {difference:.2g}, so the file was "
             "deleted; please report the model and the versions of torch and onnxruntime."
         )
-
-
-def _measure_latencies(
-    model: PreTrainedModel, classifiers: Mapping[str, OnnxClassifier], *, names: Sequence[str], length: int
-) -> dict[str, Latency]:
-    inputs = dict.fromkeys(names, torch.zeros(1, length, dtype=torch.int64)) | make_inputs(model, 1, length)
-    calls = {TORCH: make_model_call(model, batch_size=1, length=length)}
-    calls |= {name: partial(classifier, inputs) for name, classifier in classifiers.items()}
-    return {name: Latency(**times) for name, times in measure_latencies(calls).items()}
 
 
 def _describe_file(

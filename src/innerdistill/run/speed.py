@@ -1,15 +1,40 @@
-"""Loading the models whose size and latency are measured: those of model folders, and of runs with their teachers."""
+"""Size and latency of models that are compared: of model folders, and of everything that the page of a run shows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import torch
 from transformers import PreTrainedModel
 
+from innerdistill.data.batches import INPUT_NAMES
+from innerdistill.evaluation.latency import (
+    describe_machine,
+    make_inputs,
+    make_model_call,
+    measure_latencies,
+    measure_size,
+)
+from innerdistill.models.fingerprint import weights_fingerprint
+from innerdistill.models.onnx_files import FILES, TORCH, OnnxClassifier
 from innerdistill.models.pretrained import default_device
 from innerdistill.problem_types.problem_types import load_fine_tuned
-from innerdistill.report.run_folder import MODEL, find_model_folder, has_record, read_record
+from innerdistill.report.card import write_card
+from innerdistill.report.record import Latency, ModelSpeed, OnnxRecord, RunRecord, Speed
+from innerdistill.report.run_folder import (
+    BASELINE_FOLDER,
+    MODEL,
+    ONNX,
+    find_model_folder,
+    has_record,
+    read_record,
+    write_record,
+)
+
+BATCH_SIZE = 1  # texts per call, as a service is asked
 
 
 def load_models(folders: Sequence[str]) -> dict[str, PreTrainedModel]:
@@ -36,3 +61,84 @@ def load_models(folders: Sequence[str]) -> dict[str, PreTrainedModel]:
     for model in models.values():
         model.to(default_device())
     return models
+
+
+def time_together(folder: Path) -> None:
+    """Time teacher, student, baseline and ONNX files of a run in turns, in one measurement, and record the latencies.
+
+    Nothing changes where that has been done. Nor does it on another machine than the run's, or without its teacher:
+    times of different measurements cannot be compared.
+
+    Args:
+        folder: folder of a run whose models and files are all written.
+    """
+    record, device = read_record(folder), default_device()
+    has_new_baseline = record.speed.baseline is None and (folder / BASELINE_FOLDER / MODEL).is_dir()
+    # onnxruntime runs on the CPU: its files are compared with models there.
+    has_new_files = record.onnx is not None and not record.times_onnx_with_models and device.type == "cpu"
+    if not (has_new_baseline or has_new_files) or record.machine != describe_machine(device):
+        return
+    models = _load_models_of_run(record, folder)
+    if models is None:
+        return
+    calls, length = {}, record.speed.student.length
+    for name, model in models.items():
+        calls[name] = make_model_call(model.to(device), batch_size=BATCH_SIZE, length=length)
+    if record.onnx is not None and device.type == "cpu":
+        paths = {name: folder / MODEL / ONNX / file for name, file in FILES.items()}
+        files = {name: OnnxClassifier(path, threads=record.onnx.threads) for name, path in paths.items()}
+        calls |= make_onnx_calls(files, models["student"], length=length)
+    times = {name: Latency(**percentiles) for name, percentiles in measure_latencies(calls).items()}
+    changes: dict[str, Any] = {"speed": _build_speed(models, times, length=length)}
+    if record.onnx is not None and device.type == "cpu":
+        changes["onnx"] = _replace_latencies(record.onnx, times | {TORCH: times["student"]}, length=length)
+    record = record.model_copy(update=changes)
+    write_card(folder, record)
+    write_record(folder, record)
+
+
+def make_onnx_calls(
+    classifiers: Mapping[str, OnnxClassifier], model: PreTrainedModel, *, length: int
+) -> dict[str, Callable[[], object]]:
+    """Make functions that run ONNX files on one random text, for timing.
+
+    Args:
+        classifiers: ONNX files by name.
+        model: the model that they were exported from.
+        length: tokens of the text.
+
+    Returns:
+        By name a function that returns when the output is computed.
+    """
+    nothing = torch.zeros(BATCH_SIZE, length, dtype=torch.int64)
+    inputs = dict.fromkeys(INPUT_NAMES, nothing) | make_inputs(model, BATCH_SIZE, length)
+    return {name: partial(classifier, inputs) for name, classifier in classifiers.items()}
+
+
+def _load_models_of_run(record: RunRecord, folder: Path) -> dict[str, PreTrainedModel] | None:
+    """Teacher, student and baseline of a run, those that it has; None if its teacher is gone."""
+    models: dict[str, PreTrainedModel] = {}
+    if record.teacher is not None:
+        try:
+            models["teacher"] = load_fine_tuned(record.teacher.path)[0]
+        except ValueError:
+            return None
+        if weights_fingerprint(models["teacher"]) != record.teacher.fingerprint:
+            return None
+    for name, run in (("student", folder), ("baseline", folder / BASELINE_FOLDER)):
+        if (run / MODEL).is_dir():
+            models[name] = load_fine_tuned(str(run / MODEL))[0]
+    return models
+
+
+def _build_speed(models: Mapping[str, PreTrainedModel], times: Mapping[str, Latency], *, length: int) -> Speed:
+    speed = {}
+    for name, model in models.items():
+        size = measure_size(model)
+        speed[name] = ModelSpeed(**size, batch_size=BATCH_SIZE, length=length, latency_ms=times[name])
+    return Speed(student=speed["student"], teacher=speed.get("teacher"), baseline=speed.get("baseline"))
+
+
+def _replace_latencies(onnx: OnnxRecord, times: Mapping[str, Latency], *, length: int) -> OnnxRecord:
+    files = {name: file.model_copy(update={"latency_ms": times[name]}) for name, file in onnx.files.items()}
+    return onnx.model_copy(update={"files": files, "length": length})
