@@ -118,9 +118,9 @@ def test_a_page_of_an_older_record_shows_times_of_one_measurement(folder):
     assert "A dash means that the model was not timed in it." in page and "total time" not in page
 
 
-@pytest.mark.parametrize("head", ["teacher", "random"])
+@pytest.mark.parametrize("head", ["teacher", "seed"])
 def test_the_caption_of_the_curve_knows_the_head(folder, head):
     record = read_record(folder)
     student = record.recipe.student.model_copy(update={"head": head})
     write_record(folder, record.model_copy(update={"recipe": record.recipe.model_copy(update={"student": student})}))
-    assert ("still untrained" in read_page(folder)) == (head == "random")
+    assert ("still untrained" in read_page(folder)) == (head == "seed")

@@ -102,6 +102,8 @@ def print_summary(folder: Path) -> None:
     speed = {trained: record.speed.student}
     if record.speed.teacher is not None:
         speed = {"teacher": record.speed.teacher, **speed}
+    if record.speed.baseline is not None:
+        speed["baseline"] = record.speed.baseline
     print_speed(speed)
     if record.onnx is not None:
         print_onnx(record.onnx)

@@ -232,8 +232,8 @@ def render_svg(figure: Figure, name: str) -> str:
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = text.replace(INK, "currentColor")
-    for name, colour in (("teacher", TEACHER), ("student", STUDENT), ("baseline", BASELINE)):
-        text = text.replace(colour, f"var(--{name}, {colour})")  # as in the tables of the page, light or dark
+    for model, colour in (("teacher", TEACHER), ("student", STUDENT), ("baseline", BASELINE)):
+        text = text.replace(colour, f"var(--{model}, {colour})")  # as in the tables of the page, light or dark
     # The page decides the width, so only the proportions (viewBox) stay.
     tag = re.compile(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', re.DOTALL)
     return tag.sub(lambda match: SVG_TAG.format(escape(name), match[1]), text, count=1)

@@ -20,10 +20,18 @@ from innerdistill.report.formatting import format_share, list_metrics, load_page
 from innerdistill.report.headline import compare_with_baseline, list_problems, summarize_run
 from innerdistill.report.next_steps import suggest_next_steps
 from innerdistill.report.record import Latency, ModelSpeed, RunRecord, Scores
-from innerdistill.report.run_folder import BASELINE_FOLDER, MODEL, PREDICTIONS, REPORT, RUN, read_predictions, read_record
+from innerdistill.report.run_folder import (
+    BASELINE_FOLDER,
+    MODEL,
+    PREDICTIONS,
+    REPORT,
+    RUN,
+    read_predictions,
+    read_record,
+)
 from innerdistill.support.files import open_whole_file
 
-MAX_CLASSES = 20  # of a confusion matrix that can still be read
+MAX_CLASSES = 20  # a larger confusion matrix cannot be read on a page
 
 
 @dataclass(frozen=True)

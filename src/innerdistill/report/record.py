@@ -313,7 +313,9 @@ class RunRecord(Part):
     onnx: OnnxRecord | None = None
     warnings: list[str] = Field(description="what a reader of the scores has to know first")
     distances: Distances | None = None
-    finished: str | None = Field(None, description="date and time (UTC) when the model was evaluated; older runs lack it")
+    finished: str | None = Field(
+        None, description="date and time (UTC) when the model was evaluated; older runs lack it"
+    )
     seconds: float | None = Field(
         None, description="wall time of the whole command, at least that of all stages; older runs lack it"
     )

@@ -32,7 +32,14 @@ from innerdistill.report.page import write_report
 from innerdistill.report.run_folder import BASELINE_FOLDER, is_finished, read_record
 from innerdistill.run.assemble import assemble
 from innerdistill.run.finetune import load_or_finetune_teacher
-from innerdistill.run.finish import Distillation, delete_checkpoints, finish, is_trained, measure_distances, record_seconds
+from innerdistill.run.finish import (
+    Distillation,
+    delete_checkpoints,
+    finish,
+    is_trained,
+    measure_distances,
+    record_seconds,
+)
 from innerdistill.run.job import Job
 from innerdistill.run.judge_teacher import check_teacher
 from innerdistill.run.onnx import export_run

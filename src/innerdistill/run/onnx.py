@@ -37,7 +37,16 @@ from innerdistill.evaluation.latency import (
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.predictions import BATCH_SIZE, compute_logits, predict_logits
 from innerdistill.evaluation.scoring import score_outputs, select_numbers
-from innerdistill.models.onnx_files import FILES, FLOAT32, INT8, TORCH, OnnxClassifier, size_of, write_float32, write_int8
+from innerdistill.models.onnx_files import (
+    FILES,
+    FLOAT32,
+    INT8,
+    TORCH,
+    OnnxClassifier,
+    size_of,
+    write_float32,
+    write_int8,
+)
 from innerdistill.models.pretrained import load_tokenizer, longest_input
 from innerdistill.problem_types.problem_types import load_fine_tuned
 from innerdistill.report.card import write_card
@@ -192,7 +201,8 @@ def write_onnx(
         _check_float32(folder, logits)
         sizes = {name: size_of(temporary / file) for name, file in FILES.items()}
     sizes[TORCH] = measure_size(model)["file_bytes"]
-    calls = {TORCH: make_model_call(model, batch_size=1, length=length), **make_onnx_calls(classifiers, model, length=length)}
+    calls = {TORCH: make_model_call(model, batch_size=1, length=length)}
+    calls |= make_onnx_calls(classifiers, model, length=length)
     times = {name: Latency(**percentiles) for name, percentiles in measure_latencies(calls).items()}
     paths = {TORCH: "model.safetensors"} | {name: f"{ONNX}/{file}" for name, file in FILES.items()}
     contestants = {name: Contestant(path, sizes[name], logits[name], times[name]) for name, path in paths.items()}
