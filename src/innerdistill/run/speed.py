@@ -27,7 +27,6 @@ from innerdistill.report.record import Latency, ModelSpeed, OnnxRecord, RunRecor
 from innerdistill.report.run_folder import (
     BASELINE_FOLDER,
     MODEL,
-    ONNX,
     find_model_folder,
     has_record,
     read_record,
@@ -85,7 +84,7 @@ def time_together(folder: Path) -> None:
     for name, model in models.items():
         calls[name] = make_model_call(model.to(device), batch_size=BATCH_SIZE, length=length)
     if record.onnx is not None and device.type == "cpu":
-        paths = {name: folder / MODEL / ONNX / file for name, file in FILES.items()}
+        paths = {name: folder / MODEL / record.onnx.files[name].file for name in FILES}
         files = {name: OnnxClassifier(path, threads=record.onnx.threads) for name, path in paths.items()}
         calls |= make_onnx_calls(files, models["student"], length=length)
     times = {name: Latency(**percentiles) for name, percentiles in measure_latencies(calls).items()}
