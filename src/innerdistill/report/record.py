@@ -245,9 +245,7 @@ class OnnxFile(Part):
 
     file: str = Field(description="path inside the model folder")
     file_bytes: int
-    largest_difference: float | None = Field(
-        None, description="largest difference of a logit from the model's; ONNX files only"
-    )
+    largest_difference: float | None = Field(None, description="largest logit difference from the model; not its own")
     latency_ms: Latency
     scores: dict[str, float] | None = Field(None, description="metrics on the validation split")
     standard_error: float | None = Field(
@@ -313,12 +311,8 @@ class RunRecord(Part):
     onnx: OnnxRecord | None = None
     warnings: list[str] = Field(description="what a reader of the scores has to know first")
     distances: Distances | None = None
-    finished: str | None = Field(
-        None, description="date and time (UTC) when the model was evaluated; older runs lack it"
-    )
-    seconds: float | None = Field(
-        None, description="wall time of the whole command, at least that of all stages; older runs lack it"
-    )
+    finished: str | None = Field(None, description="date and time (UTC) of the evaluation; older runs lack it")
+    seconds: float | None = Field(None, description="wall time, at least that of all stages; older runs lack it")
 
     @model_validator(mode="after")
     def _has_validation_scores(self) -> Self:
