@@ -73,9 +73,7 @@ def test_a_teacher_whose_label_order_is_swapped(content, teacher_folder, tmp_pat
     )
     with pytest.raises(ValueError, match="the teacher's label order seems to be swapped") as refusal:
         distill(made)
-    assert str(refusal.value).startswith(
-        "teacher: nothing useful can be learned from it. The teacher: on selection, its"
-    )
+    assert str(refusal.value).startswith("teacher: nothing useful can be learned from it. On selection, the teacher's")
     assert "if 'pos' means 'neg', 'neg' means 'pos'. Correct id2label and label2id" in str(refusal.value)
     made["teacher"]["allow_weak"] = True
     record = read_record(distill(made))
