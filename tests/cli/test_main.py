@@ -17,6 +17,7 @@ from innerdistill.cli.main import main
 from innerdistill.recipe.keys import keys
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.yaml import write_yaml
+from innerdistill.support.in_use import hold
 from innerdistill.sweep.grid import Sweep
 
 
@@ -119,6 +120,7 @@ BAD = [
     (["schedule.nmae=pid"], "unknown key 'schedule.nmae': did you mean 'name'?"),
     (["shcedule.name=pid"], "unknown key 'shcedule': did you mean 'schedule'?"),
     (["schedule.name=sidd"], "did you mean 'sid'"),
+    (["schedule.name=distil"], "did you mean 'sid' (the default, with internal layers) or 'soft_labels'"),
     (["losses.attention_lk=1"], "losses: unknown loss 'attention_lk'; did you mean 'attention_kl'"),
     (["losses.attention_kl=-1"], "losses.attention_kl: input should be greater than or equal to 0, got -1"),
     (["temperature=0"], "temperature: input should be greater than 0"),
@@ -309,6 +311,32 @@ def test_a_file_for_another_verb(recipe_file, tmp_path, capsys):
 def test_a_key_is_described_by_a_sentence(model):
     for key in keys(model):
         assert key.meaning[0].isupper() and key.meaning.endswith("."), key.name
+
+
+@pytest.mark.parametrize(("verb", "meant"), [("distil", "distill"), ("fine-tune", "finetune"), ("plann", "plan")])
+def test_the_nearest_verb_is_suggested(capsys, verb, meant):
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "recipe.yaml"])
+    assert ended.value.code == 2 and f"unknown verb '{verb}': did you mean '{meant}'?" in capsys.readouterr().err
+
+
+def test_caches_are_listed_and_deleted_by_name(tmp_path, capsys):
+    teacher = tmp_path / "custom-0123456789ab"
+    teacher.mkdir()
+    (teacher / "recipe.yaml").write_text("teacher: {base: models/minilm}")
+    (teacher / "model.safetensors").write_bytes(b"0" * 2_000_000)
+    assert main(["clean", "--folder", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "custom-0123456789ab" in shown and "from minilm" in shown and "2 MB" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert main(["clean", "--folder", str(tmp_path), "--delete", "custom-0123456789aa"]) == 2
+    assert "did you mean 'custom-0123456789ab'" in capsys.readouterr().err.replace("\n", " ") and teacher.exists()
+    mark = hold(teacher)
+    assert main(["clean", "--folder", str(tmp_path), "--delete", teacher.name]) == 2
+    assert "a running process uses it" in capsys.readouterr().err.replace("\n", " ") and teacher.exists()
+    mark.release()
+    assert main(["clean", "--folder", str(tmp_path), "--delete", teacher.name]) == 0
+    assert "Deleted: custom-0123456789ab (2 MB)" in capsys.readouterr().out and not teacher.exists()
 
 
 def test_overrides_may_stand_behind_an_option(recipe_file, capsys):

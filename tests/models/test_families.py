@@ -1,6 +1,7 @@
 """Contract of FAMILIES: every family hands out its clean attention, in training too, and changes nothing else."""
 
 import copy
+import re
 
 import pytest
 import torch
@@ -49,6 +50,24 @@ def test_distribution_is_clean_while_dropout_is_on(make_model, batch, family):
     assert torch.allclose(rows.sum(-1), torch.ones_like(rows.sum(-1)), atol=1e-5)
     assert (rows[1, :, :6, 6:] == 0).all()  # padded keys, exactly
     assert (rows[0] > 0).float().mean() > 0.3
+
+
+@pytest.mark.parametrize(
+    ("layers", "sentence"),
+    [
+        (
+            {1: ["attentions"]},
+            "layer 1 has no part 'attentions': did you mean 'attention'? Known: attention, cls, hidden, qkv",
+        ),
+        ({0: ["attention"]}, "layer 0 has no part 'attention': Known: cls, hidden."),
+        ({1: "cls"}, "expected a list of parts for layer 1, such as ['cls'], got 'cls'"),
+    ],
+)
+def test_an_unknown_part_is_refused_with_those_that_exist(make_model, batch, layers, sentence):
+    model = make_model()
+    prepare(model)
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        capture(model, batch, layers=layers)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

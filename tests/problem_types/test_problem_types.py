@@ -185,10 +185,7 @@ def test_a_model_agrees_with_itself(problem_type, encoded, names, logits):
 
 def test_warnings_are_lists_of_sentences(problem_type, encoded, names, logits):
     examples = problem_type.examples
-    for sentences in (
-        examples.warn_of_names(names),
-        examples.warn_of_missing(encoded, names),
-    ):
+    for sentences in (examples.warn_of_missing(encoded, names),):
         assert sentences == []
     assert problem_type.predictions.find_swapped_labels(encoded, logits, names) is None
 

@@ -103,15 +103,29 @@ def test_a_teacher_that_predicts_one_class_stops_the_run_once_it_is_cached(conte
     assert format_share(student.primary, teacher) == "–"
 
 
-def test_scores_that_are_taken_for_labels(content, data_folder, base_folder, tmp_path, caplog):
-    """data.metric was forgotten: every value would be a class of its own."""
-    rows = [f"good{n % 8} bad{n % 5},{n % 25 / 10}" for n in range(200)]
+@pytest.mark.parametrize(
+    ("divisor", "found"), [(10, "numbers with decimals, such as 0.1"), (1, "25 numbers")], ids=["decimals", "many"]
+)
+def test_scores_that_are_taken_for_labels(content, base_folder, tmp_path, divisor, found):
+    """data.metric was forgotten: every value would be a class of its own. Both ways out work."""
+    rows = [f"good{n % 8} bad{n % 5} word{n % 7},{n % 25 / divisor:g}" for n in range(250)]
     (tmp_path / "scores.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
     made = content(teacher={"path": None, "base": str(base_folder)})
     made["data"].pop("train_rows")
     made["data"] |= {"train": str(tmp_path / "scores.csv"), "validation": None}
-    assemble(Recipe.model_validate(made))
-    assert "The 25 labels are all numbers: if they are scores, set data.metric=pearson." in caplog.text
+    with pytest.raises(ValueError, match=f"'label' holds {found}. If they are scores, set data.metric=pearson; if"):
+        assemble(Recipe.model_validate(made))
+    for metric, names in (("pearson", None), ("macro_f1", 25)):
+        job = assemble(Recipe.model_validate({**made, "data": {**made["data"], "metric": metric}}))
+        assert (job.names and len(job.names)) == names
+
+
+def test_whole_numbers_are_classes(content, base_folder, tmp_path):
+    rows = [f"good{n % 8} bad{n % 5} word{n % 7},{n % 20}.0" for n in range(250)]
+    (tmp_path / "classes.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    made = content(teacher={"path": None, "base": str(base_folder)})
+    made["data"] |= {"train": str(tmp_path / "classes.csv"), "validation": None}
+    assert len(assemble(Recipe.model_validate(made)).names) == 20
 
 
 def test_a_tokenizer_of_another_model(content, teacher_folder, data_folder, tmp_path, caplog):

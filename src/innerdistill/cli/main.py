@@ -15,6 +15,7 @@ from typing import Any
 import innerdistill
 from innerdistill.cli.errors import handle_sigterm, report_error
 from innerdistill.cli.printing import (
+    print_caches,
     print_keys,
     print_onnx,
     print_plan,
@@ -28,6 +29,7 @@ from innerdistill.cli.terminal import MessageHandler, console, errors, hide_cont
 from innerdistill.recipe.keys import keys
 from innerdistill.recipe.loading import load_recipe
 from innerdistill.recipe.recipe import Recipe
+from innerdistill.support.messages import shorten_value, suggest_name
 from innerdistill.sweep.grid import is_recipe, is_sweep, load_sweep
 from innerdistill.training.stopping import stop_now
 
@@ -69,6 +71,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         Values of the options, and the function of the verb.
     """
     parser = build_parser()
+    _check_verb(parser, sys.argv[1:] if arguments is None else arguments)
     options, others = parser.parse_known_args(arguments)
     # argparse takes the overrides only in one piece. Those after an option are left over.
     if hasattr(options, "overrides") and not any(word.startswith("-") for word in others):
@@ -76,6 +79,14 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     elif others:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     return options
+
+
+def _check_verb(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Suggest the nearest verb for one that is not known; argparse would only list them all."""
+    known = parser.get_default("verbs")
+    verb = next((word for word in words if not word.startswith("-")), None)
+    if verb is not None and verb not in known:
+        parser.error(f"unknown verb {shorten_value(verb)}: {suggest_name(verb, known)}")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -134,6 +145,11 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         added.add_argument(option, type=kind, help=words)
     added.add_argument("--output", required=True, help="archive to write, such as submission.zip")
+    added = verb("clean", _clean, "list the caches with their size and last use, and delete entries by name")
+    folder = Recipe().teacher.folder
+    added.add_argument("--folder", default=folder, help=f"teacher.folder of the recipes (default: {folder})")
+    added.add_argument("--delete", nargs="+", metavar="NAME", default=[], help="names of entries, as they are listed")
+    parser.set_defaults(verbs=list(verbs.choices))
     return parser
 
 
@@ -295,6 +311,22 @@ def _submit(options: argparse.Namespace) -> None:
     for sentence in missing:
         print_text(sentence, to=errors, style="yellow")
     console.print(f"{', '.join(written)} -> {options.output}", soft_wrap=True)
+
+
+def _clean(options: argparse.Namespace) -> int:
+    _import_libraries()
+    from innerdistill.run.clean import delete_caches, list_caches  # noqa: PLC0415
+
+    folder = Path(options.folder)
+    if not options.delete:
+        print_caches(list_caches(folder))
+        return 0
+    deleted, in_use = delete_caches(options.delete, folder)
+    megabytes = sum(entry.file_bytes for entry in deleted) / 1e6
+    console.print(f"Deleted: {', '.join(entry.name for entry in deleted) or 'nothing'} ({megabytes:,.0f} MB).")
+    for name in in_use:
+        errors.print(f"innerdistill: --delete: {name} is not deleted, since a running process uses it.", style="red")
+    return 2 if in_use else 0
 
 
 def _sweep(options: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from innerdistill.support.messages import format_duration
 if TYPE_CHECKING:
     from innerdistill.recipe.keys import Key
     from innerdistill.report.record import Latency, ModelSpeed, OnnxRecord, Scores
+    from innerdistill.run.clean import CacheEntry
     from innerdistill.run.job import Job
     from innerdistill.sweep.groups import Group
     from innerdistill.sweep.plan import SweepPlan
@@ -231,6 +232,21 @@ def print_sweep_plan(plan: SweepPlan) -> None:
     print_table(table)
     print_text(f"{finished} of {runs} runs are finished. What runs share is counted once.")
     print_text(f"The rest takes {format_duration(plan.seconds)} on this machine, one run at a time.")
+
+
+def print_caches(entries: Sequence[CacheEntry]) -> None:
+    """Print the entries of the caches, and how they are deleted.
+
+    Args:
+        entries: entries from `list_caches`.
+    """
+    table = create_table("name", "content", "size", "last use")
+    for entry in entries:
+        last_use = "in use now" if entry.in_use else f"{entry.last_use:%Y-%m-%d %H:%M}"
+        table.add_row(entry.name, entry.content, f"{entry.file_bytes / 1e6:,.0f} MB", last_use)
+    print_table(table)
+    print_text(f"Together: {sum(entry.file_bytes for entry in entries) / 1e6:,.0f} MB.")
+    print_text("`innerdistill clean --delete NAME ...` deletes entries.")
 
 
 def print_keys(keys: Sequence[Key]) -> None:

@@ -5,7 +5,7 @@ Shapes: N examples.
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -17,7 +17,6 @@ from innerdistill.data.tasks import Task
 from innerdistill.support.messages import join_names, shorten_value, suggest_name
 
 MANY_NUMBERS = 20  # classes; so many whose names are all numbers are rarely classes
-NUMBER = re.compile(r"[+-]?\d*\.?\d+")
 
 
 def find_class_names(labels: Iterable[str | None], task: Task) -> tuple[str, ...]:
@@ -161,19 +160,36 @@ def group_classes(labels: pa.ChunkedArray) -> NDArray[np.int64]:
     return number_labels(labels)[0]
 
 
-def warn_of_number_names(names: Sequence[str], *, metric: str) -> list[str]:
-    """Find many class names that are all numbers: probably they are scores, and data.metric was forgotten.
+def refuse_numbers(names: Sequence[str], task: Task, *, metric: str) -> None:
+    """Refuse class names that are numbers and probably scores: with decimals, or many.
+
+    For data of which nobody has said what the labels are: neither a metric, nor data.labels, nor a teacher.
 
     Args:
         names: class names by id.
+        task: task of the data.
         metric: a metric of scores, which data.metric could name.
 
-    Returns:
-        One sentence, or none.
+    Raises:
+        ValueError: the names are probably scores.
     """
-    if len(names) <= MANY_NUMBERS or not all(NUMBER.fullmatch(name) for name in names):
-        return []
-    return [f"The {len(names)} labels are all numbers: if they are scores, set data.metric={metric}."]
+    numbers = [_read_number(name) for name in names]
+    if not all(math.isfinite(number) for number in numbers):
+        return
+    with_decimals = [name for name, number in zip(names, numbers, strict=True) if not number.is_integer()]
+    if with_decimals or len(names) > MANY_NUMBERS:
+        found = f"numbers with decimals, such as {with_decimals[0]}" if with_decimals else f"{len(names)} numbers"
+        raise ValueError(
+            f"data.label: {task.label!r} holds {found}. If they are scores, set data.metric={metric}; if they are "
+            "classes, set data.metric=macro_f1."
+        )
+
+
+def _read_number(name: str) -> float:
+    try:
+        return float(name)
+    except ValueError:
+        return math.nan
 
 
 def warn_of_missing_classes(ids: NDArray[np.int64], names: Sequence[str]) -> list[str]:

@@ -35,7 +35,7 @@ class ExampleType:
         make_collator: (tokenizer, pad_to=) -> function that makes a padded batch of examples.
         match_names: (names, names of a model's outputs, declared=) -> names in the order of the outputs. Raises
             ValueError if they do not belong together.
-        warn_of_names: (names) -> sentences on names that may not be meant as such.
+        refuse_names: (names, task) -> None. Raises ValueError if the names are probably not meant as such.
         warn_of_missing: (encoded training labels (N,), names) -> sentences on labels that do not occur.
     """
 
@@ -48,5 +48,5 @@ class ExampleType:
     encode_texts: Callable[..., dict[str, list[Any]]]
     make_collator: Callable[..., Collator]
     match_names: Callable[..., Names]
-    warn_of_names: Callable[[Any], list[str]]
+    refuse_names: Callable[[Any, Task], None]
     warn_of_missing: Callable[[NDArray[Any], Any], list[str]]

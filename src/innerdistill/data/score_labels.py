@@ -82,6 +82,10 @@ def find_no_names(*_: Any, **__: Any) -> None:
     """Scores have no class names, whatever the data and the model say."""
 
 
+def refuse_nothing(*_: Any) -> None:
+    """Scores have no names that could be refused."""
+
+
 def warn_of_nothing(*_: Any) -> list[str]:
     """Nothing about scores calls for a warning.
 

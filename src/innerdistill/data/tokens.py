@@ -22,6 +22,7 @@ from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.splits import list_text_columns
 from innerdistill.data.task_data import add_table
 from innerdistill.data.tasks import Task
+from innerdistill.support.in_use import hold_until_exit
 
 FORMAT = 1  # format of the cached files; files of another number are not read
 
@@ -123,6 +124,7 @@ def fingerprint_tokens(dataset: Dataset) -> str:
 def _load_or_compute(source: Dataset, encode: Any, options: dict[str, Any], file: Path) -> Dataset | None:
     """Token ids from a cached file, which is written if it is missing or damaged; None where nothing can be written."""
     try:
+        hold_until_exit(file.parent)
         file.parent.mkdir(parents=True, exist_ok=True)
         options = {**options, "cache_file_name": str(file), "new_fingerprint": file.stem}
         try:

@@ -18,9 +18,11 @@ from transformers import PreTrainedModel
 from innerdistill.models.attention import Attention, AttentionMaps
 from innerdistill.models.clean_attention import first_token_only, record_attention
 from innerdistill.models.families import encoder_layers, family_of
+from innerdistill.support.messages import suggest_name
 
 T = TypeVar("T")
 KINDS = ("attention", "cls", "hidden", "qkv")
+OF_EMBEDDINGS = ("cls", "hidden")  # parts of layer 0
 reads_first_token: WeakSet[PreTrainedModel] = WeakSet()  # models whose head reads no other token, as `probe` measured
 
 
@@ -84,7 +86,7 @@ def capture(
         The internals, with gradients if they are enabled.
 
     Raises:
-        ValueError: the model does not have such a layer, or the layer hands out nothing.
+        ValueError: the model does not have such a layer, there is no such part, or the layer hands out nothing.
     """
     return capture_then(model, inputs, lambda internals: internals, layers=layers, logits=logits, all_tokens=all_tokens)
 
@@ -122,6 +124,7 @@ def capture_then(
     stack, internals = encoder_layers(core), Internals()
     if layers and not 0 <= min(layers) <= max(layers) <= len(stack):
         raise ValueError(f"layers {sorted(layers)} were asked for, but the model has layers 1 ... {len(stack)}.")
+    _check_names_of_parts(layers)
     with ExitStack() as context:
         recorders = {}
         for number, kinds in layers.items():
@@ -218,6 +221,16 @@ def _record_activations(of_layer: LayerInternals, kinds: Collection[str]) -> Any
 def _record_embeddings(of_layer: LayerInternals, kinds: Collection[str]) -> Any:
     record = _record_activations(of_layer, kinds)
     return lambda module, inputs: record(module, inputs, inputs[0])
+
+
+def _check_names_of_parts(layers: Mapping[int, Collection[str]]) -> None:
+    for number, kinds in layers.items():
+        if isinstance(kinds, str):
+            raise ValueError(f"layers: expected a list of parts for layer {number}, such as ['cls'], got {kinds!r}.")
+        known = KINDS if number else OF_EMBEDDINGS
+        for kind in kinds:
+            if kind not in known:
+                raise ValueError(f"layers: layer {number} has no part {kind!r}: {suggest_name(kind, known)}")
 
 
 def _check_layers(internals: Internals, layers: Mapping[int, Collection[str]]) -> None:

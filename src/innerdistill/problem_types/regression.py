@@ -7,7 +7,14 @@ from transformers import AutoModelForSequenceClassification
 from innerdistill.data.batches import make_collator
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.labels import read_label
-from innerdistill.data.score_labels import encode_scores, find_no_names, group_scores, has_score, warn_of_nothing
+from innerdistill.data.score_labels import (
+    encode_scores,
+    find_no_names,
+    group_scores,
+    has_score,
+    refuse_nothing,
+    warn_of_nothing,
+)
 from innerdistill.data.tables import read_text
 from innerdistill.data.tokens import encode_texts
 from innerdistill.evaluation.predicted_scores import (
@@ -40,7 +47,7 @@ REGRESSION = ProblemType(
         encode_texts=encode_texts,
         make_collator=make_collator,
         match_names=find_no_names,
-        warn_of_names=warn_of_nothing,
+        refuse_names=refuse_nothing,
         warn_of_missing=warn_of_nothing,
     ),
     head=Head(

@@ -13,8 +13,8 @@ from innerdistill.data.class_labels import (
     group_classes,
     has_class,
     match_class_names,
+    refuse_numbers,
     warn_of_missing_classes,
-    warn_of_number_names,
 )
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.labels import read_label
@@ -50,7 +50,7 @@ SINGLE_LABEL_CLASSIFICATION = ProblemType(
         encode_texts=encode_texts,
         make_collator=make_collator,
         match_names=match_class_names,
-        warn_of_names=partial(warn_of_number_names, metric=REGRESSION.default_metric),
+        refuse_names=partial(refuse_numbers, metric=REGRESSION.default_metric),
         warn_of_missing=warn_of_missing_classes,
     ),
     head=Head(

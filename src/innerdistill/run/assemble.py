@@ -88,7 +88,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
 
     splits, truncated = _tokenise_splits(data, tokenizer, examples=examples, names=names, max_length=max_length)
     unknown = _measure_unknown_tokens(splits, tokenizer, teacher)
-    for warning in list_unknown_token_warnings(unknown) + examples.warn_of_names(names):
+    for warning in list_unknown_token_warnings(unknown):
         logger.warning("%s", warning)
     return Job(
         recipe=recipe,
@@ -175,6 +175,8 @@ def _measure_unknown_tokens(
 def _load_teacher(recipe: Recipe, data: TaskData, problem_type: ProblemType) -> tuple[PreTrainedModel, Names]:
     """Load the teacher or its base model, and match the labels of the data to its outputs."""
     if recipe.teacher.base is not None:
+        if (recipe.data.task, recipe.data.metric, recipe.data.labels) == (None, None, None):
+            problem_type.examples.refuse_names(data.names, data.task)
         with name_key("teacher.base"):
             teacher = load_base(recipe.teacher.base, problem_type.head, names=data.names, seed=recipe.teacher.seed)
         return teacher, data.names

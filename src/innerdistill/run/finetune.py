@@ -37,6 +37,7 @@ from innerdistill.run.preview import check_base_is_named
 from innerdistill.run.speed import time_together
 from innerdistill.run.train import train
 from innerdistill.support.files import open_whole_file, open_whole_folder
+from innerdistill.support.in_use import hold_until_exit
 from innerdistill.support.processes import (
     broadcast_from_first,
     count_processes,
@@ -120,11 +121,12 @@ def find_cached_teacher(job: Job) -> tuple[Path, bool]:
 
 def _finetune_into_cache(job: Job) -> Path:
     """Fine-tune the base model of a job into the cache, unless the teacher is there, and return its run folder."""
-    folder, is_cached = find_cached_teacher(job)
-    if broadcast_from_first(is_cached):
+    folder, _ = find_cached_teacher(job)
+    hold_until_exit(folder)  # a resumed run would miss it, and its card is read at the end of a run
+    teacher_recipe = derive_teacher_recipe(job.recipe, output=str(folder))
+    if broadcast_from_first(is_finished(folder, teacher_recipe)):
         logger.info("Use the fine-tuned teacher from the cache.")
         return folder
-    teacher_recipe = derive_teacher_recipe(job.recipe, output=str(folder))
     # Other runs that need the same teacher wait here.
     with enter_in_first_process(lock_beside(folder, key="teacher.folder")):
         if broadcast_from_first(not is_finished(folder, teacher_recipe)):

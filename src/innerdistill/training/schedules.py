@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from innerdistill.recipe.recipe import ScheduleRecipe
 from innerdistill.support.extensions import Registry
-from innerdistill.support.messages import suggest_name
+from innerdistill.support.messages import join_names, suggest_name
 from innerdistill.training.stage import Stage
 
 BASELINE = "finetune"  # schedule of a run's baseline: the same student, trained without distillation
@@ -216,6 +216,11 @@ def check_schedule(name: str) -> None:
     Raises:
         ValueError: it is none of SCHEDULES, or the package that brings it cannot be imported.
     """
+    if name not in SCHEDULES and name.lower().startswith("distil"):
+        raise ValueError(
+            f"schedule.name: unknown schedule {name!r}: did you mean 'sid' (the default, with internal layers) or "
+            f"'soft_labels' (outputs alone)? Known: {join_names(sorted(SCHEDULES))}."
+        )
     if name not in SCHEDULES:
         raise ValueError(f"schedule.name: unknown schedule {name!r}: {suggest_name(name, SCHEDULES)}")
     SCHEDULES[name]  # imports the schedule of an installed package, which may fail

@@ -22,6 +22,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from innerdistill.support.files import acquire_lock, compute_checksum, flush_to_disk
+from innerdistill.support.in_use import hold
 
 Array = NDArray[Any]
 
@@ -90,6 +91,7 @@ class TargetStore:
         self.num_heads = num_heads
         self.starts = np.concatenate([[0], np.cumsum(num_heads * self.lengths**2)])
         self.arrays: dict[Part, Array] = {}
+        self._in_use: FileLock | None = None  # as long as the arrays may be read
 
     def count_bytes(self, part: Part) -> int:
         """Compute the size of a part on disk in bytes, without its header."""
@@ -116,6 +118,8 @@ class TargetStore:
                 part: (b, columns), or (b, H, L, L) for attention.
         """
         parts = list(parts)
+        if self._in_use is None:
+            self._in_use = hold(self.folder)
         if all(map(self._open, parts)):  # before the lock, so that a read-only folder works too
             return
         self.folder.mkdir(parents=True, exist_ok=True)
