@@ -50,13 +50,12 @@ def test_methods_with_the_same_outcome_share_a_sentence():
     place = group(soft=0.5, sid=0.55, pid=0.54, none=0.5)
     sentences = summarize_sweep([compare(place, ("sid", "soft"), ("pid", "soft"), ("none", "soft"))])
     assert sentences[0] == (
-        "Sid and pid beat soft by 0.040 to 0.050 accuracy (8 seeds, for this one teacher). Which of them is best was "
-        "not tested."
+        "Sid and pid beat soft by 0.040 to 0.050 accuracy (8 seeds, one teacher). Which of them is best was not tested."
     )
-    assert sentences[1] == "None shows no difference from soft (+0.000 accuracy) (8 seeds, for this one teacher)."
+    assert sentences[1] == "None shows no difference from soft (+0.000 accuracy) (8 seeds, one teacher)."
     assert sentences[2] == (
-        "Their students answer as the teacher on 54.0 to 55.0 % of the rows (soft: 50.0 %); their attention is 0.450 to "
-        "0.460 nats from the teacher's (soft: 0.500)."
+        "Their students agree with the teacher on 54.0 to 55.0 % of the examples (soft: 50.0 %). Their attention differs "
+        "from the teacher's by 0.450 to 0.460 nats (soft: 0.500)."
     )
     between = summarize_sweep([compare(place, ("sid", "soft"), ("pid", "soft"), ("sid", "pid"))])
     assert not any("was not tested" in sentence for sentence in between)
@@ -73,7 +72,7 @@ def test_one_comparison_is_said_with_its_numbers_and_chance_concludes_nothing():
 def test_without_runs_or_comparisons_the_page_says_so():
     assert summarize_sweep([]) == ["No cell has run yet."]
     assert summarize_sweep([group(soft=0.5)]) == [
-        "No comparison was declared for these methods; differences are exploratory."
+        "No comparison of these methods was declared. Their differences are exploratory."
     ]
 
 
@@ -86,9 +85,9 @@ def test_along_one_key_the_values_share_a_sentence_and_the_smallest_size_is_name
     assert first.startswith(
         f"Sid beats soft by 0.050 to 0.350 accuracy with {key}=2, 3, 4; shows no difference from soft"
     )
-    assert f"with {key}=1 (8 seeds, for this one teacher)." in first
-    assert "has 2 layers, by sid; it keeps 68.8 % of the teacher's" in smallest
+    assert f"with {key}=1 (8 seeds, one teacher)." in first
+    assert "sid with 2 layers. It keeps 68.8 % of the teacher's" in smallest
     assert at_its_best == (
-        "With the teacher's 4 layers sid scores 0.850, the teacher 0.800 ± 0.010 (not tested): it may not be the best of "
-        "its size."
+        "With the teacher's 4 layers, sid scores 0.850 and the teacher 0.800 ± 0.010 (not tested). A better teacher of "
+        "this size may exist."
     )

@@ -2,6 +2,7 @@
 
 import json
 import re
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from innerdistill.report import page
 from innerdistill.report.explorer import get_divergences
 from innerdistill.report.stored_run import FolderRun
+from innerdistill.sweep.grid import load_sweep, plan_cells
+from innerdistill.sweep.sweep import report_on
 
 
 def test_a_student_that_is_its_teacher_differs_in_nothing(same):
@@ -29,7 +32,7 @@ def test_equal_methods_are_said_to_show_no_difference(finished, pair, write_repo
     assert [group.setting for group in groups] == [{"student.num_layers": 2}, {"student.num_layers": 4}]
     assert report.read_text().count("are equivalent within 0.01 accuracy") == 2
     by_layers = (
-        "Of the teacher's accuracy SID keeps, by layers, 100.0 ± 0.0 % with 4, 100.0 ± 0.0 % with 2 (5 seeds each; "
+        "Share of the teacher's accuracy, SID: 100.0 ± 0.0 % with 4 layers, 100.0 ± 0.0 % with 2 layers (5 seeds"
     )
     assert by_layers in report.read_text()
     write_report(tmp_path, finished, compare=[pair])
@@ -76,10 +79,10 @@ def test_how_methods_were_compared_is_said_where_they_were(finished, pair, write
     of_one_size = [entry for entry in finished if entry.cell.setting == finished[0].cell.setting]
     write_report(tmp_path, of_one_size, compare=[pair])
     texts = [(tmp_path / name).read_text() for name in ("report.html", "report.md")]
-    assert all("paired t-test over seeds" in text and "n = 1" not in text for text in texts)
+    assert all("paired t-test over seeds" in text for text in texts)
     write_report(tmp_path, [entry for entry in of_one_size if entry.cell.seed == 1], compare=[pair])
     texts = [(tmp_path / name).read_text() for name in ("report.html", "report.md", "table.tex")]
-    assert all("n = 1: of one seed" in text and "paired t-test over seeds" not in text for text in texts)
+    assert not any("paired t-test over seeds" in text or "standard deviation over seeds" in text for text in texts)
 
 
 def test_infinite_divergences_of_old_and_new_files():
@@ -90,11 +93,56 @@ def test_a_report_of_cells_that_have_not_all_run(finished, write_report, tmp_pat
     failed = {tmp_path / "x": "a & b"}
     write_report(tmp_path, finished[:1], compare=[("SID", "other")], seeds=list(range(21)), failed=failed)
     text = (tmp_path / "report.html").read_text()
-    assert "19 cells have not run yet" in text and "a &amp; b" in text
-    assert "SID against other: declared, but not tested, since there is no seed with which both have run." in text
+    assert "19 of 21 cells have not run." in text and "a &amp; b" in text
+    assert "SID against other: not tested, because no seed has run with both." in text
 
 
 def test_a_report_before_any_cell_has_run(write_report, tmp_path):
     write_report(tmp_path, [], methods={"SID": {}}, seeds=[1])
     for name in ("report.html", "report.md"):
         assert "No cell has run yet" in (tmp_path / name).read_text()
+
+
+def test_that_there_are_too_few_seeds_is_said_once(make_finished, pair, write_report, tmp_path):
+    few = [make_finished(method, seed=seed) for method in (*pair, "PID") for seed in (1, 2, 3)]
+    write_report(tmp_path, few, compare=[pair, ("PID", pair[1])], seeds=list(range(1, 9)))
+    reserve = "Preliminary: 3 of 8 seeds have run. A test needs 5 seeds, a claim 8."
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text()
+        assert text.count(reserve) == 1, name
+        for other in ("at least 5 seeds", "preliminary", "claim needs", "n = 1", "too few"):
+            assert other not in text, (name, other)
+        assert text.index(reserve) < text.index("Scores")
+
+
+def test_of_one_seed_it_is_said_once_that_the_spread_is_not_known(make_finished, write_report, tmp_path):
+    write_report(tmp_path, [make_finished("SID"), make_finished("PID")])
+    text = (tmp_path / "report.html").read_text()
+    assert text.count("nothing is known about the spread over seeds") == 1
+    assert "deviation" not in text and "± of the teacher is the standard error" in text
+
+
+def test_runs_are_linked_where_their_own_pages_exist(write_sweep, fill_cells, tmp_path):
+    sweep = load_sweep(
+        write_sweep(methods={"a & b": {"schedule.name": "sid"}, "pid": {"schedule.name": "pid"}}, compare=[])
+    )
+    cells = plan_cells(sweep)
+    fill_cells(sweep, cells)
+    (cells[0].folder / "report.html").write_text("<p>a run</p>")
+    report_on(sweep)
+    page = (sweep.folder / "report.html").read_text()
+    addresses = re.findall(r'<a href="([^"#]+)">', page)
+    assert len(addresses) == 1 and (sweep.folder / unquote(addresses[0])).read_text() == "<p>a run</p>"
+    assert "Reports of the runs: a &amp; b, seed" in page
+    (cells[0].folder / "report.html").unlink()
+    report_on(sweep)
+    assert "Reports of the runs" not in (sweep.folder / "report.html").read_text()
+
+
+def test_captions_speak_of_what_is_drawn(finished, make_finished, write_report, tmp_path):
+    """Rings and an untrained head belong to students with internal stages and a new head."""
+    write_report(tmp_path, finished[:1])  # this student starts with its teacher's head
+    text = (tmp_path / "report.html").read_text()
+    assert "A ring marks the end of a stage" in text and "its head is untrained" not in text
+    write_report(tmp_path, [make_finished(changes={"recipe.student.head": "seed"})])
+    assert "its head is untrained" in (tmp_path / "report.html").read_text()

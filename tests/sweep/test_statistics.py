@@ -5,7 +5,13 @@ import pytest
 from scipy import stats
 
 from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
-from innerdistill.sweep.statistics import compare_pair, compute_interval, correct_comparisons
+from innerdistill.sweep.statistics import (
+    FEWEST_FOR_CLAIM,
+    compare_pair,
+    compute_interval,
+    correct_comparisons,
+    describe_reserve,
+)
 
 PAIRS = [("sid", "soft"), ("pid", "soft"), ("all", "soft")]
 
@@ -74,7 +80,8 @@ def test_equal_models_differ_by_nothing():
 def test_few_seeds_get_no_interval(seeds):
     found = compare_methods({"sid": [0.6] * seeds, "soft": [0.5] * seeds}, PAIRS[:1], intervals={PAIRS[0]: (0, 1)})[0]
     assert found.p is None and found.interval is None
-    assert f"n = {seeds}" in found.describe("mcc") and "at least 5 seeds" in found.describe("mcc")
+    assert f"n = {seeds}" in found.describe("mcc") and "not tested" in found.describe("mcc")
+    assert f"A test needs 5 seeds, a claim {FEWEST_FOR_CLAIM}." in describe_reserve([found])
 
 
 def test_sentences():
@@ -83,7 +90,7 @@ def test_sentences():
     intervals = dict.fromkeys(PAIRS, (0.01, 0.03))
     better, open_ = compare_methods(scores, PAIRS[:2], intervals=intervals)
     assert better.describe("mcc").startswith("sid beats soft by 0.020 mcc (95 % interval +0.010 ... +0.030")
-    assert better.describe("mcc").endswith("8 seeds, for this one teacher).")
+    assert better.describe("mcc").endswith("8 seeds, one teacher).")
     assert open_.describe("mcc").startswith("No difference shown between pid and soft")
 
 
@@ -92,8 +99,8 @@ def test_a_comparison_with_seeds_missing_says_so():
     (alone,), (of_ten,) = (
         correct_comparisons([compare_pair("sid", "soft", scores, others, declared=n)]) for n in (8, 10)
     )
-    assert "preliminary" not in alone.describe("mcc")
-    assert of_ten.describe("mcc") == f"{alone.describe('mcc')} Only 8 of 10 seeds are there: preliminary."
+    assert describe_reserve([alone]) == "" and of_ten.describe("mcc") == alone.describe("mcc")
+    assert describe_reserve([alone, of_ten]) == "Preliminary: 8 of 10 seeds have run."
 
 
 def test_methods_need_the_same_seeds():
@@ -108,7 +115,7 @@ def test_an_interval_may_take_a_verdict_back():
     wide = dict.fromkeys(PAIRS[:2], (-0.03, 0.04))
     above, equal = compare_methods(scores, PAIRS[:2], intervals=wide, margin=0.01)
     assert above.p < 0.001
-    assert above.describe("mcc").startswith("On these examples sid differs from soft by +0.020 mcc, which is not shown")
+    assert above.describe("mcc").startswith("On these examples sid differs from soft by +0.020 mcc (")
     assert equal.margin_p < 0.001 and not equal.equivalent
     assert equal.describe("mcc").startswith("No difference shown between pid and soft")
     narrow = compare_methods(scores, PAIRS[:2], intervals=dict.fromkeys(PAIRS, (-0.005, 0.005)), margin=0.01)[1]

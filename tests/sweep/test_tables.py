@@ -2,6 +2,7 @@
 
 import pytest
 
+from innerdistill.sweep.latency import Size, SweepLatency
 from innerdistill.sweep.tables import build_overall_tables, build_tables
 
 
@@ -29,10 +30,9 @@ def test_methods_stand_against_settings(of_two_sizes, gather_finished):
     half = groups[0].teacher.primary / 2
     assert overview.header == ("accuracy on validation", "student.num_layers=2", "student.num_layers=4")
     assert overview.rows[1] == ("SID", f"{half:.4f} ± 0.0000", f"{half:.4f}")
-    assert overview.rows[2] == ("<sc", f"{half:.4f}", "–") and "(1 to 2 of them)" in overview.note
-    assert on_selection.rows[1] == ("SID", "0.2000 ± 0.1414", "0.5000") and "choose" in on_selection.title
-    students = [(row[1], row[2], row[6]) for row in sizes.rows if row[0] == "student"]
-    assert students == [("4", "4.0 M", "25 %"), ("2", "2.0 M", "25 %")]
+    assert overview.rows[2] == ("<sc", f"{half:.4f}", "–") and "(1 to 2 per method)" in overview.note
+    assert on_selection.rows[1] == ("SID", "0.2000 ± 0.1414", "0.5000") and "to choose by" in on_selection.title
+    assert [row[1:3] for row in sizes.rows if row[0] == "student"] == [("4", "4.0 M"), ("2", "2.0 M")]
 
 
 def test_the_columns_of_scores_are_named(of_two_sizes, gather_finished):
@@ -70,23 +70,38 @@ def test_what_was_not_compared_is_called_exploratory(finished, pair, make_finish
     ):
         (group,) = gather_finished(runs, compare=compare)
         note = build_tables(group, alone=True)[0].note
-        assert ("what else sets methods apart is exploratory" in note) == exploratory
+        assert ("Other differences between methods are exploratory" in note) == exploratory
 
 
-def test_sizes_of_texts_and_models_that_differ(make_finished, gather_finished):
-    """A latency belongs to a length; two heads of a few hundred parameters more or less are one size."""
+def test_times_of_different_runs_never_stand_side_by_side(of_two_sizes, make_finished, gather_finished):
+    """Latency is that of one measurement, or not shown; two heads of a few hundred parameters are one size."""
+    changes = {"speed.student.parameters": 2_000_300, "student.layers": 2}
+    other = make_finished("other", of_two_sizes[0].cell.setting, 1, changes=changes)
+    groups = gather_finished([*of_two_sizes, other])
+    *_, sizes = build_overall_tables(groups)
+    assert sizes.header == ("model", "layers", "parameters", "megabytes") and len(sizes.rows) == 3
+    teacher, _, small = (Size(*row) for row in sizes.rows)
+    measured = []
+    for size, milliseconds in ((teacher, 8.0), (small, 2.0)):
+        times = {"p20": 1.0, "p50": milliseconds, "p80": 9.0}
+        measured.append({**vars(size), "folder": "a", "latency_ms": times})
+    latency = SweepLatency.model_validate({"machine": "a machine", "length": 42, "sizes": measured})
+    *_, timed = build_overall_tables(groups, latency)
+    assert [row[4:] for row in timed.rows] == [("8.0", "100 %"), ("–", "–"), ("2.0", "25 %")]
+    assert "one text of 42 tokens" in timed.note and "A dash: the model was not on disk then." in timed.note
+
+
+def test_selection_and_validation_that_order_the_methods_differently_are_named(make_finished, gather_finished):
     finished = []
-    for seed, (length, parameters, student, teacher) in enumerate(
-        [(18, 1_000_000, 1.0, 2.0), (18, 1_000_300, 3.0, 4.0), (18, 1_000_000, 9.0, 10.0), (134, 1_000_000, 5.0, 20.0)]
-    ):
-        changes = {"speed.student.parameters": parameters}
-        for name, milliseconds in (("student", student), ("teacher", teacher)):
-            changes |= {f"speed.{name}.length": length, f"speed.{name}.latency_ms.p50": milliseconds}
-        finished.append(make_finished(seed=seed, task="long" if length > 18 else "short", changes=changes))
-    *_, sizes = build_overall_tables(gather_finished(finished))
-    rows = [(row[4], row[5], row[6]) for row in sizes.rows if row[0].startswith("student, ")]
-    assert rows == [("18", "3.0", "75 %"), ("134", "5.0", "25 %")]  # medians of 1, 3, 9 and of 1/2, 3/4, 9/10
-    assert len(sizes.rows) == 4
+    for name, selection, validation in (("a", 0.9, 0.7), ("b", 0.8, 0.8), ("c", 0.7, 0.6)):
+        splits = {"selection": selection, "validation": validation}
+        changes = {f"scores.{split}.student.accuracy": score for split, score in splits.items()}
+        finished.append(make_finished(name, changes=changes))
+    (group,) = gather_finished(finished)
+    sentence = "From best to worst, selection orders the methods a, b, c; validation orders them b, a, c."
+    assert sentence in build_tables(group, alone=True)[0].note
+    (group,) = gather_finished(finished[1:])  # b is the better one on both
+    assert "orders the methods" not in build_tables(group, alone=True)[0].note
 
 
 def test_notes_on_the_data_stand_under_its_scores(finished, make_finished, gather_finished, write_report, tmp_path):

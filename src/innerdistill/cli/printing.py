@@ -184,6 +184,7 @@ def print_sweep(groups: Sequence[Group]) -> None:
     Args:
         groups: tasks and settings of the sweep, from `write_sweep_report`.
     """
+    from innerdistill.sweep.headlines import describe_reserves  # noqa: PLC0415
     from innerdistill.sweep.report import describe_comparisons  # noqa: PLC0415
     from innerdistill.sweep.sizes import find_swept_numbers  # noqa: PLC0415 - what prints keys does not wait for SciPy
     from innerdistill.sweep.tables import AGREEMENT, SEEDS, SHARE_OF_TEACHER, build_tables  # noqa: PLC0415
@@ -207,7 +208,8 @@ def print_sweep(groups: Sequence[Group]) -> None:
         for sentence in [*sentences, *filter(None, [group.note])]:
             print_text(sentence)
         console.print()
-    for sentence in describe_comparisons([group for group in groups if group.beside is not None]):
+    beside = describe_comparisons([group for group in groups if group.beside is not None])
+    for sentence in [*beside, *describe_reserves(groups)]:
         print_text(sentence)
     for swept in find_swept_numbers(groups):
         for sentence in [*swept.describe(), *swept.name_smallest()]:

@@ -23,6 +23,7 @@ from innerdistill.report.run_folder import (
     BASELINE_FOLDER,
     MODEL,
     PREDICTIONS,
+    REPORT,
     RUN,
     has_record,
     is_finished,
@@ -68,6 +69,11 @@ class StoredRun(ABC):
     @property
     def has_model(self) -> bool:
         """Whether its model is stored."""
+        return False
+
+    @property
+    def has_report(self) -> bool:
+        """Whether its own page is stored."""
         return False
 
     @abstractmethod
@@ -196,6 +202,11 @@ class FolderRun(StoredRun):
     def has_model(self) -> bool:
         """Whether the folder `model` is there."""
         return (self.folder / MODEL).is_dir()
+
+    @property
+    def has_report(self) -> bool:
+        """Whether report.html is there."""
+        return (self.folder / REPORT).is_file()
 
     def is_finished(self, recipe: Recipe) -> bool:
         """Whether its folder holds everything that a recipe asks for."""

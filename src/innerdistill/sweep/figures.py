@@ -15,6 +15,7 @@ from innerdistill.report.figures import INK, STUDENT, STYLE, TEACHER, WIDTH, lis
 from innerdistill.sweep.groups import Group, list_places
 from innerdistill.sweep.methods import Method
 from innerdistill.sweep.sizes import ROWS, SIZE
+from innerdistill.sweep.statistics import Comparison
 
 COLOURS = ("#7b8794", "#c1549c", "#7a9e2f", "#b5523b", "#4f5d95", "#a98600", "#5f8f8f", "#8d6a4f", "#9a6fb0")
 OF_SCHEDULE = {  # the same in every figure; what else there is takes COLOURS in turn
@@ -26,6 +27,7 @@ OF_SCHEDULE = {  # the same in every figure; what else there is takes COLOURS in
 }
 LETTERS = 48  # letters of a name that fit into the width of a figure
 LINES = ("-", "--", "-.")  # the teacher's is dotted
+ABOVE = 0.22  # part of a row's height between its points and its name
 
 
 def draw_differences(groups: Sequence[Group]) -> str:
@@ -38,28 +40,29 @@ def draw_differences(groups: Sequence[Group]) -> str:
         SVG; empty without comparisons.
     """
     places = [place for place in list_places(groups) if place.is_above_chance]
-    rows = [(place, comparison) for place in places for comparison in place.comparisons]
-    if not rows:
+    comparisons: list[Comparison] = []
+    names, metrics, units = [], [], []
+    for place in places:
+        for comparison in place.comparisons:
+            comparisons.append(comparison)
+            names.append(f"{comparison.method} − {comparison.against}" + (f", {place.name}" if place.name else ""))
+            metrics.append(place.metric_name)
+            units.append(comparison.over.removesuffix("s"))
+    if not comparisons:
         return ""
-    metrics = list(dict.fromkeys(place.metric for place, _ in rows))
-    units = " or ".join(dict.fromkeys(comparison.over.removesuffix("s") for _, comparison in rows))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 1), layout="constrained")
         axes = figure.subplots()
-        axes.axvline(0, color=INK, alpha=0.45, linewidth=1)
-        for row, (_, comparison) in enumerate(rows):
+        for row, comparison in enumerate(comparisons):
             colour = {"better": STUDENT, "worse": OF_SCHEDULE["finetune"]}.get(comparison.verdict, COLOURS[0])
             if comparison.interval:
                 axes.plot(comparison.interval, [row, row], color=colour, alpha=0.35, linewidth=7, solid_capstyle="butt")
-            axes.plot(comparison.differences, [row] * comparison.units, "o", color=colour, alpha=0.6, markersize=5)
-            axes.plot([comparison.difference], [row], "|", color=colour, markersize=15, markeredgewidth=2.5)
-        names = []
-        for place, comparison in rows:
-            names.append(f"{comparison.method} − {comparison.against}" + (f", {place.name}" if place.name else ""))
+            _draw_points(axes, row, comparison.differences, colour)
+        _draw_upright(axes, 0, len(names), color=INK, alpha=0.45, linewidth=1)
         _name_rows(figure, axes, names)
-        axes.set_xlabel(
-            f"difference of {', '.join(metrics)} on validation: a point per {units},\nmean and 95 % interval"
-        )
+        has_bars = any(comparison.interval for comparison in comparisons)
+        marks = f"point: one {_join_once(units, ' or ')}, stroke: mean" + ", bar: 95 % interval" * has_bars
+        axes.set_xlabel(f"difference of {_join_once(metrics, ', ')} on validation\n({marks})")
         return render_svg(figure, "Differences of the declared comparisons with their intervals")
 
 
@@ -79,23 +82,23 @@ def draw_seeds(group: Group) -> str:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 1), layout="constrained")
         axes = figure.subplots()
-        axes.axvline(teacher.values[group.metric], color=TEACHER, linestyle=":", label="teacher")
         for row, method in enumerate(methods):
-            score, colour = method.score(group.metric), lines[method.name]["color"]
-            axes.plot(score.values, [row] * len(score.values), "o", color=colour, alpha=0.55, markersize=6)
-            axes.plot([score.mean], [row], "|", color=colour, markersize=15, markeredgewidth=2.5)
+            _draw_points(axes, row, method.score(group.metric).values, lines[method.name]["color"])
+        rows = len(methods)
+        _draw_upright(axes, teacher.values[group.metric], rows, color=TEACHER, linestyle=":", label="teacher")
         if teacher.constant > axes.get_xlim()[0]:  # else it would press the points together
-            axes.axvline(teacher.constant, color=INK, alpha=0.45, linestyle="--", label="best constant answer")
+            line = {"color": INK, "alpha": 0.45, "linestyle": "--"}
+            _draw_upright(axes, teacher.constant, rows, **line, label="best constant answer")
         _name_rows(figure, axes, [method.name for method in methods])
-        axes.set_xlabel(f"{group.metric} on validation: a point per seed, the stroke is the mean")
+        axes.set_xlabel(f"{group.metric_name} on validation (point: one seed, stroke: mean)")
         axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
-        return render_svg(figure, f"{group.metric} on validation of every seed of every method")
+        return render_svg(figure, f"{group.metric_name} on validation of every seed of every method")
 
 
 def draw_curves(group: Group) -> str:
     """Draw the score on the selection split over the steps of the run, the mean over seeds.
 
-    A ring marks the end of a stage.
+    A ring marks the end of a stage that others follow.
 
     Args:
         group: runs that differ in method and seed.
@@ -120,9 +123,9 @@ def draw_curves(group: Group) -> str:
             teacher = group.score_teacher("selection").values[group.metric]
             axes.axhline(teacher, color=TEACHER, linestyle=":", label="teacher")
         axes.set_xlabel("optimiser steps of all stages")
-        axes.set_ylabel(f"{group.metric} on selection")
+        axes.set_ylabel(f"{group.metric_name} on selection")
         figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
-        return render_svg(figure, f"{group.metric} on selection over the optimiser steps, by method")
+        return render_svg(figure, f"{group.metric_name} on selection over the optimiser steps, by method")
 
 
 def average_curves(method: Method, metric: str) -> dict[int, float]:
@@ -187,9 +190,9 @@ def draw_score_against(groups: Sequence[Group], key: str) -> str:
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         axes.set_xlabel(name_axis(key))
-        axes.set_ylabel(f"{metric} on validation")
+        axes.set_ylabel(f"{groups[0].metric_name} on validation")
         figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
-        return render_svg(figure, f"{metric} on validation against {name_axis(key)}, by method")
+        return render_svg(figure, f"{groups[0].metric_name} on validation against {name_axis(key)}, by method")
 
 
 def name_axis(key: str) -> str:
@@ -201,7 +204,7 @@ def name_axis(key: str) -> str:
     Returns:
         Words.
     """
-    return {SIZE: "parameters outside the embeddings, millions", ROWS: "training rows"}.get(key, key)
+    return {SIZE: "parameters outside the embeddings, millions", ROWS: "training examples"}.get(key, key)
 
 
 def _locate(group: Group, key: str, method: str) -> float:
@@ -231,18 +234,35 @@ def _choose_lines(methods: Mapping[str, Method]) -> dict[str, dict[str, Any]]:
     return lines
 
 
+def _draw_points(axes: Axes, row: int, values: Sequence[float], colour: str) -> None:
+    """The values of a row as points, their mean as a stroke."""
+    axes.plot(values, [row] * len(values), "o", color=colour, alpha=0.55, markersize=5.5)
+    axes.plot([np.mean(values)], [row], "|", color=colour, markersize=14, markeredgewidth=2.5)
+
+
+def _draw_upright(axes: Axes, value: float, rows: int, **line: Any) -> None:
+    """A line at one value through the points of all rows, and through none of the names above them."""
+    tops = np.arange(rows) - ABOVE
+    axes.vlines([value] * rows, tops, tops + 2 * ABOVE, **line)
+
+
 def _name_rows(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
     """A row for each name, which stands above what is drawn in it and so takes no width."""
     wrapped = [fill(name, LETTERS) for name in names]
     lines = max(name.count("\n") + 1 for name in wrapped)
-    figure.set_figheight(0.95 + (0.1 + 0.4 * lines) * len(names))
+    figure.set_figheight(0.95 + (0.2 + 0.4 * lines) * len(names))
     for row, name in enumerate(wrapped):
-        text = axes.text(0.01, row - 0.17, name, transform=axes.get_yaxis_transform(), ha="left", va="bottom")
+        text = axes.text(0.01, row - ABOVE, name, transform=axes.get_yaxis_transform(), ha="left", va="bottom")
         text.set_in_layout(False)
-        axes.axhline(row + 0.5, color=INK, alpha=0.1, linewidth=0.8)
+        axes.axhline(row + 0.38, color=INK, alpha=0.1, linewidth=0.8)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_ylim(len(names) - 0.5, -0.6)
+    axes.set_ylim(len(names) - 0.62, -0.65)
+
+
+def _join_once(words: Sequence[str], link: str) -> str:
+    """The different ones among some words."""
+    return link.join(dict.fromkeys(words))
 
 
 def _open_with_legend_below(entries: int) -> tuple[Figure, Axes]:

@@ -26,8 +26,9 @@ SET_BY_SWEEP = {
     "overwrite": "in a sweep a run whose recipe has changed is always re-run.",
 }
 SWEEP_FILE, FAILED = "sweep.yaml", "failed.json"  # what was asked for, and why cells are missing, by their folder
+LATENCY = "latency.json"  # how fast its models are
 BLOCKS = "blocks"  # folder of the runs of finished blocks
-SWEEP_FILES = {SWEEP_FILE, FAILED, BLOCKS, "report.html", "report.md", "table.tex", "cells.csv", "figures"}
+SWEEP_FILES = {SWEEP_FILE, FAILED, LATENCY, BLOCKS, "report.html", "report.md", "table.tex", "cells.csv", "figures"}
 SECTIONS = ("data", "teacher", "teacher.trainer", "student", "losses", "schedule", "trainer", "internal_trainer")
 TEACHER_SEED = "teacher.seed"  # in a grid: the key of several teachers
 

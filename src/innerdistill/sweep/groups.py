@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from innerdistill.evaluation.metrics import show_metric
 from innerdistill.report.formatting import list_metrics
 from innerdistill.report.record import RunRecord, Scores
 from innerdistill.report.stored_run import StoredRun
@@ -47,6 +48,11 @@ class Compared(ABC):
         """The primary metric."""
 
     @property
+    def metric_name(self) -> str:
+        """The primary metric's name for people."""
+        return show_metric(self.metric)
+
+    @property
     @abstractmethod
     def is_above_chance(self) -> bool:
         """Whether its teachers beat the best constant answer by two standard errors; else nothing can be concluded."""
@@ -59,28 +65,28 @@ class Compared(ABC):
             *methods: names of methods.
 
         Returns:
-            By unit the group and the seed of every run that all of the methods have.
+            For each unit, group and seed of every run that all of the methods have.
         """
 
     def describe_comparisons(self) -> list[str]:
-        """Say the declared comparisons in words.
+        """Describe the declared comparisons in words.
 
         Returns:
             A sentence for each.
         """
         if not self.is_above_chance:
             return ["The teacher is not clearly better than the best constant answer: nothing is concluded here."]
-        tested = [comparison.describe(self.metric) for comparison in self.comparisons]
+        tested = [comparison.describe(self.metric_name) for comparison in self.comparisons]
         return tested + self.describe_untested()
 
     def describe_untested(self) -> list[str]:
-        """Say what was declared and could not be tested.
+        """Describe the declared comparisons that could not be tested.
 
         Returns:
             A sentence for each.
         """
         return [
-            f"{method} against {against}: declared, but not tested, since there is no seed with which both have run."
+            f"{method} against {against}: not tested, because no seed has run with both."
             for method, against in self.untested
         ]
 
@@ -156,6 +162,11 @@ class Group(Compared):
         return next(self.list_runs()).score_teacher(split)
 
     @property
+    def has_several_seeds(self) -> bool:
+        """Whether any method has run with several seeds, so that its scores have a standard deviation."""
+        return any(len(method.runs) > 1 for method in self.methods.values())
+
+    @property
     def metrics(self) -> list[str]:
         """Names, the primary one first."""
         return list_metrics(self.teacher)
@@ -167,12 +178,12 @@ class Group(Compared):
 
     @property
     def is_above_chance(self) -> bool:
-        """Whether its teacher does."""
+        """Whether its teacher beats the best constant answer."""
         return self.teacher.beats_constant
 
     @property
     def warnings(self) -> dict[str, int]:
-        """Warnings of the runs with the number of runs that have them, whatever their decimals."""
+        """Number of runs by warning; warnings that differ only in their decimals count as one."""
         wording: dict[str, str] = {}
         counts: Counter[str] = Counter()
         for run in self.list_runs():
@@ -203,7 +214,7 @@ class OverTeachers(Compared):
 
     @property
     def is_above_chance(self) -> bool:
-        """Whether all teachers do."""
+        """Whether all teachers beat the best constant answer."""
         return all(group.is_above_chance for group in self.groups)
 
     def list_units(self, *methods: str) -> list[list[tuple[Group, int]]]:

@@ -11,9 +11,10 @@ from innerdistill.report.record import LayerDistance
 from innerdistill.sweep.groups import Compared, Group, list_places
 from innerdistill.sweep.methods import Method
 from innerdistill.sweep.sizes import find_swept_numbers
-from innerdistill.sweep.statistics import FEWEST_FOR_CLAIM, FEWEST_FOR_INTERVAL, Comparison, Verdict
+from innerdistill.sweep.statistics import Comparison, Verdict, describe_reserve
 
-NONE_DECLARED = "No comparison was declared for these methods; differences are exploratory."
+NONE_DECLARED = "No comparison of these methods was declared. Their differences are exploratory."
+ONE_SEED = "There is one seed: nothing is known about the spread over seeds."
 
 
 def summarize_sweep(groups: Sequence[Group]) -> list[str]:
@@ -30,15 +31,37 @@ def summarize_sweep(groups: Sequence[Group]) -> list[str]:
     places, key = list_places(groups), _find_only_key(groups)
     sentences: list[str] = []
     if len(places) == 1:
-        sentences += _summarize_place(places[0]) + _contrast_winners(places[0])
+        sentences += _summarize_place(places[0])
     elif key is not None and all(place.is_above_chance for place in places):
         sentences += _summarize_along(places, key)
     else:
         for place in places:
             sentences += [f"{place.name}: {sentence}" for sentence in _summarize_place(place)]
+    sentences += describe_reserves(groups)
+    if len(places) == 1:
+        sentences += _contrast_winners(places[0])
     for swept in find_swept_numbers(groups):
         sentences += swept.name_smallest()
     return sentences
+
+
+def describe_reserves(groups: Sequence[Group]) -> list[str]:
+    """Say once for the whole sweep what too few seeds or teachers leave open.
+
+    Args:
+        groups: groups of a sweep.
+
+    Returns:
+        One entry, or none.
+    """
+    comparisons: list[Comparison] = []
+    for place in list_places(groups):
+        comparisons += place.comparisons if place.is_above_chance else []
+    if comparisons:
+        reserve = describe_reserve(comparisons)
+        return [reserve] if reserve else []
+    seeds = [len(method.runs) for group in groups for method in group.methods.values()]
+    return [ONE_SEED] if seeds and max(seeds) == 1 else []
 
 
 def _summarize_place(place: Compared) -> list[str]:
@@ -48,12 +71,14 @@ def _summarize_place(place: Compared) -> list[str]:
     sentences = []
     for alike in _group_by_outcome(place.comparisons):
         names = [comparison.method for comparison in alike]
-        text = f"{_capitalize(_join(names))} {_describe_outcome(alike, place.metric)} ({_describe_samples(alike)})."
+        text = (
+            f"{_capitalize(_join(names))} {_describe_outcome(alike, place.metric_name)} ({_describe_samples(alike)})."
+        )
         if alike[0].verdict == "better" and len(alike) > 1 and not _are_compared(place.comparisons, set(names)):
             text += " Which of them is best was not tested."
         sentences.append(text)
     sentences += place.describe_untested()
-    return [*(sentences or [NONE_DECLARED]), *_list_reserves(place.comparisons)]
+    return sentences or [NONE_DECLARED]
 
 
 def _group_by_outcome(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
@@ -76,17 +101,16 @@ def _summarize_along(places: Sequence[Compared], key: str) -> list[str]:
         for comparison in place.comparisons:
             by_pair.setdefault((comparison.method, comparison.against), []).append(comparison)
             values[id(comparison)] = "null" if value is None else str(value)
-    sentences, every = [], []
+    sentences = []
     for (method, _), comparisons in by_pair.items():
         parts = []
         for alike in _group_by_outcome(comparisons):
             settings = ", ".join(values[id(comparison)] for comparison in alike)
-            parts.append(f"{_describe_outcome(alike, places[0].metric)} with {key}={settings}")
+            parts.append(f"{_describe_outcome(alike, places[0].metric_name)} with {key}={settings}")
         sentences.append(f"{_capitalize(method)} {'; '.join(parts)} ({_describe_samples(comparisons)}).")
-        every += comparisons
     for place in places:
         sentences += [f"{place.name}: {sentence}" for sentence in place.describe_untested()]
-    return [*(sentences or [NONE_DECLARED]), *_list_reserves(every)]
+    return sentences or [NONE_DECLARED]
 
 
 def _describe_outcome(alike: Sequence[Comparison], metric: str) -> str:
@@ -102,13 +126,12 @@ def _describe_outcome(alike: Sequence[Comparison], metric: str) -> str:
             return f"{'is' if single else 'are'} worse than {against} by {size} {metric}"
         case "here":
             verb = "differs" if single else "differ"
-            return f"{verb} from {against} by {signed} {metric} on these examples, which is not shown for others"
+            return f"{verb} from {against} by {signed} {metric}, on these examples only"
         case "equivalent":
             return f"{'is' if single else 'are'} equivalent to {against} within {margin:g} {metric}"
         case "open":
             return f"{'shows' if single else 'show'} no difference from {against} ({signed} {metric})"
-    few = f"intervals need at least {FEWEST_FOR_INTERVAL} {alike[0].over}"
-    return f"{'scores' if single else 'score'} {signed} {metric} beside {against}, which was not tested: {few}"
+    return f"{'shows' if single else 'show'} an untested difference from {against} of {signed} {metric}"
 
 
 def _contrast_winners(place: Compared) -> list[str]:
@@ -119,21 +142,23 @@ def _contrast_winners(place: Compared) -> list[str]:
     against = better[0].against
     theirs = place.methods[against]
     ours = [place.methods[comparison.method] for comparison in better if comparison.against == against]
-    text = _contrast_agreement(ours, theirs)
+    whose = "Its" if len(ours) == 1 else "Their"
+    text = f"{whose} {_contrast_agreement(ours, theirs)}."
     distances = [_average_divergence(method.distances, theirs.distances) for method in ours]
     known = [pair for pair in distances if pair is not None]
     if len(known) == len(distances):
         near, far = (_format_range(side, ".3f") for side in zip(*known, strict=True))
-        text += f"; their attention is {near} nats from the teacher's ({against}: {far})"
-    return [f"{'Its' if len(ours) == 1 else 'Their'} students {text}."]
+        text += f" {whose} attention differs from the teacher's by {near} nats ({against}: {far})."
+    return [text]
 
 
 def _contrast_agreement(ours: Sequence[Method], theirs: Method) -> str:
     shares, share = [method.agreement.mean for method in ours], theirs.agreement.mean
     if theirs.right_and_wrong is None:
-        return f"correlate with the teacher by {_format_range(shares, '.3f')} ({theirs.name}: {share:.3f})"
+        correlation = _format_range(shares, ".3f")
+        return f"students' scores have a correlation of {correlation} with the teacher's ({theirs.name}: {share:.3f})"
     percent = _format_range([100 * value for value in shares], ".1f")
-    return f"answer as the teacher on {percent} % of the rows ({theirs.name}: {100 * share:.1f} %)"
+    return f"students agree with the teacher on {percent} % of the examples ({theirs.name}: {100 * share:.1f} %)"
 
 
 def _average_divergence(
@@ -152,18 +177,6 @@ def _average_divergence(
 
 def _describe_samples(alike: Sequence[Comparison]) -> str:
     return "; ".join(dict.fromkeys(comparison.sample for comparison in alike))
-
-
-def _list_reserves(comparisons: Sequence[Comparison]) -> list[str]:
-    """List reservations: few units, or units that are still missing."""
-    reserves = []
-    claims = [comparison for comparison in comparisons if comparison.verdict not in ("open", "untested")]
-    if any(comparison.units < FEWEST_FOR_CLAIM for comparison in claims):
-        reserves.append(f"A claim needs {FEWEST_FOR_CLAIM} {comparisons[0].over}.")
-    if missing := [comparison for comparison in comparisons if comparison.units < comparison.declared]:
-        fewest = min(comparison.units for comparison in missing)
-        reserves.append(f"Only {fewest} of {missing[0].declared} {comparisons[0].over} are there: preliminary.")
-    return [" ".join(reserves)] if reserves else []
 
 
 def _are_compared(comparisons: Sequence[Comparison], names: set[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
@@ -12,6 +13,8 @@ from markupsafe import Markup
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.figures import render_file
 from innerdistill.report.formatting import escape_markdown, load_page_template
+from innerdistill.report.record import TrainedStage
+from innerdistill.report.run_folder import REPORT
 from innerdistill.support.files import open_whole_file, slugify
 from innerdistill.sweep.cells_csv import write_cells
 from innerdistill.sweep.examples import select_examples
@@ -27,16 +30,20 @@ from innerdistill.sweep.gather import gather
 from innerdistill.sweep.grid import Sweep
 from innerdistill.sweep.groups import Group, list_places
 from innerdistill.sweep.headlines import summarize_sweep
+from innerdistill.sweep.latency import SweepLatency, read_latency
 from innerdistill.sweep.sizes import find_swept_numbers
+from innerdistill.sweep.statistics import FEWEST_FOR_INTERVAL
 from innerdistill.sweep.store import CellRun
 from innerdistill.sweep.tables import Table, build_overall_tables, build_tables
 
 PAGE = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
 HOW_COMPARED = (
-    "A paired t-test over seeds, or over teachers where there are several, corrected by Holm. The 95 % intervals are "
-    "over these and validation rows together and rather too wide than too narrow: in simulations over seeds they held "
-    "the true difference in 98.5 to 99.5 %. One method is said to beat another only where test and interval agree."
+    "Methods are compared by a paired t-test over seeds, or over teachers where there are at least "
+    f"{FEWEST_FOR_INTERVAL}. Holm's method corrects the p-values of all comparisons declared for a task. The 95 % "
+    "intervals cover these seeds or teachers and the validation examples. They are rather too wide than too narrow: in "
+    "simulations over seeds they held the true difference in 98.5 to 99.5 % of cases. One method beats another only "
+    "where test and interval agree."
 )
 
 
@@ -56,11 +63,12 @@ def write_sweep_report(
     Raises:
         ValueError: runs of other data, another teacher, another start or other versions than those beside them.
     """
-    groups = gather(sweep, finished)
-    facts = _collect_facts(sweep, groups)
+    groups, latency = gather(sweep, finished), read_latency(sweep.folder)
+    facts = _collect_facts(sweep, groups, latency)
     facts["missing"] = sweep.number_of_cells - len(finished) - len(failed or {})
     facts["methods"] = list(dict.fromkeys(entry.cell.method for entry in finished))
     facts["failed"] = {str(path): cause for path, cause in (failed or {}).items()}
+    facts["cells"] = sweep.number_of_cells
     page = _collect_page(sweep, groups, facts["tables"])
     texts = {
         "report.md": _load_plain_template("sweep.md.j2").render(facts),
@@ -76,13 +84,13 @@ def write_sweep_report(
 
 
 def describe_comparisons(groups: Sequence[Group]) -> list[str]:
-    """Say every declared comparison in words.
+    """Describe every declared comparison in words.
 
     Args:
         groups: groups of a sweep.
 
     Returns:
-        Sentences, behind the names of their places.
+        Sentences; where there are several places, each begins with the name of its place.
     """
     sentences = []
     for place in list_places(groups):
@@ -111,7 +119,7 @@ def escape_latex(text: str) -> str:
     return " ".join(str(text).translate(str.maketrans(special | known)).replace("--", "-{}-").split())
 
 
-def _collect_facts(sweep: Sweep, groups: Sequence[Group]) -> dict[str, Any]:
+def _collect_facts(sweep: Sweep, groups: Sequence[Group], latency: SweepLatency | None) -> dict[str, Any]:
     """What all three texts say of the runs."""
     shares: list[str] = []
     for swept in find_swept_numbers(groups):
@@ -124,8 +132,8 @@ def _collect_facts(sweep: Sweep, groups: Sequence[Group]) -> dict[str, Any]:
         "comparisons": describe_comparisons(groups),
         "shares": shares,
         "warnings": _list_warnings(groups),
-        "overall": build_overall_tables(groups),
-        "tables": [build_tables(group, alone=len(groups) == 1) for group in groups],
+        "overall": build_overall_tables(groups, latency),
+        "tables": [build_tables(group, alone=len(groups) == 1, latency=latency) for group in groups],
         "run": groups[0].first_record if groups else None,
         "origins": _list_origins(groups),
         "compared": HOW_COMPARED if any(comparison.interval for comparison in tested) else "",
@@ -137,25 +145,46 @@ def _collect_page(sweep: Sweep, groups: Sequence[Group], tables: Sequence[list[T
     sweeps = []
     for swept in find_swept_numbers(groups):
         figure = _mark_safe(draw_score_against(swept.groups, swept.key))
-        sweeps.append({"title": swept.title, "key": swept.key, "axis": name_axis(swept.key), "figure": figure})
+        facts = {"title": swept.title, "key": swept.key, "axis": name_axis(swept.key), "figure": figure}
+        sweeps.append({**facts, "has_bars": any(group.has_several_seeds for group in swept.groups)})
     return {
         "figure": _mark_safe(draw_differences(groups)),
         "recipe": write_yaml(sweep.model_dump(mode="json")),
         "sweeps": sweeps,
-        "parts": [_collect_part(group, tables_of_group) for group, tables_of_group in zip(groups, tables, strict=True)],
+        "parts": [_collect_part(sweep.folder, *part) for part in zip(groups, tables, strict=True)],
     }
 
 
-def _collect_part(group: Group, tables: Sequence[Table]) -> dict[str, Any]:
-    """Tables and figures of one task and setting."""
+def _collect_part(folder: Path, group: Group, tables: Sequence[Table]) -> dict[str, Any]:
+    """Tables, figures and links of one task and setting."""
+    stages: list[TrainedStage] = []
+    heads = set()
+    for run in group.list_runs():
+        stages += run.record.stages
+        heads.add(run.record.recipe.student.head)
+    internal = [stage for stage in stages if stage.stage.is_internal]
     return {
         "group": group,
         "tables": tables,
         "seeds": _mark_safe(draw_seeds(group)),
         "epochs": _mark_safe(draw_curves(group)),
+        "reports": _link_reports(folder, group),
+        "has_stages": bool(internal),
+        "has_new_head": bool(internal) and heads == {"seed"},
         "curves": {name: average_curves(method, group.metric) for name, method in group.methods.items()},
         **select_examples(group),
     }
+
+
+def _link_reports(folder: Path, group: Group) -> dict[str, dict[int, str]]:
+    """Addresses of the runs' own pages, relative to the sweep's, by method and seed: only of pages that exist."""
+    links: dict[str, dict[int, str]] = {}
+    for name, method in group.methods.items():
+        for seed, run in method.runs.items():
+            if run.has_report:
+                address = (run.folder / REPORT).relative_to(folder).as_posix()
+                links.setdefault(name, {})[seed] = quote(address)
+    return links
 
 
 def _mark_safe(figure: str) -> Markup:

@@ -29,7 +29,7 @@ class Swept:
     groups: list[Group]
 
     def describe(self) -> list[str]:
-        """Say how small a student can be: what share of the teacher's score each method reaches.
+        """Describe how small a student can be: what share of the teacher's score each method reaches.
 
         Returns:
             A sentence per method; empty where the key is not the number of layers.
@@ -63,10 +63,9 @@ class Swept:
         smallest = [student for student in enough if student[0].setting[self.key] == fewest]
         group, method = max(smallest, key=lambda student: student[1].score(metric, SELECTION).mean)
         share = format_share(method.score(metric).mean, group.teacher)
-        sentence = (
-            f"{self._prefix()}The smallest within a standard error ({error:.3f}) of the best {metric} on selection has "
-            f"{fewest} layers, by {method.name}; it keeps {share} of the teacher's on validation."
-        )
+        text = f"within a standard error ({error:.3f}) of the best {first.metric_name} on selection"
+        sentence = f"{self._prefix()}The smallest student {text}: {method.name} with {_count_layers(fewest)}. "
+        sentence += f"It keeps {share} of the teacher's {first.metric_name} on validation."
         return [sentence, *self._compare_at_full_size(students)]
 
     def _compare_at_full_size(self, students: Sequence[tuple[Group, Method]]) -> list[str]:
@@ -83,9 +82,9 @@ class Swept:
             return []
         score, name = max(scores)
         return [
-            f"{self._prefix()}With the teacher's {record.layers} layers {name} scores {score:.3f}, the teacher "
-            f"{teacher.values[metric]:.3f} ± {teacher.standard_error:.3f} (not tested): it may not be the best of its "
-            "size."
+            f"{self._prefix()}With the teacher's {record.layers} layers, {name} scores {score:.3f} and the teacher "
+            f"{teacher.values[metric]:.3f} ± {teacher.standard_error:.3f} (not tested). A better teacher of this size "
+            "may exist."
         ]
 
     def _is_about_size(self) -> bool:
@@ -96,31 +95,35 @@ class Swept:
 
     def _describe_method(self, name: str) -> str:
         groups = [group for group in reversed(self.groups) if name in group.methods]
-        metric, teacher = self.groups[0].metric, groups[0].teacher
+        teacher = groups[0].teacher
         seeds = [len(group.methods[name].runs) for group in groups]
         few_to_many = " to ".join(map(str, dict.fromkeys((min(seeds), max(seeds)))))
         facts = [f"{few_to_many} seed{'s' * (max(seeds) > 1)} each"]
         if collapsed := sum(group.methods[name].collapsed for group in groups):
-            facts.append(f"{collapsed} students give one answer")
+            facts.append(f"{collapsed} student{'s' * (collapsed > 1)} predict{'s' * (collapsed == 1)} one class")
         facts.append(f"the best constant answer has {format_share(teacher.constant, teacher)}")
         shares = ", ".join(self._describe_share(group, name) for group in groups)
-        return f"Of the teacher's {metric} {name} keeps, by layers, {shares} ({'; '.join(facts)})."
+        return f"Share of the teacher's {groups[0].metric_name}, {name}: {shares} ({'; '.join(facts)})."
 
     def _describe_share(self, group: Group, name: str) -> str:
         metric = self.groups[0].metric
         score, best = group.methods[name].score(metric), group.teacher.values[metric]
         error = "" if score.deviation is None else f" ± {100 * score.deviation / best:.1f}"
-        return f"{100 * score.mean / best:.1f}{error} % with {group.setting[self.key]}"
+        return f"{100 * score.mean / best:.1f}{error} % with {_count_layers(group.setting[self.key])}"
+
+
+def _count_layers(layers: int) -> str:
+    return f"{layers} layer{'s' if layers != 1 else ''}"
 
 
 def find_swept_numbers(groups: Sequence[Group]) -> list[Swept]:
-    """Find what can be drawn against a number: groups along a key of the grid, within one task and other settings.
+    """Find groups that can be drawn along one key of the grid, within one task and other settings.
 
     Args:
         groups: groups of a sweep.
 
     Returns:
-        Those of at least two values and one teacher, but for its seeds; of training examples, null means all.
+        One entry for each key, task and other setting with at least two values. For training examples, null means all.
     """
     swept = []
     for key in dict.fromkeys(key for group in groups for key in group.setting if key != TEACHER_SEED):
@@ -140,12 +143,12 @@ def find_swept_numbers(groups: Sequence[Group]) -> list[Swept]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number; true and false are none.
+    """Tell whether a value is a number; true and false are not.
 
     Args:
         value: value of a grid.
 
     Returns:
-        Whether it is.
+        True for a number.
     """
     return isinstance(value, int | float) and not isinstance(value, bool)

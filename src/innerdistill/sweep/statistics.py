@@ -90,7 +90,7 @@ class Comparison:
     def sample(self) -> str:
         """What it was tested on, in words."""
         if self.over == "seeds":
-            return f"{self.units} seeds, for this one teacher"
+            return f"{self.units} seed{'s' if self.units != 1 else ''}, one teacher"
         each = " to ".join(map(str, dict.fromkeys(self.runs)))
         return f"{self.units} teachers, {each} student{'s' if self.runs[1] > 1 else ''} of each"
 
@@ -101,47 +101,65 @@ class Comparison:
             metric: name of the score.
 
         Returns:
-            One sentence, and another one while units are missing: a test that is looked at again and again errs more
-            often than it says.
+            Sentences without reservations, which `describe_reserve` states once for all comparisons.
         """
-        outcome = self._describe_outcome(metric)
-        if self.units >= self.declared:
-            return outcome
-        return f"{outcome} Only {self.units} of {self.declared} {self.over} are there: preliminary."
-
-    def _describe_outcome(self, metric: str) -> str:
         if self.p is None:
             return self._describe_untested(metric)
-        few = "" if self.units >= FEWEST_FOR_CLAIM else f" A claim needs {FEWEST_FOR_CLAIM} {self.over}."
         evidence = self._describe_evidence(f"{format_p(self.p)} after Holm")
         signed = f"{self.difference:+.3f} {metric}"
         match self.verdict:
             case "here":
-                return (
-                    f"On these examples {self.method} differs from {self.against} by {signed}, which is not shown for "
-                    f"others {evidence}.{few}"
-                )
+                outcome = f"On these examples {self.method} differs from {self.against} by {signed} {evidence}."
+                return f"{outcome} It is not shown that it does on others."
             case "better" | "worse" as verdict:
                 verb = "beats" if verdict == "better" else "is worse than"
                 size = f"{abs(self.difference):.3f} {metric}"
-                return f"{self.method} {verb} {self.against} by {size} {evidence}.{few}"
+                return f"{self.method} {verb} {self.against} by {size} {evidence}."
             case "equivalent":
                 evidence = self._describe_evidence(f"{format_p(self.margin_p or 0.0)} after Holm, two one-sided tests")
                 within = f"{self.margin:g} {metric}"
-                return f"{self.method} and {self.against} are equivalent within {within} {evidence}.{few}"
+                return f"{self.method} and {self.against} are equivalent within {within} {evidence}."
         return f"No difference shown between {self.method} and {self.against}: {signed} {evidence}."
 
     def _describe_untested(self, metric: str) -> str:
         spread = "" if self.deviation is None else f" ± {self.deviation:.3f}"
-        return (
-            f"{self.method} against {self.against}: {self.difference:+.3f}{spread} {metric} (n = {self.units}); "
-            f"intervals need at least {FEWEST_FOR_INTERVAL} {self.over}."
-        )
+        difference = f"{self.difference:+.3f}{spread} {metric}"
+        return f"{self.method} against {self.against}: {difference} (n = {self.units}, not tested)."
 
     def _describe_evidence(self, test: str) -> str:
         """Interval, test and sample in brackets."""
         interval = f"95 % interval {self.interval[0]:+.3f} ... {self.interval[1]:+.3f}, " if self.interval else ""
         return f"({interval}{test}, {self.sample})"
+
+
+def describe_reserve(comparisons: Sequence[Comparison]) -> str:
+    """Say what too few units leave open: a test that is looked at again and again errs more often than it says.
+
+    Args:
+        comparisons: all comparisons of a sweep, over the same kind of unit.
+
+    Returns:
+        One or two sentences; empty if there are units enough, and all that were declared.
+    """
+    unfinished = [comparison for comparison in comparisons if comparison.units < comparison.declared]
+    untested = [comparison for comparison in comparisons if comparison.verdict == "untested"]
+    short = list(untested)
+    for comparison in comparisons:
+        if comparison.verdict not in ("open", "untested") and comparison.units < FEWEST_FOR_CLAIM:
+            short.append(comparison)
+    if not unfinished and not short:
+        return ""
+    fewest = min(unfinished or short, key=lambda comparison: comparison.units)
+    count, over = fewest.units, fewest.over
+    if unfinished:
+        text = f"Preliminary: {count} of {fewest.declared} {over} have run."
+    else:
+        text = f"There are only {count} {over}." if count > 1 else f"There is only 1 {over.removesuffix('s')}."
+    if untested:
+        text += f" A test needs {FEWEST_FOR_INTERVAL} {over}, a claim {FEWEST_FOR_CLAIM}."
+    elif short:
+        text += f" A claim needs {FEWEST_FOR_CLAIM} {over}."
+    return text
 
 
 def compare_pair(

@@ -6,8 +6,9 @@ Read this first.
 2. store: which cells are finished?
 3. workers: the others run, each `innerdistill distill` in a process of its own.
 4. blocks: finished runs are written into few files.
-5. gather: groups of runs, and their comparisons.
-6. report: tables, figures and page.
+5. latency: one student of each size is timed.
+6. gather: groups of runs, and their comparisons.
+7. report: tables, figures and page.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from innerdistill.support.messages import name_key
 from innerdistill.sweep.gather import group_runs
 from innerdistill.sweep.grid import FAILED, SWEEP_FILE, Cell, Sweep, plan_cells, read_sweep
 from innerdistill.sweep.groups import Group
+from innerdistill.sweep.latency import measure_sweep
 from innerdistill.sweep.report import PAGE, write_sweep_report
 from innerdistill.sweep.store import CellRun, RunStore
 from innerdistill.sweep.workers import run_cells
@@ -88,6 +90,7 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
             run_cells(missing, failed, workers=workers, total=len(cells), check=check, console=console)
         finally:  # what has failed by now is known, however the sweep ends
             _write_failures(sweep, failed)
+        measure_sweep(sweep.folder, [entry.run for entry in finished])
         return report_on(sweep), failed
 
 

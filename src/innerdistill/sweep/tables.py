@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import Any
 
-import numpy as np
-
-from innerdistill.report.formatting import format_share
-from innerdistill.report.record import ModelSpeed
+from innerdistill.evaluation.metrics import show_metric
+from innerdistill.recipe.recipe import Recipe
+from innerdistill.report.formatting import NOT_APPLICABLE, format_share
+from innerdistill.report.stored_run import StoredRun
 from innerdistill.sweep.groups import Compared, Group, list_places
+from innerdistill.sweep.latency import SweepLatency, list_sizes
 from innerdistill.sweep.methods import SELECTION, SPLIT, Method, Value
 from innerdistill.sweep.statistics import Comparison, Verdict, format_p
 
@@ -22,7 +24,7 @@ OUTCOMES: dict[Verdict, str] = {
     "here": "on these examples only",
     "equivalent": "equivalent",
     "open": "no difference shown",
-    "untested": "too few to test",
+    "untested": "not tested",
 }
 
 
@@ -43,11 +45,12 @@ class Table:
     note: str = ""
 
 
-def build_overall_tables(groups: Sequence[Group]) -> list[Table]:
+def build_overall_tables(groups: Sequence[Group], latency: SweepLatency | None = None) -> list[Table]:
     """Build what a sweep shows over all its tasks and settings.
 
     Args:
         groups: groups of the sweep.
+        latency: the sweep's measurement; None if there is none.
 
     Returns:
         The declared comparisons, if any were tested; scores of all methods side by side, those on selection too, and
@@ -56,16 +59,17 @@ def build_overall_tables(groups: Sequence[Group]) -> list[Table]:
     comparisons = build_comparisons(groups)
     tables = [comparisons] if comparisons.rows else []
     if len(groups) > 1:
-        tables += [_build_overview(groups, SPLIT), _build_overview(groups, SELECTION), _build_sizes(groups)]
+        tables += [_build_overview(groups, SPLIT), _build_overview(groups, SELECTION), _build_sizes(groups, latency)]
     return tables
 
 
-def build_tables(group: Group, *, alone: bool) -> list[Table]:
+def build_tables(group: Group, *, alone: bool, latency: SweepLatency | None = None) -> list[Table]:
     """Build what a sweep shows of one task and setting.
 
     Args:
         group: runs of the task and setting.
         alone: whether it is the only one, so that `build_overall_tables` shows nothing of it.
+        latency: the sweep's measurement; None if there is none.
 
     Returns:
         Scores; sizes, if it is alone; distances, if any layers were mapped; examples by right and wrong, if there are
@@ -73,7 +77,7 @@ def build_tables(group: Group, *, alone: bool) -> list[Table]:
     """
     tables = [_build_scores(group)]
     if alone:
-        tables.append(_build_sizes([group]))
+        tables.append(_build_sizes([group], latency))
     if group.pairs:
         tables.append(_build_distances(group))
     if all(method.right_and_wrong is not None for method in group.methods.values()):
@@ -110,7 +114,7 @@ def _describe_comparison(place: Compared, comparison: Comparison) -> tuple[str, 
     return (
         f"{comparison.method} − {comparison.against}",
         place.name,
-        place.metric,
+        place.metric_name,
         f"{comparison.difference:+.4f}{spread}",
         "–" if interval is None else f"{interval[0]:+.4f} ... {interval[1]:+.4f}",
         "–" if comparison.p is None else format_p(comparison.p).removeprefix("p ").removeprefix("= "),
@@ -121,91 +125,76 @@ def _describe_comparison(place: Compared, comparison: Comparison) -> tuple[str, 
 
 
 def _build_overview(groups: Sequence[Group], split: str) -> Table:
-    """Methods against tasks and settings; the longer of the two runs down."""
+    """Methods against tasks and settings; the rows are those of which there are more."""
     methods = list(dict.fromkeys(name for group in groups for name in group.methods))
-    metrics = list(dict.fromkeys(group.metric for group in groups))
+    metrics = list(dict.fromkeys(group.metric_name for group in groups))
     corner = f"{metrics[0] if len(metrics) == 1 else 'primary metric'} on {split}"
     last = ["best constant answer"] if split == SPLIT else []
     columns = [(corner, "teacher", *methods, *last)]
     for group in groups:
-        title = group.name + (f", {group.metric}" if len(metrics) > 1 else "")
+        title = group.name + (f", {group.metric_name}" if len(metrics) > 1 else "")
         column = [title, _format_teacher(group, split), *(_format_score(group, name, split) for name in methods)]
         column += [_format(group.teacher.constant)] if split == SPLIT else []
         columns.append(tuple(column))
     header, *rows = columns if len(groups) > len(methods) + 2 else zip(*columns, strict=True)
-    title = "To choose by: the same on selection" if split == SELECTION else "All tasks and settings"
+    title = "Scores on selection, to choose by" if split == SELECTION else "All tasks and settings"
     return Table(title, header, tuple(rows), " ".join(_explain_overview(groups, split)))
 
 
 def _explain_overview(groups: Sequence[Group], split: str) -> list[str]:
-    seeds = [len(method.runs) for group in groups for method in group.methods.values()]
+    seeds: list[int] = []
+    for group in groups:
+        seeds += [len(method.runs) for method in group.methods.values()]
     ends = " to ".join(map(str, dict.fromkeys((min(seeds), max(seeds)))))
     notes = [
-        f"± of a method is the standard deviation over seeds ({ends} of them); of the teacher, the error over rows."
+        f"± of a method is the standard deviation over seeds ({ends} per method)." if max(seeds) > 1 else "",
+        "± of the teacher is the standard error over examples.",
     ]
     notes += _explain_selection(groups) if split == SELECTION else []
     for note in dict.fromkeys(group.note for group in groups if group.note):
         tasks = dict.fromkeys(group.task for group in groups if group.note == note and group.task)
         notes.append(f"{', '.join(tasks)}: {note}" if tasks else note)
-    return notes
+    return list(filter(None, notes))
 
 
 def _explain_selection(groups: Sequence[Group]) -> list[str]:
     """What the score on selection is good for, and what not."""
-    recipes = [run.record.recipe for group in groups for run in group.list_runs()]
-    notes = ["Selection is held out of train: choose a method, a size or a setting by it, and report validation."]
+    recipes: list[Recipe] = []
+    for group in groups:
+        recipes += [run.record.recipe for run in group.list_runs()]
+    notes = ["Selection is held out of train. Choose a method, a size or a setting by it, and report validation."]
     if any(recipe.teacher.path is not None for recipe in recipes):
-        notes.append("A teacher that was not fine-tuned here may have seen its rows.")
+        notes.append("A teacher that was not fine-tuned here may have been trained on its examples.")
     if any(recipe.checkpoint == "best" for recipe in recipes):
-        notes.append("Checkpoints were chosen by it, so it is too high.")
+        notes.append("Checkpoints were chosen by the score on selection, so it is too high.")
     return notes
 
 
-@dataclass(frozen=True)
-class _Size:
-    """A model of one size that reads texts of one length."""
-
-    name: str
-    layers: int
-    parameters: str
-    megabytes: str
-    tokens: int
-    is_student: bool
-
-
-def _build_sizes(groups: Sequence[Group]) -> Table:
-    """Every size of a teacher or student once for each length of text, with its latency."""
-    latencies: dict[_Size, list[tuple[float, float]]] = {}
+def _build_sizes(groups: Sequence[Group], latency: SweepLatency | None) -> Table:
+    """Every size of a teacher or student once, with its latency if the sweep measured any."""
+    runs: list[StoredRun] = []
     for group in groups:
-        for record in (run.record for run in group.list_runs()):
-            teacher, student = record.teacher, record.speed.student
-            of_teacher = record.speed.teacher
-            assert teacher is not None
-            assert of_teacher is not None
-            for name, layers, speed in (
-                ("teacher", teacher.layers, of_teacher),
-                ("student", record.student.layers, student),
-            ):
-                size = _describe_size(f"{name}, {group.task}" if group.task else name, layers, speed, name == "student")
-                latency = speed.latency_ms.p50
-                latencies.setdefault(size, []).append((latency, latency / of_teacher.latency_ms.p50))
-    rows = []
-    for size in sorted(latencies, key=lambda size: (size.tokens, -size.layers, size.is_student)):
-        latency, share = np.median(latencies[size], axis=0)
-        facts = (str(size.layers), size.parameters, size.megabytes, str(size.tokens))
-        rows.append((size.name, *facts, f"{latency:.1f}", f"{100 * share:.0f} %"))
-    return Table(
-        "Sizes",
-        ("model", "layers", "parameters", "megabytes", "tokens", "milliseconds", "share of the teacher's time"),
-        tuple(rows),
-        "For one text of so many tokens: medians over the runs, each measured beside its teacher, while other runs may "
-        "have run.",
+        runs += group.list_runs()
+    sizes = list_sizes(run.record for run in runs)
+    header = ("model", "layers", "parameters", "megabytes")
+    rows = [(size.model, str(size.layers), size.parameters, size.megabytes) for size in sizes]
+    if latency is None:
+        return Table("Sizes", header, tuple(rows))
+    measured = latency.get_latencies()
+    teachers = [milliseconds.p50 for size, milliseconds in measured.items() if size.model == "teacher"]
+    note = (
+        f"Latency is for one text of {latency.length} tokens: the median of calls in turns, in one measurement at the "
+        f"end of the sweep ({latency.machine})."
     )
-
-
-def _describe_size(name: str, layers: int, speed: ModelSpeed, is_student: bool) -> _Size:
-    stored = f"{speed.file_bytes / 1e6:.0f}" if speed.file_bytes else "–"
-    return _Size(name, layers, f"{speed.parameters / 1e6:.1f} M", stored, speed.length, is_student)
+    timed: list[tuple[str, ...]] = []
+    for size, row in zip(sizes, rows, strict=True):
+        milliseconds = measured[size].p50 if size in measured else None
+        share = None if milliseconds is None or len(teachers) != 1 else milliseconds / teachers[0]
+        shown = NOT_APPLICABLE if milliseconds is None else f"{milliseconds:.1f}"
+        timed.append((*row, shown, NOT_APPLICABLE if share is None else f"{100 * share:.0f} %"))
+    if not measured.keys() >= set(sizes):
+        note += " A dash: the model was not on disk then."
+    return Table("Sizes", (*header, "milliseconds", "share of the teacher's time"), tuple(timed), note)
 
 
 def _build_scores(group: Group) -> Table:
@@ -213,8 +202,9 @@ def _build_scores(group: Group) -> Table:
     teacher, on_selection = group.teacher, group.score_teacher(SELECTION)
     record = group.first_record.teacher
     assert record is not None
-    header = [f"{SPLIT}, {teacher.rows} rows", metric, SHARE_OF_TEACHER, f"on selection, {on_selection.rows} rows"]
-    header += [AGREEMENT, *others, "layers", SEEDS, "cosine at the end of stages", "steps", "CPU seconds"]
+    header = [f"{SPLIT}, {teacher.rows} examples", group.metric_name, SHARE_OF_TEACHER]
+    header += [f"on {SELECTION}, {on_selection.rows} examples"]
+    header += [AGREEMENT, *map(show_metric, others), "layers", SEEDS, "CLS cosine per stage", "steps", "CPU seconds"]
     of_others = [_format(teacher.values[name]) for name in others]
     first = ["teacher", _format_teacher(group, SPLIT), "", _format_teacher(group, SELECTION), "", *of_others]
     rows = [[*first, str(record.layers)]]
@@ -229,7 +219,7 @@ def _build_scores(group: Group) -> Table:
     rows.append(["best constant answer", _format(constant), format_share(constant, teacher)])
     return Table(
         "Scores",
-        tuple(name.replace("_", " ") for name in header),
+        tuple(header),
         tuple(tuple(row + [""] * (len(header) - len(row))) for row in rows),
         " ".join(_explain_scores(group)),
     )
@@ -237,22 +227,42 @@ def _build_scores(group: Group) -> Table:
 
 def _explain_scores(group: Group) -> list[str]:
     notes = [
-        "± of a method is the standard deviation over seeds; of the teacher, the standard error over rows.",
-        f"The share of teacher is that of its {group.metric}.",
+        "± of the teacher is the standard error over examples.",
+        f"The share of teacher is that of its {group.metric_name}.",
         *_explain_selection([group]),
     ]
+    if group.has_several_seeds:
+        notes.insert(0, "± of a method is the standard deviation over seeds.")
+    notes += _compare_orders(group)
     declared = [(comparison.method, comparison.against) for comparison in group.comparisons] + group.untested
     shown = [pair for pair in declared if set(pair) <= set(group.methods)]
     if declared and len(shown) < comb(len(group.methods), 2):
-        notes.append("Only declared comparisons are tested; what else sets methods apart is exploratory.")
-    if all(len(method.runs) == 1 for method in group.methods.values()):
-        notes.append("n = 1: of one seed nothing is known about the spread, so there are no intervals.")
+        notes.append("Only declared comparisons are tested. Other differences between methods are exploratory.")
     notes += _list_differences(group)
     return [*notes, group.note] if group.note else notes
 
 
+def _compare_orders(group: Group) -> list[str]:
+    """Say so where selection and validation order the methods differently; equal scores have no order."""
+    by_selection = _rank_methods(group, SELECTION)
+    by_validation = _rank_methods(group, SPLIT)
+    for better, worse in itertools.combinations(by_selection, 2):
+        if by_selection[better] > by_selection[worse] and by_validation[better] < by_validation[worse]:
+            orders = f"{', '.join(by_selection)}; validation orders them {', '.join(by_validation)}"
+            return [f"From best to worst, selection orders the methods {orders}."]
+    return []
+
+
+def _rank_methods(group: Group, split: str) -> dict[str, float]:
+    """Mean score by method as tables show it, the best first."""
+    scores = {}
+    for name, method in group.methods.items():
+        scores[name] = round(method.score(group.metric, split).mean, 4)
+    return dict(sorted(scores.items(), key=lambda pair: -pair[1]))
+
+
 def _list_differences(group: Group) -> list[str]:
-    """In what methods differ besides what is compared: start, checkpoint, learning rate; by their first runs."""
+    """How methods differ besides what is compared: start, checkpoint, learning rate; by their first runs."""
     differences = []
     for key in ("student.source", "student.head", "student.layers", "checkpoint", "trainer.learning_rate"):
         methods: dict[str, list[str]] = {}
@@ -260,7 +270,7 @@ def _list_differences(group: Group) -> list[str]:
             value: Any = method.first_record.recipe.model_dump(mode="json")
             for part in key.split("."):
                 value = value.get(part)
-            methods.setdefault("unsaid" if value is None else str(value), []).append(method.name)
+            methods.setdefault("not set" if value is None else str(value), []).append(method.name)
         if len(methods) > 1:
             values = ", ".join(f"{value} ({'; '.join(names)})" for value, names in methods.items())
             differences.append(f"Methods differ in {key}: {values}.")
@@ -276,11 +286,12 @@ def _build_distances(group: Group) -> Table:
                 mapped = pair in method.distances
                 row.append(_format(getattr(method.distances[pair], kind), none="∞") if mapped else "–")
     return Table(
-        "How far the students' insides are from the teacher's",
+        "Distance from the teacher's internal representations",
         tuple(header),
         tuple(map(tuple, rows)),
-        f"KL of the attention distributions, nats per row; cosine distance of [CLS]. Mean over seeds, {SPLIT} rows. "
-        "Student's layer ← teacher's; a dash: that method does not map them.",
+        "KL: divergence of the attention distributions, in nats per token. CLS: cosine distance of the [CLS] vectors. "
+        f"Both are means over seeds and {SPLIT} examples. 1 ← 2 is layer 1 of the student and layer 2 of the teacher. "
+        "A dash: the method does not map these layers.",
     )
 
 
@@ -291,11 +302,12 @@ def _build_right_and_wrong(group: Group) -> Table:
         for count in (method.right_and_wrong or {}).values():
             row.append(f"{count.mean:.1f}" + ("" if count.deviation is None else f" ± {count.deviation:.1f}"))
         rows.append(tuple(row))
+    note = "± is the standard deviation over seeds." if group.has_several_seeds else ""
     return Table(
-        "Right and wrong together",
-        ("rows, mean over seeds", "both right", "only the teacher right", "only the student right", "both wrong"),
+        "Right and wrong answers of teacher and student",
+        ("examples, mean over seeds", "both right", "only the teacher right", "only the student right", "both wrong"),
         tuple(rows),
-        f"± is the standard deviation over seeds. {group.note}".strip(),
+        f"{note} {group.note}".strip(),
     )
 
 
@@ -311,7 +323,7 @@ def _format_score(group: Group, name: str, split: str) -> str:
 
 
 def _format_teacher(group: Group, split: str) -> str:
-    """The primary score of the teacher with its standard error over rows."""
+    """The primary score of the teacher with its standard error over examples."""
     scores = group.score_teacher(split)
     return f"{_format(scores.values[group.metric])} ± {_format(scores.standard_error)}"
 
