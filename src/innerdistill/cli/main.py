@@ -130,9 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("model", help="run folder or model folder")
     added = verb("sweep", _sweep, "run methods x tasks x settings x seeds and compare them")
     added.add_argument("sweep", help="YAML file")
-    added.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="override, such as recipe.data.path=/data/CoLA"
-    )
+    added.add_argument("overrides", nargs="*", metavar="key=value", help="such as recipe.data.path=/data/CoLA")
     added.add_argument("--workers", type=int, default=1, help="runs at a time; they share the CPU (default: 1)")
     verb("report", _report, "write report.html of a run or a sweep").add_argument("run", help="run or sweep folder")
     added = verb("keys", _keys, "explain every key of a recipe or a sweep")
@@ -146,8 +144,7 @@ def build_parser() -> argparse.ArgumentParser:
         added.add_argument(option, type=kind, help=words)
     added.add_argument("--output", required=True, help="archive to write, such as submission.zip")
     added = verb("clean", _clean, "list the caches with their size and last use, and delete entries by name")
-    folder = Recipe().teacher.folder
-    added.add_argument("--folder", default=folder, help=f"teacher.folder of the recipes (default: {folder})")
+    added.add_argument("--folder", default=Recipe().teacher.folder, help="teacher.folder (default: %(default)s)")
     added.add_argument("--delete", nargs="+", metavar="NAME", default=[], help="names of entries, as they are listed")
     parser.set_defaults(verbs=list(verbs.choices))
     return parser
