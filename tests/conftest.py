@@ -22,7 +22,6 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from innerdistill.data.batches import make_collator
-from innerdistill.models.families import FAMILIES
 from innerdistill.models.probe import probe
 from innerdistill.models.student import build_student
 from innerdistill.training.arguments import make_training_arguments
@@ -115,7 +114,7 @@ def tiny_model(family="bert", *, layers=4, num_labels=2, seed=0, dropout=0.1, **
         options |= {"attention_dropout": dropout}
         for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
             options.pop(name)
-    if FAMILIES.get(family) and FAMILIES[family].positions_used_by_padding:
+    if family in ("roberta", "xlm-roberta", "camembert", "mpnet"):
         options["pad_token_id"] = 1
     torch.manual_seed(seed)
     return AutoModelForSequenceClassification.from_config(AutoConfig.for_model(family, **{**options, **changes})).eval()

@@ -170,5 +170,7 @@ def test_other_families_are_refused_by_name(family):
 
 
 def test_positions_taken_by_padding(make_model):
-    assert max_positions(make_model("roberta").config) == 64
-    assert max_positions(make_model("bert").config) == 66
+    assert max_positions(make_model("roberta")) == 64
+    assert max_positions(make_model("roberta", pad_token_id=3)) == 62
+    assert max_positions(make_model("mpnet", pad_token_id=3)) == 64  # it counts from 1 in any case
+    assert max_positions(make_model("bert")) == max_positions(make_model("modernbert")) == 66

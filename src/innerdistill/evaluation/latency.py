@@ -41,8 +41,8 @@ def measure_speed(
     """
     calls = {}
     for name, model in models.items():
-        if length > max_positions(model.config):
-            raise ValueError(f"length: {name} reads at most {max_positions(model.config)} tokens, got {length}.")
+        if length > max_positions(model):
+            raise ValueError(f"length: {name} reads at most {max_positions(model)} tokens, got {length}.")
         calls[name] = make_model_call(model, batch_size=batch_size, length=length)
     times = measure_latencies(calls, repeats=repeats)
     about = {"batch_size": batch_size, "length": length}

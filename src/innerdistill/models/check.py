@@ -1,38 +1,24 @@
 """Checks of models: can this folder be a teacher, a source or a student? Every command asks here.
 
 Before loading: `check_files`. After loading: `check_classifier` for fine-tuned models, `check_base` for pre-trained
-ones, `check_tokenizer`. Two models together: `check_student`, `check_source` and `check_windows`.
+ones, `check_tokenizer`. Two models together: `check_student`, `check_source` and `check_windows`. More is in
+check_weights.py and check_labels.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from innerdistill.models.check_labels import read_label_names
+from innerdistill.models.check_weights import LoadedModel, check_weights
 from innerdistill.models.config_file import check_config_file
+from innerdistill.models.families import find_embedding, max_positions
 from innerdistill.models.heads import Head
 from innerdistill.models.probe import Architecture, probe
 from innerdistill.support.messages import join_names, shorten_value
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model as transformers loaded it, with what its files did not hold.
-
-    Attributes:
-        name: folder or name of the model.
-        model: model in eval mode; weights that its files lack are random.
-        missing: names of the weights that its files lack.
-        mismatched: weights of another shape in its files: name, shape in the files, shape by config.json.
-    """
-
-    name: str
-    model: PreTrainedModel
-    missing: Sequence[str]
-    mismatched: Sequence[tuple[str, list[int], list[int]]]
 
 
 def check_files(name: str, head: Head) -> None:
@@ -43,7 +29,7 @@ def check_files(name: str, head: Head) -> None:
         head: head of the model; its class is named in the advice on pickles.
 
     Raises:
-        ValueError: a folder without config.json, or with weights as a pickle only.
+        ValueError: an adapter, a folder without config.json, or with weights as a pickle only.
     """
     check_config_file(name)
     pickles = [file.name for file in Path(name).glob("*.bin") if file.name.startswith("pytorch_model")]
@@ -55,40 +41,26 @@ def check_files(name: str, head: Head) -> None:
         )
 
 
-def check_classifier(loaded: LoadedModel) -> None:
-    """Check that a fine-tuned model is complete: all weights, of the right shapes and finite, and unique label names.
+def check_classifier(loaded: LoadedModel) -> dict[int, str]:
+    """Check that a fine-tuned model is complete: all weights, of the right shapes and finite, and label names.
 
     Args:
         loaded: the model as it was loaded.
 
+    Returns:
+        Names of its labels by id; those of a score mean nothing.
+
     Raises:
-        ValueError: weights that are missing, of another shape than config.json says or not finite; a base model, whose
-            head would be random; two outputs of one name.
+        ValueError: weights that are missing, unused, of another shape than config.json says or not finite; a base
+            model, whose head would be random; wrong label names.
     """
     name, model = loaded.name, loaded.model
-    for key, shape, expected in loaded.mismatched:
-        raise ValueError(
-            f"{name}: {key} is {shape} in its files and {expected} by its config.json; one of them is wrong."
-        )
-    if encoder := select_encoder_weights(model, loaded.missing):
-        raise ValueError(
-            f"{name}: its files do not hold all weights that its config.json asks for ({len(encoder)} are missing, "
-            f"{encoder[0]} first); copy the whole model again."
-        )
-    if loaded.missing:
-        raise ValueError(
-            f"{name}: this is a base model, its classification head is missing ({', '.join(loaded.missing[:2])}): set "
-            "teacher.base to it, so that it is fine-tuned first, or set teacher.path to a fine-tuned classifier."
-        )
+    check_weights(loaded, new_head=False)
     for key, value in model.named_parameters():
         if not value.isfinite().all():
             raise ValueError(f"{name}: {key} holds values that are not finite, so its predictions would not be either.")
-    labels = list(model.config.id2label.values())
-    for label in labels:
-        if labels.count(label) > 1:
-            raise ValueError(
-                f"{name}: two outputs are called {shorten_value(label)}; give each a name of its own (id2label)."
-            )
+    check_padding(loaded)
+    return read_label_names(name, model.config) if model.config.num_labels > 1 else model.config.id2label
 
 
 def check_base(loaded: LoadedModel) -> None:
@@ -98,30 +70,66 @@ def check_base(loaded: LoadedModel) -> None:
         loaded: the model as it was loaded.
 
     Raises:
-        ValueError: weights of the encoder that are missing or of another shape.
+        ValueError: weights of the encoder that are missing, unused or of another shape.
     """
-    unusable = sorted({*loaded.missing, *(key for key, *_ in loaded.mismatched)})
-    if encoder := select_encoder_weights(loaded.model, unusable):
+    check_weights(loaded, new_head=True)
+    check_padding(loaded)
+
+
+def check_padding(loaded: LoadedModel) -> None:
+    """Check that a model that counts positions from its padding id has one, and positions beyond it.
+
+    Args:
+        loaded: the model as it was loaded.
+
+    Raises:
+        ValueError: no padding id where it is needed, or no position left.
+    """
+    model = loaded.model
+    without_id = [module for module in model.base_model.children() if getattr(module, "padding_idx", 0) is None]
+    if without_id or max_positions(model) < 1:
         raise ValueError(
-            f"{loaded.name}: its files do not hold the weights of a {type(loaded.model).__name__} ({len(encoder)} are "
-            f"missing or of another shape, {encoder[0]} first), so it would start from random ones."
+            f"{loaded.name}: pad_token_id in its config.json is {model.config.pad_token_id}, but its positions are "
+            "counted from there; write the id of the tokenizer's padding token."
         )
 
 
-def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Check that a tokenizer knows words: without its files, transformers makes up one that knows none.
+def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, *, texts: int) -> None:
+    """Check that a tokenizer knows words, and that the model can read all that it gives.
+
+    Without a tokenizer's files, transformers makes up one that knows no words.
 
     Args:
         name: folder or name of the model.
         tokenizer: tokenizer loaded from there.
+        model: model that reads its tokens.
+        texts: texts of an example, 1 or 2.
 
     Raises:
-        ValueError: it knows no words, or has no padding token.
+        ValueError: it knows no words, or has no padding token; tokens or token types that the model does not have.
     """
-    if set(tokenizer.get_vocab().values()) <= set(tokenizer.all_special_ids):
+    vocabulary = tokenizer.get_vocab()
+    if set(vocabulary.values()) <= set(tokenizer.all_special_ids):
         raise ValueError(f"{name}: its tokenizer knows no words; copy the model's tokenizer.json or vocabulary there.")
     if tokenizer.pad_token_id is None:
         raise ValueError(f"{name}: the tokenizer has no padding token.")
+    encoded = tokenizer(*["text"] * texts)
+    known = model.config.vocab_size
+    highest = max([*vocabulary.values(), *encoded["input_ids"]])
+    if highest >= known:
+        token = shorten_value(tokenizer.convert_ids_to_tokens(highest))
+        raise ValueError(
+            f"{name}: its tokenizer gives the token id {highest} ({token}), but the model has only {known} tokens; "
+            "copy the model's own tokenizer there, or resize the model (resize_token_embeddings) and train it."
+        )
+    types = find_embedding(model, "token_type_embeddings")
+    highest = max(encoded.get("token_type_ids") or [0])
+    if types is not None and highest >= types.num_embeddings:
+        raise ValueError(
+            f"{name}: its tokenizer gives a text the token type {highest}, but the model has only "
+            f"{types.num_embeddings} (type_vocab_size); take token_type_ids out of model_input_names in its "
+            "tokenizer_config.json."
+        )
 
 
 def check_student(
@@ -156,7 +164,7 @@ def check_same_inputs(student: PreTrainedModel, teacher: PreTrainedModel, *, wha
         what: folder of the student or key of the recipe, for the error message.
 
     Raises:
-        ValueError: embedding tables of different sizes.
+        ValueError: embedding tables of different sizes, or positions counted from another padding id.
     """
     for key in ("vocab_size", "max_position_embeddings", "type_vocab_size"):
         ours, theirs = getattr(student.config, key, None), getattr(teacher.config, key, None)
@@ -165,6 +173,11 @@ def check_same_inputs(student: PreTrainedModel, teacher: PreTrainedModel, *, wha
                 f"{what}: the teacher's {key} is {theirs}, the student's {ours}; both read the same tokens, so these "
                 "must be equal."
             )
+    ours, theirs = max_positions(student), max_positions(teacher)
+    if ours != theirs:
+        raise ValueError(
+            f"{what}: the teacher has positions for {theirs} tokens, the student for {ours} (pad_token_id)."
+        )
 
 
 def check_source(
@@ -221,17 +234,3 @@ def check_windows(
                 f"layer_map: teacher layer {m} attends to the whole text, student layer {k} only to a window of it; "
                 "map layers of the same kind, choose other student.layers, or set losses.attention_kl=0."
             )
-
-
-def select_encoder_weights(model: PreTrainedModel, names: Sequence[str]) -> list[str]:
-    """Select the weights of the encoder, without its pooler, which base models often lack.
-
-    Args:
-        model: the model.
-        names: names of weights.
-
-    Returns:
-        Those inside the encoder.
-    """
-    prefix = f"{model.base_model_prefix}."
-    return [name for name in names if name.startswith(prefix) and not name.startswith(f"{prefix}pooler.")]

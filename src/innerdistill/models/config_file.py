@@ -10,14 +10,20 @@ LAYER_KEYS = ("num_hidden_layers", "n_layers")  # the second one is DistilBERT's
 
 
 def check_config_file(name: str) -> None:
-    """Check that a model's folder has a config.json; a name on the Hugging Face Hub passes.
+    """Check that a folder holds a model with a config.json and no adapter; a name on the Hugging Face Hub passes.
 
     Args:
         name: folder or name of the model.
 
     Raises:
-        ValueError: a file, or a folder without config.json.
+        ValueError: an adapter, a file, or a folder without config.json.
     """
+    if (Path(name) / "adapter_config.json").is_file():
+        raise ValueError(
+            f"{name}: this is an adapter (adapter_config.json), which would not be used; merge it first: "
+            f"peft.AutoPeftModelForSequenceClassification.from_pretrained({name!r}).merge_and_unload()"
+            ".save_pretrained(folder), and copy the tokenizer there."
+        )
     if Path(name).exists() and not (Path(name) / CONFIG).is_file():
         raise ValueError(f"{name}: expected a model folder with a config.json.")
 

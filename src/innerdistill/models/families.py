@@ -29,20 +29,16 @@ class Family:
         attention: path of the attention module inside a layer (the one that is handed to the attention function).
         replacement: subclass of the attention module's class that calls `clean_attention`, for families outside
             transformers' AttentionInterface.
-        positions_used_by_padding: number of positions that the position table loses because it starts after the padding
-            id.
         per_layer_config: keys of the configuration that hold one value per layer.
     """
 
     layers: str
     attention: str
     replacement: type[nn.Module] | None = None
-    positions_used_by_padding: int = 0
     per_layer_config: tuple[str, ...] = ()
 
 
 _BERT = Family("encoder.layer", "attention.self")
-_ROBERTA = Family("encoder.layer", "attention.self", positions_used_by_padding=2)
 
 FAMILIES = Registry(
     "families",
@@ -51,11 +47,11 @@ FAMILIES = Registry(
         "bert": _BERT,
         "electra": _BERT,
         "mobilebert": _BERT,
-        "roberta": _ROBERTA,
-        "xlm-roberta": _ROBERTA,
-        "camembert": _ROBERTA,
+        "roberta": _BERT,
+        "xlm-roberta": _BERT,
+        "camembert": _BERT,
         "distilbert": Family("transformer.layer", "attention"),
-        "mpnet": Family("encoder.layer", "attention.attn", CleanMPNetAttention, positions_used_by_padding=2),
+        "mpnet": Family("encoder.layer", "attention.attn", CleanMPNetAttention),
         "modernbert": Family("layers", "attn", per_layer_config=("layer_types",)),
         "eurobert": Family("layers", "self_attn"),
     },
@@ -151,16 +147,37 @@ def _set_attention(model: PreTrainedModel, *, clean: bool) -> None:
         attention.__class__ = family.replacement if clean else family.replacement.__base__
 
 
-def max_positions(config: PretrainedConfig) -> int:
-    """Compute the longest input that the table of positions allows.
+def find_embedding(model: PreTrainedModel, name: str) -> nn.Embedding | None:
+    """Find an embedding table of a model.
 
     Args:
-        config: configuration of a model of a supported family.
+        model: any model.
+        name: name of the table in transformers, such as `position_embeddings`.
+
+    Returns:
+        The table; None if the model has none of this name.
+    """
+    for path, module in model.base_model.named_modules():
+        if path.endswith(name) and isinstance(module, nn.Embedding):
+            return module
+    return None
+
+
+def max_positions(model: PreTrainedModel) -> int:
+    """Find the longest input that a model has positions for.
+
+    RoBERTa and its relatives count positions from the padding id: their tables have it as `padding_idx`.
+
+    Args:
+        model: model of a supported family.
 
     Returns:
         Number of tokens, special tokens included.
     """
-    return int(config.max_position_embeddings) - family_of(config).positions_used_by_padding
+    table = find_embedding(model, "position_embeddings")
+    if table is None:
+        return int(model.config.max_position_embeddings)
+    return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
 
 
 def embedding_parameters(model: PreTrainedModel) -> int:

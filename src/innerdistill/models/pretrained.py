@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,16 +10,19 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.models.check import (
-    LoadedModel,
     check_base,
     check_classifier,
     check_files,
     check_tokenizer,
 )
+from innerdistill.models.check_labels import check_label_maps
+from innerdistill.models.check_weights import WRAPPERS, LoadedModel, is_wrapped
 from innerdistill.models.config_file import check_config_file
 from innerdistill.models.families import family_of, max_positions
 from innerdistill.models.heads import Head
 from innerdistill.support.messages import get_first_line
+
+logger = logging.getLogger(__name__)
 
 
 def read_config(name: str) -> PretrainedConfig:
@@ -37,6 +41,7 @@ def read_config(name: str) -> PretrainedConfig:
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
+        check_label_maps(name)
         raise ValueError(f"{name}: no model found there ({get_first_line(error)}).") from None
     family_of(config)
     return config
@@ -56,7 +61,10 @@ def load_classifier(name: str, head: Head) -> PreTrainedModel:
         ValueError: not found, family not supported, or not complete (`check_classifier`).
     """
     loaded = _load(name, head)
-    check_classifier(loaded)
+    config = loaded.model.config
+    config.id2label = check_classifier(loaded)
+    if config.num_labels > 1:
+        config.label2id = {label: index for index, label in config.id2label.items()}
     return loaded.model
 
 
@@ -94,23 +102,25 @@ def load_base(name: str, head: Head, *, names: Sequence[str] | None, seed: int =
     return model
 
 
-def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """Load the tokenizer that belongs to a model.
+def load_tokenizer(name: str, model: PreTrainedModel, *, texts: int) -> PreTrainedTokenizerBase:
+    """Load the tokenizer that belongs to a model, and check that the model can read what it gives.
 
     Args:
         name: folder or name of the model.
+        model: model loaded from there.
+        texts: texts of an example, 1 or 2.
 
     Returns:
         The tokenizer; it pads on the right.
 
     Raises:
-        ValueError: not found, without words, or without a padding token.
+        ValueError: not found, without words or a padding token, or with tokens that the model does not have.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, padding_side="right", trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
         raise ValueError(f"{name}: no tokenizer could be loaded ({get_first_line(error)}).") from None
-    check_tokenizer(name, tokenizer)
+    check_tokenizer(name, tokenizer, model, texts=texts)
     return tokenizer
 
 
@@ -128,7 +138,7 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, wa
     Raises:
         ValueError: the user wants more than the model has positions for.
     """
-    limit = max_positions(model.config)
+    limit = max_positions(model)
     if wanted is not None and wanted > limit:
         raise ValueError(f"data.max_length: {wanted} tokens were asked for, but the model allows {limit}.")
     return wanted or min(limit, tokenizer.model_max_length)
@@ -138,17 +148,21 @@ def _load(name: str, head: Head, **options: Any) -> LoadedModel:
     """Load a model that need not be complete; `options` change its configuration."""
     check_files(name, head)
     read_config(name)
+    options |= {"dtype": "float32", "use_safetensors": True, "trust_remote_code": False}
+    options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # the report is checked afterwards
     try:
-        model, info = head.auto_class.from_pretrained(
-            name,
-            output_loading_info=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype="float32",
-            ignore_mismatched_sizes=True,  # they are checked afterwards
-            **options,
-        )
+        model, report = head.auto_class.from_pretrained(name, **options)
+        if is_wrapped(report["unexpected_keys"]):
+            logger.info("%s: the names of its weights begin with module. or _orig_mod.; read without that", name)
+            model, report = head.auto_class.from_pretrained(name, key_mapping=WRAPPERS, **options)
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
         raise ValueError(f"{name}: the model cannot be loaded ({get_first_line(error)}).") from None
-    mismatched = [(key, list(shape), list(expected)) for key, shape, expected in info["mismatched_keys"]]
-    return LoadedModel(name, model.eval(), sorted(info["missing_keys"]), sorted(mismatched))
+    mismatched = [(key, list(shape), list(expected)) for key, shape, expected in report["mismatched_keys"]]
+    return LoadedModel(
+        name,
+        model.eval(),
+        missing=sorted(report["missing_keys"]),
+        mismatched=sorted(mismatched),
+        unused=sorted(report["unexpected_keys"]),
+        errors=report["error_msgs"],
+    )

@@ -47,8 +47,8 @@ from innerdistill.models.onnx_files import (
     write_float32,
     write_int8,
 )
-from innerdistill.models.pretrained import load_tokenizer, longest_input
-from innerdistill.problem_types.problem_types import load_fine_tuned
+from innerdistill.models.pretrained import load_classifier, load_tokenizer, longest_input
+from innerdistill.problem_types.problem_types import find_problem_type_of_model, load_fine_tuned
 from innerdistill.report.card import write_card
 from innerdistill.report.output_folder import lock_folder
 from innerdistill.report.page import write_report
@@ -111,10 +111,11 @@ def export(model: str | Path) -> OnnxRecord:
     if has_record(folder.parent) and folder.name == MODEL:
         folder = folder.parent
     if not has_record(folder):
-        return write_onnx(folder, *_draw_random_rows(folder), length=RANDOM_LENGTH)
-    find_model_folder(folder)  # a run may have none
+        model, _ = load_fine_tuned(str(folder))
+        return write_onnx(model, folder, *_draw_random_rows(model), length=RANDOM_LENGTH)
+    model, _ = load_fine_tuned(str(find_model_folder(folder)))  # a run may have none
     with lock_folder(folder):
-        add_onnx(folder, *_load_validation(folder))
+        add_onnx(model, folder, *_load_validation(model, folder))
         time_together(folder)
         write_report(folder)
     record = read_record(folder).onnx
@@ -122,10 +123,11 @@ def export(model: str | Path) -> OnnxRecord:
     return record
 
 
-def add_onnx(folder: Path, rows: Dataset, collate: Collator) -> OnnxRecord:
+def add_onnx(model: PreTrainedModel, folder: Path, rows: Dataset, collate: Collator) -> OnnxRecord:
     """Write the ONNX files of a finished run, and put their scores into its record and model card.
 
     Args:
+        model: student of the run, loaded from its folder.
         folder: folder of the run.
         rows: its validation split, tokenised.
         collate: examples -> batch that is no longer than it has to be.
@@ -137,7 +139,7 @@ def add_onnx(folder: Path, rows: Dataset, collate: Collator) -> OnnxRecord:
         ValueError: as `write_onnx`.
     """
     record = read_record(folder)
-    onnx = write_onnx(folder / MODEL, rows, collate, scoring=record.data.scoring)
+    onnx = write_onnx(model, folder / MODEL, rows, collate, scoring=record.data.scoring)
     old_warnings = list_onnx_warnings(record.onnx)
     warnings = [sentence for sentence in record.warnings if sentence not in old_warnings]
     record = record.model_copy(update={"onnx": onnx, "warnings": warnings + list_onnx_warnings(onnx)})
@@ -158,7 +160,9 @@ def export_run(job: Job, folder: Path) -> None:
     """
     if job.recipe.onnx and is_first_process() and read_record(folder).onnx is None:
         try:
-            add_onnx(folder, job.splits["validation"], job.problem_type.examples.make_collator(job.tokenizer))
+            student = load_classifier(str(folder / MODEL), job.problem_type.head)
+            collate = job.problem_type.examples.make_collator(job.tokenizer)
+            add_onnx(student, folder, job.splits["validation"], collate)
         except ValueError as error:
             raise ValueError(
                 f"{error} The run in {folder} is finished; with onnx=false the same command writes its report."
@@ -166,6 +170,7 @@ def export_run(job: Job, folder: Path) -> None:
 
 
 def write_onnx(
+    model: PreTrainedModel,
     folder: Path,
     rows: Dataset,
     collate: Collator,
@@ -176,6 +181,7 @@ def write_onnx(
     """Write ONNX files into a model folder, both or neither.
 
     Args:
+        model: fine-tuned model, loaded from its folder.
         folder: folder of the model; files of an earlier export are replaced.
         rows: tokenised examples, on which the files are compared with the model.
         collate: examples -> padded batch.
@@ -188,14 +194,13 @@ def write_onnx(
     Raises:
         ValueError: a file cannot be written, or the logits of the float32 file differ from the model's.
     """
-    model, problem_type = load_fine_tuned(str(folder))
     parameters = inspect.signature(model.forward).parameters  # a tokenizer may write more than its model reads
     names = [name for name in INPUT_NAMES if name in rows.column_names and name in parameters]
     length, threads = length or compute_typical_length(rows), torch.get_num_threads()
     length = min(length, int(read_numbers(rows, "length").max()))
     logger.info("Export to ONNX, and compare the files with the model on %s examples.", f"{len(rows):,}")
     with open_whole_folder(folder / ONNX) as temporary:
-        outputs = problem_type.wording.onnx_outputs
+        outputs = find_problem_type_of_model(model.config).wording.onnx_outputs
         classifiers = _write_files(model, temporary, inputs=names, outputs=outputs, threads=threads)
         logits = _compute_logits(model, classifiers, rows, collate)
         _check_float32(folder, logits)
@@ -306,14 +311,14 @@ def _compute_largest_difference(first: NDArray[np.float32], second: NDArray[np.f
     return float(np.abs(first - second).max())
 
 
-def _load_validation(folder: Path) -> tuple[Dataset, Collator]:
+def _load_validation(student: PreTrainedModel, folder: Path) -> tuple[Dataset, Collator]:
     """The validation split of a finished run, as its student reads it."""
     record = read_record(folder)
     examples = record.problem_type.examples
     data = load_task(record.recipe.data, examples)
     if data.fingerprint() != record.data.fingerprint:
         raise ValueError(f"{folder}: its data has changed since the run, so its files cannot be scored.")
-    tokenizer = load_tokenizer(str(folder / MODEL))
+    tokenizer = load_tokenizer(str(folder / MODEL), student, texts=len(data.task.text))
     rows, _ = tokenise(
         data.splits["validation"],
         data.task,
@@ -327,9 +332,9 @@ def _load_validation(folder: Path) -> tuple[Dataset, Collator]:
     return rows, examples.make_collator(tokenizer)
 
 
-def _draw_random_rows(folder: Path) -> tuple[Dataset, Collator]:
+def _draw_random_rows(model: PreTrainedModel) -> tuple[Dataset, Collator]:
     """Random tokens, from 3 to as many as a model reads."""
-    (model, problem_type), tokenizer = load_fine_tuned(str(folder)), load_tokenizer(str(folder))
+    tokenizer = load_tokenizer(model.name_or_path, model, texts=1)
     generator = np.random.default_rng(0)
     longest = min(longest_input(tokenizer, model, None), LONGEST_RANDOM)
     lengths = np.linspace(3, longest, RANDOM_ROWS).astype(int).tolist()
@@ -338,4 +343,4 @@ def _draw_random_rows(folder: Path) -> tuple[Dataset, Collator]:
     if "token_type_ids" in tokenizer.model_input_names:
         columns["token_type_ids"] = [[0] * length for length in lengths]
     columns |= {"labels": [0] * len(ids), "length": lengths}
-    return Dataset.from_dict(columns), problem_type.examples.make_collator(tokenizer)
+    return Dataset.from_dict(columns), find_problem_type_of_model(model.config).examples.make_collator(tokenizer)

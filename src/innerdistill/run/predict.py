@@ -77,7 +77,10 @@ def predict_blocks(model: str | Path, file: str | Path, *, text: Sequence[str] |
     classifier, problem_type = load_fine_tuned(str(folder))
     examples, names = problem_type.examples, problem_type.head.name_outputs(classifier.config)
     rows = read_file(file, task, examples=examples, split="prediction", labelled=False)
-    classifier, tokenizer = classifier.to(default_device()), load_tokenizer(str(folder))
+    classifier, tokenizer = (
+        classifier.to(default_device()),
+        load_tokenizer(str(folder), classifier, texts=len(task.text)),
+    )
     # Truncated as in training, so that the same text gets the same prediction.
     longest = longest_input(tokenizer, classifier, record.data.max_length if record else None)
     start = truncated = 0
