@@ -46,6 +46,11 @@ def change_config(folder, **keys):
     (folder / "config.json").write_text(json.dumps({**config, **keys}))
 
 
+def rename_to_roberta(weights):
+    for key in list(weights):
+        weights[key.replace("bert.", "roberta.")] = weights.pop(key)
+
+
 def pickle_weights(folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
@@ -84,19 +89,23 @@ FAULTS = {
     ),
     "fewer layers in config": (
         lambda folder: change_config(folder, num_hidden_layers=1),
-        "config.json says 1 layers, its files hold 2 (16 weights would not be used, bert.encoder.layer.1.",
+        "its files hold 2 layers, config.json says 1 (16 weights would not be used, bert.encoder.layer.1.",
     ),
     "more layers in config": (
         lambda folder: change_config(folder, num_hidden_layers=3),
-        "bert.encoder.layer.2.attention.output.LayerNorm.bias first); config.json says 3 layers, its files hold 2",
+        "bert.encoder.layer.2.attention.output.LayerNorm.bias first); they hold 2 layers, config.json says 3; copy",
     ),
     "weights that are not used": (
         lambda folder: add_weight(folder, "bert.encoder.layer.0.output.adapter.weight"),
-        "1 weights of its files would not be used, bert.encoder.layer.0.output.adapter.weight first",
+        "its files hold weights that would not be used (1, bert.encoder.layer.0.output.adapter.weight first)",
+    ),
+    "weights of another model": (
+        lambda folder: change_weights(folder, rename_to_roberta),
+        "LayerNorm.bias first); they hold those of another model, such as roberta.embeddings.LayerNorm.bias",
     ),
     "another head": (
         lambda folder: add_weight(folder, "projection.weight"),
-        "its classification head is another one: 1 weights of its files would not be used, projection.weight first",
+        "its files hold weights of another head (1, projection.weight first), which would not be used",
     ),
     "no pooler": (
         lambda folder: change_weights(folder, lambda weights: weights.pop("bert.pooler.dense.weight")),
@@ -121,6 +130,10 @@ FAULTS = {
     "gap between labels": (
         lambda folder: change_config(folder, id2label={"0": "neg", "2": "pos"}),
         "id2label in its config.json numbers the 2 outputs 0, 2; number them from 0 to 1",
+    ),
+    "number in quotes": (
+        lambda folder: change_config(folder, num_labels="2"),
+        "its config.json cannot be read ('str' object cannot be interpreted as an integer)",
     ),
     "list of labels": (
         lambda folder: change_config(folder, id2label=["neg", "pos"]),
@@ -273,7 +286,7 @@ def test_a_base_model_needs_all_weights_of_its_encoder_but_no_head_and_no_pooler
 def test_a_base_model_has_as_many_layers_as_its_config_says(base_folder, tmp_path, layers):
     folder = shutil.copytree(base_folder, tmp_path / "base")
     change_config(folder, num_hidden_layers=layers)
-    with pytest.raises(ValueError, match=f"config.json says {layers} layers, its files hold 4"):
+    with pytest.raises(ValueError, match=f"hold 4 layers, config.json says {layers}"):
         load_base(str(folder), HEAD, names=("a", "b"))
 
 

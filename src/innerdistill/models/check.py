@@ -86,8 +86,8 @@ def check_padding(loaded: LoadedModel) -> None:
         ValueError: no padding id where it is needed, or no position left.
     """
     model = loaded.model
-    without_id = [module for module in model.base_model.children() if getattr(module, "padding_idx", 0) is None]
-    if without_id or max_positions(model) < 1:
+    embeddings = getattr(model.base_model, "embeddings", None)  # a module of transformers' that counts positions
+    if getattr(embeddings, "padding_idx", 0) is None or max_positions(model) < 1:
         raise ValueError(
             f"{loaded.name}: pad_token_id in its config.json is {model.config.pad_token_id}, but its positions are "
             "counted from there; write the id of the tokenizer's padding token."

@@ -141,16 +141,20 @@ def _check_encoder(loaded: LoadedModel) -> None:
         in_files = max(_find_layers(model, unused), default=0)
         if in_files > layers:
             raise ValueError(
-                f"{name}: config.json says {layers} layers, its files hold {in_files} ({len(unused)} weights would not "
-                f"be used, {unused[0]} first); correct config.json, or save the model again with {layers} layers."
+                f"{name}: its files hold {in_files} layers, config.json says {layers} ({len(unused)} weights would not "
+                f"be used, {unused[0]} first); correct config.json, or save the smaller model again."
             )
         raise ValueError(
-            f"{name}: {len(unused)} weights of its files would not be used, {unused[0]} first, so its predictions "
-            "would be wrong; correct config.json, or merge what was added to the model."
+            f"{name}: its files hold weights that would not be used ({len(unused)}, {unused[0]} first), so its "
+            "predictions would be wrong; correct config.json, or merge what was added to the model."
         )
     if missing := select_encoder_weights(model, loaded.missing):
         whole = _find_layers(model, [key for key in model.state_dict() if key not in set(loaded.missing)])
-        hint = f"config.json says {layers} layers, its files hold {len(whole)}; " if 0 < len(whole) < layers else ""
+        hint = ""
+        if 0 < len(whole) < layers:
+            hint = f"they hold {len(whole)} layers, config.json says {layers}; "
+        if not whole and loaded.unused:
+            hint = f"they hold those of another model, such as {loaded.unused[0]}; "
         raise ValueError(
             f"{name}: its files do not hold all weights that its config.json asks for ({len(missing)} are missing, "
             f"{missing[0]} first); {hint}copy the whole model again."
@@ -172,8 +176,8 @@ def _check_head(loaded: LoadedModel, unused: Sequence[str]) -> None:
         )
     if unused:
         raise ValueError(
-            f"{name}: its classification head is another one: {len(unused)} weights of its files would not be used, "
-            f"{unused[0]} first, so its predictions would be wrong; save it as a {type(loaded.model).__name__}."
+            f"{name}: its files hold weights of another head ({len(unused)}, {unused[0]} first), which would not be "
+            f"used, so its predictions would be wrong; save it as a {type(loaded.model).__name__}."
         )
 
 

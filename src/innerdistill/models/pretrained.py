@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,13 +36,16 @@ def read_config(name: str) -> PretrainedConfig:
         The configuration.
 
     Raises:
-        ValueError: not found, or family not supported.
+        ValueError: not found, not a configuration that transformers can read, or family not supported.
     """
     check_config_file(name)
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
-        check_label_maps(name)
+        if (Path(name) / "config.json").is_file():
+            check_label_maps(name)
+            reason = error.__cause__ if isinstance(error.__cause__, Exception) else error
+            raise ValueError(f"{name}: its config.json cannot be read ({get_first_line(reason)}).") from None
         raise ValueError(f"{name}: no model found there ({get_first_line(error)}).") from None
     family_of(config)
     return config
