@@ -98,7 +98,7 @@ BAD = [
     (["teacher.path={three}"], "classifier.bias is [2] in its files and [3] by its config.json"),
     (["teacher.path={twice}"], "two outputs are called 'same'; give each a name of its own (id2label)"),
     (["teacher.path={pickled}"], "pytorch_model.bin is a pickle, which may run code when it is read"),
-    (["teacher.path=null", "teacher.base={foreign}"], "would start from random ones"),
+    (["teacher.path=null", "teacher.base={foreign}"], "they hold those of another model, such as foreign."),
     (["trainer.gradient_accumulation_steps=0"], "expected a number of at least 1, got 0"),
     (["trainer.learning_rate=abc"], "trainer.learning_rate: expected a number of at least 0, got 'abc'"),
     (["schedule.total_steps=2"], "2 steps are too few for 2 mapped layers"),
