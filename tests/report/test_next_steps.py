@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from records import STAGE, make_record
+from records import STAGE, make_record, make_scores
 
 from innerdistill.report.next_steps import suggest_next_steps
 
@@ -49,3 +49,12 @@ def test_a_student_that_fits_the_training_texts_needs_more_of_them():
     assert "It agrees with the teacher more on train (0.990) than on validation (0.900)" in suggest_next_steps(fits)[0]
     same = below(stages=flat, agreement={"validation": agreement, "train": agreement})
     assert not any("train (" in sentence for sentence in suggest_next_steps(same))
+
+
+def test_a_student_that_predicts_one_class_is_told_so():
+    scores = {"teacher": make_scores(0.9), "student": make_scores(0.5, collapsed=True)}
+    sentences = suggest_next_steps(below(scores={"validation": scores, "selection": scores}))
+    assert sentences == [
+        "The student predicts one class after 6 steps in the last stage. Try another trainer.learning_rate, or train "
+        "longer with schedule.classification_epochs=2."
+    ]

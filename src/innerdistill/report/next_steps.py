@@ -21,8 +21,20 @@ def suggest_next_steps(record: RunRecord) -> list[str]:
     difference = (record.differences or {}).get(SPLIT)
     if record.teacher is None or difference is None or not difference.paired.is_clearly_negative:
         return []
+    if record.scores[SPLIT].student.collapsed:
+        return [_advise_for_one_answer(record)]
     steps = [*_suggest_learning_rate(record), *_suggest_more_steps(record), *_suggest_texts(record)]
     return steps + _suggest_layer(record, is_only_one=not steps)
+
+
+def _advise_for_one_answer(record: RunRecord) -> str:
+    """A student that predicts one class was trained for too few steps, or at another learning rate than it needs."""
+    stage = record.stages[-1]
+    rate = "" if stage.learning_rate is None else f" (its highest was {stage.learning_rate:.2g})"
+    return (
+        f"The student predicts one class after {stage.steps} steps in the last stage. Try another "
+        f"trainer.learning_rate{rate}, or train longer with {_lengthen(record, stage)}."
+    )
 
 
 def _suggest_learning_rate(record: RunRecord) -> list[str]:

@@ -38,7 +38,7 @@ def collect_warnings(
         warnings += [] if problem is None else [str(problem)]
     if compared["scores"].get("validation", {}).get("student", {}).get("collapsed"):
         model = "student" if "teacher" in columns else "model"
-        warnings.append(f"The {model} makes the same prediction for every example (collapsed).")
+        warnings.append(f"The {model} predicts one class for all {len(columns['label']):,} examples (collapsed).")
     warnings += filter(None, (stage.find_warning() for stage in stages))
     warnings += job.problem_type.examples.warn_of_missing(read_numbers(job.splits["train"], "labels"), job.names)
     overlap = job.data.notes[OVERLAP]
