@@ -48,7 +48,9 @@ def list_text_columns(table: pa.Table) -> list[str]:
     return [name for name in table.column_names if name.startswith("text")]
 
 
-def choose_stratified(table: pa.Table, strata: NDArray[np.int64], *, size: float | int, salt: str) -> NDArray[np.bool_]:
+def choose_stratified(
+    table: pa.Table, strata: NDArray[np.int64], *, size: float | int, salt: str, from_each: bool = False
+) -> NDArray[np.bool_]:
     """Choose the same share of every stratum by the hash of the text.
 
     Within a stratum, texts are ordered by SHA-256(salt, text), and the first ones are chosen. Rows of equal text stay
@@ -59,6 +61,8 @@ def choose_stratified(table: pa.Table, strata: NDArray[np.int64], *, size: float
         strata: number of the stratum of each row, for example of its label. (num_rows,)
         size: share between 0 and 1, or number of rows.
         salt: text that makes different splits of the same texts independent.
+        from_each: choose at least one text of every stratum, and never all of them. So the only text of a stratum is
+            not chosen. Strata of which some texts, but not all, are chosen anyway stay as they are.
 
     Returns:
         True for the rows that were chosen. (num_rows,)
@@ -69,7 +73,11 @@ def choose_stratified(table: pa.Table, strata: NDArray[np.int64], *, size: float
     strata = strata[first][text_of]
     order = np.lexsort((hashes, strata))
     _, start, group, members = np.unique(strata[order], return_index=True, return_inverse=True, return_counts=True)
-    count = np.rint(share * members).astype(int)  # a class too rare to share stays where it is
+    count = np.rint(share * members).astype(int)
+    if from_each:
+        highest = hashes[order][start + members - 1]
+        others = np.bincount(group, weights=hashes[order] < highest[group]).astype(int)  # rows before the last text
+        count = np.minimum(np.maximum(count, 1), others)
     last = hashes[order][np.maximum(start + count - 1, 0)]
     chosen = np.zeros(table.num_rows, dtype=bool)
     chosen[order] = (count[group] > 0) & (hashes[order] <= last[group])
