@@ -183,10 +183,9 @@ def test_a_model_agrees_with_itself(problem_type, encoded, names, logits):
     assert "answer" in outputs.show_answer(logits[0], names)
 
 
-def test_warnings_are_lists_of_sentences(problem_type, encoded, names, logits):
+def test_warnings_are_lists_of_sentences(problem_type, labels, encoded, names, logits):
     examples = problem_type.examples
-    for sentences in (examples.warn_of_missing(encoded, names),):
-        assert sentences == []
+    assert examples.warn_of_missing(encoded, encoded, names) == examples.warn_of_spellings(labels) == []
     assert problem_type.predictions.find_swapped_labels(encoded, logits, names) is None
 
 

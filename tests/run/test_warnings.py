@@ -159,6 +159,21 @@ def test_validation_rows_that_are_in_train(content, data_folder, tmp_path):
     )
 
 
+def test_a_rare_class_that_is_not_in_validation(content, base_folder, data_folder, tmp_path, caplog):
+    """Its label is also that of another class, but for a space: said before training, and in the record."""
+    lines = (data_folder / "train.csv").read_text().splitlines()
+    (tmp_path / "rare.csv").write_text("\n".join([*lines, "good1 word1,pos ", "good2 word2,pos "]))
+    made = content(schedule={"name": "soft_labels", "total_steps": 2})
+    made["data"] |= {"train": str(tmp_path / "rare.csv")}
+    made["teacher"] |= {"path": None, "base": str(base_folder), "epochs": 1, "allow_weak": True}
+    warnings = read_record(distill(made)).warnings
+    for sentence in (
+        "The class 'pos ' has no example in validation, so its score is unknown: macro F1 is over 2 of 3 classes.",
+        "are different classes: 'pos' (",
+    ):
+        assert sentence in caplog.text and any(sentence in warning for warning in warnings)
+
+
 def test_a_sound_run_is_silent(content, caplog):
     made = content(schedule={"name": "soft_labels", "classification_epochs": 6})
     made["data"].pop("train_rows")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -66,7 +67,11 @@ def match_class_names(names: Sequence[str], outputs: Sequence[str], *, declared:
     if len(by_case) == len(names) and set(by_case) <= {name.casefold() for name in outputs}:
         return tuple(by_case.get(name.casefold(), name) for name in outputs)
     if len(names) > len(outputs):
-        raise ValueError(f"the data has {len(names)} labels ({join_names(names)}), the teacher {len(outputs)}.")
+        alike = join_names([shorten_value(name) for name in _find_spellings(names)])
+        hint = (
+            f" These differ only by case or spaces: {alike}; write them alike if they mean the same." if alike else ""
+        )
+        raise ValueError(f"the data has {len(names)} labels ({join_names(names)}), the teacher {len(outputs)}.{hint}")
     numbers = all(name.isdecimal() and int(name) < len(outputs) for name in names) and ("0" in names or declared)
     if numbers and not any(name.isdecimal() for name in outputs):
         return tuple(str(index) for index in range(len(outputs)))
@@ -192,15 +197,68 @@ def _read_number(name: str) -> float:
         return math.nan
 
 
-def warn_of_missing_classes(ids: NDArray[np.int64], names: Sequence[str]) -> list[str]:
-    """Find classes that no training example has.
+def warn_of_missing_classes(train: NDArray[np.int64], validation: NDArray[np.int64], names: Sequence[str]) -> list[str]:
+    """Find classes without an example: they cannot be learned from labels, or not be scored.
 
     Args:
-        ids: class ids of the training split. (N,)
+        train: class ids of the training split. (N,)
+        validation: class ids of the validation split. (N,)
         names: class names by id.
 
     Returns:
-        One sentence for each.
+        A sentence for each split that lacks classes, with the next step.
     """
-    present = np.unique(ids)
-    return [f"No training row has the label {name!r}." for index, name in enumerate(names) if index not in present]
+    warnings = []
+    missing = _list_missing(train, names)
+    if missing:
+        subject, it = _name_missing(missing)
+        warnings.append(f"{subject} in train, so labels teach nothing about {it}. Give training examples of {it}.")
+    missing = _list_missing(validation, names)
+    if missing and has_class(validation).any():
+        (subject, it), scores = _name_missing(missing), "its score is" if len(missing) == 1 else "their scores are"
+        warnings.append(
+            f"{subject} in validation, so {scores} unknown: macro F1 is over {len(names) - len(missing)} of "
+            f"{len(names)} classes. A model that predicts {it} gets an F1 of 0 for {it}. Give a validation file that "
+            f"has {it} (data.validation), or more examples of {it}."
+        )
+    return warnings
+
+
+def _list_missing(ids: NDArray[np.int64], names: Sequence[str]) -> list[str]:
+    present = set(np.unique(ids).tolist())
+    return [name for index, name in enumerate(names) if index not in present]
+
+
+def _name_missing(names: Sequence[str]) -> tuple[str, str]:
+    """Beginning of a sentence on classes without an example, and the pronoun for them."""
+    quoted = join_names([shorten_value(name) for name in names])
+    return (f"The class {quoted} has no example", "it") if len(names) == 1 else (f"No example of {quoted} is", "them")
+
+
+def warn_of_spellings(labels: pa.ChunkedArray) -> list[str]:
+    """Find labels that differ only by upper and lower case or by spaces. They are different classes, rarely on purpose.
+
+    Args:
+        labels: labels as text, null where missing. (N,)
+
+    Returns:
+        At most one sentence, with the number of examples of each label.
+    """
+    counts = {item["values"]: item["counts"] for item in labels.value_counts().to_pylist() if item["values"]}
+    alike = _find_spellings(counts)
+    if not alike:
+        return []
+    total = sum(counts.values())
+    found = join_names([f"{shorten_value(name)} ({counts[name]:,} of {total:,} examples)" for name in alike])
+    return [
+        f"Some labels differ only by upper and lower case or by spaces, and are different classes: {found}. If they "
+        "mean the same, write them alike in the data."
+    ]
+
+
+def _find_spellings(names: Iterable[str]) -> list[str]:
+    """Names that are equal but for case and spaces, each beside the others."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(names):
+        groups.setdefault("".join(name.casefold().split()), []).append(name)
+    return list(chain.from_iterable(group for group in groups.values() if len(group) > 1))

@@ -30,13 +30,16 @@ class ExampleType:
         encode_labels: (labels as text (N,), task, names=, where=, rows=) -> what the model learns from. (N,)
         has_label: (encoded labels (N,)) -> True for examples with a label. (N,)
         group_labels: (labels as text (N,), none missing) -> number of a group, for stratified splits. (N,)
+        needs_every_group: whether a split without examples of a group lacks something, as with classes.
         encode_texts: (columns by name, tokenizer=, texts=, max_length=) -> token ids, masks, length and whether
             truncated, by column.
         make_collator: (tokenizer, pad_to=) -> function that makes a padded batch of examples.
         match_names: (names, names of a model's outputs, declared=) -> names in the order of the outputs. Raises
             ValueError if they do not belong together.
         refuse_names: (names, task) -> None. Raises ValueError if the names are probably not meant as such.
-        warn_of_missing: (encoded training labels (N,), names) -> sentences on labels that do not occur.
+        warn_of_missing: (encoded labels of train (N,), of validation (N,), names) -> sentences on labels that do not
+            occur.
+        warn_of_spellings: (labels as text (N,)) -> sentences on labels that differ only by case or spaces.
     """
 
     read_text: Callable[[Any], str]
@@ -45,8 +48,10 @@ class ExampleType:
     encode_labels: Callable[..., NDArray[Any]]
     has_label: Callable[[NDArray[Any]], NDArray[np.bool_]]
     group_labels: Callable[[pa.ChunkedArray], NDArray[np.int64]]
+    needs_every_group: bool
     encode_texts: Callable[..., dict[str, list[Any]]]
     make_collator: Callable[..., Collator]
     match_names: Callable[..., Names]
     refuse_names: Callable[[Any, Task], None]
-    warn_of_missing: Callable[[NDArray[Any], Any], list[str]]
+    warn_of_missing: Callable[[NDArray[Any], NDArray[Any], Any], list[str]]
+    warn_of_spellings: Callable[[pa.ChunkedArray], list[str]]

@@ -91,14 +91,14 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
     examples.encode_labels(labels, task, names=names, where="train", rows=splits["train"]["row"])  # finds wrong labels
     notes: dict[str, Any] = {"rows_read": {name: table.num_rows for name, table in splits.items()}}
     if "validation" not in splits:
-        splits["train"], splits["validation"] = _hold_out(splits["train"], examples, names, salt="validation")
+        splits["train"], splits["validation"] = _hold_out(splits["train"], examples, salt="validation")
         notes["validation"] = PART_OF_TRAIN
     if task.drop_overlap:
         overlap = mark_shared_texts(splits["validation"], splits["train"])
         notes["validation_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
         splits["validation"] = select_rows(splits["validation"], ~overlap)
     notes[OVERLAP] = int(np.isin(hash_texts(splits["validation"]), hash_texts(splits["train"])).sum())
-    splits["train"], splits["selection"] = _hold_out(splits["train"], examples, names, salt="selection")
+    splits["train"], splits["selection"] = _hold_out(splits["train"], examples, salt="selection")
     notes["selection"] = PART_OF_TRAIN
     if task.drop_overlap:
         overlap = mark_shared_texts(splits["selection"], splits["train"])
@@ -135,11 +135,11 @@ def _read_splits(recipe: DataRecipe, task: Task, examples: ExampleType) -> dict[
     return tables
 
 
-def _hold_out(table: pa.Table, examples: ExampleType, names: Names, *, salt: str) -> tuple[pa.Table, pa.Table]:
+def _hold_out(table: pa.Table, examples: ExampleType, *, salt: str) -> tuple[pa.Table, pa.Table]:
     """Take a part out of train. A rare class keeps an example in train, then gets one in the part that is taken out."""
     strata = examples.group_labels(table["label"])
     size = HELD_OUT if HELD_OUT * table.num_rows <= MOST_HELD_OUT else MOST_HELD_OUT
-    apart = choose_stratified(table, strata, size=size, salt=salt, from_each=names is not None)
+    apart = choose_stratified(table, strata, size=size, salt=salt, from_each=examples.needs_every_group)
     return select_rows(table, ~apart), select_rows(table, apart)
 
 

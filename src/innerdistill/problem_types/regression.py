@@ -44,11 +44,13 @@ REGRESSION = ProblemType(
         encode_labels=encode_scores,
         has_label=has_score,
         group_labels=group_scores,
+        needs_every_group=False,
         encode_texts=encode_texts,
         make_collator=make_collator,
         match_names=find_no_names,
         refuse_names=refuse_nothing,
         warn_of_missing=warn_of_nothing,
+        warn_of_spellings=warn_of_nothing,
     ),
     head=Head(
         auto_class=AutoModelForSequenceClassification,

@@ -15,6 +15,7 @@ from innerdistill.data.class_labels import (
     match_class_names,
     refuse_numbers,
     warn_of_missing_classes,
+    warn_of_spellings,
 )
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.labels import read_label
@@ -47,11 +48,13 @@ SINGLE_LABEL_CLASSIFICATION = ProblemType(
         encode_labels=encode_classes,
         has_label=has_class,
         group_labels=group_classes,
+        needs_every_group=True,
         encode_texts=encode_texts,
         make_collator=make_collator,
         match_names=match_class_names,
         refuse_names=partial(refuse_numbers, metric=REGRESSION.default_metric),
         warn_of_missing=warn_of_missing_classes,
+        warn_of_spellings=warn_of_spellings,
     ),
     head=Head(
         auto_class=AutoModelForSequenceClassification,

@@ -31,7 +31,7 @@ from innerdistill.problem_types.problem_types import find_problem_type, find_pro
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.job import Job
 from innerdistill.run.preview import check_recipe_names
-from innerdistill.run.warnings import list_unknown_token_warnings
+from innerdistill.run.warnings import list_label_warnings, list_unknown_token_warnings
 from innerdistill.support.messages import name_key
 from innerdistill.training.arguments import make_training_arguments
 from innerdistill.training.check_arguments import check_arguments
@@ -88,7 +88,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
 
     splits, truncated = _tokenise_splits(data, tokenizer, examples=examples, names=names, max_length=max_length)
     unknown = _measure_unknown_tokens(splits, tokenizer)
-    for warning in list_unknown_token_warnings(unknown):
+    for warning in list_label_warnings(examples, data, splits, names=names) + list_unknown_token_warnings(unknown):
         logger.warning("%s", warning)
     return Job(
         recipe=recipe,

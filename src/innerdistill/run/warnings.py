@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
+import pyarrow as pa
+from datasets import Dataset
+
 from innerdistill.data.arrow import read_numbers
-from innerdistill.data.task_data import OVERLAP
+from innerdistill.data.example_type import ExampleType, Names
+from innerdistill.data.task_data import OVERLAP, TaskData
 from innerdistill.run.job import Job
 from innerdistill.run.judge_teacher import find_teacher_problem
 from innerdistill.training.stage import StageRecord
@@ -40,7 +45,7 @@ def collect_warnings(
         model = "student" if "teacher" in columns else "model"
         warnings.append(f"The {model} predicts one class for all {len(columns['label']):,} examples (collapsed).")
     warnings += filter(None, (stage.find_warning() for stage in stages))
-    warnings += job.problem_type.examples.warn_of_missing(read_numbers(job.splits["train"], "labels"), job.names)
+    warnings += list_label_warnings(job.problem_type.examples, job.data, job.splits, names=job.names)
     overlap = job.data.notes[OVERLAP]
     if overlap:
         warnings.append(
@@ -51,6 +56,26 @@ def collect_warnings(
         if count:
             warnings.append(f"{count} examples of {split} were longer than {job.max_length} tokens and were truncated.")
     return warnings + list_unknown_token_warnings(job.unknown)
+
+
+def list_label_warnings(
+    examples: ExampleType, data: TaskData, splits: Mapping[str, Dataset], *, names: Names
+) -> list[str]:
+    """Check whether every class has examples, and whether labels differ only in how they are written.
+
+    Args:
+        examples: how examples of the problem type are read.
+        data: splits as text.
+        splits: splits as tokens, by name.
+        names: class names in the order of the model's outputs; None where labels are numbers.
+
+    Returns:
+        Sentences.
+    """
+    train, validation = (read_numbers(splits[name], "labels") for name in ("train", "validation"))
+    written = [data.splits[name]["label"] for name in ("train", "validation", "selection")]
+    labels = pa.chunked_array(list(chain.from_iterable(column.chunks for column in written)), pa.string())
+    return examples.warn_of_missing(train, validation, names) + examples.warn_of_spellings(labels)
 
 
 def list_unknown_token_warnings(unknown: Mapping[str, float]) -> list[str]:
