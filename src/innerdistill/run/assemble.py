@@ -89,7 +89,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
     splits, truncated = _tokenise_splits(data, tokenizer, examples=examples, names=names, max_length=max_length)
     unknown = _measure_unknown_tokens(splits, tokenizer)
     for warning in list_label_warnings(examples, data, splits, names=names) + list_unknown_token_warnings(unknown):
-        logger.warning("%s", warning)
+        logger.warning("Warning: %s", warning)
     return Job(
         recipe=recipe,
         problem_type=problem_type,
