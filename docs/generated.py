@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import innerdistill
 from innerdistill import FAMILIES, TASKS
-from innerdistill.cli.main import build_parser
+from innerdistill.cli.parser import build_parser
 from innerdistill.evaluation.metrics import METRICS
 from innerdistill.recipe.keys import Key, keys
 from innerdistill.recipe.recipe import DEFAULT_LOSSES, Recipe, Section

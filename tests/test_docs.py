@@ -10,7 +10,7 @@ import pytest
 
 import innerdistill
 from innerdistill import Recipe, load_recipe
-from innerdistill.cli.main import parse_arguments
+from innerdistill.cli.parser import parse_arguments
 from innerdistill.evaluation.metrics import METRICS
 from innerdistill.recipe.keys import keys
 from innerdistill.recipe.yaml import parse_yaml

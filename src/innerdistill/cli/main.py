@@ -1,4 +1,4 @@
-"""The command line: one function per verb, which parses, calls and prints."""
+"""The command line: one function per verb, which calls and prints. `parser` has the options of the verbs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import innerdistill
 from innerdistill.cli.errors import handle_sigterm, report_error
+from innerdistill.cli.parser import parse_arguments
 from innerdistill.cli.printing import (
     print_caches,
     print_keys,
@@ -29,13 +28,10 @@ from innerdistill.cli.terminal import MessageHandler, console, errors, hide_cont
 from innerdistill.recipe.keys import keys
 from innerdistill.recipe.loading import load_recipe
 from innerdistill.recipe.recipe import Recipe
-from innerdistill.support.messages import shorten_value, suggest_name
 from innerdistill.sweep.grid import is_recipe, is_sweep, load_sweep
 from innerdistill.training.stopping import stop_now
 
 # Everything that needs torch is imported inside the verbs, so that --help and a wrong recipe answer at once.
-
-DESCRIPTION = "Distil a fine-tuned encoder into a student with half its layers, from its internal representations."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     with handle_sigterm(stop_now), hide_control_keys():
         try:
-            return options.function(options) or 0
+            return VERBS[options.verb](options) or 0
         except (Exception, KeyboardInterrupt) as error:
             # torchrun sends SIGTERM to every process that outlives another. It must not cut off the message.
             with handle_sigterm(signal.SIG_IGN):
@@ -59,95 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if code is None:
                 raise
             return code
-
-
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse a command line.
-
-    Args:
-        arguments: words of the command line; by default those of this process.
-
-    Returns:
-        Values of the options, and the function of the verb.
-    """
-    parser = build_parser()
-    _check_verb(parser, sys.argv[1:] if arguments is None else arguments)
-    options, others = parser.parse_known_args(arguments)
-    # argparse takes the overrides only in one piece. Those after an option are left over.
-    if hasattr(options, "overrides") and not any(word.startswith("-") for word in others):
-        options.overrides += others
-    elif others:
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
-    return options
-
-
-def _check_verb(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
-    """Suggest the nearest verb for one that is not known; argparse would only list them all."""
-    known = parser.get_default("verbs")
-    verb = next((word for word in words if not word.startswith("-")), None)
-    if verb is not None and verb not in known:
-        parser.error(f"unknown verb {shorten_value(verb)}: {suggest_name(verb, known)}")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of all verbs.
-
-    Returns:
-        The parser.
-    """
-    parser = argparse.ArgumentParser(prog="innerdistill", description=DESCRIPTION)
-    parser.add_argument("--version", action="version", version=f"innerdistill {innerdistill.__version__}")
-    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-
-    def verb(name: str, function: Any, description: str) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=description, description=description)
-        added.set_defaults(function=function)
-        return added
-
-    for name, function, description in (
-        ("plan", _plan, "print sizes, parts and time of a recipe or a sweep without training"),
-        ("finetune", _finetune, "fine-tune the recipe's teacher.base as a teacher"),
-        ("distill", _distill, "distil a student and write its report"),
-        ("evaluate", _evaluate, "score a student and its teacher"),
-    ):
-        added = verb(name, function, description)
-        added.add_argument("recipe", help="YAML file of a recipe, or of a sweep" if name == "plan" else "YAML file")
-        added.add_argument("overrides", nargs="*", metavar="key=value", help="override, such as schedule.name=pid")
-        if name == "evaluate":
-            added.add_argument("--model", help="model folder (default: model/ in the recipe's output)")
-    added = verb("predict", _predict, "predict labels and probabilities for a file of texts")
-    added.add_argument("model", help="model folder or run folder")
-    added.add_argument("file", help="CSV, TSV, JSON lines or Parquet file")
-    added.add_argument("--text", nargs="+", metavar="COLUMN", help="text column, or two (default: as in training)")
-    added.add_argument("--output", required=True, help="CSV, JSON lines or Parquet file to write")
-    added = verb("speed", _speed, "measure size and latency of models")
-    added.add_argument("models", nargs="+", help="model folder, or run folder for its teacher and student")
-    added.add_argument("--batch-size", type=int, default=1, help="examples per batch (default: 1)")
-    added.add_argument("--length", type=int, default=32, help="tokens per example (default: 32)")
-    added.add_argument("--repeats", type=int, default=30, help="timed batches per model (default: 30)")
-    added = verb("export", _export, "export a model to ONNX in float32 and int8, and compare the files with it")
-    added.add_argument("model", help="run folder or model folder")
-    added = verb("sweep", _sweep, "run methods x tasks x settings x seeds and compare them")
-    added.add_argument("sweep", help="YAML file")
-    added.add_argument("overrides", nargs="*", metavar="key=value", help="such as recipe.data.path=/data/CoLA")
-    added.add_argument("--workers", type=int, default=1, help="runs at a time; they share the CPU (default: 1)")
-    verb("report", _report, "write report.html of a run or a sweep").add_argument("run", help="run or sweep folder")
-    added = verb("keys", _keys, "explain every key of a recipe or a sweep")
-    added.add_argument("of", nargs="?", choices=["recipe", "sweep"], default="recipe", help="default: recipe")
-    added = verb("submit", _submit, "predict GLUE's test files and zip them for the GLUE server")
-    added.add_argument("runs", nargs="+", metavar="run", help="run folders, one per task, or a sweep folder")
-    for option, kind, words in (
-        ("--method", str, "method of the sweep"),
-        ("--seed", int, "seed of the sweep (default: its first)"),
-    ):
-        added.add_argument(option, type=kind, help=words)
-    added.add_argument("--output", required=True, help="archive to write, such as submission.zip")
-    added = verb("clean", _clean, "list the caches with their size and last use, and delete entries by name")
-    added.add_argument("--folder", default=Recipe().teacher.folder, help="teacher.folder (default: %(default)s)")
-    added.add_argument("--delete", nargs="+", metavar="NAME", default=[], help="names of entries, as they are listed")
-    parser.set_defaults(verbs=list(verbs.choices))
-    return parser
 
 
 def _import_libraries() -> None:
@@ -244,7 +151,14 @@ def _predict(options: argparse.Namespace) -> None:
     from innerdistill.run.predict import check_output, predict_blocks, write_tables  # noqa: PLC0415
 
     check_output(options.output)
-    rows = write_tables(predict_blocks(options.model, options.file, text=options.text), options.output)
+    tables = predict_blocks(
+        options.model,
+        options.file,
+        text=options.text,
+        skip_empty=options.skip_empty,
+        keep_json=options.output.endswith(".jsonl"),
+    )
+    rows = write_tables(tables, options.output)
     console.print(f"{rows:,} examples -> {options.output}", soft_wrap=True)
 
 
@@ -340,6 +254,22 @@ def _sweep(options: argparse.Namespace) -> int:
         print_text(f"Failed: {folder}: {cause}", to=errors, style="red")
     console.print(f"Report  {Path(sweep.output, 'report.html')}", soft_wrap=True)
     return 1 if failed else 0
+
+
+VERBS: dict[str, Callable[[argparse.Namespace], int | None]] = {
+    "plan": _plan,
+    "finetune": _finetune,
+    "distill": _distill,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "speed": _speed,
+    "export": _export,
+    "sweep": _sweep,
+    "report": _report,
+    "keys": _keys,
+    "submit": _submit,
+    "clean": _clean,
+}
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -68,7 +69,17 @@ def read_blocks(
             raise ValueError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")
         if suffix == ".parquet":
             yield from _read_parquet(path, columns, optional)
-            return
+        elif suffix in (".csv", ".tsv"):
+            yield from _read_text_file(path, lambda text: _read_delimited(path, text, columns, optional, header))
+        else:
+            yield from _read_text_file(path, lambda text: _read_json_lines(path, text, columns, optional))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or get_first_line(error)}).") from None
+
+
+def _read_text_file(path: Path, read: Callable[[TextIO], Iterator[T]]) -> Iterator[T]:
+    """Open a text file and read it with a function."""
+    try:
         with path.open("rb") as file:
             beginning = file.read(1 << 16)
         if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -77,12 +88,52 @@ def read_blocks(
         ends = re.search(rb"\r\n?|\n", beginning)
         newline = "" if ends and ends[0] == b"\r" else "\n"
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as text:
-            if suffix in (".csv", ".tsv"):
-                yield from _read_delimited(path, text, columns, optional, header)
-            else:
-                yield from _read_json_lines(path, text, columns, optional)
+            yield from read(text)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or get_first_line(error)}).") from None
+
+
+def read_json_blocks(path: Path) -> Iterator[Block]:
+    """Read all columns of a JSON lines file a few thousand rows at a time.
+
+    Args:
+        path: path of the file.
+
+    Yields:
+        Lists of equal length by column: the JSON text of each value, None where a row lacks the key.
+
+    Raises:
+        ValueError: missing or damaged file; names file and row.
+    """
+    for block in _read_text_file(path, lambda text: _group_in_blocks(_parse_objects(path, text))):
+        names = _choose_columns(path, list(dict.fromkeys(name for row in block for name in row)), None, ())
+        yield {name: [dump_json(row[name]) if name in row else None for row in block] for name in names}
+
+
+def dump_json(value: Any) -> str:
+    """Write a value as JSON, which knows no NaN and no infinity: they become null.
+
+    Args:
+        value: value of a JSON file, or of a table.
+
+    Returns:
+        Valid JSON on one line.
+
+    >>> dump_json({"a": [1, 1.0, float("nan")]})
+    '{"a": [1, 1.0, null]}'
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str, allow_nan=False)
+    except ValueError:
+        return json.dumps(_replace_nan(value), ensure_ascii=False, default=str)
+
+
+def _replace_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _replace_nan(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_replace_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_parquet_tables(path: Path) -> Iterator[pa.Table]:

@@ -17,14 +17,22 @@ from datasets import ClassLabel, Dataset, DatasetDict, load_dataset, load_from_d
 
 from innerdistill.data.arrow import BLOCK, write_to_disk
 from innerdistill.data.example_type import ExampleType
-from innerdistill.data.formats import Block, find_broken_text, read_blocks, read_parquet_tables
+from innerdistill.data.formats import Block, find_broken_text, read_blocks, read_json_blocks, read_parquet_tables
 from innerdistill.data.split_files import list_columns
 from innerdistill.data.tasks import Task
 from innerdistill.support.messages import get_first_line, shorten_value, suggest_name
 
+JSON_TEXT = {"content": "JSON"}  # metadata of a field whose cells are JSON texts
+
 
 def read_file(
-    path: str | Path, task: Task, *, examples: ExampleType, split: str, labelled: bool | None = True
+    path: str | Path,
+    task: Task,
+    *,
+    examples: ExampleType,
+    split: str,
+    labelled: bool | None = True,
+    allow_null: bool = False,
 ) -> pa.Table:
     """Read one CSV, TSV, JSON lines or Parquet file.
 
@@ -34,6 +42,7 @@ def read_file(
         examples: how texts and labels are read.
         split: train, validation, test or unlabelled, for the column names of files without a header line.
         labelled: True: every row needs a label. None: labels may be missing. False: labels are not read.
+        allow_null: whether a text may be null; it is null in the table then.
 
     Returns:
         Table of row (int64), text1 (string), text2 (string, for pairs), label (string, null where missing).
@@ -43,7 +52,7 @@ def read_file(
     """
     columns, optional = list_columns(task, labelled)
     blocks = read_blocks(Path(path), columns=columns, optional=optional, header=dict(task.names).get(split))
-    return _build_plain_table(blocks, task, examples, where=str(path), labelled=labelled)
+    return _build_plain_table(blocks, task, examples, where=str(path), labelled=labelled, allow_null=allow_null)
 
 
 def read_tables(path: Path) -> Iterator[pa.Table]:
@@ -78,6 +87,32 @@ def read_tables(path: Path) -> Iterator[pa.Table]:
             with _explain_mixed_types(path, field.name):
                 columns.append(pa.array(block.get(field.name, [None] * count), field.type))
         yield pa.table(columns, schema=schema)
+
+
+def read_json_tables(path: Path) -> Iterator[pa.Table]:
+    """Read all columns of a JSON lines file without giving them types. The whole file is checked first.
+
+    Args:
+        path: path of the file.
+
+    Yields:
+        Tables of a few thousand rows. A cell is the JSON text of its value, null where a row lacks the key. The
+        metadata of each field say so: JSON_TEXT.
+
+    Raises:
+        ValueError: missing or damaged file, text that is not UTF-8.
+    """
+    names: dict[str, None] = {}
+    row = 1
+    for block in read_json_blocks(path):
+        for name, values in block.items():
+            _check_text(values, str(path), name, row)
+        names |= dict.fromkeys(block)
+        row += len(next(iter(block.values()), ()))
+    schema = pa.schema([pa.field(name, pa.string(), metadata=JSON_TEXT) for name in names])
+    for block in read_json_blocks(path):
+        count = len(next(iter(block.values()), ()))
+        yield pa.table([pa.array(block.get(name, [None] * count), pa.string()) for name in names], schema=schema)
 
 
 def read_dataset(name: str, subset: str | None) -> DatasetDict:
@@ -147,7 +182,13 @@ def read_split(
 
 
 def _build_plain_table(
-    blocks: Iterable[Block], task: Task, examples: ExampleType, *, where: str, labelled: bool | None
+    blocks: Iterable[Block],
+    task: Task,
+    examples: ExampleType,
+    *,
+    where: str,
+    labelled: bool | None,
+    allow_null: bool = False,
 ) -> pa.Table:
     """Bring the columns that a task names into the package's own form, checked."""
     texts = [f"text{number}" for number in range(1, len(task.text) + 1)]
@@ -158,7 +199,9 @@ def _build_plain_table(
         for block in blocks:
             count = len(block[task.text[0]])
             columns = [pa.array(range(first, first + count), pa.int64())]
-            columns += [_read_texts(block[name], examples, where, name, first) for name in task.text]
+            columns += [
+                _read_texts(block[name], examples, where, name, first, allow_null=allow_null) for name in task.text
+            ]
             given = block.get(task.label, [None] * count) if labelled is not False else [None] * count
             columns.append(_read_labels(given, examples, where, task.label, first, needed=bool(labelled)))
             yield pa.record_batch(columns, schema)
@@ -187,9 +230,14 @@ def read_text(value: Any) -> str:
     return value
 
 
-def _read_texts(values: list[Any], examples: ExampleType, where: str, name: str, first: int) -> pa.Array:
-    texts = []
+def _read_texts(
+    values: list[Any], examples: ExampleType, where: str, name: str, first: int, *, allow_null: bool
+) -> pa.Array:
+    texts: list[str | None] = []
     for row, value in enumerate(values, start=first):
+        if value is None and allow_null:
+            texts.append(None)
+            continue
         if value is None:
             raise ValueError(f"{where}: row {row} has no text in {shorten_value(name)}.")
         try:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from innerdistill.data.tables import read_file, read_tables
+from innerdistill.data.formats import dump_json
+from innerdistill.data.splits import list_text_columns
+from innerdistill.data.tables import JSON_TEXT, read_file, read_json_tables, read_tables
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.predictions import predict_logits
@@ -28,7 +30,9 @@ logger = logging.getLogger(__name__)
 FORMATS = (".csv", ".jsonl", ".parquet")
 
 
-def predict_file(model: str | Path, file: str | Path, *, text: Sequence[str] | None = None) -> pa.Table:
+def predict_file(
+    model: str | Path, file: str | Path, *, text: Sequence[str] | None = None, skip_empty: bool = False
+) -> pa.Table:
     """Predict every row of a file.
 
     Args:
@@ -36,6 +40,7 @@ def predict_file(model: str | Path, file: str | Path, *, text: Sequence[str] | N
         file: CSV, TSV, JSON lines or Parquet file.
         text: name of the text column, or of two for pairs; None means those of training (from the run.json beside the
             model).
+        skip_empty: leave the predictions of examples without a text empty, instead of refusing a null text.
 
     Returns:
         The file's own columns, then predicted_label and probability_<label> per class; or predicted_score.
@@ -43,20 +48,29 @@ def predict_file(model: str | Path, file: str | Path, *, text: Sequence[str] | N
     Raises:
         ValueError: missing model, file or column.
     """
-    tables = list(predict_blocks(model, file, text=text))
+    tables = list(predict_blocks(model, file, text=text, skip_empty=skip_empty))
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise ValueError(f"{file}: {get_first_line(error)}.") from None
 
 
-def predict_blocks(model: str | Path, file: str | Path, *, text: Sequence[str] | None = None) -> Iterator[pa.Table]:
+def predict_blocks(
+    model: str | Path,
+    file: str | Path,
+    *,
+    text: Sequence[str] | None = None,
+    skip_empty: bool = False,
+    keep_json: bool = False,
+) -> Iterator[pa.Table]:
     """Predict every row of a file that may be larger than memory. The whole file is checked first.
 
     Args:
         model: model folder, or run folder.
         file: CSV, TSV, JSON lines or Parquet file.
         text: name of the text column, or of two for pairs; None means those of training.
+        skip_empty: leave the predictions of examples without a text empty, instead of refusing a null text.
+        keep_json: carry the values of a JSON lines file as JSON texts, which `write_tables` writes as they were.
 
     Yields:
         Tables as `predict_file` returns, of a few thousand rows each.
@@ -76,16 +90,17 @@ def predict_blocks(model: str | Path, file: str | Path, *, text: Sequence[str] |
         raise ValueError(f"{folder}: there is no run.json beside the model, so name the text columns with --text.")
     classifier, problem_type = load_fine_tuned(str(folder))
     examples, names = problem_type.examples, problem_type.head.name_outputs(classifier.config)
-    rows = read_file(file, task, examples=examples, split="prediction", labelled=False)
-    classifier, tokenizer = (
-        classifier.to(default_device()),
-        load_tokenizer(str(folder), classifier, texts=len(task.text)),
-    )
+    rows = read_file(file, task, examples=examples, split="prediction", labelled=False, allow_null=True)
+    if not skip_empty:
+        _refuse_null_texts(file, rows, task)
+    tokenizer = load_tokenizer(str(folder), classifier, texts=len(task.text))
+    classifier = classifier.to(default_device())
     # Truncated as in training, so that the same text gets the same prediction.
     longest = longest_input(tokenizer, classifier, record.data.max_length if record else None)
     start = truncated = 0
-    for table in read_tables(Path(file)):
-        block = rows.slice(start, table.num_rows)
+    is_json = Path(file).suffix.lower() in (".jsonl", ".ndjson", ".json")
+    for table in (read_json_tables if is_json and keep_json else read_tables)(Path(file)):
+        block, empty = _fill_empty_texts(rows.slice(start, table.num_rows), skip_empty=skip_empty)
         dataset, truncated_in_block = tokenise(
             block, task, tokenizer, examples=examples, names=names, max_length=longest
         )
@@ -95,7 +110,10 @@ def predict_blocks(model: str | Path, file: str | Path, *, text: Sequence[str] |
             raise ValueError(
                 f"{file}: column {shorten_value(clashes[0])} would be lost beside the predictions; rename it."
             )
-        yield pa.table({**dict(zip(table.column_names, table.columns, strict=True)), **predictions})
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        for name, values in predictions.items():
+            columns[name] = pc.if_else(empty, None, pa.array(values))
+        yield pa.table(list(columns.values()), schema=_extend_schema(table.schema, columns))
         start, truncated = start + table.num_rows, truncated + truncated_in_block
     if truncated:
         logger.warning("%d of %d rows are longer than %d tokens and were truncated", truncated, start, longest)
@@ -135,13 +153,60 @@ def write_tables(tables: Iterable[pa.Table], path: str | Path) -> int:
 def _open_writer(path: Path, suffix: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], Any]]:
     """Open a file; yields a function that adds a table to it."""
     if suffix == ".jsonl":
+        _refuse_bytes(schema)
         with path.open("w", encoding="utf-8") as file:
-            yield lambda table: file.writelines(
-                json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in table.to_pylist()
-            )
+            yield lambda table: file.writelines(_dump_rows(table))
         return
     with (pa.parquet.ParquetWriter if suffix == ".parquet" else pa.csv.CSVWriter)(path, schema) as writer:
         yield lambda table: writer.write_table(table.cast(schema))
+
+
+def _refuse_null_texts(file: str | Path, rows: pa.Table, task: Task) -> None:
+    for column, name in zip(list_text_columns(rows), task.text, strict=True):
+        if rows[column].null_count:
+            row = pc.index(rows[column].is_null(), True).as_py() + 1
+            raise ValueError(
+                f"{file}: row {row} has no text in {shorten_value(name)}. With --skip-empty, its prediction stays "
+                "empty."
+            )
+
+
+def _fill_empty_texts(block: pa.Table, *, skip_empty: bool) -> tuple[pa.Table, pa.Array]:
+    """Texts without nulls, and which examples are skipped: those with a null, or with nothing but spaces."""
+    names = list_text_columns(block)
+    columns = [block[name].to_pylist() for name in names]
+    empty = [skip_empty and (None in texts or not "".join(texts).strip()) for texts in zip(*columns, strict=True)]
+    for name in names:
+        block = block.set_column(block.column_names.index(name), name, pc.fill_null(block[name], ""))
+    return block, pa.array(empty, pa.bool_())
+
+
+def _extend_schema(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Schema:
+    """Add the columns that a schema lacks; its own ones keep their metadata."""
+    for name in list(columns)[len(schema) :]:
+        schema = schema.append(pa.field(name, columns[name].type))
+    return schema
+
+
+def _refuse_bytes(schema: pa.Schema) -> None:
+    for field in schema:
+        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            raise ValueError(
+                f"column {shorten_value(field.name)} holds bytes, which JSON cannot; write a Parquet file instead."
+            )
+
+
+def _dump_rows(table: pa.Table) -> Iterator[str]:
+    """Rows as JSON, one a line. A cell that is a JSON text is written as it is, and a key that was missing is not."""
+    is_json = {
+        field.name: field.metadata == pa.field("", pa.string(), metadata=JSON_TEXT).metadata for field in table.schema
+    }
+    for row in table.to_pylist():
+        parts = []
+        for name, value in row.items():
+            if value is not None or not is_json[name]:
+                parts.append(f"{dump_json(name)}: {value if is_json[name] else dump_json(value)}")
+        yield "{" + ", ".join(parts) + "}\n"
 
 
 def check_output(path: str | Path) -> None:

@@ -112,6 +112,8 @@ def check_built_arguments(arguments: TrainingArguments, *, section: str) -> None
     Raises:
         ValueError: an optimiser, learning-rate schedule, log level or data loader that cannot be built.
     """
+    if arguments.fp16 and arguments.device.type == "cpu":
+        raise ValueError(f"{section}.fp16: training in float16 needs a GPU, and this run is on a CPU; leave it out.")
     _check_optimizer(arguments, section=section)
     _check_log_level(arguments, section=section)
     _check_data_loader(arguments, section=section)

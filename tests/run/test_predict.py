@@ -1,0 +1,72 @@
+"""`predict`: other columns of a file stay as they were, and an example without a text is refused or skipped."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from innerdistill.cli.main import main
+
+ROWS = [
+    '{"text": "good1 word2", "id": 1, "nested": {"a": [1, 2.0, null]}, "mixed": 7, "number": 1}',
+    '{"text": "bad1", "id": 123456789012345678901234567890, "nested": {"b": {"c": "é"}}, "mixed": "x", "number": 0.5}',
+    '{"text": "bad2 bad3", "id": null, "mixed": [true]}',
+]
+
+
+@pytest.fixture
+def predict(teacher_folder, tmp_path, capsys):
+    """A function that predicts a file into another one; returns the exit code and what was printed."""
+
+    def run(file, output, *options):
+        code = main(["predict", str(teacher_folder), str(file), "--text", "text", "--output", str(output), *options])
+        captured = capsys.readouterr()
+        return code, " ".join((captured.out + captured.err).split())
+
+    return run
+
+
+def test_json_lines_keep_their_other_columns(predict, tmp_path):
+    (tmp_path / "rows.jsonl").write_text("\n".join(ROWS))
+    assert predict(tmp_path / "rows.jsonl", tmp_path / "out.jsonl")[0] == 0
+    for line, given in zip((tmp_path / "out.jsonl").read_text().splitlines(), ROWS, strict=True):
+        row = json.loads(line)
+        assert row.pop("predicted_label") in ("neg", "pos")
+        assert row.pop("probability_neg") + row.pop("probability_pos") == pytest.approx(1)
+        assert json.dumps(row, ensure_ascii=False) == given
+
+
+def test_nan_becomes_null_and_bytes_are_refused_by_name(predict, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"text": "good1", "score": NaN, "list": [1, -Infinity]}\n')
+    assert predict(tmp_path / "rows.jsonl", tmp_path / "out.jsonl")[0] == 0
+    row = json.loads((tmp_path / "out.jsonl").read_text(), parse_constant=pytest.fail)
+    assert row["score"] is None and row["list"] == [1, None]
+    pa.parquet.write_table(pa.table({"text": ["good1"], "score": [float("nan")]}), tmp_path / "rows.parquet")
+    assert predict(tmp_path / "rows.parquet", tmp_path / "out.jsonl")[0] == 0
+    assert json.loads((tmp_path / "out.jsonl").read_text(), parse_constant=pytest.fail)["score"] is None
+    pa.parquet.write_table(pa.table({"text": ["good1"], "picture": [b"\xff"]}), tmp_path / "rows.parquet")
+    code, printed = predict(tmp_path / "rows.parquet", tmp_path / "bytes.jsonl")
+    assert code == 2 and "column 'picture' holds bytes" in printed and not (tmp_path / "bytes.jsonl").exists()
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_a_null_text_is_refused_with_its_row_or_skipped(predict, tmp_path, ending):
+    file, output = tmp_path / "rows.jsonl", tmp_path / f"out.{ending}"
+    file.write_text('{"text": "good1"}\n{"text": null}\n{"text": " "}\n')
+    code, printed = predict(file, output)
+    assert code == 2 and "rows.jsonl: row 2 has no text in 'text'. With --skip-empty" in printed
+    assert not output.exists()
+    assert predict(file, output, "--skip-empty")[0] == 0
+    if ending == "jsonl":
+        rows = [json.loads(line) for line in output.read_text().splitlines()]
+        assert [row["text"] for row in rows] == ["good1", None, " "]
+        assert [row["predicted_label"] is None for row in rows] == [False, True, True]
+        assert [row["probability_neg"] is None for row in rows] == [False, True, True]
+
+
+def test_half_precision_on_a_cpu_is_refused(recipe, tmp_path, capsys):
+    from innerdistill import distill
+
+    with pytest.raises(ValueError, match="trainer.fp16: training in float16 needs a GPU"):
+        distill(recipe(tmp_path / "run", trainer={"fp16": True}))
