@@ -16,7 +16,7 @@ from innerdistill.models.check_labels import read_label_names
 from innerdistill.models.check_weights import LoadedModel, check_weights
 from innerdistill.models.config_file import check_config_file
 from innerdistill.models.families import find_embedding, max_positions
-from innerdistill.models.heads import Head
+from innerdistill.models.heads import Head, has_label_names
 from innerdistill.models.probe import Architecture, probe
 from innerdistill.support.messages import join_names, shorten_value
 
@@ -60,7 +60,7 @@ def check_classifier(loaded: LoadedModel) -> dict[int, str]:
         if not value.isfinite().all():
             raise ValueError(f"{name}: {key} holds values that are not finite, so its predictions would not be either.")
     check_padding(loaded)
-    return read_label_names(name, model.config) if model.config.num_labels > 1 else model.config.id2label
+    return read_label_names(name, model.config) if has_label_names(model.config) else model.config.id2label
 
 
 def check_base(loaded: LoadedModel) -> None:

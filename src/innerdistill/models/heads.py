@@ -70,6 +70,18 @@ def has_class_head(config: PretrainedConfig) -> bool:
     return config.num_labels > 1 and config.problem_type != "multi_label_classification"
 
 
+def has_label_names(config: PretrainedConfig) -> bool:
+    """Tell whether the outputs of a model have names. The name of a single score means nothing.
+
+    Args:
+        config: configuration of the model.
+
+    Returns:
+        True for several outputs.
+    """
+    return bool(config.num_labels > 1)
+
+
 def has_score_head(config: PretrainedConfig) -> bool:
     """Tell whether a model's head predicts a score.
 

@@ -20,7 +20,7 @@ from innerdistill.models.check_labels import check_label_maps
 from innerdistill.models.check_weights import WRAPPERS, LoadedModel, is_wrapped
 from innerdistill.models.config_file import check_config_file
 from innerdistill.models.families import family_of, max_positions
-from innerdistill.models.heads import Head
+from innerdistill.models.heads import Head, has_label_names
 from innerdistill.support.messages import get_first_line
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def load_classifier(name: str, head: Head) -> PreTrainedModel:
     loaded = _load(name, head)
     config = loaded.model.config
     config.id2label = check_classifier(loaded)
-    if config.num_labels > 1:
+    if has_label_names(config):
         config.label2id = {label: index for index, label in config.id2label.items()}
     return loaded.model
 

@@ -132,8 +132,8 @@ def _list_facts(record: RunRecord) -> list[str]:
 
 def _count_confusions(folder: Path, record: RunRecord) -> dict[str, list[list[int]]]:
     """Confusion matrices on validation by model; empty where no classes are predicted, or too many for a page."""
-    names = record.data.names
-    if "per class" not in record.problem_type.wording.page_parts or names is None or len(names) > MAX_CLASSES:
+    names = list(record.scores["validation"].student.per_class or ())
+    if not 0 < len(names) <= MAX_CLASSES:
         return {}
     columns, predictions = read_predictions(folder / PREDICTIONS, "validation"), record.problem_type.predictions
     known = predictions.has_label(columns["label"])
