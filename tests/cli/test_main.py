@@ -333,7 +333,7 @@ def test_caches_are_listed_and_deleted_by_name(tmp_path, capsys):
     assert "did you mean 'custom-0123456789ab'" in capsys.readouterr().err.replace("\n", " ") and teacher.exists()
     mark = hold(teacher)
     assert main(["clean", "--folder", str(tmp_path), "--delete", teacher.name]) == 2
-    assert "a running process uses it" in capsys.readouterr().err.replace("\n", " ") and teacher.exists()
+    assert "a running process uses it" in " ".join(capsys.readouterr().err.split()) and teacher.exists()
     mark.release()
     assert main(["clean", "--folder", str(tmp_path), "--delete", teacher.name]) == 0
     assert "Deleted: custom-0123456789ab (2 MB)" in capsys.readouterr().out and not teacher.exists()
@@ -351,7 +351,7 @@ def test_overrides_may_stand_behind_an_option(recipe_file, capsys):
 def test_verbs_in_their_natural_order(recipe_file, data_folder, tmp_path, capsys):
     assert main(["distill", str(recipe_file), "schedule.name=pid"]) == 0
     shown = capsys.readouterr().out
-    assert "teacher" in shown and "best constant answer" in shown and "report.html" in shown
+    assert "teacher" in shown and "constant answer" in shown and "report.html" in shown
     assert main(["distill", str(recipe_file)]) == 2
     assert "holds a finished run" in capsys.readouterr().err
     assert main(["distill", str(recipe_file), "overwrite=true", "schedule.name=soft_labels"]) == 0
@@ -395,7 +395,9 @@ def test_a_teacher_no_better_than_chance_is_said_aloud(recipe_file, make_model, 
     model.save_pretrained(tmp_path / "chance")
     tokenizer.save_pretrained(tmp_path / "chance")
     assert main(["distill", str(recipe_file), f"teacher.path={tmp_path}/chance", "schedule.name=soft_labels"]) == 0
-    assert "less than two standard errors" in capsys.readouterr().err
+    printed, log = capsys.readouterr()
+    assert "not clearly more than" in log and "was fine-tuned for this task" in " ".join(log.split())
+    assert printed.startswith("Nothing can be concluded from this run") and "%" not in printed.split("Agreement")[0]
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])

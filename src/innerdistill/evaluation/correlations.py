@@ -23,6 +23,7 @@ def correlate(function: Callable[..., Any], first: Array, second: Array) -> floa
     Returns:
         From -1 to 1.
 
+    >>> from scipy.stats import pearsonr
     >>> correlate(pearsonr, np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0, 4.0]))
     0.0
     """

@@ -168,7 +168,7 @@ def _write_latency(folder: Path, sizes: dict[Size, Path], models: dict[str, PreT
     from innerdistill.evaluation.latency import describe_machine, measure_speed  # noqa: PLC0415
     from innerdistill.models.families import max_positions  # noqa: PLC0415
 
-    readable = min(max_positions(model.config) for model in models.values())
+    readable = min(max_positions(model) for model in models.values())
     speeds: dict[str, Any] = measure_speed(models, length=min(length, readable))
     measured = []
     for size, model in sizes.items():
