@@ -52,6 +52,7 @@ def print_plan(job: Job) -> None:
 
 def _print_sizes(job: Job) -> None:
     from innerdistill.evaluation.latency import measure_size  # noqa: PLC0415
+    from innerdistill.evaluation.metrics import show_metric  # noqa: PLC0415
     from innerdistill.run.plan import count_classes  # noqa: PLC0415
 
     for name, model, layers in (
@@ -66,7 +67,7 @@ def _print_sizes(job: Job) -> None:
         print_text(f"Classes in train: {', '.join(f'{name} {count:,}' for name, count in classes.items())}.")
     truncated = ", ".join(f"{split} {count:,}" for split, count in job.truncated.items() if count) or "none"
     print_text(f"Texts truncated to {job.max_length} tokens: {truncated}.")
-    print_text(f"Metric: {job.metric}.")
+    print_text(f"Metric: {show_metric(job.metric)}.")
 
 
 def print_summary(folder: Path) -> None:
@@ -75,7 +76,7 @@ def print_summary(folder: Path) -> None:
     Args:
         folder: folder of a finished run.
     """
-    from innerdistill.report.headline import compare_with_baseline, summarize_run  # noqa: PLC0415
+    from innerdistill.report.headline import compare_with_baseline, list_problems, summarize_run  # noqa: PLC0415
     from innerdistill.report.next_steps import suggest_next_steps  # noqa: PLC0415
     from innerdistill.report.run_folder import (  # noqa: PLC0415
         BASELINE_FOLDER,
@@ -89,10 +90,13 @@ def print_summary(folder: Path) -> None:
     has_baseline = has_record(folder / BASELINE_FOLDER)
     baseline = read_record(folder / BASELINE_FOLDER) if has_baseline else None
     above_baseline = compare_with_baseline(folder, record) if has_baseline else None
-    for sentence in summarize_run(record, baseline, above_baseline=above_baseline):
+    summary, has_problems = summarize_run(record, baseline, above_baseline=above_baseline), bool(list_problems(record))
+    for sentence in summary if has_problems else ():  # it says what is wrong, and comes before everything else
         print_text(sentence, style="bold")
     for warning in record.warnings:
         print_text(f"Warning: {warning}", to=errors, style="bold yellow")
+    for sentence in () if has_problems else summary:
+        print_text(sentence, style="bold")
     trained = "student" if record.teacher is not None else "teacher"  # of `finetune`
     scores = {trained: record.scores["validation"].student}
     if record.scores["validation"].teacher is not None:
