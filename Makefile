@@ -23,10 +23,10 @@ demo: install  ## fine-tune a real teacher, distil a student of half its layers,
 	@start=$$(date +%s); $(BIN)/innerdistill distill recipes/demo.yaml overwrite=true && \
 	echo "Demo done in $$(( $$(date +%s) - start )) seconds after the install."
 
-test: install  ## run the tests that are not marked slow, offline: at most 5 minutes on 2 cores
+test: install  ## run the tests that are not marked slow, offline: 5 to 15 minutes on 2 cores
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not slow'
 
-test-all: install  ## run every test, offline: about 10 minutes on 2 cores
+test-all: install  ## run every test, offline: 10 to 30 minutes on 2 cores
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: install  ## ruff, mypy, pydoclint, codespell, plain English

@@ -59,7 +59,7 @@ def test_the_baseline_is_compared_by_the_paired_difference():
     for difference, error, expected in (
         (0.05, 0.01, "scores 0.750: 0.050 less (standard error over examples 0.010, one seed each)."),
         (-0.05, 0.01, "scores 0.750: 0.050 more (standard error over examples 0.010, one seed each)."),
-        (0.05, 0.04, "scores 0.750: no clear difference (+0.050 for the student)"),
+        (0.05, 0.04, "scores 0.750: no clear difference (+0.050 for the student; "),
     ):
         sentence = summarize_run(run, baseline, above_baseline=PairedDifference(difference, error, 30))[3]
         assert expected in sentence

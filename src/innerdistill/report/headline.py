@@ -134,11 +134,11 @@ def _describe_baseline(baseline: RunRecord, above: PairedDifference) -> str:
     text = f"The baseline, the same student trained without distillation for as many steps, scores {score:.3f}: "
     if above.different == 0:
         return text + "it gives the same answers."
-    evidence = f"(standard error over examples {above.standard_error:.3f}, one seed each)"
+    evidence = f"standard error over examples {above.standard_error:.3f}, one seed each"
     if above.is_clearly_positive or above.is_clearly_negative:
         word = "less" if above.is_clearly_positive else "more"
-        return f"{text}{abs(above.difference):.3f} {word} {evidence}."
-    return f"{text}no clear difference ({above.difference:+.3f} for the student) {evidence}."
+        return f"{text}{abs(above.difference):.3f} {word} ({evidence})."
+    return f"{text}no clear difference ({above.difference:+.3f} for the student; {evidence})."
 
 
 def _describe_int8(record: RunRecord) -> list[str]:
