@@ -357,7 +357,12 @@ def test_what_cannot_be_read_for_now_is_not_deleted(content, whole, killed, tmp_
 @pytest.mark.slow  # a teacher, a student and a baseline, in three runs
 def test_a_killed_teacher_resumes_for_another_student(content, base_folder, tmp_path, monkeypatch):
     def make(folder, **changes):
-        teacher = {"base": str(base_folder), "epochs": 2, "folder": str(tmp_path / folder / "teachers")}
+        teacher = {
+            "base": str(base_folder),
+            "epochs": 2,
+            "allow_weak": True,
+            "folder": str(tmp_path / folder / "teachers"),
+        }
         return content(tmp_path / folder / "run", teacher=teacher, baseline=True, **changes)
 
     whole = distill(make("whole"))
