@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import json
 import os
 import random
 import shutil
@@ -196,6 +197,17 @@ def recipe(data_folder, base_folder, fill_once):
         return content
 
     return make
+
+
+@pytest.fixture
+def swapped_teacher(teacher_folder, tmp_path):
+    """The fine-tuned teacher with its label names in the wrong order."""
+    folder = tmp_path / "swapped"
+    shutil.copytree(teacher_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"], config["label2id"] = {"0": "pos", "1": "neg"}, {"pos": 0, "neg": 1}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -22,15 +22,6 @@ from innerdistill.sweep.grid import Sweep
 
 
 @pytest.fixture
-def recipe_file(recipe, teacher_folder, tmp_path):
-    content = recipe(tmp_path / "out")
-    content["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers")}
-    path = tmp_path / "recipe.yaml"
-    path.write_text(write_yaml(content))
-    return path
-
-
-@pytest.fixture
 def files(tmp_path):
     def write(name, text):
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -14,17 +14,6 @@ import time
 
 import pytest
 
-from innerdistill.recipe.yaml import write_yaml
-
-
-@pytest.fixture
-def recipe_file(recipe, teacher_folder, tmp_path):
-    content = recipe(tmp_path / "out")
-    content["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers")}
-    path = tmp_path / "recipe.yaml"
-    path.write_text(write_yaml(content))
-    return path
-
 
 def start(*arguments, **options):
     command = [sys.executable, "-m", "innerdistill", *map(str, arguments)]

@@ -69,7 +69,7 @@ def test_a_fine_tuned_model_has_no_teacher(load):
     scores = {"validation": {"student": make_scores(0.9)}}
     card = load(make_record(teacher=None, distances=None, agreement={}, scores=scores))
     assert card.data.tags == ["innerdistill"]
-    assert "| accuracy | 0.9000 |\n" in card.text and "teacher" not in card.text
+    assert "| accuracy | 0.9000 |\n" in card.text and "student" not in card.text
 
 
 def test_onnx_files_have_a_tag_and_a_table(load):

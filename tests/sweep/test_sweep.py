@@ -1,7 +1,6 @@
 """Sweeps: cells run once, continue where they were, fail alone, and are compared."""
 
 import csv
-import json
 import os
 import shutil
 import signal
@@ -177,14 +176,9 @@ def running(word):
 
 
 @pytest.mark.slow
-def test_a_useless_teacher_stops_the_sweep_once(write_sweep, teacher_folder, tmp_path, capsys):
+def test_a_useless_teacher_stops_the_sweep_once(write_sweep, swapped_teacher, capsys):
     """The teacher's label order is swapped, so every cell would stop at it."""
-    swapped = tmp_path / "swapped"
-    shutil.copytree(teacher_folder, swapped)
-    config = json.loads((swapped / "config.json").read_text())
-    config["id2label"], config["label2id"] = {"0": "pos", "1": "neg"}, {"pos": 0, "neg": 1}
-    (swapped / "config.json").write_text(json.dumps(config))
-    assert main(["sweep", str(write_sweep()), f"recipe.teacher.path={swapped}"]) == 2
+    assert main(["sweep", str(write_sweep()), f"recipe.teacher.path={swapped_teacher}"]) == 2
     printed = " ".join(capsys.readouterr().err.split())
     assert printed.count("the teacher's label order seems to be swapped") == 1
     assert "set teacher.allow_weak=true. The key belongs under `recipe:` of the sweep." in printed

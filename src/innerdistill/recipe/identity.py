@@ -24,7 +24,6 @@ WITHOUT_EFFECT = {
     "onnx",
     "baseline",
 }
-USELESS = "teacher: nothing useful can be learned from it."  # begins the refusal of a run; at it, its sweep stops too
 TEACHER_FINE_TUNING = ("epochs", "seed")  # keys of `teacher`
 FINE_TUNING = ("group_by_length", "pad_to_max_length", "checkpoint")  # keys that students and fine-tuning share
 

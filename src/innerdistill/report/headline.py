@@ -30,9 +30,9 @@ def summarize_run(
     student = scores.student
     if scores.teacher is None:
         return [
-            f"The {record.student.layers}-layer model scores {student.primary:.3f} {metric} on {SPLIT}; "
+            f"The {record.student.layers}-layer teacher scores {student.primary:.3f} {metric} on {SPLIT}; "
             f"{_describe_constant(student)}.",
-            *_list_problems_of_student(student, "model"),
+            *_list_problems_of_trained(student, "teacher"),
         ]
     assert record.teacher is not None
     sentences = [
@@ -65,7 +65,7 @@ def list_problems(record: RunRecord) -> list[str]:
     scores = record.scores[SPLIT]
     if scores.teacher is not None and not scores.teacher.beats_constant:
         return [f"Nothing can be concluded from this run: {_describe_weak_teacher(scores.teacher)}."]
-    return _list_problems_of_student(scores.student, "student")
+    return _list_problems_of_trained(scores.student, "student")
 
 
 def compare_with_baseline(folder: Path, record: RunRecord) -> PairedDifference:
@@ -105,13 +105,13 @@ def _describe_weak_teacher(teacher: Scores) -> str:
     )
 
 
-def _list_problems_of_student(student: Scores, name: str) -> list[str]:
-    if student.collapsed:
+def _list_problems_of_trained(trained: Scores, name: str) -> list[str]:
+    if trained.collapsed:
         return [f"The {name} predicts one class for every example. Its training failed."]
-    if not student.beats_constant:
+    if not trained.beats_constant:
         return [
-            f"The {name} is not clearly better than a constant answer ({student.primary:.3f} against "
-            f"{student.constant:.3f}). It has learned little or nothing."
+            f"The {name} is not clearly better than a constant answer ({trained.primary:.3f} against "
+            f"{trained.constant:.3f}). It has learned little or nothing."
         ]
     return []
 

@@ -108,7 +108,7 @@ def _list_models(record: RunRecord, baseline: RunRecord | None) -> list[ModelRow
         assert speed.teacher is not None
         latency = speed.teacher.latency_ms
         rows.append(ModelRow("teacher", record.teacher.layers, scores.teacher, speed.teacher, latency, None))
-    name, agreement = "student" if record.teacher else "model", record.agreement.get("validation")
+    name, agreement = "student" if record.teacher else "teacher", record.agreement.get("validation")
     latency = speed.student.latency_ms
     rows.append(ModelRow(name, record.student.layers, scores.student, speed.student, latency, agreement))
     if baseline is not None:
@@ -138,7 +138,7 @@ def _count_confusions(folder: Path, record: RunRecord) -> dict[str, list[list[in
     columns, predictions = read_predictions(folder / PREDICTIONS, "validation"), record.problem_type.predictions
     known = predictions.has_label(columns["label"])
     confusions = {}
-    for model, name in (("teacher", "teacher"), ("student", "student" if record.teacher else "model")):
+    for model, name in (("teacher", "teacher"), ("student", "student" if record.teacher else "teacher")):
         if model in columns:
             predicted = predictions.predict(columns[model][known])
             counts = confusion_matrix(columns["label"][known], predicted, labels=range(len(names)))

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from innerdistill.data.arrow import read_numbers
 from innerdistill.evaluation.differences import PairedDifference, compare_with_constant
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.evaluation.scoring import score_outputs
-from innerdistill.recipe.identity import USELESS, merge_teacher_trainer
+from innerdistill.recipe.identity import merge_teacher_trainer
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import compute_teacher_logits
+from innerdistill.support.messages import USELESS_TEACHER
 from innerdistill.support.processes import broadcast_from_first, is_first_process
 from innerdistill.training.arguments import DEFAULTS
 from innerdistill.training.stage import USUAL_LEARNING_RATES
@@ -55,9 +57,9 @@ def check_teacher(job: Job) -> None:
     refusal = None
     if is_first_process():
         logits = compute_teacher_logits(job, ["selection"])["selection"]
-        problem = find_teacher_problem(job, np.asarray(job.splits["selection"]["labels"]), logits, split="selection")
+        problem = find_teacher_problem(job, read_numbers(job.splits["selection"], "labels"), logits, split="selection")
         if problem is not None and problem.is_useless and not job.recipe.teacher.allow_weak:
-            refusal = f"{USELESS} {problem} To distil from it anyway, set teacher.allow_weak=true."
+            refusal = f"{USELESS_TEACHER} {problem} To distil from it anyway, set teacher.allow_weak=true."
         elif problem is not None:
             logger.warning("Warning: %s", problem)
     refusal = broadcast_from_first(refusal)
@@ -84,8 +86,9 @@ def find_teacher_problem(job: Job, labels: NDArray[Any], logits: NDArray[Any], *
         return None
     scores = score_outputs(labels, logits, scoring=scoring)
     above = compare_with_constant(labels, logits, scoring=scoring)
-    if scores.get("collapsed") or _predicts_one_value(job, logits):
-        answer = scoring.predictions.show_label(scoring.predictions.predict(logits)[0], scoring.names)
+    predictions = scoring.predictions.predict(logits)
+    if np.ptp(predictions) == 0:
+        answer = scoring.predictions.show_label(predictions[0], scoring.names)
         cause = f"The teacher predicts {answer!r} for all {len(labels):,} examples of {split} (collapsed)."
         return TeacherProblem(cause, _advise(job, _advise_on_training(job)), is_useless=True)
     is_trained_here = job.recipe.teacher.base is not None
@@ -98,10 +101,6 @@ def find_teacher_problem(job: Job, labels: NDArray[Any], logits: NDArray[Any], *
         return None
     cause = _describe_chance(job, scores, above, split=split, labels=labels[known])
     return TeacherProblem(cause, _advise(job, _advise_on_chance(job, above, scores)), above.is_clearly_negative)
-
-
-def _predicts_one_value(job: Job, logits: NDArray[Any]) -> bool:
-    return bool(np.ptp(job.scoring.predictions.predict(logits)) == 0)
 
 
 def _describe_chance(

@@ -42,7 +42,7 @@ def collect_warnings(
         problem = find_teacher_problem(job, columns["label"], columns["teacher"], split="validation")
         warnings += [] if problem is None else [str(problem)]
     if compared["scores"].get("validation", {}).get("student", {}).get("collapsed"):
-        model = "student" if "teacher" in columns else "model"
+        model = "student" if "teacher" in columns else "teacher"
         warnings.append(f"The {model} predicts one class for all {len(columns['label']):,} examples (collapsed).")
     warnings += filter(None, (stage.find_warning() for stage in stages))
     warnings += list_label_warnings(job.problem_type.examples, job.data, job.splits, names=job.names)

@@ -7,6 +7,8 @@ import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+# How a run refuses a teacher. A sweep knows the sentence by it and stops, since its other runs would be refused too.
+USELESS_TEACHER = "teacher: nothing useful can be learned from it."
 MANY = 30  # names that a sentence lists
 SHORT = reprlib.Repr()
 SHORT.maxstring, SHORT.maxother = 80, 80

@@ -19,9 +19,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from innerdistill.recipe.identity import USELESS
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.support.files import open_whole_file
+from innerdistill.support.messages import USELESS_TEACHER
 from innerdistill.sweep.grid import Cell
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -67,7 +67,7 @@ def run_cells(
                     check(cell)
                 else:
                     failed[cell.folder] = cause
-                    if cause.startswith(USELESS):  # the other cells that have this teacher would stop too
+                    if cause.startswith(USELESS_TEACHER):  # the other cells that have this teacher would stop too
                         raise ValueError(f"{cell.folder}: {cause} The key belongs under `recipe:` of the sweep.")
                     logger.warning("%s: %s", cell.folder, cause)
                 seconds = (time.monotonic() - begun) / count * (len(missing) - count)
