@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import shutil
 from collections.abc import Sequence
@@ -52,6 +53,7 @@ def list_caches(teachers: Path, tokens: Path | None = None) -> list[CacheEntry]:
     Returns:
         The entries, the one whose last use is longest ago first.
     """
+    gc.collect()  # a run of this process that has ended may be a circle of references that still holds its outputs
     tokens = tokens or find_cache()
     entries = []
     for folder in _list_folders(teachers, TEACHER_NAME):
