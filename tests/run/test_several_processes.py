@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from innerdistill import distill
-from innerdistill.cli.main import main
+from innerdistill.cli.main import VERBS, main
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.run_folder import read_record
 
@@ -157,7 +157,7 @@ def test_the_signal_of_torchrun_does_not_cut_off_what_is_said_of_a_lost_process(
                 sent()
 
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr("innerdistill.cli.main._distill", lost)
+    monkeypatch.setitem(VERBS, "distill", lost)
     if at == "while it is said":
         monkeypatch.setattr("innerdistill.cli.errors.describe_memory_problem", sent)
     before = signal.getsignal(signal.SIGTERM)
