@@ -24,6 +24,13 @@ from innerdistill.sweep.grid import load_sweep, plan_cells
         ({"metods": {}}, "unknown key 'metods': did you mean 'methods'?"),
         ({"seeds": [0, 0]}, "seeds: 0 stands there twice."),
         ({"grid": {"teacher.seed": [1, 2]}}, "grid.teacher.seed: teacher.path is one teacher, whatever its seed"),
+        ({"teachers": [1, 2]}, "teachers: teacher.path is one teacher, whatever its seed; give teacher.base."),
+        ({"teachers": [1]}, "teachers: teacher.path is one teacher, whatever its seed; give teacher.base."),
+        ({"teachers": [1, 1]}, "teachers: 1 stands there twice."),
+        ({"teachers": [1, 2], "grid": {"teacher.seed": [1, 2]}},
+         "grid.teacher.seed: the list `teachers` has the seeds of the teachers already."),
+        ({"teachers": [1, 2], "tasks": {"a": {"teacher": {"seed": 3}}}}, "tasks.a.teacher.seed: the list `teachers`"),
+        ({"teachers": [1, 2], "seeds": list(range(3000))}, "would have the same random seed; give one of them another"),
         ({"grid": {"student.num_layers": [2, 2]}}, "grid.student.num_layers: 2 stands there twice."),
         ({"methods": {"": {}}, "compare": []}, "methods: one of them has no name."),
         ({"methods": {"report.html": {}}, "compare": []}, "the sweep keeps report.html in its folder itself"),
@@ -41,6 +48,34 @@ def test_bad_sweeps_in_one_sentence(write_sweep, tmp_path, capsys, changes, mess
     assert main(["sweep", str(write_sweep(**changes))]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "sweep").exists()
+
+
+def test_every_teacher_has_students_of_its_own(write_sweep, base_folder):
+    """Their seeds are SHA-256 of both numbers, as `printf '3 2' | sha256sum` says, the same for both methods."""
+    base = [f"recipe.teacher.base={base_folder}", "recipe.teacher.path=null"]
+    path = write_sweep(teachers=[1, 3], seeds=[1, 2], grid={"student.num_layers": [1, 2]})
+    sweep = load_sweep(path, overrides=base)
+    cells = plan_cells(sweep)
+    assert sweep.number_of_cells == len(cells) == 2 * 2 * 2 * 2 and sweep.number_of_teachers == 2
+    seeds = {}
+    for cell in cells:
+        assert cell.recipe.teacher.seed == cell.setting["teacher.seed"] and cell.recipe.seed == cell.seed
+        seeds.setdefault((cell.recipe.teacher.seed, cell.method), set()).add(cell.seed)
+    of_first, of_third = {897946, 269673}, {590820, 150069}
+    assert seeds == {
+        (1, "soft labels"): of_first,
+        (1, "sid"): of_first,
+        (3, "soft labels"): of_third,
+        (3, "sid"): of_third,
+    }
+    first = cells[0]
+    assert first.folder == sweep.folder / "teacher.seed=1" / "student.num_layers=1" / "soft-labels" / "seed-897946"
+
+
+def test_seeds_of_a_grid_of_teachers_are_shared_as_before(write_sweep, base_folder):
+    base = [f"recipe.teacher.base={base_folder}", "recipe.teacher.path=null"]
+    cells = plan_cells(load_sweep(write_sweep(grid={"teacher.seed": [1, 3]}, seeds=[1, 2]), overrides=base))
+    assert {(cell.recipe.teacher.seed, cell.seed) for cell in cells} == {(1, 1), (1, 2), (3, 1), (3, 2)}
 
 
 def test_every_key_can_be_swept(write_sweep):

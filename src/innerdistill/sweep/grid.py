@@ -1,10 +1,13 @@
 """The grid of a sweep: sweep.yaml -> methods x tasks x settings x seeds. Every cell has a recipe and a folder.
 
+With `teachers`, every teacher is a setting, and has students with seeds of their own.
+
 YAML file -> Sweep (checked) -> Cells, in the order in which they run
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +33,8 @@ LATENCY = "latency.json"  # how fast its models are
 BLOCKS = "blocks"  # folder of the runs of finished blocks
 SWEEP_FILES = {SWEEP_FILE, FAILED, LATENCY, BLOCKS, "report.html", "report.md", "table.tex", "cells.csv", "figures"}
 SECTIONS = ("data", "teacher", "teacher.trainer", "student", "losses", "schedule", "trainer", "internal_trainer")
-TEACHER_SEED = "teacher.seed"  # in a grid: the key of several teachers
+TEACHER_SEED = "teacher.seed"  # in a setting: the key of several teachers
+NUMBER_OF_SEEDS = 1_000_000  # derived seeds are below this
 
 
 class Sweep(Section):
@@ -40,6 +44,11 @@ class Sweep(Section):
     methods: dict[str, dict[str, Any]] = Field(min_length=1, description="Changes of the recipe by method name.")
     tasks: dict[str, dict[str, Any]] = Field({"": {}}, min_length=1, description="Changes of the recipe by task name.")
     grid: dict[str, list[Any]] = Field(default_factory=dict, description="List of values by key of the recipe.")
+    teachers: list[int] = Field(
+        default_factory=list,
+        description="Seeds of several teachers. Each has students of its own: `seeds` then numbers them, and their "
+        "random seeds are derived from both.",
+    )
     seeds: list[int] = Field(min_length=1, description="Random seeds. Every method runs with each of them.")
     compare: list[tuple[str, str]] = Field(
         default_factory=list, description="Declared comparisons: pairs of a method and its baseline."
@@ -56,14 +65,19 @@ class Sweep(Section):
         return Path(self.output)
 
     @property
+    def values_by_key(self) -> dict[str, list[Any]]:
+        """Values of all swept keys, those of `teachers` among them."""
+        return {TEACHER_SEED: list(self.teachers), **self.grid} if self.teachers else self.grid
+
+    @property
     def number_of_settings(self) -> int:
-        """Combinations of the grid's values: settings of every task."""
-        return math.prod(map(len, self.grid.values()))
+        """Combinations of the swept values: settings of every task."""
+        return math.prod(map(len, self.values_by_key.values()))
 
     @property
     def number_of_teachers(self) -> int:
-        """Seeds of the teacher in the grid; 1 without them."""
-        return len(self.grid.get(TEACHER_SEED, [None]))
+        """Seeds of the teacher that are swept; 1 without them."""
+        return len(self.values_by_key.get(TEACHER_SEED, [None]))
 
     @property
     def number_of_cells(self) -> int:
@@ -100,6 +114,25 @@ class Cell:
     def note(self) -> str:
         """`data.note` of its recipe; empty if there is none."""
         return self.recipe.data.note or ""
+
+
+def derive_seed(teacher: int, number: int) -> int:
+    """Derive the random seed of a student: SHA-256("teacher number") modulo 1,000,000, the same for every method.
+
+    Two teachers that shared the seeds of their students would not be independent draws.
+
+    Args:
+        teacher: seed of the teacher.
+        number: number of the student, one of the sweep's `seeds`.
+
+    Returns:
+        An integer from 0 to 999,999.
+
+    >>> derive_seed(1, 1)
+    897946
+    """
+    digest = hashlib.sha256(f"{teacher} {number}".encode()).hexdigest()
+    return int(digest, 16) % NUMBER_OF_SEEDS
 
 
 def name_group(task: str, setting: Mapping[str, Any]) -> str:
@@ -189,6 +222,7 @@ def _check_sweep(content: Mapping[str, Any], *, where: str) -> Sweep:
     try:
         _check_comparisons(sweep)
         _check_values(sweep)
+        _check_teachers(sweep)
         _check_keys(sweep)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
@@ -208,8 +242,10 @@ def plan_cells(sweep: Sweep) -> list[Cell]:
         ValueError: a cell's recipe does not pass, or two cells would have the same folder.
     """
     cells: dict[Path, Cell] = {}
-    settings = [dict(zip(sweep.grid, values, strict=True)) for values in itertools.product(*sweep.grid.values())]
-    for task, setting, seed, method in itertools.product(sweep.tasks, settings, sweep.seeds, sweep.methods):
+    for task, setting, number, method in itertools.product(
+        sweep.tasks, _list_settings(sweep), sweep.seeds, sweep.methods
+    ):
+        seed = derive_seed(setting[TEACHER_SEED], number) if sweep.teachers else number
         cell = _plan_cell(sweep, task, setting, seed, method)
         first = cell.folder.relative_to(sweep.output).parts[0]
         if first in SWEEP_FILES:
@@ -219,11 +255,19 @@ def plan_cells(sweep: Sweep) -> list[Cell]:
                 f"two cells of the sweep would be in {cell.folder}: give methods, tasks and seeds other names."
             )
         cells[cell.folder] = cell
-    if sweep.number_of_teachers > 1 and any(cell.recipe.teacher.base is None for cell in cells.values()):
-        raise ValueError(f"grid.{TEACHER_SEED}: teacher.path is one teacher, whatever its seed; give teacher.base.")
+    if (sweep.teachers or sweep.number_of_teachers > 1) and any(
+        cell.recipe.teacher.base is None for cell in cells.values()
+    ):
+        key = "teachers" if sweep.teachers else f"grid.{TEACHER_SEED}"
+        raise ValueError(f"{key}: teacher.path is one teacher, whatever its seed; give teacher.base.")
     for _, group in itertools.groupby(cells.values(), key=lambda cell: cell.group):
         _check_shared(list(group))
     return list(cells.values())
+
+
+def _list_settings(sweep: Sweep) -> list[dict[str, Any]]:
+    values_by_key = sweep.values_by_key
+    return [dict(zip(values_by_key, values, strict=True)) for values in itertools.product(*values_by_key.values())]
 
 
 def _plan_cell(sweep: Sweep, task: str, setting: Mapping[str, Any], seed: int, method: str) -> Cell:
@@ -260,13 +304,32 @@ def _check_comparisons(sweep: Sweep) -> None:
 def _check_values(sweep: Sweep) -> None:
     """Every list of values has some, and none of them twice."""
     lists = {f"grid.{key}": values for key, values in sweep.grid.items()}
-    for key, values in {**lists, "seeds": sweep.seeds}.items():
-        if not values:
+    for key, values in {**lists, "teachers": sweep.teachers, "seeds": sweep.seeds}.items():
+        if not values and key != "teachers":
             raise ValueError(f"{key}: it has no values.")
         written = [repr(value) for value in values]  # 1 is not true, and 0 is a value too
         for value in written:
             if written.count(value) > 1:
                 raise ValueError(f"{key}: {value} stands there twice.")
+
+
+def _check_teachers(sweep: Sweep) -> None:
+    """The seeds of several teachers are given in one place, and no two students have the same seed."""
+    if not sweep.teachers:
+        return
+    tasks = {f"tasks.{task}": dict(_dotted(changes)) for task, changes in sweep.tasks.items()}
+    methods = {f"methods.{method}": dict(_dotted(changes)) for method, changes in sweep.methods.items()}
+    for place, changes in {"grid": sweep.grid, **tasks, **methods}.items():
+        if TEACHER_SEED in changes:
+            raise ValueError(f"{place}.{TEACHER_SEED}: the list `teachers` has the seeds of the teachers already.")
+    students: dict[int, tuple[int, int]] = {}
+    for teacher, number in itertools.product(sweep.teachers, sweep.seeds):
+        first = students.setdefault(derive_seed(teacher, number), (teacher, number))
+        if first != (teacher, number):
+            raise ValueError(
+                f"seeds: student {number} of teacher {teacher} and student {first[1]} of teacher {first[0]} would have "
+                "the same random seed; give one of them another number."
+            )
 
 
 def _check_keys(sweep: Sweep) -> None:

@@ -29,7 +29,7 @@ from innerdistill.report.stored_run import FolderRun, StoredRun
 from innerdistill.support.files import open_whole_file, read_json, write_json
 from innerdistill.support.messages import name_key
 from innerdistill.sweep.gather import group_runs
-from innerdistill.sweep.grid import FAILED, SWEEP_FILE, Cell, Sweep, plan_cells, read_sweep
+from innerdistill.sweep.grid import FAILED, SWEEP_FILE, Cell, Sweep, derive_seed, plan_cells, read_sweep
 from innerdistill.sweep.groups import Group
 from innerdistill.sweep.latency import measure_sweep
 from innerdistill.sweep.report import PAGE, write_sweep_report
@@ -145,8 +145,11 @@ def _choose_runs_of_sweep(folder: Path, method: str | None, seed: int | None) ->
         raise ValueError(f"{folder} is a sweep: name one of its methods with --method: {', '.join(sweep.methods)}.")
     if seed not in sweep.seeds:
         raise ValueError(f"--seed: {folder} has no seed {seed}; its seeds are {', '.join(map(str, sweep.seeds))}.")
-    if any(len(values) > 1 for values in sweep.grid.values()):
-        raise ValueError(f"{folder} is a sweep over {', '.join(sweep.grid)}; name the folders of single runs in it.")
+    if sweep.number_of_settings > 1:
+        swept = ", ".join(sweep.values_by_key)
+        raise ValueError(f"{folder} is a sweep over {swept}; name the folders of single runs in it.")
+    if sweep.teachers:
+        seed = derive_seed(sweep.teachers[0], seed)
     chosen = [cell for cell in plan_cells(sweep) if (cell.method, cell.seed) == (method, seed)]
     finished = RunStore(sweep).select_finished(chosen)
     if not finished:
