@@ -216,6 +216,73 @@ def test_train_rows_are_as_many_as_asked_for_and_selection_is_no_larger_than_a_t
     assert whole.splits["selection"].num_rows == 360 and "train_rows" not in whole.notes["selection"]
 
 
+@pytest.fixture
+def own_selection(tmp_path):
+    """Files of 400 and 30 rows of which 10 are the same, and a recipe that names both."""
+    write(tmp_path, "train", 400)
+    rows = [f"some text {n},{('no', 'yes')[n % 2]}" for n in [*range(10), *range(1000, 1020)]]
+    (tmp_path / "tuning.csv").write_text("\n".join(["text,y", *rows]) + "\n")
+    names = {"train": f"{tmp_path}/train.csv", "selection": f"{tmp_path}/tuning.csv"}
+    return DataRecipe(**names, text="text", label="y")
+
+
+def test_nothing_is_held_out_for_a_selection_file(own_selection, tmp_path):
+    data = load(own_selection)
+    apart = load(own_selection.model_copy(update={"selection": None}))
+    assert data.notes["rows_read"] == {"train": 400, "selection": 30}
+    assert data.splits["selection"]["text1"].to_pylist()[-1] == "some text 1019"
+    validation = data.splits["validation"]
+    assert validation.equals(apart.splits["validation"])  # still a tenth of train
+    assert data.splits["train"].num_rows == 400 - validation.num_rows
+    assert data.notes["selection"] == f"{tmp_path}/tuning.csv; nothing is held out of train for it"
+    held_out = set(validation["text1"].to_pylist())
+    in_validation = sum(f"some text {n}" in held_out for n in range(10))
+    assert data.notes["selection_rows_that_are_also_in_validation"] == in_validation
+    assert data.notes["selection_rows_that_are_also_in_train"] == 10 - in_validation
+    assert not [name for name in apart.notes if name.startswith("selection_rows")]
+
+
+def test_a_selection_file_is_not_reduced_but_loses_what_is_in_train(own_selection, tmp_path):
+    own_selection = own_selection.model_copy(update={"validation": own_selection.selection})
+    data = load(own_selection.model_copy(update={"train_rows": 20, "drop_overlap": True}))
+    assert {name: table.num_rows for name, table in data.splits.items()} == {
+        "train": 20,
+        "validation": 20,
+        "selection": 20,
+    }
+    assert data.notes["selection_rows_dropped_because_they_share_a_text_with_train"] == 10
+    assert data.notes["selection_rows_that_are_also_in_train"] == 0
+
+
+def test_the_fingerprint_covers_a_selection_file(own_selection, tmp_path):
+    before = load(own_selection).fingerprint()
+    lines = (tmp_path / "tuning.csv").read_text()
+    (tmp_path / "tuning.csv").write_text(lines.replace("some text 1019", "another text"))
+    assert load(own_selection).fingerprint() != before
+    (tmp_path / "tuning.csv").write_text(lines)
+    assert load(own_selection).fingerprint() == before
+
+
+def test_a_selection_split_of_a_saved_data_set_counts_only_where_it_is_named(tmp_path):
+    rows = {"text": [f"t{n}" for n in range(50)], "label": ["ab"[n % 2] for n in range(50)]}
+    few = {"text": [f"s{n}" for n in range(6)], "label": ["a", "b"] * 3}
+    DatasetDict(train=Dataset.from_dict(rows), selection=Dataset.from_dict(few)).save_to_disk(tmp_path / "set")
+    held_out, named = (
+        load(DataRecipe(path=f"{tmp_path}/set", text="text", selection=name)) for name in (None, "selection")
+    )
+    assert held_out.splits["selection"]["text1"].to_pylist()[0].startswith("t")
+    assert named.splits["selection"]["text1"].to_pylist() == few["text"]
+
+
+def test_a_selection_file_of_a_task_without_headers_has_none_either(tmp_path):
+    for name in ("train.tsv", "dev.tsv", "mine.tsv"):
+        lines = [f"gj04\t{n % 2}\t\tA sentence {n} of {name}" for n in range(30)]
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    data = load(DataRecipe(task="cola", path=str(tmp_path), selection="mine.tsv"))
+    assert data.splits["selection"]["text1"].to_pylist()[0] == "A sentence 0 of mine.tsv"
+    assert data.splits["train"].num_rows == 30
+
+
 def test_a_number_of_rows_is_chosen_exactly_unless_equal_texts_would_be_separated():
     strata = np.array([0] * 90 + [1] * 9 + [2])
     table = pa.table({"row": list(range(100)), "text1": [f"t{n}" for n in range(100)], "label": ["a"] * 100})

@@ -52,6 +52,8 @@ def test_work_is_that_of_the_recipe(plan, recipe, teacher_folder, tmp_path):
     assert parts["baseline"].work == "203 steps"  # as many as the student
     assert parts["selection, per epoch"].work == "7 × 50 examples"
     assert parts["scoring both models"].work == "190 examples"  # selection and validation
+    own = plan(teacher=teacher, data={"selection": recipe("")["data"]["validation"]})
+    assert own["selection, per epoch"].work == "4 × 140 examples" and own["loading"].work == "780 examples"
     job = assemble(load_recipe(recipe(tmp_path / "out")))
     assert set(count_classes(job)) == {"neg", "pos"}
     assert sum(count_classes(job).values()) == len(job.splits["train"])

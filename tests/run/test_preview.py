@@ -65,6 +65,7 @@ def test_the_first_line_comes_before_torch(recipe_file, base_folder, tmp_path, v
 BAD = [
     ("teacher.base={tmp}", "expected a model folder with a config.json"),
     ("data.train={tmp}/missing.csv", "missing.csv: no such file"),
+    ("data.selection={tmp}/missing.csv", "data.selection: {tmp}/missing.csv: no such file"),
     ("data.label=lable", "no column 'lable': did you mean 'label'?"),
     ("data.task=sst", "unknown task 'sst': did you mean 'sst2'?"),
     ("losses.attention_lk=1", "unknown loss 'attention_lk'; did you mean 'attention_kl'?"),
@@ -81,7 +82,7 @@ def test_what_can_be_refused_without_torch_is(recipe_file, content, tmp_path, ov
     code, lines = run_command("distill", recipe_file, override.format(tmp=tmp_path))
     assert code == 2
     assert lines[0] == "IMPORTED []" and len(lines) == 2
-    assert lines[1].startswith("innerdistill: ") and message in lines[1]
+    assert lines[1].startswith("innerdistill: ") and message.format(tmp=tmp_path) in lines[1]
 
 
 def test_an_unknown_metric_is_refused_without_torch(recipe_file):

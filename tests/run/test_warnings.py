@@ -154,6 +154,22 @@ def test_validation_rows_that_are_in_train(content, data_folder, tmp_path):
     )
 
 
+def test_selection_rows_that_are_in_train_or_validation(content, data_folder, tmp_path):
+    header, *train = (data_folder / "train.csv").read_text().splitlines()
+    _, *validation = (data_folder / "validation.csv").read_text().splitlines()
+    (tmp_path / "tuning.csv").write_text("\n".join([header, *train[:3], *validation[:20]]))
+    made = content()
+    made["data"] = {**made["data"], "train_rows": None, "selection": str(tmp_path / "tuning.csv")}
+    record = read_record(distill(made))
+    assert record.data.rows == {"train": len(train), "selection": 23, "validation": len(validation)}
+    assert [warning for warning in record.warnings if "of selection are also" in warning] == [
+        "3 examples of selection are also in train, word for word; data.drop_overlap=true leaves them out.",
+        "20 examples of selection are also in validation, word for word; what is chosen on them is not judged by fresh "
+        "examples.",
+    ]
+    assert "A tenth" not in record.data.selection and "tuning.csv" in record.data.selection
+
+
 def test_a_rare_class_that_is_not_in_validation(content, base_folder, data_folder, tmp_path, caplog):
     """Its label is also that of another class, but for a space: said before training, and in the record."""
     lines = (data_folder / "train.csv").read_text().splitlines()

@@ -11,7 +11,7 @@ from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import name_key
 
 # Whether the examples of a split need a label. None: labels may be missing. False: labels are not read.
-LABELLED = {"train": True, "validation": True, "test": None, "unlabelled": False}
+LABELLED = {"train": True, "validation": True, "selection": True, "test": None, "unlabelled": False}
 
 
 def reads_dataset(recipe: DataRecipe) -> bool:
@@ -81,7 +81,7 @@ def check_headers(recipe: DataRecipe) -> None:
     for split, path in locate_splits(recipe, task).items():
         columns, optional = list_columns(task, LABELLED[split])
         with name_key(f"data.{split}"):
-            next(read_blocks(path, columns=columns, optional=optional, header=dict(task.names).get(split)), None)
+            next(read_blocks(path, columns=columns, optional=optional, header=task.get_header(split)), None)
 
 
 def _get_names(recipe: DataRecipe) -> dict[str, str | None]:

@@ -51,7 +51,7 @@ def read_file(
         ValueError: missing or damaged file, missing column, missing text or label; names the file and the row.
     """
     columns, optional = list_columns(task, labelled)
-    blocks = read_blocks(Path(path), columns=columns, optional=optional, header=dict(task.names).get(split))
+    blocks = read_blocks(Path(path), columns=columns, optional=optional, header=task.get_header(split))
     return _build_plain_table(blocks, task, examples, where=str(path), labelled=labelled, allow_null=allow_null)
 
 

@@ -21,7 +21,8 @@ from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import name_key
 
 PART_OF_TRAIN = "a stratified tenth of train, at most 10,000 rows, chosen by a hash of the text"
-OVERLAP = "validation_rows_that_are_also_in_train"
+OVERLAP = "{split}_rows_that_are_also_in_{other}"  # name of a note
+DROPPED = "{split}_rows_dropped_because_they_share_a_text_with_train"
 # Held out of train for `selection`, and for `validation` where none is given: a tenth. Of more rows than this, the
 # standard error of an accuracy would fall below half a point.
 HELD_OUT, MOST_HELD_OUT = 0.1, 10_000
@@ -67,10 +68,10 @@ def add_table(digest: hashlib._Hash, table: pa.Table) -> None:
 
 
 def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
-    """Read all splits that a recipe names, and hold out a tenth of train, at most 10,000 rows, as `selection`.
+    """Read all splits that a recipe names. Without `selection`, a tenth of train, at most 10,000 rows, is held out.
 
     On the selection split, checkpoints, thresholds and learning rates may be chosen. Validation is for reporting only.
-    With `train_rows`, the selection split has at most a tenth of that, or 200 examples if that is more.
+    With `train_rows`, a held-out selection split has at most a tenth of that, or 200 examples if that is more.
     Held-out splits and `train_rows` depend on the hash of the texts, not on a seed. Of a rare class, one text goes to
     train first, then one to validation if that is held out, then one to selection.
 
@@ -94,19 +95,22 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
         splits["train"], splits["validation"] = _hold_out(splits["train"], examples, salt="validation")
         notes["validation"] = PART_OF_TRAIN
     if task.drop_overlap:
-        overlap = mark_shared_texts(splits["validation"], splits["train"])
-        notes["validation_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
-        splits["validation"] = select_rows(splits["validation"], ~overlap)
-    notes[OVERLAP] = int(np.isin(hash_texts(splits["validation"]), hash_texts(splits["train"])).sum())
-    splits["train"], splits["selection"] = _hold_out(splits["train"], examples, salt="selection")
-    notes["selection"] = PART_OF_TRAIN
+        _drop_overlap(splits, "validation", notes)
+    notes[OVERLAP.format(split="validation", other="train")] = _count_equal(splits["validation"], splits["train"])
+    is_held_out = "selection" not in splits
+    if is_held_out:
+        splits["train"], splits["selection"] = _hold_out(splits["train"], examples, salt="selection")
+    notes["selection"] = PART_OF_TRAIN if is_held_out else f"{recipe.selection}; nothing is held out of train for it"
     if task.drop_overlap:
-        overlap = mark_shared_texts(splits["selection"], splits["train"])
-        notes["selection_rows_dropped_because_they_share_a_text_with_train"] = int(overlap.sum())
-        splits["selection"] = select_rows(splits["selection"], ~overlap)
+        _drop_overlap(splits, "selection", notes)
+    if not is_held_out:
+        for other in ("train", "validation"):
+            name = OVERLAP.format(split="selection", other=other)
+            notes[name] = _count_equal(splits["selection"], splits[other])
     if recipe.train_rows is not None:
-        limit = max(LEAST_HELD_OUT, int(HELD_OUT * recipe.train_rows))
         splits["train"] = _reduce(splits["train"], recipe.train_rows, examples, salt="train_rows")
+    if recipe.train_rows is not None and is_held_out:
+        limit = max(LEAST_HELD_OUT, int(HELD_OUT * recipe.train_rows))
         splits["selection"] = _reduce(splits["selection"], limit, examples, salt="selection")
         notes["selection"] = f"{PART_OF_TRAIN}; of these at most {limit:,}, because of data.train_rows"
     for name, table in splits.items():
@@ -124,7 +128,8 @@ def _read_splits(recipe: DataRecipe, task: Task, examples: ExampleType) -> dict[
     if reads_dataset(recipe):
         dataset = read_dataset(str(recipe.path), recipe.subset)
         for split, labelled in LABELLED.items():
-            name = getattr(recipe, split) or (split if split in (*dataset, "train") else None)
+            standard = split if split in (*dataset, "train") and split != "selection" else None
+            name = getattr(recipe, split) or standard
             if name is not None:
                 with name_key(f"data.{split}"):
                     tables[split] = read_split(dataset, name, task, examples=examples, labelled=labelled)
@@ -133,6 +138,18 @@ def _read_splits(recipe: DataRecipe, task: Task, examples: ExampleType) -> dict[
         with name_key(f"data.{split}"):
             tables[split] = read_file(path, task, examples=examples, split=split, labelled=LABELLED[split])
     return tables
+
+
+def _drop_overlap(splits: dict[str, pa.Table], split: str, notes: dict[str, Any]) -> None:
+    """Leave out the rows of a split that share a text with train, and note how many."""
+    overlap = mark_shared_texts(splits[split], splits["train"])
+    notes[DROPPED.format(split=split)] = int(overlap.sum())
+    splits[split] = select_rows(splits[split], ~overlap)
+
+
+def _count_equal(table: pa.Table, other: pa.Table) -> int:
+    """Number of rows whose texts are also those of a row of another split."""
+    return int(np.isin(hash_texts(table), hash_texts(other)).sum())
 
 
 def _hold_out(table: pa.Table, examples: ExampleType, *, salt: str) -> tuple[pa.Table, pa.Table]:

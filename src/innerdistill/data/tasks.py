@@ -33,6 +33,17 @@ class Task:
     names: tuple[tuple[str, tuple[str, ...]], ...] = ()
     drop_overlap: bool = False
 
+    def get_header(self, split: str) -> tuple[str, ...] | None:
+        """Get the column names of a split whose file has no header line.
+
+        Args:
+            split: name of the split; a selection split of the user's own is laid out as train is.
+
+        Returns:
+            Names in the order of the columns; None for a file with a header line.
+        """
+        return dict(self.names).get("train" if split == "selection" else split)
+
 
 def resolve_task(recipe: DataRecipe) -> Task:
     """Find the task that a recipe describes: an entry of TASKS, with the recipe's own values in place of its own.

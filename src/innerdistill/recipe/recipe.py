@@ -72,6 +72,11 @@ class DataRecipe(Section):
     validation: Place | None = Field(
         None, description="Validation file or split name. Without it a tenth of train is held out."
     )
+    selection: Place | None = Field(
+        None,
+        description="File or split name of the selection split, which checkpoints and settings are chosen on. Without "
+        "it a tenth of train is held out.",
+    )
     test: Place | None = Field(None, description="Test file or split name. Labels are optional.")
     unlabelled: Place | None = Field(
         None, description="File or split of texts without labels; the teacher labels them."
@@ -88,7 +93,7 @@ class DataRecipe(Section):
         None,
         ge=2,
         description="Number of training examples to use; the same ones in every run, stratified by label. "
-        "The selection split is reduced to a tenth of it, or to 200.",
+        "A selection split that is held out of train is reduced to a tenth of it, or to 200.",
     )
     drop_overlap: bool | None = Field(None, description="Drop evaluation examples whose text is in train too.")
     note: Text | None = Field(None, description="Note on the data that reports show under the scores.")
@@ -174,7 +179,7 @@ class Recipe(Section):
     group_by_length: bool = Field(True, description="Batches of similar lengths, in random order.")
     pad_to_max_length: bool = Field(False, description="Pad every batch to `data.max_length`, as scripts of 2019 did.")
     checkpoint: Literal["last", "best"] = Field(
-        "last", description="Final weights: the last, or the best on the held-out selection split."
+        "last", description="Final weights: the last, or the best on the selection split."
     )
     checkpoint_minutes: float = Field(
         5, ge=0, allow_inf_nan=False, description="Minutes between two checkpoints that a stopped run resumes from."

@@ -205,7 +205,8 @@ def lock_beside(folder: Path, *, key: str) -> Iterator[None]:
 
 def _list_inputs(recipe: Recipe) -> list[tuple[str, str]]:
     """Every path or name that a recipe reads, with its key."""
-    paths = {f"data.{key}": getattr(recipe.data, key) for key in ("path", "train", "validation", "test", "unlabelled")}
+    files = ("path", "train", "validation", "selection", "test", "unlabelled")
+    paths = {f"data.{key}": getattr(recipe.data, key) for key in files}
     paths |= {"teacher.path": recipe.teacher.path, "teacher.base": recipe.teacher.base}
     paths |= {"teacher.folder": recipe.teacher.folder, "student.source": recipe.student.source}
     return [(key, path) for key, path in paths.items() if path is not None]

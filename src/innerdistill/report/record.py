@@ -53,6 +53,10 @@ class DataRecord(Part):
     selection: str = Field(description="where the selection split comes from")
     validation: str | None = Field(None, description="where the validation split comes from, if it has no file")
     validation_rows_that_are_also_in_train: int | None = Field(None, description="examples whose text is in train too")
+    selection_rows_that_are_also_in_train: int | None = Field(None, description="the same, of a selection file")
+    selection_rows_that_are_also_in_validation: int | None = Field(
+        None, description="examples of a selection file whose text is in validation too"
+    )
     validation_rows_dropped_because_they_share_a_text_with_train: int | None = None
     selection_rows_dropped_because_they_share_a_text_with_train: int | None = None
     problem_type: str = Field(description="name in PROBLEM_TYPES")

@@ -46,16 +46,23 @@ def collect_warnings(
         warnings.append(f"The {model} predicts one class for all {len(columns['label']):,} examples (collapsed).")
     warnings += filter(None, (stage.find_warning() for stage in stages))
     warnings += list_label_warnings(job.problem_type.examples, job.data, job.splits, names=job.names)
-    overlap = job.data.notes[OVERLAP]
-    if overlap:
-        warnings.append(
-            f"{overlap} examples of validation are also in train, word for word; data.drop_overlap=true leaves them "
-            "out."
-        )
+    warnings += _list_overlap_warnings(job.data.notes)
     for split, count in job.truncated.items():
         if count:
             warnings.append(f"{count} examples of {split} were longer than {job.max_length} tokens and were truncated.")
     return warnings + list_unknown_token_warnings(job.unknown)
+
+
+def _list_overlap_warnings(notes: Mapping[str, Any]) -> list[str]:
+    """Examples of one split that another split has too; a selection split that is held out has none."""
+    warnings = []
+    for split, other in (("validation", "train"), ("selection", "train"), ("selection", "validation")):
+        if count := notes.get(OVERLAP.format(split=split, other=other)):
+            advice = "data.drop_overlap=true leaves them out"
+            if other == "validation":
+                advice = "what is chosen on them is not judged by fresh examples"
+            warnings.append(f"{count} examples of {split} are also in {other}, word for word; {advice}.")
+    return warnings
 
 
 def list_label_warnings(

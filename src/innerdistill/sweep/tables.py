@@ -162,7 +162,7 @@ def _explain_selection(groups: Sequence[Group]) -> list[str]:
     recipes: list[Recipe] = []
     for group in groups:
         recipes += [run.record.recipe for run in group.list_runs()]
-    notes = ["Selection is held out of train. Choose a method, a size or a setting by it, and report validation."]
+    notes = ["Nothing is trained on selection. Choose a method, a size or a setting by it, and report validation."]
     if any(recipe.teacher.path is not None for recipe in recipes):
         notes.append("A teacher that was not fine-tuned here may have been trained on its examples.")
     if any(recipe.checkpoint == "best" for recipe in recipes):
