@@ -237,9 +237,8 @@ def test_nothing_is_held_out_for_a_selection_file(own_selection, tmp_path):
     assert data.notes["selection"] == f"{tmp_path}/tuning.csv; nothing is held out of train for it"
     held_out = set(validation["text1"].to_pylist())
     in_validation = sum(f"some text {n}" in held_out for n in range(10))
-    assert data.notes["selection_rows_that_are_also_in_validation"] == in_validation
-    assert data.notes["selection_rows_that_are_also_in_train"] == 10 - in_validation
-    assert not [name for name in apart.notes if name.startswith("selection_rows")]
+    assert data.notes["selection_rows_also_in"] == {"train": 10 - in_validation, "validation": in_validation}
+    assert "selection_rows_also_in" not in apart.notes
 
 
 def test_a_selection_file_is_not_reduced_but_loses_what_is_in_train(own_selection, tmp_path):
@@ -251,7 +250,7 @@ def test_a_selection_file_is_not_reduced_but_loses_what_is_in_train(own_selectio
         "selection": 20,
     }
     assert data.notes["selection_rows_dropped_because_they_share_a_text_with_train"] == 10
-    assert data.notes["selection_rows_that_are_also_in_train"] == 0
+    assert data.notes["selection_rows_also_in"] == {"train": 0, "validation": 20}
 
 
 def test_the_fingerprint_covers_a_selection_file(own_selection, tmp_path):

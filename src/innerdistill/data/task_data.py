@@ -21,7 +21,8 @@ from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import name_key
 
 PART_OF_TRAIN = "a stratified tenth of train, at most 10,000 rows, chosen by a hash of the text"
-OVERLAP = "{split}_rows_that_are_also_in_{other}"  # name of a note
+OVERLAP = "validation_rows_that_are_also_in_train"
+SELECTION_OVERLAP = "selection_rows_also_in"
 DROPPED = "{split}_rows_dropped_because_they_share_a_text_with_train"
 # Held out of train for `selection`, and for `validation` where none is given: a tenth. Of more rows than this, the
 # standard error of an accuracy would fall below half a point.
@@ -96,7 +97,7 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
         notes["validation"] = PART_OF_TRAIN
     if task.drop_overlap:
         _drop_overlap(splits, "validation", notes)
-    notes[OVERLAP.format(split="validation", other="train")] = _count_equal(splits["validation"], splits["train"])
+    notes[OVERLAP] = _count_equal(splits["validation"], splits["train"])
     is_held_out = "selection" not in splits
     if is_held_out:
         splits["train"], splits["selection"] = _hold_out(splits["train"], examples, salt="selection")
@@ -104,9 +105,8 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
     if task.drop_overlap:
         _drop_overlap(splits, "selection", notes)
     if not is_held_out:
-        for other in ("train", "validation"):
-            name = OVERLAP.format(split="selection", other=other)
-            notes[name] = _count_equal(splits["selection"], splits[other])
+        others = ("train", "validation")
+        notes[SELECTION_OVERLAP] = {other: _count_equal(splits["selection"], splits[other]) for other in others}
     if recipe.train_rows is not None:
         splits["train"] = _reduce(splits["train"], recipe.train_rows, examples, salt="train_rows")
     if recipe.train_rows is not None and is_held_out:

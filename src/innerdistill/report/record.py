@@ -53,10 +53,7 @@ class DataRecord(Part):
     selection: str = Field(description="where the selection split comes from")
     validation: str | None = Field(None, description="where the validation split comes from, if it has no file")
     validation_rows_that_are_also_in_train: int | None = Field(None, description="examples whose text is in train too")
-    selection_rows_that_are_also_in_train: int | None = Field(None, description="the same, of a selection file")
-    selection_rows_that_are_also_in_validation: int | None = Field(
-        None, description="examples of a selection file whose text is in validation too"
-    )
+    selection_rows_also_in: dict[str, int] | None = Field(None, description="rows of a selection file in other splits")
     validation_rows_dropped_because_they_share_a_text_with_train: int | None = None
     selection_rows_dropped_because_they_share_a_text_with_train: int | None = None
     problem_type: str = Field(description="name in PROBLEM_TYPES")
@@ -366,8 +363,7 @@ def parse_record(content: Any, *, where: str) -> RunRecord:
     """
     if not isinstance(content, dict):
         raise ValueError(f"{where}: this is not the record of a run.")
-    version = content.get("schema_version", 0)
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    if isinstance(version := content.get("schema_version", 0), int) and version > SCHEMA_VERSION:
         raise ValueError(
             f"{where}: a later innerdistill wrote this record (schema_version {version}, this one reads up to "
             f"{SCHEMA_VERSION}); update innerdistill."

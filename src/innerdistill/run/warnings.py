@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.example_type import ExampleType, Names
-from innerdistill.data.task_data import OVERLAP, TaskData
+from innerdistill.data.task_data import OVERLAP, SELECTION_OVERLAP, TaskData
 from innerdistill.run.job import Job
 from innerdistill.run.judge_teacher import find_teacher_problem
 from innerdistill.training.stage import StageRecord
@@ -55,12 +55,15 @@ def collect_warnings(
 
 def _list_overlap_warnings(notes: Mapping[str, Any]) -> list[str]:
     """Examples of one split that another split has too; a selection split that is held out has none."""
+    counts = {("validation", "train"): notes[OVERLAP]}
+    for other, count in notes.get(SELECTION_OVERLAP, {}).items():
+        counts["selection", other] = count
     warnings = []
-    for split, other in (("validation", "train"), ("selection", "train"), ("selection", "validation")):
-        if count := notes.get(OVERLAP.format(split=split, other=other)):
-            advice = "data.drop_overlap=true leaves them out"
-            if other == "validation":
-                advice = "what is chosen on them is not judged by fresh examples"
+    for (split, other), count in counts.items():
+        advice = "data.drop_overlap=true leaves them out"
+        if other == "validation":
+            advice = "what is chosen on them is not judged by fresh examples"
+        if count:
             warnings.append(f"{count} examples of {split} are also in {other}, word for word; {advice}.")
     return warnings
 
