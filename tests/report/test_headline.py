@@ -30,11 +30,11 @@ def test_a_good_run_has_both_shares():
 
 
 def test_a_weak_teacher_comes_first_and_there_is_no_share():
-    for score in (0.07, 0.5, 0.53):
+    for score, word in ((0.07, "clearly less"), (0.5, "not clearly more"), (0.53, "not clearly more")):
         broken = record(teacher=(score, {}), student=(0.6, {}))
         sentences = summarize_run(broken)
         assert sentences[0].startswith(
-            f"Nothing can be concluded from this run: the teacher scores {score:.3f} accuracy"
+            f"Nothing can be concluded from this run: the teacher scores {score:.3f} accuracy, {word} than"
         )
         assert not any("%" in sentence or "times as fast" in sentence for sentence in sentences)
         card = str(build_card(broken))
@@ -51,6 +51,8 @@ def test_a_collapsed_teacher_or_student_is_named():
     assert summarize_run(student)[0] == "The student predicts one class for every example. Its training failed."
     guessing = record(teacher=(0.9, {}), student=(0.52, {}))
     assert "not clearly better than a constant answer (0.520 against 0.500)" in summarize_run(guessing)[0]
+    losing = record(teacher=(0.9, {}), student=(0.3, {}))
+    assert summarize_run(losing)[0] == "The student is worse than a constant answer (0.300 against 0.500)."
 
 
 def test_the_baseline_is_compared_by_the_paired_difference():

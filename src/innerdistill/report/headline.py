@@ -99,21 +99,33 @@ def compare_latency(slow: Latency, fast: Latency) -> str:
 def _describe_weak_teacher(teacher: Scores) -> str:
     if teacher.collapsed:
         return f"the teacher predicts one class for every example ({_describe_constant(teacher)})"
+    word = "clearly less than" if _loses_to_constant(teacher) else "not clearly more than"
     return (
-        f"the teacher scores {teacher.primary:.3f} {show_metric(teacher.metric)}, not clearly more than a "
-        f"constant answer ({teacher.constant:.3f})"
+        f"the teacher scores {teacher.primary:.3f} {show_metric(teacher.metric)}, {word} a constant answer "
+        f"({teacher.constant:.3f})"
     )
 
 
 def _list_problems_of_trained(trained: Scores, name: str) -> list[str]:
     if trained.collapsed:
         return [f"The {name} predicts one class for every example. Its training failed."]
+    if _loses_to_constant(trained):
+        return [f"The {name} is worse than a constant answer ({_contrast_with_constant(trained)})."]
     if not trained.beats_constant:
         return [
-            f"The {name} is not clearly better than a constant answer ({trained.primary:.3f} against "
-            f"{trained.constant:.3f}). It has learned little or nothing."
+            f"The {name} is not clearly better than a constant answer ({_contrast_with_constant(trained)}). "
+            "It has learned little or nothing."
         ]
     return []
+
+
+def _loses_to_constant(scores: Scores) -> bool:
+    """Whether a constant answer is better by more than two standard errors; older runs do not say."""
+    return scores.above_constant is not None and scores.above_constant.paired.is_clearly_negative
+
+
+def _contrast_with_constant(scores: Scores) -> str:
+    return f"{scores.primary:.3f} against {scores.constant:.3f}"
 
 
 def _describe_constant(scores: Scores) -> str:
