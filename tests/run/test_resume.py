@@ -127,6 +127,26 @@ def test_a_killed_run_ends_with_the_same_student(content, whole, tmp_path, monke
     assert_same(tmp_path / "run", whole)
 
 
+@pytest.mark.parametrize("targets", ["cache", "live"])
+def test_a_killed_run_whose_internal_losses_learn_from_another_model(
+    content, base_folder, tmp_path, monkeypatch, targets
+):
+    def make(name):
+        made = content(tmp_path / name)
+        made["teacher"] |= {"internal": str(base_folder), "targets": targets}
+        return made
+
+    with monkeypatch.context() as patch:
+        at_call(patch, DistillationTrainer, "training_step", 12, die)
+        with pytest.raises(Killed):
+            distill(make("run"))
+    other = make("run")
+    other["teacher"] |= {"internal": "teacher"}
+    with pytest.raises(ValueError, match="teacher.internal"):
+        distill(other)
+    assert_same(distill(make("run")), distill(make("whole")))
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_write_a_checkpoint_and_say_how_to_resume(content, whole, tmp_path, monkeypatch, capsys, number, code):
     file = tmp_path / "recipe.yaml"

@@ -38,10 +38,15 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def content(recipe, tokenizer, place):
-    """SID without dropout from kept targets, with clipping, length groups and a threshold that the first stage crosses."""
-    teacher = tiny_model(dropout=0.0, id2label={0: "neg", 1: "pos"})
-    teacher.save_pretrained(place / "teacher")
-    tokenizer.save_pretrained(place / "teacher")
+    """SID without dropout, with clipping, length groups and a threshold that the first stage crosses.
+
+    Cached soft labels of a teacher, and cached layers of another model, whose layers the student starts with.
+    """
+    for name, seed in (("teacher", 0), ("before", 5)):
+        model = tiny_model(dropout=0.0, seed=seed, id2label={0: "neg", 1: "pos"})
+        model.save_pretrained(place / name)
+        tokenizer.save_pretrained(place / name)
+    before = str(place / "before")
 
     def make(name, *, processes, **changes):
         trainer = {"learning_rate": 2e-3, "max_grad_norm": 0.5, "logging_steps": 1, "use_cpu": True}
@@ -53,6 +58,8 @@ def content(recipe, tokenizer, place):
         )
         made["trainer"] = {**trainer, "per_device_train_batch_size": 16 // processes}
         made["teacher"] = {"path": str(place / "teacher"), "folder": str(place / "teachers"), "targets": "cache"}
+        made["teacher"]["internal"] = before
+        made["student"] = {"source": before}
         return {**made, **changes}
 
     return make

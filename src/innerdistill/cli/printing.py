@@ -60,6 +60,8 @@ def _print_sizes(job: Job) -> None:
         ("Student", job.build_fresh_student(), job.num_layers),
     ):
         print_text(f"{name}: {layers} layers, {measure_size(model)['parameters'] / 1e6:.1f} M parameters.")
+    if job.internal_teacher is not None:
+        print_text(f"Internal losses learn from {job.internal_teacher.name_or_path}, soft labels from the teacher.")
     print_text(f"Both: hidden size {job.architecture.hidden_size}, {job.architecture.num_heads} attention heads.")
     counts = ", ".join(f"{split} {len(rows):,}" for split, rows in job.splits.items())
     print_text(f"Examples: {counts}.")

@@ -1,8 +1,8 @@
 """Checks of models: can this folder be a teacher, a source or a student? Every command asks here.
 
 Before loading: `check_files`. After loading: `check_classifier` for fine-tuned models, `check_base` for pre-trained
-ones, `check_tokenizer`. Two models together: `check_student`, `check_source` and `check_windows`. More is in
-check_weights.py and check_labels.py.
+ones, `check_tokenizer`. Two models together: `check_student`, `check_source`, `check_internal_teacher` and
+`check_windows`. More is in check_weights.py and check_labels.py.
 """
 
 from __future__ import annotations
@@ -155,13 +155,14 @@ def check_student(
     check_same_inputs(student, teacher, what=student.name_or_path)
 
 
-def check_same_inputs(student: PreTrainedModel, teacher: PreTrainedModel, *, what: str) -> None:
+def check_same_inputs(student: PreTrainedModel, teacher: PreTrainedModel, *, what: str, role: str = "student") -> None:
     """Check that student and teacher can read the same tokens.
 
     Args:
         student: student, or the model whose layers it copies.
         teacher: its teacher.
         what: folder of the student or key of the recipe, for the error message.
+        role: what the first model is, for the error message.
 
     Raises:
         ValueError: embedding tables of different sizes, or positions counted from another padding id.
@@ -170,13 +171,13 @@ def check_same_inputs(student: PreTrainedModel, teacher: PreTrainedModel, *, wha
         ours, theirs = getattr(student.config, key, None), getattr(teacher.config, key, None)
         if ours != theirs:
             raise ValueError(
-                f"{what}: the teacher's {key} is {theirs}, the student's {ours}; both read the same tokens, so these "
+                f"{what}: the teacher's {key} is {theirs}, the {role}'s {ours}; both read the same tokens, so these "
                 "must be equal."
             )
     ours, theirs = max_positions(student), max_positions(teacher)
     if ours != theirs:
         raise ValueError(
-            f"{what}: the teacher has positions for {theirs} tokens, the student for {ours} (pad_token_id)."
+            f"{what}: the teacher has positions for {theirs} tokens, the {role} for {ours} (pad_token_id)."
         )
 
 
@@ -195,16 +196,42 @@ def check_source(
         ValueError: another vocabulary, hidden size or number of heads, or a head that does not fit.
     """
     check_same_inputs(source, teacher, what="student.source")
-    of_source = probe(source)
-    for measure in ("hidden_size", "num_heads"):
-        ours, theirs = getattr(of_source, measure), getattr(architecture, measure)
-        if ours != theirs:
-            raise ValueError(
-                f"student.source: teacher and student must have the same {measure}, but the teacher has {theirs} and "
-                f"the student {ours}."
-            )
+    for measure, ours, theirs in _list_other_measures(source, architecture, ("hidden_size", "num_heads")):
+        raise ValueError(
+            f"student.source: teacher and student must have the same {measure}, but the teacher has {theirs} and the "
+            f"student {ours}."
+        )
     if copies_head and type(source) is not type(teacher):
         raise ValueError(f"student.head: a {type(teacher).__name__}'s head does not fit a {type(source).__name__}.")
+
+
+def check_internal_teacher(internal: PreTrainedModel, teacher: PreTrainedModel, architecture: Architecture) -> None:
+    """Check that a model can take the teacher's place in the internal losses.
+
+    Args:
+        internal: model that the internal losses learn from; prepared by the check.
+        teacher: the teacher.
+        architecture: number of layers, hidden size and heads of the teacher.
+
+    Raises:
+        ValueError: another vocabulary, number of layers, hidden size or number of heads.
+    """
+    check_same_inputs(internal, teacher, what="teacher.internal", role="internal teacher")
+    measures = ("num_layers", "hidden_size", "num_heads")
+    for measure, ours, theirs in _list_other_measures(internal, architecture, measures):
+        raise ValueError(
+            f"teacher.internal: it takes the teacher's place in the internal losses, so both must have the same "
+            f"{measure}, but the teacher has {theirs} and {internal.name_or_path} has {ours}."
+        )
+
+
+def _list_other_measures(
+    model: PreTrainedModel, architecture: Architecture, measures: Sequence[str]
+) -> list[tuple[str, int, int]]:
+    """Measures in which a model differs from an architecture, with both values."""
+    own = probe(model)
+    both = ((measure, getattr(own, measure), getattr(architecture, measure)) for measure in measures)
+    return [(measure, ours, theirs) for measure, ours, theirs in both if ours != theirs]
 
 
 def check_windows(

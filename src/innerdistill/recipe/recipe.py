@@ -109,6 +109,11 @@ class TeacherRecipe(Section):
     trainer: dict[str, Any] = Field(
         default_factory=dict, description="Keys that override `trainer` in the teacher's fine-tuning."
     )
+    internal: Place = Field(
+        "teacher",
+        description="Model that the internal losses learn from: the `teacher`, its `base` before fine-tuning, or a "
+        "checkpoint (folder or name). Soft labels always come from the teacher.",
+    )
     allow_weak: bool = Field(
         False, description="Distil even from a teacher that predicts one class or is worse than a constant answer."
     )
@@ -122,6 +127,16 @@ class TeacherRecipe(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Number format of a live teacher. `auto`: bfloat16 if the CPU or GPU supports it."
     )
+
+    def find_internal(self) -> str | None:
+        """Find the model that the internal losses learn from.
+
+        Returns:
+            Its folder or name; None if it is the teacher itself.
+        """
+        if self.internal == "base":
+            return self.base
+        return None if self.internal == "teacher" else self.internal
 
 
 class StudentRecipe(Section):

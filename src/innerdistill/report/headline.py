@@ -39,6 +39,8 @@ def summarize_run(
         f"The {record.student.layers}-layer student scores {student.primary:.3f} {metric}, its "
         f"{record.teacher.layers}-layer teacher {scores.teacher.primary:.3f}."
     ]
+    if record.internal_teacher is not None:
+        sentences.append(f"Its internal losses learned from {record.internal_teacher.path}, not from the teacher.")
     problems = list_problems(record)
     if problems:
         return problems + sentences

@@ -88,7 +88,7 @@ class TargetsRecord(Part):
 
 
 class TeacherRecord(Part):
-    """The teacher that the student learned from."""
+    """A model that the student learned from."""
 
     path: str = Field(description="folder or name of the model")
     layers: int
@@ -298,6 +298,9 @@ class RunRecord(Part):
     extensions: dict[str, str] = Field(default_factory=dict, description="versions of the extensions used, by name")
     data: DataRecord
     teacher: TeacherRecord | None = Field(description="null for a fine-tuning")
+    internal_teacher: TeacherRecord | None = Field(
+        None, description="the model that the internal losses learned from, where it is not the teacher"
+    )
     student: StudentRecord
     layer_map: dict[int, int] = Field(description="teacher layer by student layer")
     stages: list[TrainedStage]

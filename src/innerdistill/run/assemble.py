@@ -19,9 +19,9 @@ from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.task_data import TaskData, load_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.metrics import find_primary_metric
-from innerdistill.losses.loss import Loss
+from innerdistill.losses.loss import Loss, collect_needs
 from innerdistill.losses.registry import LOSSES
-from innerdistill.models.check import check_source, check_windows
+from innerdistill.models.check import check_internal_teacher, check_source, check_windows
 from innerdistill.models.families import encoder_layers
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.pretrained import load_base, load_classifier, load_tokenizer, longest_input
@@ -69,6 +69,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
         tokenizer = load_tokenizer(recipe.teacher.path or str(recipe.teacher.base), teacher, texts=len(data.task.text))
     architecture = probe(teacher)
     source = _load_source(recipe, teacher, problem_type, names)
+    internal_teacher = _load_internal_teacher(recipe, problem_type, names)
 
     num_layers = recipe.student.num_layers or max(1, architecture.num_layers // 2)
     pairs = choose_layers(recipe.layer_map, num_layers, architecture.num_layers, key="layer_map")
@@ -80,8 +81,12 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
 
     if source is not None:
         check_source(source, teacher, architecture, copies_head=recipe.student.head == "teacher")
+    if internal_teacher is not None:
+        check_internal_teacher(internal_teacher, teacher, architecture)
     if any("attention" in losses[name].needs for name, weight in recipe.losses.items() if weight > 0):
-        check_windows(pairs, copied, source=source or teacher, teacher=teacher)
+        check_windows(pairs, copied, source=source or teacher, teacher=internal_teacher or teacher)
+    if not any(collect_needs(stage.losses, stage.pairs, losses).teacher_layers for stage in stages):
+        internal_teacher = None
     arguments = _check_training_arguments(recipe, stages)
     device = arguments[-1].device
     _warn_of_slow_bfloat16(arguments, device)
@@ -101,6 +106,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
         teacher=teacher.to(device),
         architecture=architecture,
         source=source and source.to(device),
+        internal_teacher=internal_teacher and internal_teacher.to(device),
         num_layers=num_layers,
         pairs=pairs,
         stages=stages,
@@ -204,6 +210,18 @@ def _load_source(
         # Another model may have other names for its labels; the student uses the teacher's names.
         model.config.id2label, model.config.label2id = teacher.config.id2label, teacher.config.label2id
     return model
+
+
+def _load_internal_teacher(recipe: Recipe, problem_type: ProblemType, names: Names) -> PreTrainedModel | None:
+    """Load the model that the internal losses learn from; None for the teacher itself.
+
+    Its head is new and never read. The seed is fixed, so that runs of all seeds share its cached outputs.
+    """
+    name = recipe.teacher.find_internal()
+    if name is None:
+        return None
+    with name_key("teacher.internal"):
+        return load_base(name, problem_type.head, names=names)
 
 
 def _check_training_arguments(recipe: Recipe, stages: Sequence[Stage]) -> list[TrainingArguments]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from innerdistill.losses.loss import collect_needs
@@ -21,7 +21,8 @@ class StageCost:
         stage: stage of the schedule.
         steps: number of optimiser steps.
         student_layers: number of layers of the student that run.
-        teacher_layers: number of layers of the teacher that run.
+        teacher_layers: number of layers of the teacher that run, with those of the model that the internal losses
+            learn from if it is another one.
         relative: cost of a step, relative to a full step: teacher forward, and student forward and backward.
     """
 
@@ -52,9 +53,10 @@ def estimate_stage_costs(job: Job, *, cached: Collection[Part] = ()) -> list[Sta
         needs = collect_needs(stage.losses, stage.pairs, job.losses)
         student = job.num_layers if needs.student_logits else max(needs.student_layers)
         layers, logits = list_missing_outputs(needs, cached)
-        teacher = job.architecture.num_layers if logits else max(layers, default=0)
-        relative = _count_passes(student, teacher) / _count_passes(job.num_layers, job.architecture.num_layers)
-        costs.append(StageCost(stage, count_steps(job, stage, examples), student, teacher, relative))
+        for_logits, for_layers = job.architecture.num_layers if logits else 0, max(layers, default=0)
+        passes = [max(for_logits, for_layers)] if job.internal_teacher is None else [for_logits, for_layers]
+        relative = _count_passes(student, passes) / _count_passes(job.num_layers, [job.architecture.num_layers])
+        costs.append(StageCost(stage, count_steps(job, stage, examples), student, sum(passes), relative))
     return costs
 
 
@@ -73,5 +75,6 @@ def count_steps(job: Job, stage: Stage, examples: int) -> int:
     return stage.steps or math.ceil(steps_per_epoch * (stage.epochs or 0))
 
 
-def _count_passes(student: int, teacher: int) -> float:
-    return 3 * (student - 0.75) + max(0, teacher - 0.75)
+def _count_passes(student: int, teachers: Sequence[int]) -> float:
+    """Passes through a layer: three for the student, and one for each teacher, by the number of layers that run."""
+    return 3 * (student - 0.75) + sum(max(0, teacher - 0.75) for teacher in teachers)

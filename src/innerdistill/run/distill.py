@@ -116,4 +116,4 @@ def _derive_baseline(job: Job, folder: Path) -> Job:
     schedule = job.recipe.schedule.model_copy(update=lengths)
     changes = {"schedule": schedule, "output": str(folder / BASELINE_FOLDER), "baseline": False, "onnx": False}
     stages = build_stages(SchedulePlan(pairs={}, internal={}, classification={}, recipe=schedule))
-    return replace(job, recipe=job.recipe.model_copy(update=changes), stages=stages)
+    return replace(job, recipe=job.recipe.model_copy(update=changes), stages=stages, internal_teacher=None)

@@ -237,10 +237,12 @@ def _build_record(
 ) -> RunRecord:
     origin = _find_origin(job, is_distilled=distillation is not None)
     base_model, license_name = (None, None) if origin is None else read_origin(origin)
-    teacher, distances = None, None
+    teacher, internal_teacher, distances = None, None, None
     if distillation is not None:
         targets = TargetsRecord.model_validate(distillation.targets)
         teacher = TeacherRecord(**job.describe_teacher(), targets=targets)
+        if (internal := job.describe_internal_teacher()) is not None:
+            internal_teacher = TeacherRecord(**internal)
         after = measure_distances(job, model)
         distances = Distances.model_validate({"before": distillation.before, "after": after})
     return RunRecord(
@@ -251,6 +253,7 @@ def _build_record(
         extensions=_find_extensions(job, model, stages, is_distilled=distillation is not None),
         data=DataRecord(**job.describe_data()),
         teacher=teacher,
+        internal_teacher=internal_teacher,
         student=StudentRecord(
             layers=model.config.num_hidden_layers,
             start=None if distillation is None else distillation.start,
@@ -303,6 +306,8 @@ def _find_difference(job: Job, record: RunRecord, *, teacher: bool) -> str:
         return "other versions of packages"
     if teacher and (record.teacher is None or record.teacher.fingerprint != job.describe_teacher()["fingerprint"]):
         return "another teacher"
+    if teacher and (record.internal_teacher and record.internal_teacher.fingerprint) != job.internal_fingerprint:
+        return "another teacher of the internal losses"
     return ""
 
 

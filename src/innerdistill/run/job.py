@@ -47,6 +47,7 @@ class Job:
         teacher: fine-tuned teacher; while `teacher.base` is not fine-tuned yet, the base model.
         architecture: number of layers, hidden size and heads of the teacher.
         source: model whose layers the student copies; None if that is the teacher.
+        internal_teacher: model that the internal losses learn from; None if that is the teacher, or without them.
         num_layers: number of layers of the student.
         pairs: teacher layer by student layer.
         stages: stages of the schedule.
@@ -69,6 +70,7 @@ class Job:
     num_layers: int
     pairs: Mapping[int, int]
     stages: list[Stage]
+    internal_teacher: PreTrainedModel | None = None
     losses: Mapping[str, Loss] = field(default_factory=lambda: LOSSES)
     max_length: int = 512
     truncated: Mapping[str, int] = field(default_factory=dict)
@@ -84,6 +86,11 @@ class Job:
         """Fingerprint of the fine-tuned teacher's weights, computed once."""
         return weights_fingerprint(self.teacher)
 
+    @cached_property
+    def internal_fingerprint(self) -> str | None:
+        """Fingerprint of the internal teacher's weights below its head, which is new; None if there is none."""
+        return None if self.internal_teacher is None else weights_fingerprint(self.internal_teacher.base_model)
+
     def make_target_store(self, examples: Dataset) -> TargetStore:
         """Describe the cache of the fine-tuned teacher's outputs for some examples; nothing is written yet.
 
@@ -96,6 +103,22 @@ class Job:
         folder = Path(self.recipe.teacher.folder) / "targets"
         return make_target_store(
             self.teacher, examples, self.architecture, folder=folder, weights=self.teacher_fingerprint
+        )
+
+    def make_internal_store(self, examples: Dataset) -> TargetStore | None:
+        """Describe the cache of the internal teacher's layers for some examples; nothing is written yet.
+
+        Args:
+            examples: tokenised examples.
+
+        Returns:
+            The store; None if the internal losses learn from the teacher.
+        """
+        if self.internal_teacher is None:
+            return None
+        folder = Path(self.recipe.teacher.folder) / "targets"
+        return make_target_store(
+            self.internal_teacher, examples, self.architecture, folder=folder, weights=self.internal_fingerprint
         )
 
     def compute_batch_size(self, stage: Stage) -> int:
@@ -142,6 +165,16 @@ class Job:
             "path": self.teacher.name_or_path,
             "layers": self.architecture.num_layers,
             "fingerprint": self.teacher_fingerprint,
+        }
+
+    def describe_internal_teacher(self) -> dict[str, Any] | None:
+        """Describe the model that the internal losses learn from for run.json; None if that is the teacher."""
+        if self.internal_teacher is None:
+            return None
+        return {
+            "path": self.internal_teacher.name_or_path,
+            "layers": self.architecture.num_layers,
+            "fingerprint": self.internal_fingerprint,
         }
 
     def select_student_examples(self) -> Dataset:

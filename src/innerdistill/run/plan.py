@@ -23,7 +23,7 @@ from innerdistill.run.cost import StageCost, count_steps, estimate_stage_costs
 from innerdistill.run.finetune import find_cached_teacher
 from innerdistill.run.finish import DISTANCE_ROWS
 from innerdistill.run.job import Job
-from innerdistill.run.teacher_cache import choose_cached_parts
+from innerdistill.run.teacher_cache import CachedParts, choose_cached_parts
 from innerdistill.training.schedules import BASELINE
 from innerdistill.training.stage import Stage
 
@@ -83,15 +83,9 @@ def plan_run(job: Job) -> list[Part]:
     parts = [Part("loading", _count(sum(map(len, job.splits.values()))), START)]
     if job.recipe.teacher.base is not None:
         parts.append(_plan_teacher(job, rates, scored=scored))
-    cache = choose_cached_parts(job, job.select_student_examples())
-    if cache is not None:
-        store, outputs = cache
-        missing = [part for part in outputs if not store.exists(part)]
-        examples = len(store.lengths) if missing else 0
-        megabytes = sum(map(store.count_bytes, outputs)) / 1e6
-        work = f"{_count(examples)}, {megabytes:.0f} MB" if missing else "cached"
-        parts.append(Part("teacher outputs", work, examples * rates.teacher, shared=str(store.folder)))
-    stages = estimate_stage_costs(job, cached=cache[1] if cache is not None else ())
+    choice = choose_cached_parts(job, job.select_student_examples())
+    parts += [_plan_cache(job, cached, rates) for cached in choice]
+    stages = estimate_stage_costs(job, cached=[part for cached in choice for part in cached.parts])
     for cost in stages:
         parts.append(Part(cost.stage.name, f"{cost.steps:,} steps", _time_stage(job, cost, rates), cost))
     epochs = sum(_count_epochs(job, cost.stage, cost.steps) for cost in stages)
@@ -187,6 +181,17 @@ def _plan_teacher(job: Job, rates: Rates, *, scored: int) -> Part:
     step = layers * (job.compute_batch_size(stage) * rates.student + rates.optimiser)
     examples = epochs * len(job.splits["selection"]) + scored
     return Part(FINE_TUNING, f"{steps:,} steps", steps * step + examples * rates.teacher + LATENCY, shared=str(folder))
+
+
+def _plan_cache(job: Job, cached: CachedParts, rates: Rates) -> Part:
+    """Computing and caching the outputs of the teacher, or of the model that the internal losses learn from."""
+    store = cached.store
+    is_missing = not all(map(store.exists, cached.parts))
+    examples = len(store.lengths) if is_missing else 0
+    megabytes = sum(map(store.count_bytes, cached.parts)) / 1e6
+    work = f"{_count(examples)}, {megabytes:.0f} MB" if is_missing else "cached"
+    name = "teacher outputs" if cached.model is job.teacher else "internal teacher outputs"
+    return Part(name, work, examples * rates.teacher, shared=str(store.folder))
 
 
 def _plan_selection(epochs: float, examples: int, seconds: float, name: str = "selection, per epoch") -> Part:

@@ -66,10 +66,16 @@ def check_recipe_names(recipe: Recipe, losses: Collection[str]) -> None:
         losses: names of the losses.
 
     Raises:
-        ValueError: an unknown name, with the nearest known one; no teacher, or two.
+        ValueError: an unknown name, with the nearest known one; no teacher, or two; an internal teacher that is not
+            given.
     """
     if (recipe.teacher.path is None) == (recipe.teacher.base is None):
         raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
+    if recipe.teacher.internal == "base" and recipe.teacher.base is None:
+        raise ValueError(
+            "teacher.internal: 'base' means the model that teacher.base names, but the recipe has teacher.path: a "
+            "control without a pre-trained source; name the checkpoint that this teacher was fine-tuned from."
+        )
     for name in recipe.losses:
         if name not in losses:
             raise ValueError(f"losses: unknown loss {shorten_value(name)}; {suggest_name(name, losses)}")
@@ -94,11 +100,14 @@ def describe_run(recipe: Recipe, *, finetunes: bool = False) -> str:
     number = recipe.student.num_layers or (layers and max(1, layers // 2))
     student = "a student with half its layers" if number is None else f"a student with {number} layers"
     task = f"Fine-tune {name}, then distil it" if recipe.teacher.path is None else f"Distil {name}"
-    return f"{task} into {student}. Schedule: {recipe.schedule.name}. Output: {recipe.output}."
+    internal = recipe.teacher.find_internal()
+    control = "" if internal is None else f" Internal losses learn from {internal}."
+    return f"{task} into {student}.{control} Schedule: {recipe.schedule.name}. Output: {recipe.output}."
 
 
 def _check_layers(recipe: Recipe) -> None:
-    for key, name in (("teacher.path", recipe.teacher.path), ("teacher.base", recipe.teacher.base)):
+    names = {"teacher.path": recipe.teacher.path, "teacher.base": recipe.teacher.base}
+    for key, name in {**names, "teacher.internal": recipe.teacher.find_internal()}.items():
         if name is not None:
             with name_key(key):
                 check_config_file(name)

@@ -6,13 +6,15 @@ Runs with other seeds, methods and student sizes share the cache if they have th
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
 from innerdistill.evaluation.predictions import SPLITS, predict_logits
 from innerdistill.losses.loss import collect_needs
@@ -34,6 +36,21 @@ BYTES_TO_ACCELERATOR = 1 << 18
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class CachedParts:
+    """Teacher outputs that are cached: parts of one model in one store.
+
+    Attributes:
+        model: the teacher, or the model that the internal losses learn from.
+        store: store of its outputs for the training examples.
+        parts: parts that are read from there.
+    """
+
+    model: PreTrainedModel
+    store: TargetStore
+    parts: list[Part]
+
+
 def load_targets(job: Job, folder: Path) -> Targets:
     """Load the teacher outputs for the student's training examples: cached where that pays, live otherwise.
 
@@ -49,31 +66,34 @@ def load_targets(job: Job, folder: Path) -> Targets:
     """
     options, examples = job.recipe.teacher, job.select_student_examples()
     resumed_parts = (read_identity(folder / "checkpoints").get("targets") or {}).get("cached")
-    choice = choose_cached_parts(job, examples, resumed_parts=resumed_parts) if is_first_process() else None
-    names = broadcast_from_first([part.name for part in choice[1]] if choice is not None else [])
+    choice = choose_cached_parts(job, examples, resumed_parts=resumed_parts) if is_first_process() else []
+    names = broadcast_from_first([part.name for cached in choice for part in cached.parts])
     if not is_first_process():  # the free disk space changes, so all processes take the first one's choice
         choice = choose_cached_parts(job, examples, resumed_parts=names)
-    store = None
-    if choice is not None:
-        store, parts = choice
-        problem = _fill_in_turn(job, store, parts, examples=examples)
+    for cached in choice:
+        problem = _fill_in_turn(job, cached, examples=examples)
         if problem is not None:
-            sentence = f"teacher.targets: the teacher outputs cannot be cached in {store.folder} ({problem})"
+            sentence = f"teacher.targets: the teacher outputs cannot be cached in {cached.store.folder} ({problem})"
             if options.targets == "cache" or resumed_parts:
                 raise ValueError(f"{sentence}; free space or choose another teacher.folder.")
             logger.warning("%s; the teacher runs in every step instead", sentence)
-            store = None
+            choice = []
+            break
     is_fast = has_fast_bfloat16(job.teacher.device)
     bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and is_fast)
-    return Targets(job.teacher, store=store, bfloat16=bfloat16)
+    stores = {id(cached.model): cached.store for cached in choice}
+    internal = None
+    if job.internal_teacher is not None:
+        internal = Targets(job.internal_teacher, store=stores.get(id(job.internal_teacher)), bfloat16=bfloat16)
+    return Targets(job.teacher, store=stores.get(id(job.teacher)), bfloat16=bfloat16, internal=internal)
 
 
-def _fill_in_turn(job: Job, store: TargetStore, parts: Sequence[Part], *, examples: Dataset) -> str | None:
+def _fill_in_turn(job: Job, cached: CachedParts, *, examples: Dataset) -> str | None:
     """Fill a store in the first process and open it in the others; the reason if one of them fails."""
     problem = None
     with let_first_process_go_first():
         try:
-            fill_store(job.teacher, store, parts, examples, job.collate)
+            fill_store(cached.model, cached.store, cached.parts, examples, job.collate)
         except OSError as error:
             problem = error.strerror
     return next(filter(None, gather_from_all(problem)), None)
@@ -81,7 +101,7 @@ def _fill_in_turn(job: Job, store: TargetStore, parts: Sequence[Part], *, exampl
 
 def choose_cached_parts(
     job: Job, examples: Dataset, *, resumed_parts: Collection[str] | None = None
-) -> tuple[TargetStore, list[Part]] | None:
+) -> list[CachedParts]:
     """Choose which teacher outputs are cached on disk.
 
     Args:
@@ -90,18 +110,18 @@ def choose_cached_parts(
         resumed_parts: names of the parts that an unfinished run uses; None for a new run.
 
     Returns:
-        The store and its parts; None if the teacher runs in every step.
+        One entry per model whose outputs are cached; none if the teacher runs in every step.
     """
     options = job.recipe.teacher
     reading_stages = [stage for stage in job.stages if collect_needs(stage.losses, stage.pairs, job.losses).teacher]
     if options.targets == "live" or not reading_stages:
-        return None
+        return []
     passes = 0.0
     for stage in reading_stages:
         passes += stage.epochs or (stage.steps or 0) * job.compute_batch_size(stage) / len(examples)
     if options.targets == "auto" and passes <= 1:
-        return None  # filling the cache would take as long as it saves
-    store = job.make_target_store(examples)
+        return []  # filling the cache would take as long as it saves
+    store, internal_store = job.make_target_store(examples), job.make_internal_store(examples)
     parts = choose_parts(
         store,
         job.stages,
@@ -109,8 +129,13 @@ def choose_cached_parts(
         cache_all=options.targets == "cache",
         max_bytes=compute_cache_budget(options.targets_gigabytes, examples=len(examples), device=job.teacher.device),
         resumed_parts=resumed_parts,
+        internal_store=internal_store,
     )
-    return (store, parts) if parts else None
+    choice = [CachedParts(job.teacher, store, parts)]
+    if job.internal_teacher is not None and internal_store is not None:
+        logits, layers = [part for part in parts if part == LOGITS], [part for part in parts if part != LOGITS]
+        choice = [CachedParts(job.teacher, store, logits), CachedParts(job.internal_teacher, internal_store, layers)]
+    return [cached for cached in choice if cached.parts]
 
 
 def compute_cache_budget(gigabytes: float, *, examples: int, device: torch.device) -> int:

@@ -43,8 +43,7 @@ def train(
         if teacher is None:
             steps = float(count_steps(job, stages[0], len(setup.train)))
         else:
-            costs = estimate_stage_costs(job, cached=teacher.store.arrays if teacher.store is not None else ())
-            costs = costs[number - 1 :]
+            costs = estimate_stage_costs(job, cached=teacher.list_cached_parts())[number - 1 :]
             steps = sum(cost.steps * cost.relative for cost in costs) / costs[0].relative  # as long as those measured
         name = "Fine-tuning" if teacher is None else "Training"
         logger.info("%s takes %s, judged by its first steps.", name, format_duration(steps * seconds))

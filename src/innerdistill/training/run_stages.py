@@ -23,6 +23,7 @@ from transformers.trainer_callback import PrinterCallback
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.tokens import fingerprint_tokens
 from innerdistill.losses.loss import Loss, collect_needs
+from innerdistill.models.check import check_internal_teacher
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import probe
 from innerdistill.support.processes import count_processes, is_first_process, let_first_process_go_first
@@ -48,6 +49,7 @@ def distill_models(
     resume: bool = False,
     overwrite: bool = False,
     announce_time: Callable[[int, float], None] | None = None,
+    internal_teacher: PreTrainedModel | None = None,
 ) -> list[StageRecord]:
     """Train a student through the stages of a schedule, on models and data in memory.
 
@@ -65,19 +67,23 @@ def distill_models(
         overwrite: with `resume`, whether to replace the checkpoints of another run instead of refusing.
         announce_time: called in the first process after some steps of a stage, until one stage was long enough. It
             gets the number of the stage, 1-based, and the median time of a step in seconds.
+        internal_teacher: model that the internal losses learn from instead of `teacher`, which must be a model then. It
+            has as many layers and heads and the same hidden size. With the pre-trained model that the teacher was
+            fine-tuned from, this is a control: it never saw a label.
 
     Returns:
         One record per stage.
 
     Raises:
-        ValueError: an unsupported family, a loss that becomes NaN, or checkpoints of another run.
+        ValueError: an unsupported family, models that do not fit, a loss that becomes NaN, or checkpoints of another
+            run.
         Stopped: SIGTERM or Ctrl-C arrived, and a checkpoint was written.
     """
-    for model in (teacher, student):
-        if isinstance(model, PreTrainedModel):
-            probe(model)
+    probe(student)
     if isinstance(teacher, PreTrainedModel):
-        teacher = Targets(teacher)
+        teacher = _make_live_targets(teacher, internal_teacher)
+    elif internal_teacher is not None:
+        raise ValueError("internal_teacher: give the teacher as a model too, not as its outputs.")
     setup = replace(setup, train=_add_positions(setup.train, teacher))
     checkpoints = Checkpoints(Path(folder) / "checkpoints", _identify(teacher, student, stages, setup))
     records = [StageRecord(stage) for stage in stages]
@@ -116,6 +122,15 @@ def distill_models(
     return records
 
 
+def _make_live_targets(teacher: PreTrainedModel, internal_teacher: PreTrainedModel | None) -> Targets:
+    """Outputs that the teacher computes in every step, with the layers of another model if there is one."""
+    architecture = probe(teacher)
+    if internal_teacher is None:
+        return Targets(teacher)
+    check_internal_teacher(internal_teacher, teacher, architecture)
+    return Targets(teacher, internal=Targets(internal_teacher))
+
+
 def _make_stage_arguments(folder: Path, stage: Stage, setup: TrainingSetup, *, number: int) -> TrainingArguments:
     """Build the Trainer's arguments of a stage, and seed the random generators with the stage's own seed."""
     arguments = make_training_arguments(
@@ -143,7 +158,8 @@ def _open_tensorboard(folder: Path, record: StageRecord) -> Iterator[list[Traine
 
 def _add_positions(train: Dataset, teacher: Targets | None) -> Dataset:
     """Add the position of every example in the cache as the column `index`."""
-    if teacher is not None and teacher.store is not None and teacher.store.tokens != fingerprint_tokens(train):
+    stores = [] if teacher is None else teacher.stores
+    if stores and {store.tokens for store in stores} != {fingerprint_tokens(train)}:
         raise ValueError(
             "the cached teacher outputs do not belong to the examples of `train`, or are in another order."
         )
@@ -165,11 +181,14 @@ def _identify(
 ) -> dict[str, Any]:
     """Everything that the trained student depends on, by name."""
     labels = read_numbers(setup.train, "labels")
-    if teacher is not None and teacher.store is not None:
-        tokens = teacher.store.tokens  # equal to that of `train`: `_add_positions` has checked it
-    else:
-        tokens = fingerprint_tokens(setup.train)
+    stores = (
+        [] if teacher is None else teacher.stores
+    )  # their tokens are those of `train`: `_add_positions` has checked it
+    tokens = stores[0].tokens if stores else fingerprint_tokens(setup.train)
     packages = ("innerdistill", "torch", "transformers")
+    internal: dict[str, str] = {}
+    if teacher is not None and teacher.internal is not None:
+        internal["internal_teacher"] = weights_fingerprint(teacher.internal.teacher)
     return {
         "stages": [asdict(stage) for stage in stages],
         "trainer": dict(setup.trainer),
@@ -180,6 +199,7 @@ def _identify(
         "grouped": setup.group_by_length,
         "student": weights_fingerprint(student),
         "teacher": teacher and weights_fingerprint(teacher.teacher),
+        **internal,
         "targets": teacher and _describe_targets(teacher, stages, setup.losses),
         "data": tokens + hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest(),
         "processes": count_processes(),

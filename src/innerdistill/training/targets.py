@@ -8,6 +8,8 @@ import logging
 import math
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +42,23 @@ PART_KINDS_OF = {"cls": ("cls",), "attention": ("attention", "entropy")}  # part
 class Targets:
     """Gives the teacher's logits and internal representations for the examples of a batch."""
 
-    def __init__(self, teacher: PreTrainedModel, *, store: TargetStore | None = None, bfloat16: bool = False) -> None:
+    def __init__(
+        self,
+        teacher: PreTrainedModel,
+        *,
+        store: TargetStore | None = None,
+        bfloat16: bool = False,
+        internal: Targets | None = None,
+    ) -> None:
         """Choose where the outputs come from.
 
         Args:
             teacher: model prepared by `probe`; runs in eval mode, without gradients.
             store: cached outputs; the parts that are open are read instead of computed.
             bfloat16: whether the teacher runs in bfloat16 autocast.
+            internal: outputs of the model that the internal losses learn from; None if that is the teacher.
         """
-        self.teacher, self.store, self.bfloat16 = teacher.eval(), store, bfloat16
+        self.teacher, self.store, self.bfloat16, self.internal = teacher.eval(), store, bfloat16, internal
 
     def __call__(self, inputs: Mapping[str, Tensor], rows: NDArray[Any] | None, needs: Needs) -> Internals:
         """Compute or read the teacher outputs that the losses of a stage need.
@@ -63,7 +73,15 @@ class Targets:
         Returns:
             Logits and internal representations, without gradients.
         """
-        layers, logits = self._list_missing(needs)
+        if self.internal is not None:
+            internals = self._compute_or_read(inputs, rows, replace(needs, teacher_layers={}))
+            internals.layers = self.internal(inputs, rows, replace(needs, teacher_logits=False)).layers
+            return internals
+        return self._compute_or_read(inputs, rows, needs)
+
+    def _compute_or_read(self, inputs: Mapping[str, Tensor], rows: NDArray[Any] | None, needs: Needs) -> Internals:
+        """As a call, of this model alone."""
+        layers, logits = list_missing_outputs(needs, self.store.arrays if self.store is not None else ())
         internals = Internals()
         if layers or logits:
             kind = inputs["input_ids"].device.type
@@ -80,7 +98,7 @@ class Targets:
         return internals
 
     def is_run_for(self, needs: Needs) -> bool:
-        """Tell whether the teacher itself runs in the steps of a stage.
+        """Tell whether a teacher itself runs in the steps of a stage.
 
         Args:
             needs: layers and logits that the losses of the stage read.
@@ -88,17 +106,38 @@ class Targets:
         Returns:
             False if all of them are cached.
         """
-        return any(self._list_missing(needs))
+        return any(list_missing_outputs(needs, self.list_cached_parts()))
 
-    def _list_missing(self, needs: Needs) -> tuple[Mapping[int, tuple[str, ...]], bool]:
-        return list_missing_outputs(needs, self.store.arrays if self.store is not None else ())
+    @property
+    def stores(self) -> list[TargetStore]:
+        """Stores that are read, at most one per model."""
+        own = [] if self.store is None else [self.store]
+        return own if self.internal is None else own + self.internal.stores
+
+    def list_cached_parts(self) -> list[Part]:
+        """List the parts that are read from disk.
+
+        Returns:
+            Open parts of all stores.
+        """
+        return list(chain.from_iterable(store.arrays for store in self.stores))
+
+    def move_to(self, device: torch.device) -> None:
+        """Move the models to a device.
+
+        Args:
+            device: device that trains the student.
+        """
+        self.teacher.to(device)
+        if self.internal is not None:
+            self.internal.move_to(device)
 
     def describe(self) -> dict[str, Any]:
         """Describe for run.json which parts were cached, in bytes, and the precision of the live teacher."""
         cached = {}
-        if self.store is not None:
-            for part in sorted(self.store.arrays, key=lambda part: part.order):
-                cached[part.name] = self.store.count_bytes(part)
+        for store in self.stores:
+            for part in sorted(store.arrays, key=lambda part: part.order):
+                cached[part.name] = store.count_bytes(part)
         return {"cached": cached, "precision_live": "bfloat16" if self.bfloat16 else "float32"}
 
 
@@ -199,6 +238,7 @@ def choose_parts(
     cache_all: bool,
     max_bytes: int,
     resumed_parts: Collection[str] | None = None,
+    internal_store: TargetStore | None = None,
 ) -> list[Part]:
     """Choose which teacher outputs are cached: those that fit into the budget and into half of the free disk.
 
@@ -212,10 +252,15 @@ def choose_parts(
         cache_all: whether to cache all outputs that the stages read, whatever their size.
         max_bytes: budget in bytes.
         resumed_parts: names of the parts that an unfinished run uses; it resumes with these, whatever fits now.
+        internal_store: store of the layers, if they are those of another model; the budget is for both.
 
     Returns:
         The parts, logits first.
     """
+
+    def is_missing(part: Part) -> bool:
+        return not (store if part == LOGITS else internal_store or store).exists(part)
+
     needs_logits = False
     bundles: list[list[Part]] = []
     for stage in stages:
@@ -230,7 +275,7 @@ def choose_parts(
     for bundle in bundles:
         together = chosen | set(bundle)
         total_bytes = sum(map(store.count_bytes, together))
-        new_bytes = sum(store.count_bytes(part) for part in together if not store.exists(part))
+        new_bytes = sum(map(store.count_bytes, filter(is_missing, together)))
         fits = cache_all or (total_bytes <= max_bytes and new_bytes <= free)
         if resumed_parts is not None:
             fits = all(part.name in resumed_parts for part in bundle)

@@ -87,7 +87,7 @@ class DistillationTrainer(Trainer):
             callbacks=[*callbacks, EpochEnd(self.end_epoch), *([] if saver is None else [saver])],
         )
         if self.targets is not None:
-            self.targets.teacher.to(args.device)
+            self.targets.move_to(args.device)
         self.embedding_rows: EmbeddingRows | None = None
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
