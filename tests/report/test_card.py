@@ -6,7 +6,7 @@ from huggingface_hub.repocard_data import ModelCardData
 from records import SPEED, make_record, make_scores
 
 from innerdistill.report.card import build_card, read_origin, write_card
-from innerdistill.report.record import OnnxRecord
+from innerdistill.report.speed_record import OnnxRecord
 
 HOSTILE = "</script><script>alert(1)</script> [click](javascript:alert(1)) {{ 7*7 }} `x` | y"
 

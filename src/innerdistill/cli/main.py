@@ -170,7 +170,7 @@ def _speed(options: argparse.Namespace) -> None:
     for option in ("batch_size", "length", "repeats"):
         if getattr(options, option) < 1:
             raise ValueError(f"--{option.replace('_', '-')}: expected a number of at least 1.")
-    from innerdistill.report.record import ModelSpeed  # noqa: PLC0415
+    from innerdistill.report.speed_record import ModelSpeed  # noqa: PLC0415
 
     measured = measure_speed(
         load_models(options.models), batch_size=options.batch_size, length=options.length, repeats=options.repeats

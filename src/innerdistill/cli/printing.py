@@ -13,7 +13,8 @@ from innerdistill.support.messages import format_duration
 
 if TYPE_CHECKING:
     from innerdistill.recipe.keys import Key
-    from innerdistill.report.record import Latency, ModelSpeed, OnnxRecord, Scores
+    from innerdistill.report.record import Scores
+    from innerdistill.report.speed_record import Latency, ModelSpeed, OnnxRecord
     from innerdistill.run.clean import CacheEntry
     from innerdistill.run.job import Job
     from innerdistill.sweep.groups import Group

@@ -7,8 +7,9 @@ from pathlib import Path
 from innerdistill.evaluation.differences import PairedDifference, compare_logits
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.report.formatting import compute_share_above_constant, format_percent, format_share
-from innerdistill.report.record import Latency, RunRecord, Scores
+from innerdistill.report.record import RunRecord, Scores
 from innerdistill.report.run_folder import BASELINE_FOLDER, PREDICTIONS, read_predictions
+from innerdistill.report.speed_record import Latency
 
 SPLIT = "validation"
 

@@ -19,7 +19,7 @@ from innerdistill.report.figures import BASELINE, draw_attention_maps, draw_lear
 from innerdistill.report.formatting import format_share, list_metrics, load_page_template
 from innerdistill.report.headline import compare_with_baseline, list_problems, summarize_run
 from innerdistill.report.next_steps import suggest_next_steps
-from innerdistill.report.record import Latency, ModelSpeed, RunRecord, Scores
+from innerdistill.report.record import RunRecord, Scores
 from innerdistill.report.run_folder import (
     BASELINE_FOLDER,
     MODEL,
@@ -29,6 +29,7 @@ from innerdistill.report.run_folder import (
     read_predictions,
     read_record,
 )
+from innerdistill.report.speed_record import Latency, ModelSpeed
 from innerdistill.support.files import open_whole_file
 
 MAX_CLASSES = 20  # a larger confusion matrix cannot be read on a page

@@ -11,16 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from innerdistill.evaluation.differences import STANDARD_ERRORS, PairedDifference
 from innerdistill.evaluation.prediction_type import Scoring
@@ -28,21 +19,11 @@ from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import PROBLEM_TYPES, name_problem_type
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.renames import translate_old_values
+from innerdistill.report.record_part import Part
+from innerdistill.report.speed_record import OnnxRecord, Speed
 from innerdistill.support.messages import shorten_value
 
 SCHEMA_VERSION = 1
-
-
-class Part(BaseModel):
-    """Part of a record: frozen, and without keys that nobody knows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_serializer(mode="wrap")
-    def _leave_out_what_does_not_apply(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        optional = {name for name, field in type(self).model_fields.items() if field.default is None}
-        content: dict[str, Any] = handler(self)
-        return {name: value for name, value in content.items() if value is not None or name not in optional}
 
 
 class DataRecord(Part):
@@ -209,67 +190,6 @@ class SplitScores(Part):
 
     student: Scores
     teacher: Scores | None = None
-
-
-class Latency(Part):
-    """Percentiles of the time that a model takes for a batch, in milliseconds."""
-
-    p20: float
-    p50: float
-    p80: float
-
-
-class ModelSpeed(Part):
-    """Size and latency of one model."""
-
-    parameters: int
-    parameters_without_embeddings: int
-    file_bytes: int | None = Field(description="size of the safetensors files; null for a model without a folder")
-    batch_size: int
-    length: int = Field(description="tokens per example")
-    latency_ms: Latency
-
-
-class Speed(Part):
-    """Size and latency of the models, measured in turns."""
-
-    student: ModelSpeed
-    teacher: ModelSpeed | None = None
-    baseline: ModelSpeed | None = Field(None, description="only in the run that the baseline belongs to")
-
-
-class OnnxFile(Part):
-    """The model, or one of its ONNX files. `agreement` has the number on its agreement with the model, by name."""
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, float] = Field(init=False)
-
-    file: str = Field(description="path inside the model folder")
-    file_bytes: int
-    largest_difference: float | None = Field(None, description="largest logit difference from the model; not its own")
-    latency_ms: Latency
-    scores: dict[str, float] | None = Field(None, description="metrics on the validation split")
-    standard_error: float | None = Field(
-        None, description="standard error of the difference from the model in the primary score"
-    )
-
-    @property
-    def agreement(self) -> dict[str, float]:
-        """Main number on the agreement with the model, by its name in the problem type; empty for the model itself."""
-        return self.__pydantic_extra__
-
-
-class OnnxRecord(Part):
-    """ONNX files of the student, compared with it."""
-
-    rows: int = Field(description="examples that the files were compared on")
-    batch_size: int
-    length: int = Field(description="tokens of the text that was timed")
-    threads: int
-    machine: str
-    onnxruntime: str = Field(description="version")
-    metric: str | None = Field(None, description="name of the primary metric; none where the data is not known")
-    files: dict[str, OnnxFile] = Field(description="by `model`, `float32` and `int8`")
 
 
 class LayerDistance(Part):

@@ -32,7 +32,6 @@ from innerdistill.report.record import (
     Difference,
     Distances,
     RunRecord,
-    Speed,
     StudentRecord,
     TargetsRecord,
     TeacherRecord,
@@ -51,6 +50,7 @@ from innerdistill.report.run_folder import (
     write_predictions,
     write_record,
 )
+from innerdistill.report.speed_record import Speed
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import compute_teacher_logits
 from innerdistill.run.warnings import collect_warnings

@@ -52,7 +52,6 @@ from innerdistill.problem_types.problem_types import find_problem_type_of_model,
 from innerdistill.report.card import write_card
 from innerdistill.report.output_folder import lock_folder
 from innerdistill.report.page import write_report
-from innerdistill.report.record import Latency, OnnxFile, OnnxRecord
 from innerdistill.report.run_folder import (
     MODEL,
     ONNX,
@@ -61,6 +60,7 @@ from innerdistill.report.run_folder import (
     read_record,
     write_record,
 )
+from innerdistill.report.speed_record import Latency, OnnxFile, OnnxRecord
 from innerdistill.run.job import Job
 from innerdistill.run.speed import make_onnx_calls, time_together
 from innerdistill.support.files import open_whole_folder

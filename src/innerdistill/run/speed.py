@@ -23,7 +23,7 @@ from innerdistill.models.onnx_files import FILES, TORCH, OnnxClassifier
 from innerdistill.models.pretrained import default_device
 from innerdistill.problem_types.problem_types import load_fine_tuned
 from innerdistill.report.card import write_card
-from innerdistill.report.record import Latency, ModelSpeed, OnnxRecord, RunRecord, Speed
+from innerdistill.report.record import RunRecord
 from innerdistill.report.run_folder import (
     BASELINE_FOLDER,
     MODEL,
@@ -32,6 +32,7 @@ from innerdistill.report.run_folder import (
     read_record,
     write_record,
 )
+from innerdistill.report.speed_record import Latency, ModelSpeed, OnnxRecord, Speed
 
 BATCH_SIZE = 1  # texts per call, as a service is asked
 

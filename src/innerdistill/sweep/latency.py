@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from innerdistill.report.record import Latency, ModelSpeed, Part, RunRecord
+from innerdistill.report.record import RunRecord
+from innerdistill.report.record_part import Part
 from innerdistill.report.run_folder import MODEL
+from innerdistill.report.speed_record import Latency, ModelSpeed
 from innerdistill.report.stored_run import StoredRun
 from innerdistill.support.files import read_json, write_json
 from innerdistill.sweep.grid import LATENCY
