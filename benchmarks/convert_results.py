@@ -13,7 +13,8 @@ from pathlib import Path
 from innerdistill.report.run_folder import PREDICTIONS, RUN
 from innerdistill.report.stored_run import FolderRun, StoredRun
 from innerdistill.sweep.blocks import Block, write_block
-from innerdistill.sweep.grid import BLOCKS, plan_cells, read_sweep
+from innerdistill.sweep.declaration import BLOCKS
+from innerdistill.sweep.grid import plan_cells, read_sweep
 from innerdistill.sweep.store import name_block
 
 

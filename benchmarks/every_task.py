@@ -12,7 +12,7 @@ from pathlib import Path
 
 from innerdistill import SCHEDULES
 from innerdistill.cli.printing import console, print_sweep
-from innerdistill.sweep.grid import Sweep
+from innerdistill.sweep.declaration import Sweep
 from innerdistill.sweep.sweep import run_sweep
 
 FOLDER = Path("runs/every-task")

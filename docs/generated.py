@@ -15,7 +15,7 @@ from innerdistill.cli.parser import build_parser
 from innerdistill.evaluation.metrics import METRICS
 from innerdistill.recipe.keys import Key, keys
 from innerdistill.recipe.recipe import DEFAULT_LOSSES, Recipe, Section
-from innerdistill.sweep.grid import Sweep
+from innerdistill.sweep.declaration import Sweep
 
 SECTION_TITLES = {
     "data": "`data`: examples and labels",

@@ -14,7 +14,8 @@ from innerdistill.cli.parser import parse_arguments
 from innerdistill.evaluation.metrics import METRICS
 from innerdistill.recipe.keys import keys
 from innerdistill.recipe.yaml import parse_yaml
-from innerdistill.sweep.grid import Sweep, load_sweep, plan_cells
+from innerdistill.sweep.declaration import Sweep
+from innerdistill.sweep.grid import load_sweep, plan_cells
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "innerdistill"

@@ -18,7 +18,7 @@ from innerdistill.recipe.keys import keys
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.support.in_use import hold
-from innerdistill.sweep.grid import Sweep
+from innerdistill.sweep.declaration import Sweep
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from innerdistill.data.tasks import TASKS
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.run_folder import read_record, write_predictions, write_record
 from innerdistill.run.submission import FILES, write_submission
-from innerdistill.sweep.grid import Sweep, load_sweep, plan_cells
+from innerdistill.sweep.declaration import Sweep
+from innerdistill.sweep.grid import load_sweep, plan_cells
 from innerdistill.sweep.store import RunStore
 from innerdistill.sweep.sweep import choose_runs
 

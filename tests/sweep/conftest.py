@@ -11,8 +11,9 @@ from innerdistill import distill
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.stored_run import FolderRun
+from innerdistill.sweep.declaration import Sweep
 from innerdistill.sweep.gather import gather
-from innerdistill.sweep.grid import Cell, Sweep
+from innerdistill.sweep.grid import Cell
 from innerdistill.sweep.report import write_sweep_report
 from innerdistill.sweep.store import CellRun
 

@@ -192,7 +192,7 @@ def _keys(options: argparse.Namespace) -> None:
     if options.of == "recipe":
         print_keys(keys(Recipe))
         return
-    from innerdistill.sweep.grid import Sweep  # noqa: PLC0415
+    from innerdistill.sweep.declaration import Sweep  # noqa: PLC0415
 
     print_keys(keys(Sweep))
 
@@ -200,7 +200,8 @@ def _keys(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     _import_libraries()
     from innerdistill.report.page import write_report  # noqa: PLC0415
-    from innerdistill.sweep.grid import SWEEP_FILE, read_sweep  # noqa: PLC0415
+    from innerdistill.sweep.declaration import SWEEP_FILE  # noqa: PLC0415
+    from innerdistill.sweep.grid import read_sweep  # noqa: PLC0415
     from innerdistill.sweep.sweep import report_on  # noqa: PLC0415
 
     sweep = Path(options.run) / SWEEP_FILE

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.report.record import RunRecord
 from innerdistill.report.stored_run import StoredRun
-from innerdistill.sweep.grid import TEACHER_SEED, Sweep, name_group
+from innerdistill.sweep.declaration import TEACHER_SEED, Sweep
+from innerdistill.sweep.grid import name_group
 from innerdistill.sweep.groups import Compared, Group, OverTeachers, list_places
 from innerdistill.sweep.methods import SPLIT, Method
 from innerdistill.sweep.statistics import (

@@ -7,82 +7,22 @@ YAML file -> Sweep (checked) -> Cells, in the order in which they run
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.recipe.loading import describe_validation_error, load_recipe, read_content, set_key
-from innerdistill.recipe.recipe import Recipe, Section
+from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.renames import translate_old_values
 from innerdistill.support.files import slugify
-
-SET_BY_SWEEP = {
-    "seed": "a sweep has the list `seeds`.",
-    "output": "a sweep has its own `output`, in which every run has a folder.",
-    "overwrite": "in a sweep a run whose recipe has changed is always re-run.",
-}
-SWEEP_FILE, FAILED = "sweep.yaml", "failed.json"  # what was asked for, and why cells are missing, by their folder
-LATENCY = "latency.json"  # how fast its models are
-BLOCKS = "blocks"  # folder of the runs of finished blocks
-SWEEP_FILES = {SWEEP_FILE, FAILED, LATENCY, BLOCKS, "report.html", "report.md", "table.tex", "cells.csv", "figures"}
-SECTIONS = ("data", "teacher", "teacher.trainer", "student", "losses", "schedule", "trainer", "internal_trainer")
-TEACHER_SEED = "teacher.seed"  # in a setting: the key of several teachers
-NUMBER_OF_SEEDS = 1_000_000  # derived seeds are below this
-
-
-class Sweep(Section):
-    """A grid of runs. Every key of a recipe can be swept."""
-
-    recipe: dict[str, Any] = Field(description="Recipe that all runs have in common.")
-    methods: dict[str, dict[str, Any]] = Field(min_length=1, description="Changes of the recipe by method name.")
-    tasks: dict[str, dict[str, Any]] = Field({"": {}}, min_length=1, description="Changes of the recipe by task name.")
-    grid: dict[str, list[Any]] = Field(default_factory=dict, description="List of values by key of the recipe.")
-    teachers: list[int] = Field(
-        default_factory=list,
-        description="Seeds of several teachers. Each has students of its own: `seeds` then numbers them, and their "
-        "random seeds are derived from both.",
-    )
-    seeds: list[int] = Field(min_length=1, description="Random seeds. Every method runs with each of them.")
-    compare: list[tuple[str, str]] = Field(
-        default_factory=list, description="Declared comparisons: pairs of a method and its baseline."
-    )
-    margin: float | None = Field(
-        None, gt=0, description="Difference in score below which two methods count as equivalent."
-    )
-    keep_models: bool = Field(True, description="Whether models of finished runs stay on disk.")
-    output: str = Field("runs/sweep", description="Folder of the sweep, with a folder for every run.")
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the sweep."""
-        return Path(self.output)
-
-    @property
-    def values_by_key(self) -> dict[str, list[Any]]:
-        """Values of all swept keys, those of `teachers` among them."""
-        return {TEACHER_SEED: list(self.teachers), **self.grid} if self.teachers else self.grid
-
-    @property
-    def number_of_settings(self) -> int:
-        """Combinations of the swept values: settings of every task."""
-        return math.prod(map(len, self.values_by_key.values()))
-
-    @property
-    def number_of_teachers(self) -> int:
-        """Seeds of the teacher that are swept; 1 without them."""
-        return len(self.values_by_key.get(TEACHER_SEED, [None]))
-
-    @property
-    def number_of_cells(self) -> int:
-        """Runs of the whole grid."""
-        return len(self.tasks) * self.number_of_settings * len(self.seeds) * len(self.methods)
+from innerdistill.support.messages import name_key
+from innerdistill.sweep.check_sweep import check_sweep
+from innerdistill.sweep.declaration import SWEEP_FILE, SWEEP_FILES, TEACHER_SEED, Sweep, derive_seed, list_dotted
 
 
 @dataclass(frozen=True)
@@ -114,25 +54,6 @@ class Cell:
     def note(self) -> str:
         """`data.note` of its recipe; empty if there is none."""
         return self.recipe.data.note or ""
-
-
-def derive_seed(teacher: int, number: int) -> int:
-    """Derive the random seed of a student: SHA-256("teacher number") modulo 1,000,000, the same for every method.
-
-    Two teachers that shared the seeds of their students would not be independent draws.
-
-    Args:
-        teacher: seed of the teacher.
-        number: number of the student, one of the sweep's `seeds`.
-
-    Returns:
-        An integer from 0 to 999,999.
-
-    >>> derive_seed(1, 1)
-    897946
-    """
-    digest = hashlib.sha256(f"{teacher} {number}".encode()).hexdigest()
-    return int(digest, 16) % NUMBER_OF_SEEDS
 
 
 def name_group(task: str, setting: Mapping[str, Any]) -> str:
@@ -194,7 +115,7 @@ def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
         ValueError: unreadable file, unknown key, empty grid, comparison of an unknown method or declared twice, a key
             that the sweep itself sets, a grid that would override a method.
     """
-    return _check_sweep(read_content(path, overrides=overrides), where=str(path))
+    return _check_content(read_content(path, overrides=overrides), where=str(path))
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -211,21 +132,16 @@ def read_sweep(folder: Path) -> Sweep:
     """
     path = folder / SWEEP_FILE
     content = {**translate_old_values(read_content(path)), "output": str(folder)}
-    return _check_sweep(content, where=str(path))
+    return _check_content(content, where=str(path))
 
 
-def _check_sweep(content: Mapping[str, Any], *, where: str) -> Sweep:
+def _check_content(content: Mapping[str, Any], *, where: str) -> Sweep:
     try:
         sweep = Sweep.model_validate(content)
     except ValidationError as error:
         raise ValueError(f"{where}: {describe_validation_error(error, Sweep)}") from None
-    try:
-        _check_comparisons(sweep)
-        _check_values(sweep)
-        _check_teachers(sweep)
-        _check_keys(sweep)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+    with name_key(where):
+        check_sweep(sweep)
     return sweep
 
 
@@ -275,7 +191,7 @@ def _plan_cell(sweep: Sweep, task: str, setting: Mapping[str, Any], seed: int, m
     values = [f"{key}={value}" for key, value in setting.items()]
     parts = [part for part in (task, *values, method, f"seed-{seed}") if part]
     folder = Path(sweep.output, *map(slugify, parts))
-    changes = [*_dotted(sweep.tasks[task]), *_dotted(sweep.methods[method]), *setting.items()]
+    changes = [*list_dotted(sweep.tasks[task]), *list_dotted(sweep.methods[method]), *setting.items()]
     changes += [("seed", seed), ("overwrite", True), ("output", str(folder))]
     content = read_content(sweep.recipe)
     for key, value in changes:
@@ -285,68 +201,6 @@ def _plan_cell(sweep: Sweep, task: str, setting: Mapping[str, Any], seed: int, m
     except ValueError as error:
         raise ValueError(f"cell {'/'.join(parts)}: {error}") from None
     return Cell(task, method, setting, seed, recipe, folder)
-
-
-def _check_comparisons(sweep: Sweep) -> None:
-    """Every declared comparison is of two methods of the sweep, and declared once."""
-    if not all(sweep.methods):
-        raise ValueError("methods: one of them has no name.")
-    declared: list[set[str]] = []
-    for method, against in sweep.compare:
-        for name in (method, against):
-            if name not in sweep.methods:
-                raise ValueError(f"compare: no method {name!r}; the methods are {', '.join(sweep.methods)}.")
-        if method == against or {method, against} in declared:
-            raise ValueError(f"compare: {method!r} with {against!r}: expected two methods, and each pair once.")
-        declared.append({method, against})
-
-
-def _check_values(sweep: Sweep) -> None:
-    """Every list of values has some, and none of them twice."""
-    lists = {f"grid.{key}": values for key, values in sweep.grid.items()}
-    for key, values in {**lists, "teachers": sweep.teachers, "seeds": sweep.seeds}.items():
-        if not values and key != "teachers":
-            raise ValueError(f"{key}: it has no values.")
-        written = [repr(value) for value in values]  # 1 is not true, and 0 is a value too
-        for value in written:
-            if written.count(value) > 1:
-                raise ValueError(f"{key}: {value} stands there twice.")
-
-
-def _check_teachers(sweep: Sweep) -> None:
-    """The seeds of several teachers are given in one place, and no two students have the same seed."""
-    if not sweep.teachers:
-        return
-    tasks = {f"tasks.{task}": dict(_dotted(changes)) for task, changes in sweep.tasks.items()}
-    methods = {f"methods.{method}": dict(_dotted(changes)) for method, changes in sweep.methods.items()}
-    for place, changes in {"grid": sweep.grid, **tasks, **methods}.items():
-        if TEACHER_SEED in changes:
-            raise ValueError(f"{place}.{TEACHER_SEED}: the list `teachers` has the seeds of the teachers already.")
-    students: dict[int, tuple[int, int]] = {}
-    for teacher, number in itertools.product(sweep.teachers, sweep.seeds):
-        first = students.setdefault(derive_seed(teacher, number), (teacher, number))
-        if first != (teacher, number):
-            raise ValueError(
-                f"seeds: student {number} of teacher {teacher} and student {first[1]} of teacher {first[0]} would have "
-                "the same random seed; give one of them another number."
-            )
-
-
-def _check_keys(sweep: Sweep) -> None:
-    """No key is given in a place from where it would not reach the runs."""
-    tasks = {f"tasks.{task}": dict(_dotted(changes)) for task, changes in sweep.tasks.items()}
-    methods = {f"methods.{method}": dict(_dotted(changes)) for method, changes in sweep.methods.items()}
-    places: dict[str, Mapping[str, Any]] = {"recipe": sweep.recipe, "grid": sweep.grid, **tasks, **methods}
-    for place, changes in places.items():
-        for key in changes:
-            if key in SET_BY_SWEEP:
-                raise ValueError(f"{place}.{key}: {SET_BY_SWEEP[key]}")
-    for (place, changes), section in itertools.product({**tasks, **methods}.items(), sweep.grid):
-        if place in methods and section in changes:
-            raise ValueError(f"grid.{section} would take back {place}.{section}; give it in one place.")
-        for key in changes:
-            if key.startswith(f"{section}."):
-                raise ValueError(f"grid.{section} would take back {place}.{key}; name keys inside it in the grid.")
 
 
 def _check_shared(cells: Sequence[Cell]) -> None:
@@ -365,19 +219,3 @@ def _check_shared(cells: Sequence[Cell]) -> None:
                 f"methods {first.method!r} and {other.method!r} have other values of {key}, so not the same data and "
                 f"teacher, and cannot be compared; {hint}."
             )
-
-
-def _dotted(changes: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Changes of a method or a task, key by key.
-
-    What is said of a part of a section leaves the rest of it as it is; an empty section clears it.
-
-    >>> list(_dotted({"schedule.name": "sid", "schedule": {"threshold": 0.1}, "trainer": {}, "layer_map": {1: 2}}))
-    [('schedule.name', 'sid'), ('schedule.threshold', 0.1), ('trainer', {}), ('layer_map', {1: 2})]
-    """
-    for name, value in changes.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, dict) and value and key in SECTIONS:
-            yield from _dotted(value, f"{key}.")
-        else:
-            yield key, value

@@ -19,7 +19,7 @@ from innerdistill.report.run_folder import MODEL
 from innerdistill.report.speed_record import Latency, ModelSpeed
 from innerdistill.report.stored_run import StoredRun
 from innerdistill.support.files import read_json, write_json
-from innerdistill.sweep.grid import LATENCY
+from innerdistill.sweep.declaration import LATENCY
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -9,7 +9,8 @@ from typing import Any
 from innerdistill.run.assemble import assemble
 from innerdistill.run.plan import plan_run
 from innerdistill.support.messages import name_key
-from innerdistill.sweep.grid import Cell, Sweep, plan_cells
+from innerdistill.sweep.declaration import Sweep
+from innerdistill.sweep.grid import Cell, plan_cells
 from innerdistill.sweep.store import RunStore
 
 

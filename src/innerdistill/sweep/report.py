@@ -17,6 +17,7 @@ from innerdistill.report.record import TrainedStage
 from innerdistill.report.run_folder import REPORT
 from innerdistill.support.files import open_whole_file, slugify
 from innerdistill.sweep.cells_csv import write_cells
+from innerdistill.sweep.declaration import Sweep
 from innerdistill.sweep.examples import select_examples
 from innerdistill.sweep.figures import (
     average_curves,
@@ -27,7 +28,6 @@ from innerdistill.sweep.figures import (
     name_axis,
 )
 from innerdistill.sweep.gather import gather
-from innerdistill.sweep.grid import Sweep
 from innerdistill.sweep.groups import Group, list_places
 from innerdistill.sweep.headlines import summarize_sweep
 from innerdistill.sweep.latency import SweepLatency, read_latency

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from innerdistill.report.formatting import format_share
-from innerdistill.sweep.grid import TEACHER_SEED, name_group
+from innerdistill.sweep.declaration import TEACHER_SEED
+from innerdistill.sweep.grid import name_group
 from innerdistill.sweep.groups import Group
 from innerdistill.sweep.methods import SELECTION, Method
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from innerdistill.report.stored_run import FolderRun, StoredRun
 from innerdistill.support.files import slugify
 from innerdistill.sweep.blocks import Block, write_block
-from innerdistill.sweep.grid import BLOCKS, TEACHER_SEED, Cell, Sweep
+from innerdistill.sweep.declaration import BLOCKS, TEACHER_SEED, Sweep
+from innerdistill.sweep.grid import Cell
 
 LONGEST_NAME = 200  # bytes of a block's name; file systems take 255
 

@@ -28,8 +28,9 @@ from innerdistill.report.output_folder import lock_folder
 from innerdistill.report.stored_run import FolderRun, StoredRun
 from innerdistill.support.files import open_whole_file, read_json, write_json
 from innerdistill.support.messages import name_key
+from innerdistill.sweep.declaration import FAILED, SWEEP_FILE, Sweep, derive_seed
 from innerdistill.sweep.gather import group_runs
-from innerdistill.sweep.grid import FAILED, SWEEP_FILE, Cell, Sweep, derive_seed, plan_cells, read_sweep
+from innerdistill.sweep.grid import Cell, plan_cells, read_sweep
 from innerdistill.sweep.groups import Group
 from innerdistill.sweep.latency import measure_sweep
 from innerdistill.sweep.report import PAGE, write_sweep_report

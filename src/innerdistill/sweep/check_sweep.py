@@ -1,0 +1,97 @@
+"""Is a sweep well declared? Every mistake is said before anything is planned, in a sentence that names the key."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from innerdistill.sweep.declaration import TEACHER_SEED, Sweep, derive_seed, list_dotted
+
+SET_BY_SWEEP = {
+    "seed": "a sweep has the list `seeds`.",
+    "output": "a sweep has its own `output`, in which every run has a folder.",
+    "overwrite": "in a sweep a run whose recipe has changed is always re-run.",
+}
+
+
+def check_sweep(sweep: Sweep) -> None:
+    """Check a sweep as far as that is possible without its recipes.
+
+    Args:
+        sweep: the sweep.
+
+    Raises:
+        ValueError: comparison of an unknown method or declared twice, a value that stands twice, a key that the sweep
+            itself sets or that is given in two places.
+    """
+    _check_comparisons(sweep)
+    _check_values(sweep)
+    _check_teachers(sweep)
+    _check_keys(sweep)
+
+
+def _list_places(sweep: Sweep) -> dict[str, Mapping[str, Any]]:
+    """Changes of the recipe by the place where the sweep makes them: dotted keys with their values."""
+    places: dict[str, Mapping[str, Any]] = {"grid": sweep.grid}
+    places |= {f"tasks.{task}": dict(list_dotted(changes)) for task, changes in sweep.tasks.items()}
+    return places | {f"methods.{method}": dict(list_dotted(changes)) for method, changes in sweep.methods.items()}
+
+
+def _check_comparisons(sweep: Sweep) -> None:
+    """Every declared comparison is of two methods of the sweep, and declared once."""
+    if not all(sweep.methods):
+        raise ValueError("methods: one of them has no name.")
+    declared: list[set[str]] = []
+    for method, against in sweep.compare:
+        for name in (method, against):
+            if name not in sweep.methods:
+                raise ValueError(f"compare: no method {name!r}; the methods are {', '.join(sweep.methods)}.")
+        if method == against or {method, against} in declared:
+            raise ValueError(f"compare: {method!r} with {against!r}: expected two methods, and each pair once.")
+        declared.append({method, against})
+
+
+def _check_values(sweep: Sweep) -> None:
+    """Every list of values has some, and none of them twice."""
+    lists = {f"grid.{key}": values for key, values in sweep.grid.items()}
+    for key, values in {**lists, "teachers": sweep.teachers, "seeds": sweep.seeds}.items():
+        if not values and key != "teachers":
+            raise ValueError(f"{key}: it has no values.")
+        written = [repr(value) for value in values]  # 1 is not true, and 0 is a value too
+        for value in written:
+            if written.count(value) > 1:
+                raise ValueError(f"{key}: {value} stands there twice.")
+
+
+def _check_teachers(sweep: Sweep) -> None:
+    """The seeds of several teachers are given in one place, and no two students have the same seed."""
+    if not sweep.teachers:
+        return
+    for place, changes in _list_places(sweep).items():
+        if TEACHER_SEED in changes:
+            raise ValueError(f"{place}.{TEACHER_SEED}: the list `teachers` has the seeds of the teachers already.")
+    students: dict[int, tuple[int, int]] = {}
+    for teacher, number in itertools.product(sweep.teachers, sweep.seeds):
+        first = students.setdefault(derive_seed(teacher, number), (teacher, number))
+        if first != (teacher, number):
+            raise ValueError(
+                f"seeds: student {number} of teacher {teacher} and student {first[1]} of teacher {first[0]} would have "
+                "the same random seed; give one of them another number."
+            )
+
+
+def _check_keys(sweep: Sweep) -> None:
+    """No key is given in a place from where it would not reach the runs."""
+    places = _list_places(sweep)
+    for place, changes in {"recipe": sweep.recipe, **places}.items():
+        for key in changes:
+            if key in SET_BY_SWEEP:
+                raise ValueError(f"{place}.{key}: {SET_BY_SWEEP[key]}")
+    del places["grid"]
+    for (place, changes), section in itertools.product(places.items(), sweep.grid):
+        if place.startswith("methods.") and section in changes:
+            raise ValueError(f"grid.{section} would take back {place}.{section}; give it in one place.")
+        for key in changes:
+            if key.startswith(f"{section}."):
+                raise ValueError(f"grid.{section} would take back {place}.{key}; name keys inside it in the grid.")
