@@ -1,144 +1,335 @@
-"""How often the statistics of a sweep err: the large version of what tests/sweep/test_statistics.py simulates.
+"""How often the intervals of a sweep hold the true difference, how often tests find it, and whether refusals come.
 
-    python benchmarks/error_rates.py
+    python benchmarks/error_rates.py            # 15 to 30 minutes on one core
+    python benchmarks/error_rates.py --quick    # 2 minutes
 
-Scores of a method are drawn from a normal distribution with deviation 1 over seeds; methods share what a seed is worth.
+Answers are drawn in two ways. From a normal model: an example is answered right where the sum of a part of the method,
+of the example, of the seed, of example and method, and of all of them is positive. And from committed predictions: seeds
+and examples are drawn with replacement, as if those that were run were all there are. Each rate is followed by its
+simulation standard error. Shapes: U seeds, N examples.
 """
 
+import argparse
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
-from scipy.stats import norm, t
+from numpy.typing import NDArray
+from scipy.stats import norm
 
+from innerdistill.evaluation.answers import Answers, count_rarest
+from innerdistill.evaluation.prediction_type import Scoring
+from innerdistill.evaluation.pseudo_values import compute_pseudo_values
+from innerdistill.problem_types.regression import REGRESSION
 from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
-from innerdistill.sweep.statistics import Comparison, compare_pair, compute_interval, correct_comparisons
+from innerdistill.sweep.gather import group_runs
+from innerdistill.sweep.grid import plan_cells, read_sweep
+from innerdistill.sweep.groups import Group
+from innerdistill.sweep.statistics import Comparison, compare_pair
+from innerdistill.sweep.store import RunStore
 
-SIMULATIONS = 5_000
-INTERVALS = 200
-SCORING = SINGLE_LABEL_CLASSIFICATION.make_scoring("accuracy", ("right", "wrong"))
+Array = NDArray[np.float64]
+
+RESULTS = Path(__file__).parents[1] / "results"
+SWEEPS = ("movies", "cola-bfloat16", "ablations/distil_or_finetune")
+SHARES = {"accuracy": (0.5, 0.5), "mcc": (0.3, 0.7), "f1": (0.32, 0.68), "macro_f1": (0.2, 0.3, 0.5), "spearman": ()}
+SEEDS_TO_AVERAGE = norm.ppf((np.arange(401) + 0.5) / 401)  # of all seeds there are
 
 
-def rejections(seeds: int, *, methods: int, difference: float = 0.0, simulations: int = SIMULATIONS) -> float:
-    """Share of simulated sweeps in which a comparison is called significant.
+@dataclass(frozen=True)
+class Noise:
+    """Deviations of the parts of the normal model.
+
+    Attributes:
+        name: what matters.
+        seed: of what a seed is worth to one method.
+        example: of what an example is worth to one method beside the other.
+        both: of what differs by seed, example and method.
+        shared: of what an example is worth to both methods.
+    """
+
+    name: str
+    seed: float
+    example: float
+    both: float = 0.5
+    shared: float = 0.8
+
+
+NOISES = (
+    Noise("seeds and examples matter", 0.05, 0.35),
+    Noise("seeds matter", 0.15, 0.1),
+    Noise("examples matter", 0.01, 0.5, both=0.2),
+)
+NEITHER = Noise("neither matters", 0.0, 0.0, both=0.6)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One setting of the simulation. The first method is right more often than the second one.
+
+    Attributes:
+        metric: name of the score.
+        seeds: U.
+        examples: N.
+        noise: what matters.
+        means: mean of the normal model by method; for correlations, of the seeds' own correlations.
+        shares: share of the examples by class.
+    """
+
+    metric: str
+    seeds: int
+    examples: int
+    noise: Noise
+    means: tuple[float, float] = (1.1, 1.0)
+    shares: tuple[float, ...] = (0.5, 0.5)
+
+    @property
+    def scoring(self) -> Scoring:
+        """Metric, and what the outputs mean."""
+        if self.metric == "spearman":
+            return REGRESSION.make_scoring(self.metric, None)
+        return SINGLE_LABEL_CLASSIFICATION.make_scoring(self.metric, "abc"[: len(self.shares)])
+
+    def compute_truth(self) -> float:
+        """Compute the difference over all seeds and examples."""
+        first, second = (self.score(mean) for mean in self.means)
+        return first - second
+
+    def score(self, mean: float) -> float:
+        """Compute the mean score of one method over all seeds, on infinitely many examples."""
+        noise = self.noise
+        if self.metric == "spearman":
+            correlations = np.tanh(mean + noise.seed * SEEDS_TO_AVERAGE)
+            return float((6 / np.pi * np.arcsin(correlations / 2)).mean())
+        rest = np.sqrt(noise.example**2 + noise.both**2 + noise.shared**2)
+        right = norm.cdf((mean + noise.seed * SEEDS_TO_AVERAGE) / rest)
+        shares, classes = np.array(self.shares), len(self.shares)
+        wrong = (1 - np.eye(classes)) / (classes - 1)
+        counts = shares[:, None] * (right[:, None, None] * np.eye(classes) + (1 - right)[:, None, None] * wrong)
+        metric = self.scoring.primary
+        assert metric.of_counts is not None
+        return float(metric.of_counts(1e6 * counts, **self.scoring.facts(metric)).mean())
+
+    def draw(self, generator: np.random.Generator) -> tuple[Array, list[Array]]:
+        """Draw labels (N,) and the predictions of both methods (U, N)."""
+        if self.metric == "spearman":
+            return self._draw_scores(generator)
+        labels = generator.choice(len(self.shares), self.examples, p=self.shares)
+        wrong = (labels + generator.integers(1, len(self.shares), self.examples)) % len(self.shares)
+        shared, predictions = self._draw_parts(generator, self.noise.shared), []
+        for mean in self.means:
+            latent = mean + shared + self._draw_parts(generator, self.noise.example)
+            latent = latent + generator.normal(0, self.noise.seed, (self.seeds, 1))
+            latent = latent + self.noise.both * generator.standard_normal((self.seeds, self.examples), np.float32)
+            predictions.append(np.where(latent > 0, labels, wrong))
+        return labels, predictions
+
+    def _draw_scores(self, generator: np.random.Generator) -> tuple[Array, list[Array]]:
+        noise, labels = self.noise, generator.standard_normal(self.examples)
+        shared, predictions = self._draw_parts(generator, noise.shared), []
+        for mean in self.means:
+            correlations = np.tanh(generator.normal(mean, noise.seed, (self.seeds, 1)))
+            error = shared + self._draw_parts(generator, noise.example)
+            error = error + noise.both * generator.standard_normal((self.seeds, self.examples))
+            error = error / np.sqrt(noise.example**2 + noise.both**2 + noise.shared**2)
+            predictions.append(correlations * labels + np.sqrt(1 - correlations**2) * error)
+        return labels, predictions
+
+    def _draw_parts(self, generator: np.random.Generator, deviation: float) -> Array:
+        return deviation * generator.standard_normal(self.examples)
+
+
+def compare(labels: Array, predictions: Sequence[Array], scoring: Scoring) -> Comparison:
+    """Compare two methods by their predictions, as a sweep does.
 
     Args:
-        seeds: per method.
-        methods: compared with the same baseline.
-        difference: of the first method from the baseline, in deviations of the paired differences.
-        simulations: number of sweeps.
+        labels: class ids or scores. (N,)
+        predictions: of both methods. (U, N)
+        scoring: metric, and what the outputs mean.
 
     Returns:
-        With a difference, the share that finds it; without one, the share with any finding.
+        The only comparison of its family.
     """
-    generator, found = np.random.default_rng(seeds), 0
-    pairs = [(f"method {number}", "baseline") for number in range(methods)]
-    for _ in range(simulations):
-        shared = generator.normal(size=seeds)
-        names = ["baseline", *(method for method, _ in pairs)]
-        scores = {name: shared + generator.normal(size=seeds) / np.sqrt(2) for name in names}
-        scores["method 0"] = scores["method 0"] + difference
-        comparisons = correct_comparisons([compare_pair(*pair, *(scores[name] for name in pair)) for pair in pairs])
-        significant = [comparison.p is not None and comparison.p < 0.05 for comparison in comparisons]
-        found += significant[0] if difference else any(significant)
-    return found / simulations
+    methods = []
+    for of_method in predictions:
+        units = []
+        for run in of_method[:, None]:
+            is_right = (run == labels).astype(float)
+            if scoring.metric == "accuracy":  # their pseudo-values, without the rounding
+                units.append(Answers(run, is_right))
+            else:
+                units.append(Answers(run, compute_pseudo_values(labels, run[0], scoring=scoring)[None]))
+        methods.append(units)
+    rarest = count_rarest(labels, scoring=scoring)
+    return compare_pair("first", "second", *methods, metric=scoring.metric, rarest=rarest)
 
 
-def coverage(seeds: int, *, examples: int = 1000, pairs: int = INTERVALS) -> tuple[float, float]:
-    """How often the two-level interval of simulated pairs of methods holds the true difference, and how wide it is.
+@dataclass
+class Rates:
+    """What came of the draws of one case.
+
+    Attributes:
+        inside: by draw with an interval, whether it holds the true difference, were it given or not.
+        found: by draw, whether a difference is called significant.
+        refused: by draw, whether there is no verdict.
+        widths: half widths.
+    """
+
+    inside: list[bool]
+    found: list[bool]
+    refused: list[bool]
+    widths: list[float]
+
+    def __str__(self) -> str:
+        """Coverage with its simulation standard error, power, and half width."""
+        covered = np.mean(self.inside)
+        error = np.sqrt(covered * (1 - covered) / len(self.inside))
+        text = f"coverage {covered:.3f} ± {error:.3f}, found {np.mean(self.found):.3f}"
+        text += f", half width {np.mean(self.widths):.4f}"
+        return text + (f", refused {np.mean(self.refused):.3f}" if any(self.refused) else "")
+
+
+def simulate(draw: Callable[[np.random.Generator], Comparison], truth: float, *, draws: int, seed: int = 0) -> Rates:
+    """Count how often intervals hold the truth.
 
     Args:
-        seeds: per method.
-        examples: scored.
-        pairs: number of pairs of methods.
+        draw: (generator) -> a comparison of two methods.
+        truth: the true difference.
+        draws: number of comparisons.
+        seed: random seed of the draws.
 
     Returns:
-        The share that holds it, 0.95 is what the interval promises; and the mean width as a multiple of 2 x 1.96
-        true standard deviations of the difference, which nobody knows who has one pair.
+        The counts.
     """
-    generator, inside, widths, differences = np.random.default_rng(seeds), 0, [], []
-    for _ in range(pairs):
-        labels, logits = simulated(generator, seeds, examples=examples, difference=0.02)
-        low, high = compute_interval(labels, *logits, scoring=SCORING, draws=300)
-        inside += low <= 0.02 <= high
-        widths.append(high - low)
-        differences.append(logits[0][..., 0].mean() - logits[1][..., 0].mean())
-    return inside / pairs, float(np.mean(widths) / (2 * norm.ppf(0.975) * np.std(differences)))
+    generator, rates = np.random.default_rng(seed), Rates([], [], [], [])
+    for _ in range(draws):
+        comparison = draw(generator)
+        half = comparison.estimate.compute_half_width()
+        rates.inside.append(abs(comparison.difference - truth) <= half)
+        rates.widths.append(half)
+        rates.found.append(comparison.is_significant)
+        rates.refused.append(comparison.verdict in ("none", "untested"))
+    return rates
 
 
-def verdicts(seeds: int, *, examples: int = 1000, pairs: int = INTERVALS) -> tuple[float, float, float]:
-    """How often a difference of 1.5 deviations of the paired differences is found, and called better.
+def simulate_case(case: Case, *, draws: int, collapse: float = 0.0) -> Rates:
+    """Simulate one case of the normal model.
 
     Args:
-        seeds: per method.
-        examples: scored.
-        pairs: number of pairs of methods.
+        case: the case.
+        draws: number of comparisons.
+        collapse: share of the second method's runs that predict the most frequent class only.
 
     Returns:
-        The share that the test finds; that which a page calls better, since the interval leaves 0 out too; and the same
-        with no difference, in either direction.
+        The counts.
     """
-    generator = np.random.default_rng(seeds)
-    drawn = (simulated(generator, 400, examples=examples, difference=0.0)[1] for _ in range(5))
-    deviation = np.mean([(ours[..., 0].mean(1) - theirs[..., 0].mean(1)).std(ddof=1) for ours, theirs in drawn])
 
-    def found(difference: float) -> list[Comparison]:
-        made = []
-        for _ in range(pairs):
-            labels, logits = simulated(generator, seeds, examples=examples, difference=difference)
-            interval = compute_interval(labels, *logits, scoring=SCORING, draws=300)
-            scores = (of_seeds[..., 0].mean(1) for of_seeds in logits)
-            made.append(compare_pair("one", "other", *scores, interval=interval))
-        return [correct_comparisons([one])[0] for one in made]
+    def draw(generator: np.random.Generator) -> Comparison:
+        labels, predictions = case.draw(generator)
+        if collapse:
+            predictions[1][generator.random(case.seeds) < collapse] = np.argmax(case.shares)
+        return compare(labels, predictions, case.scoring)
 
-    there, none = found(1.5 * float(deviation)), found(0.0)
-    significant = [one.p is not None and one.p < 0.05 for one in there]
-    better = [one.verdict == "better" for one in there]
-    wrong = [one.verdict in ("better", "worse") for one in none]
-    return float(np.mean(significant)), float(np.mean(better)), float(np.mean(wrong))
+    truth = case.compute_truth()
+    if collapse:  # the accuracy of a run that collapsed is the share of its class
+        truth += collapse * (case.score(case.means[1]) - max(case.shares))
+    return simulate(draw, truth, draws=draws)
 
 
-def simulated(
-    generator: np.random.Generator, seeds: int, *, examples: int, difference: float
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Answers of two methods with a spread over seeds, to examples that are hard for both.
+def list_cases(*, quick: bool) -> Iterator[Case]:
+    """List the ordinary cases.
 
     Args:
-        generator: of the draws.
-        seeds: per method.
-        examples: scored.
-        difference: of the first one's mean accuracy from the second one's, 0.78.
+        quick: fewer of them.
+
+    Yields:
+        Cases of the normal model.
+    """
+    for metric, shares in SHARES.items():
+        is_scores = metric == "spearman"
+        numbers = ((5, 300), (8, 1500)) if quick else itertools.product((5, 8, 16), (300, 1500))
+        for (seeds, examples), noise in itertools.product(numbers, NOISES[:1] if quick else NOISES):
+            yield Case(metric, seeds, examples, noise, (1.03, 1.0) if is_scores else (1.1, 1.0), shares)
+
+
+def list_special() -> Iterator[tuple[str, Case, float]]:
+    """List the cases in which refusals must come, or the interval is known to be too wide.
+
+    Yields:
+        What is special, the case, and the share of the second method's runs that collapse.
+    """
+    usual = NOISES[0]
+    yield "one run in eight collapses", Case("accuracy", 8, 1500, usual), 1 / 8
+    yield "5 % positives of 100", Case("f1", 8, 100, usual, shares=(0.95, 0.05)), 0.0
+    nearly_same = Noise("few differ", 0.0, 0.02, both=0.02)
+    yield "few examples differ", Case("mcc", 8, 200, nearly_same, (1.0, 1.0)), 0.0
+    yield "three seeds", Case("accuracy", 3, 1500, usual), 0.0
+    yield "neither seeds nor examples matter", Case("accuracy", 5, 1500, NEITHER), 0.0
+
+
+def list_committed() -> Iterator[tuple[str, Group, tuple[str, str]]]:
+    """List pairs of methods of committed sweeps, on one machine with at least five seeds of both.
+
+    Yields:
+        Name of the sweep, its runs, and the methods.
+    """
+    for name in SWEEPS:
+        sweep = read_sweep(RESULTS / name)
+        for group in group_runs(RunStore(sweep).select_finished(plan_cells(sweep))):
+            for pair in sweep.compare:
+                if len(group.list_shared_seeds(*pair)) >= 5:
+                    yield f"{name} {group.name}".strip(), group, pair
+
+
+def simulate_committed(
+    group: Group, pair: tuple[str, str], *, draws: int, seeds: int = 5, examples: int = 1500
+) -> Rates:
+    """Draw seeds and examples of committed predictions as if they were all there are.
+
+    Args:
+        group: runs of the sweep.
+        pair: two methods.
+        draws: number of comparisons.
+        seeds: seeds drawn, U.
+        examples: examples drawn, N.
 
     Returns:
-        Labels, all 0, and the logits of both. (S, N, 2)
+        The counts.
     """
-    hard = generator.normal(0, 0.5, examples)
-    logits = []
-    for mean in (0.78 + difference, 0.78):
-        rates = np.clip(generator.normal(mean, 0.02, seeds), 0, 1)
-        wrong = generator.normal(0, 1, (seeds, examples)) + hard > np.sqrt(1.25) * norm.ppf(rates)[:, None]
-        logits.append(np.stack([~wrong, wrong], axis=-1).astype(float))
-    return np.zeros(examples, dtype=int), logits
+    scoring, known = group.first_record.data.scoring, group.list_shared_seeds(*pair)
+    columns = group.methods[pair[0]].runs[known[0]].read_predictions("validation")
+    labels = columns["label"][scoring.predictions.has_label(columns["label"])]
+    answers = [[group.methods[name].read_answers(seed) for seed in known] for name in pair]
+    predictions = [np.concatenate([run.predictions for run in runs]) for runs in answers]
+    scores = [np.mean([run.scores for run in runs]) for runs in answers]
+
+    def draw(generator: np.random.Generator) -> Comparison:
+        units = generator.integers(0, len(known), seeds)
+        drawn = generator.integers(0, len(labels), examples)
+        return compare(labels[drawn], [of_method[units][:, drawn] for of_method in predictions], scoring)
+
+    return simulate(draw, float(scores[0] - scores[1]), draws=draws)
 
 
 def main() -> None:
     """Print the rates."""
-    print(f"{SIMULATIONS} sweeps each; a test at 5 %")
-    for seeds in (5, 8, 10):
-        alone = rejections(seeds, methods=1)
-        together = rejections(seeds, methods=3)
-        print(f"{seeds:2} seeds, no difference: found {alone:.3f} with one comparison, any of three {together:.3f}")
-    for seeds in (5, 8, 10):
-        one, three = (rejections(seeds, methods=methods, difference=1.5) for methods in (1, 3))
-        print(f"{seeds:2} seeds, 1.5 deviations: found {one:.3f} alone, {three:.3f} as one of three")
-    for seeds in (5, 8):
-        share, width = coverage(seeds)
-        print(f"{seeds:2} seeds: the two-level interval holds the true difference in {share:.3f},", end=" ")
-        print(f"{width:.2f} times as wide as with the deviation known", end=" ")
-        print(f"(Student's t: {t.ppf(0.975, seeds - 1) / norm.ppf(0.975):.2f})")
-    for seeds in (5, 8):
-        test, better, wrong = verdicts(seeds)
-        print(
-            f"{seeds:2} seeds, 1.5 deviations: the test finds {test:.3f}, a page says better in {better:.3f};", end=" "
-        )
-        print(f"with no difference it says better or worse in {wrong:.3f}")
+    parser = argparse.ArgumentParser(description="How often the intervals of a sweep hold the true difference.")
+    parser.add_argument("--quick", action="store_true", help="fewer draws and cases: 2 minutes")
+    quick = parser.parse_args().quick
+    of_accuracy, of_others = (1000, 200) if quick else (4000, 1000)
+    covered = []
+    for case in list_cases(quick=quick):
+        rates = simulate_case(case, draws=of_accuracy if case.metric == "accuracy" else of_others)
+        covered.append(float(np.mean(rates.inside)))
+        print(f"{case.metric}, {case.seeds} seeds, {case.examples} examples, {case.noise.name}: {rates}", flush=True)
+    print(f"ordinary cases: coverage {min(covered):.3f} to {max(covered):.3f}, mean {np.mean(covered):.3f}")
+    for name, case, collapse in list_special():
+        print(f"{name}: {simulate_case(case, draws=of_others, collapse=collapse)}", flush=True)
+    for name, group, pair in list_committed():
+        rates = simulate_committed(group, pair, draws=of_others)
+        print(f"{name}, {pair[0]} against {pair[1]}, 5 seeds, 1500 examples: {rates}", flush=True)
 
 
 if __name__ == "__main__":

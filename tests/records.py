@@ -1,5 +1,8 @@
 """A complete record of a small run, and a run that has nothing else, for tests that need them without a run."""
 
+import numpy as np
+
+from innerdistill.evaluation.answers import Answers
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.record import RunRecord
 from innerdistill.report.stored_run import StoredRun
@@ -102,3 +105,10 @@ def set_value(content, dotted, value):
     for parent in parents:
         content = content[parent]
     content[last] = value
+
+
+def make_answers(*accuracies, examples=1000):
+    """Answers of a unit's runs to examples of two classes; each run is right on the first ones and wrong on the rest."""
+    labels = np.arange(examples) % 2
+    right = np.arange(examples) < np.round(np.array(accuracies)[:, None] * examples)
+    return Answers(np.where(right, labels, 1 - labels), right.astype(float))

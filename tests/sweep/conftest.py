@@ -4,6 +4,9 @@ import itertools
 import json
 import shutil
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from records import set_value
 
@@ -35,12 +38,29 @@ def same(recipe, teacher_folder, tmp_path_factory):
     return distill(content)
 
 
+def answer_anew(file, accuracy):
+    """Give the student of a file of predictions other answers to the validation examples; their accuracy."""
+    table = pa.parquet.read_table(file)
+    columns = {name: table[name].to_numpy().copy() for name in ("student_0", "student_1")}
+    rows = np.flatnonzero(table["split"].to_numpy() == "validation")
+    labels, right = table["label"].to_numpy()[rows], np.arange(len(rows)) < round(accuracy * len(rows))
+    answers = np.where(right, labels, 1 - labels)
+    for index, (name, column) in enumerate(columns.items()):
+        column[rows] = answers == index
+        table = table.set_column(table.column_names.index(name), name, pa.array(column))
+    pa.parquet.write_table(table, file)
+    return float(right.mean())
+
+
 @pytest.fixture(scope="session")
 def make_finished(same, tmp_path_factory):
-    """A finished cell: that run in another place of a grid, with changes of its run.json by dotted key."""
+    """A finished cell: that run in another place of a grid, with changes of its run.json by dotted key.
+
+    With an accuracy its student is right on the first examples of validation, and wrong on the rest.
+    """
     root, number = tmp_path_factory.mktemp("finished"), itertools.count()
 
-    def make(method="SID", setting=None, seed=1, *, task="", note=None, changes=None):
+    def make(method="SID", setting=None, seed=1, *, task="", note=None, accuracy=None, changes=None):
         folder = root / str(next(number))
         folder.mkdir()
         for name in ("predictions.parquet", "examples.json"):
@@ -48,6 +68,9 @@ def make_finished(same, tmp_path_factory):
         content = json.loads((same / "run.json").read_text())
         for key, value in (changes or {}).items():
             set_value(content, key, value)
+        if accuracy is not None:
+            scored = answer_anew(folder / "predictions.parquet", accuracy)
+            set_value(content, "scores.validation.student.accuracy", scored)
         (folder / "run.json").write_text(json.dumps(content))
         recipe = Recipe.model_validate({"data": {"note": note}})
         return CellRun(Cell(task, method, setting or {}, seed, recipe, folder), FolderRun(folder))

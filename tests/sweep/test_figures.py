@@ -3,7 +3,7 @@
 import re
 import warnings
 
-from records import MemoryRun, make_record
+from records import MemoryRun, make_answers, make_record
 
 from innerdistill.sweep.figures import draw_differences, draw_seeds
 from innerdistill.sweep.groups import Group
@@ -15,7 +15,7 @@ def test_names_of_any_length_leave_the_figure_its_width():
     groups = []
     for number in range(3):
         methods = {name: Method(name, {seed: MemoryRun(make_record()) for seed in range(8)}) for name in ("a", "b")}
-        comparison = compare_pair("a", "b", [0.55] * 8, [0.5] * 8)
+        comparison = compare_pair("a", "b", [make_answers(0.55)] * 8, [make_answers(0.5)] * 8, metric="accuracy")
         name = f"task, {'long ' * 30}, a={number}"
         groups.append(Group(name, "", {"a": number}, methods=methods, comparisons=[comparison]))
     with warnings.catch_warnings():

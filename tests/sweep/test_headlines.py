@@ -1,14 +1,14 @@
 """The sentences that the page of a sweep opens with."""
 
 import numpy as np
-from records import MemoryRun, make_record, make_scores
+from records import MemoryRun, make_answers, make_record, make_scores
 
 from innerdistill.sweep.groups import Group
 from innerdistill.sweep.headlines import summarize_sweep
 from innerdistill.sweep.methods import COUNTS, Method
 from innerdistill.sweep.statistics import compare_pair, correct_comparisons
 
-NOISE = np.linspace(-0.002, 0.002, 8)
+NOISE = np.array([-2, -1, -1, 0, 0, 1, 1, 2]) / 1000
 
 
 def run(score, *, selection=0.5, constant=0.3):
@@ -41,19 +41,25 @@ def compare(place, *pairs, margin=None):
     comparisons = []
     for pair in pairs:
         scores = (place.methods[name].score("accuracy").values for name in pair)
-        comparisons.append(compare_pair(*pair, *scores, margin=margin))
+        answers = (list(map(make_answers, values)) for values in scores)
+        comparisons.append(compare_pair(*pair, *answers, metric="accuracy", margin=margin))
     place.comparisons = correct_comparisons(comparisons)
     return place
 
 
 def test_methods_with_the_same_outcome_share_a_sentence():
-    place = group(soft=0.5, sid=0.55, pid=0.54, none=0.5)
+    place = group(soft=0.5, sid=0.55, pid=0.54, none=0.501)
     sentences = summarize_sweep([compare(place, ("sid", "soft"), ("pid", "soft"), ("none", "soft"))])
     assert sentences[0] == (
         "Sid and pid beat soft by 0.040 to 0.050 accuracy (8 seeds, one teacher). Which of them is best was not tested."
     )
-    assert sentences[1] == "None shows no difference from soft (+0.000 accuracy) (8 seeds, one teacher)."
-    assert sentences[2] == (
+    found = place.comparisons[2].detectable
+    assert sentences[1] == (
+        f"None shows no difference from soft (+0.001 accuracy; 80 % of such sweeps would show one of {found:.3f}) (8 "
+        "seeds, one teacher)."
+    )
+    assert sentences[2].startswith("Intervals and tests are about other seeds and other examples. They do not cover")
+    assert sentences[3] == (
         "Their students agree with the teacher on 54.0 to 55.0 % of the examples (soft: 50.0 %). Their attention differs "
         "from the teacher's by 0.450 to 0.460 nats (soft: 0.500)."
     )
@@ -63,10 +69,34 @@ def test_methods_with_the_same_outcome_share_a_sentence():
 
 def test_one_comparison_is_said_with_its_numbers_and_chance_concludes_nothing():
     place = compare(group(soft=0.5, sid=0.55), ("sid", "soft"))
-    assert summarize_sweep([place])[0].startswith("sid beats soft by 0.050 accuracy (p < 0.001 after Holm, 8 seeds")
+    assert summarize_sweep([place])[0].startswith("sid beats soft by 0.050 accuracy (95 % interval +0.0")
     by_chance = compare(group(soft=0.5, sid=0.55, constant=0.79), ("sid", "soft"))
     assert summarize_sweep([by_chance]) == by_chance.describe_comparisons()
     assert "nothing is concluded" in summarize_sweep([by_chance])[0]
+
+
+def test_every_outcome_is_a_sentence():
+    """With five seeds, the same answers, a collapsed run, too few different answers, and seeds shared by teachers."""
+    place = group(soft=0.5, sid=0.55)
+    soft, sid = [make_answers(0.5)] * 5, [make_answers(0.55)] * 5
+    collapsed = make_answers(0.5)
+    collapsed.predictions[:] = 1
+    shared = {"over": "teachers", "are_seeds_shared": True, "runs": (2, 2)}
+    of_two = [[make_answers(score, score + 0.01)] * 5 for score in (0.55, 0.5)]
+    outcomes = {
+        "Sid differs from soft by +0.050 accuracy (": compare_pair("sid", "soft", sid, soft, metric="accuracy"),
+        "Pid differs from soft by less than 0.05": compare_pair(
+            "pid", "soft", soft, soft, metric="accuracy", margin=0.05
+        ),
+        "All gives the same answers as soft in every run (": compare_pair("all", "soft", soft, soft, metric="accuracy"),
+        "None allows no verdict against soft (": compare_pair("none", "soft", [collapsed] * 5, soft, metric="accuracy"),
+        "Two differs from soft by roughly +": compare_pair("two", "soft", *of_two, metric="accuracy", **shared),
+        "One shows an untested": compare_pair("one", "soft", sid[:3], soft[:3], metric="accuracy"),
+    }
+    place.comparisons = correct_comparisons(list(outcomes.values()))
+    sentences = summarize_sweep([place])
+    for beginning in outcomes:
+        assert sum(sentence.startswith(beginning) for sentence in sentences) == 1, beginning
 
 
 def test_without_runs_or_comparisons_the_page_says_so():

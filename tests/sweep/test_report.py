@@ -28,21 +28,21 @@ def test_a_student_that_is_its_teacher_differs_in_nothing(same):
 
 def test_equal_methods_are_said_to_show_no_difference(finished, pair, write_report, tmp_path):
     report = tmp_path / "report.md"
-    groups = write_report(tmp_path, finished, compare=[pair], margin=0.01)
+    groups = write_report(tmp_path, finished, compare=[pair], margin=0.05)
     assert [group.setting for group in groups] == [{"student.num_layers": 2}, {"student.num_layers": 4}]
-    assert report.read_text().count("are equivalent within 0.01 accuracy") == 2
+    assert report.read_text().count("differ by less than 0.05 accuracy") == 2  # in sentences; five seeds allow no claim
     by_layers = (
         "Share of the teacher's accuracy, SID: 100.0 ± 0.0 % with 4 layers, 100.0 ± 0.0 % with 2 layers (5 seeds"
     )
     assert by_layers in report.read_text()
     write_report(tmp_path, finished, compare=[pair])
-    assert report.read_text().count("No difference shown between SID and") == 2
+    assert report.read_text().count("give the same answers in every run (") == 2
 
 
 def test_names_of_a_sweep_are_escaped_in_all_files(finished, pair, write_report, tmp_path):
     write_report(tmp_path, finished, compare=[pair])
     text = (tmp_path / "report.html").read_text()
-    assert "No difference shown between SID and &lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "SID and &lt;script&gt;alert(1)&lt;/script&gt; &amp; $x_1 give the same answers" in text
     assert "<script>alert" not in text and "Score against parameters outside the embeddings" in text
     assert text.count("<svg xmlns") == 2 + 2 * 3  # comparisons, over the sizes; in each, seeds, epochs and attention
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', text, flags=re.DOTALL)[1])
@@ -79,10 +79,10 @@ def test_how_methods_were_compared_is_said_where_they_were(finished, pair, write
     of_one_size = [entry for entry in finished if entry.cell.setting == finished[0].cell.setting]
     write_report(tmp_path, of_one_size, compare=[pair])
     texts = [(tmp_path / name).read_text() for name in ("report.html", "report.md")]
-    assert all("paired t-test over seeds" in text for text in texts)
+    assert all("Satterthwaite" in text for text in texts)
     write_report(tmp_path, [entry for entry in of_one_size if entry.cell.seed == 1], compare=[pair])
     texts = [(tmp_path / name).read_text() for name in ("report.html", "report.md", "table.tex")]
-    assert not any("paired t-test over seeds" in text or "standard deviation over seeds" in text for text in texts)
+    assert not any("Satterthwaite" in text or "standard deviation over seeds" in text for text in texts)
 
 
 def test_infinite_divergences_of_old_and_new_files():

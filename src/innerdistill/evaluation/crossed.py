@@ -19,6 +19,7 @@ Flags = NDArray[np.bool_]
 
 FEWEST_FOR_INTERVAL = 5  # units; fewer tell too little about their spread
 LEVEL = 0.05
+ROUNDING = 1e-9  # pseudo-values that differ by less are equal
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Estimate:
         return _exceed(distance, self.variance, self.df)
 
     @property
+    def has_interval(self) -> bool:
+        """Whether the values vary, so that their spread is known."""
+        return self.variance > ROUNDING**2
+
+    @property
     def p(self) -> float:
         """Two-sided p-value of a true mean of 0."""
         return 2 * self.compute_one_sided_p(abs(self.mean))
@@ -99,7 +105,7 @@ class CrossedEstimate(Estimate):
     @property
     def has_interval(self) -> bool:
         """Whether there are units enough for an interval, and values that vary or should."""
-        return self.units >= FEWEST_FOR_INTERVAL and self.variance > 0 and not self.is_constant
+        return super().has_interval and self.units >= FEWEST_FOR_INTERVAL and not self.is_constant
 
     def compute_half_width(self, level: float = 1 - LEVEL) -> float:
         """Compute half the width of the interval of the mean.
@@ -169,7 +175,8 @@ def estimate_crossed(
         values, different = sum_groups(values, different, groups)
     units, examples = values.shape
     of_units, of_examples, mean = values.mean(1), values.mean(0), float(values.mean())
-    if np.ptp(values) == 0:
+    is_level = bool(np.ptp(values) < ROUNDING)
+    if is_level:
         a = b = c = 0.0
     else:
         residuals = values - of_units[:, None] - of_examples + mean
@@ -189,7 +196,7 @@ def estimate_crossed(
         example_variance=b,
         interaction_variance=c,
         different=int(different.sum()),
-        is_constant=bool(np.ptp(values) == 0 and values.flat[0] != 0),
+        is_constant=is_level and abs(mean) >= ROUNDING,
     )
 
 

@@ -5,23 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from innerdistill.evaluation.answers import Answers, join_answers
+from innerdistill.evaluation.crossed import FEWEST_FOR_INTERVAL
 from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.report.record import RunRecord
 from innerdistill.report.stored_run import StoredRun
 from innerdistill.sweep.declaration import TEACHER_SEED, Sweep
 from innerdistill.sweep.grid import name_group
 from innerdistill.sweep.groups import Compared, Group, OverTeachers, list_places
-from innerdistill.sweep.methods import SPLIT, Method
-from innerdistill.sweep.statistics import (
-    FEWEST_FOR_INTERVAL,
-    Comparison,
-    compare_pair,
-    compute_interval,
-    correct_comparisons,
-)
+from innerdistill.sweep.methods import Method
+from innerdistill.sweep.statistics import Comparison, compare_pair, correct_comparisons
 from innerdistill.sweep.store import CellRun
 
 OTHER_START = "(another model under student.source, or another kind of processor)"
@@ -32,7 +25,8 @@ def gather(sweep: Sweep, finished: Sequence[CellRun]) -> list[Group]:
     """Group the runs of a sweep and test its declared comparisons.
 
     Comparisons are corrected together within each task, over all its settings, those included of which no cell has run.
-    Where a sweep has teachers enough for an interval, methods are compared over teachers.
+    Methods are compared over the sweep's `teachers`. Where the grid has their seeds, and enough for an interval, there
+    is an estimate over teachers.
 
     Args:
         sweep: the sweep.
@@ -45,9 +39,9 @@ def gather(sweep: Sweep, finished: Sequence[CellRun]) -> list[Group]:
         ValueError: runs of other data, another teacher, another start or other versions than those beside them.
     """
     groups = group_runs(finished)
-    over_teachers = sweep.number_of_teachers >= FEWEST_FOR_INTERVAL  # fewer say nothing of others
+    over_teachers = len(sweep.teachers) > 1 or sweep.number_of_teachers >= FEWEST_FOR_INTERVAL
     if over_teachers:
-        _put_side_by_side(groups)
+        _put_side_by_side(groups, are_seeds_shared=not sweep.teachers)
     for task in dict.fromkeys(group.task for group in groups):
         family = [place for place in list_places(groups) if place.task == task]
         expected = sweep.number_of_settings // (sweep.number_of_teachers if over_teachers else 1)
@@ -78,13 +72,15 @@ def group_runs(finished: Sequence[CellRun]) -> list[Group]:
     return list(groups.values())
 
 
-def _put_side_by_side(groups: Sequence[Group]) -> None:
+def _put_side_by_side(groups: Sequence[Group], *, are_seeds_shared: bool) -> None:
     """Groups that differ in the seed of their teacher only are compared together."""
     places: dict[str, OverTeachers] = {}
     for group in groups:
         others = {key: value for key, value in group.setting.items() if key != TEACHER_SEED}
         name = name_group(group.task, others)
-        group.beside = places.setdefault(name, OverTeachers(name, group.task, others))
+        group.beside = places.setdefault(
+            name, OverTeachers(name, group.task, others, are_seeds_shared=are_seeds_shared)
+        )
         for other in group.beside.groups:
             if _identify_teacher(other.first_record) == _identify_teacher(group.first_record):
                 raise ValueError(f"{other.name} and {group.name} have the same teacher, which would count as two.")
@@ -136,12 +132,15 @@ def _compare(sweep: Sweep, place: Compared, method: str, against: str) -> Compar
     """One declared comparison in one place, over the units that both methods have; not yet corrected."""
     units = place.list_units(method, against)
     sizes = [len(unit) for unit in units]
+    (group, _), *_ = units[0]
     return compare_pair(
         method,
         against,
-        [_average_score(unit, method, place.metric) for unit in units],
-        [_average_score(unit, against, place.metric) for unit in units],
-        interval=_compute_interval_of(units, method, against) if len(units) >= FEWEST_FOR_INTERVAL else None,
+        [_read_unit(unit, method) for unit in units],
+        [_read_unit(unit, against) for unit in units],
+        metric=place.metric,
+        rarest=group.rarest_class,
+        are_seeds_shared=place.are_seeds_shared,
         margin=sweep.margin,
         over=place.over,
         runs=(min(sizes), max(sizes)),
@@ -149,29 +148,6 @@ def _compare(sweep: Sweep, place: Compared, method: str, against: str) -> Compar
     )
 
 
-def _average_score(unit: Unit, method: str, metric: str) -> float:
-    """The mean over the runs of a unit."""
-    records = [group.methods[method].runs[seed].record for group, seed in unit]
-    return float(np.mean([record.scores[SPLIT].student.values[metric] for record in records]))
-
-
-def _compute_interval_of(units: Sequence[Unit], method: str, against: str) -> tuple[float, float]:
-    """The interval of a difference, from the predictions of all its runs."""
-    (group, seed), *_ = units[0]
-    labels = _read_predictions(group, method, seed)["label"]
-    ours = [_stack_logits(unit, method) for unit in units]
-    theirs = [_stack_logits(unit, against) for unit in units]
-    return compute_interval(labels, ours, theirs, scoring=group.first_record.data.scoring)
-
-
-def _stack_logits(unit: Unit, method: str) -> NDArray[Any]:
-    """Logits of the students of all runs of a unit: (R, N, C)."""
-    return np.stack([_read_predictions(group, method, seed)["student"] for group, seed in unit])
-
-
-def _read_predictions(group: Group, method: str, seed: int) -> dict[str, NDArray[Any]]:
-    run = group.methods[method].runs[seed]
-    try:
-        return run.read_predictions(SPLIT)
-    except ValueError as error:
-        raise ValueError(f"{error} Delete {run.folder} and run the sweep again.") from None
+def _read_unit(unit: Unit, method: str) -> Answers:
+    """The answers of the students of all runs of a unit."""
+    return join_answers([group.methods[method].read_answers(seed) for group, seed in unit])

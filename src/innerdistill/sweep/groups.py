@@ -7,14 +7,17 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any
 
+from innerdistill.evaluation.answers import Answers, collect_answers, count_rarest
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.report.formatting import list_metrics
 from innerdistill.report.record import RunRecord, Scores
 from innerdistill.report.stored_run import StoredRun
-from innerdistill.sweep.methods import SPLIT, Method
-from innerdistill.sweep.statistics import Comparison
+from innerdistill.sweep.methods import SPLIT, Method, read_validation
+from innerdistill.sweep.statistics import Comparison, Over
+from innerdistill.sweep.wording import describe_comparison
 
 DECIMAL = re.compile(r"\d+\.\d+")
 
@@ -29,6 +32,7 @@ class Compared(ABC):
         setting: values of the swept keys.
         comparisons: declared comparisons that were tested.
         untested: declared comparisons of methods that have no seed in common.
+        are_seeds_shared: whether it has several teachers, whose students all have the same seeds.
     """
 
     name: str
@@ -36,10 +40,11 @@ class Compared(ABC):
     setting: Mapping[str, Any]
     comparisons: list[Comparison] = field(default_factory=list, kw_only=True)
     untested: list[tuple[str, str]] = field(default_factory=list, kw_only=True)
+    are_seeds_shared: bool = field(default=False, kw_only=True)
 
     @property
     @abstractmethod
-    def over(self) -> Literal["seeds", "teachers"]:
+    def over(self) -> Over:
         """What the units of a test are."""
 
     @property
@@ -76,7 +81,7 @@ class Compared(ABC):
         """
         if not self.is_above_chance:
             return ["The teacher is not clearly better than the best constant answer: nothing is concluded here."]
-        tested = [comparison.describe(self.metric_name) for comparison in self.comparisons]
+        tested = [describe_comparison(comparison, self.metric_name) for comparison in self.comparisons]
         return tested + self.describe_untested()
 
     def describe_untested(self) -> list[str]:
@@ -106,7 +111,7 @@ class Group(Compared):
     beside: OverTeachers | None = None
 
     @property
-    def over(self) -> Literal["seeds", "teachers"]:
+    def over(self) -> Over:
         """Its units are seeds."""
         return "seeds"
 
@@ -161,6 +166,18 @@ class Group(Compared):
         """
         return next(self.list_runs()).score_teacher(split)
 
+    @cached_property
+    def rarest_class(self) -> int | None:
+        """Validation examples of the rarest class that occurs; None where labels are no classes."""
+        columns = read_validation(next(self.list_runs()))
+        return count_rarest(columns["label"], scoring=self.first_record.data.scoring)
+
+    @cached_property
+    def teacher_answers(self) -> Answers:
+        """Predictions and pseudo-values of the teacher on the validation examples."""
+        columns = read_validation(next(self.list_runs()))
+        return collect_answers(columns["label"], columns["teacher"], scoring=self.first_record.data.scoring)
+
     @property
     def has_several_seeds(self) -> bool:
         """Whether any method has run with several seeds, so that its scores have a standard deviation."""
@@ -203,7 +220,7 @@ class OverTeachers(Compared):
     groups: list[Group] = field(default_factory=list)
 
     @property
-    def over(self) -> Literal["seeds", "teachers"]:
+    def over(self) -> Over:
         """Its units are teachers."""
         return "teachers"
 
@@ -218,12 +235,16 @@ class OverTeachers(Compared):
         return all(group.is_above_chance for group in self.groups)
 
     def list_units(self, *methods: str) -> list[list[tuple[Group, int]]]:
-        """List the teachers, each a unit of the runs of its students."""
-        units = []
-        for group in self.groups:
-            if seeds := group.list_shared_seeds(*methods):
-                units.append([(group, seed) for seed in seeds])
-        return units
+        """List the teachers, each a unit of the runs of its students.
+
+        Where seeds are shared, only those count that all of these teachers have.
+        """
+        seeds_by_group = [(group, group.list_shared_seeds(*methods)) for group in self.groups]
+        known = [(group, seeds) for group, seeds in seeds_by_group if seeds]
+        if self.are_seeds_shared and known:
+            shared = set.intersection(*(set(seeds) for _, seeds in known))
+            known = [(group, sorted(shared)) for group, _ in known if shared]
+        return [[(group, seed) for seed in seeds] for group, seeds in known]
 
 
 def list_places(groups: Sequence[Group]) -> list[Compared]:

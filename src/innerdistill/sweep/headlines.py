@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
@@ -11,7 +12,8 @@ from innerdistill.report.record import LayerDistance
 from innerdistill.sweep.groups import Compared, Group, list_places
 from innerdistill.sweep.methods import Method
 from innerdistill.sweep.sizes import find_swept_numbers
-from innerdistill.sweep.statistics import Comparison, Verdict, describe_reserve
+from innerdistill.sweep.statistics import Comparison, Verdict
+from innerdistill.sweep.wording import describe_reserve, describe_scope
 
 NONE_DECLARED = "No comparison of these methods was declared. Their differences are exploratory."
 ONE_SEED = "There is one seed: nothing is known about the spread over seeds."
@@ -46,22 +48,33 @@ def summarize_sweep(groups: Sequence[Group]) -> list[str]:
 
 
 def describe_reserves(groups: Sequence[Group]) -> list[str]:
-    """Say once for the whole sweep what too few seeds or teachers leave open.
+    """Say once for the whole sweep what too few seeds or teachers leave open, and what its intervals are about.
 
     Args:
         groups: groups of a sweep.
 
     Returns:
-        One entry, or none.
+        At most one entry for each.
+    """
+    if comparisons := list_comparisons(groups):
+        return list(filter(None, [describe_reserve(comparisons), describe_scope(comparisons)]))
+    seeds = [len(method.runs) for group in groups for method in group.methods.values()]
+    return [ONE_SEED] if seeds and max(seeds) == 1 else []
+
+
+def list_comparisons(groups: Sequence[Group]) -> list[Comparison]:
+    """List the comparisons of a sweep from which anything can be concluded.
+
+    Args:
+        groups: groups of a sweep.
+
+    Returns:
+        Those of places whose teachers beat the best constant answer.
     """
     comparisons: list[Comparison] = []
     for place in list_places(groups):
         comparisons += place.comparisons if place.is_above_chance else []
-    if comparisons:
-        reserve = describe_reserve(comparisons)
-        return [reserve] if reserve else []
-    seeds = [len(method.runs) for group in groups for method in group.methods.values()]
-    return [ONE_SEED] if seeds and max(seeds) == 1 else []
+    return comparisons
 
 
 def _summarize_place(place: Compared) -> list[str]:
@@ -83,12 +96,12 @@ def _summarize_place(place: Compared) -> list[str]:
 
 def _group_by_outcome(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
     """Comparisons with the same method and the same outcome together."""
-    outcomes: dict[tuple[str, Verdict], list[Comparison]] = {}
+    outcomes: dict[tuple[str, Verdict, bool], list[Comparison]] = {}
     for against in dict.fromkeys(comparison.against for comparison in comparisons):
-        for verdict in get_args(Verdict):
-            outcomes[against, verdict] = []
+        for verdict, significant in itertools.product(get_args(Verdict), (True, False)):
+            outcomes[against, verdict, significant] = []
     for comparison in comparisons:
-        outcomes[comparison.against, comparison.verdict].append(comparison)
+        outcomes[comparison.against, comparison.verdict, comparison.is_significant].append(comparison)
     return [alike for alike in outcomes.values() if alike]
 
 
@@ -115,23 +128,26 @@ def _summarize_along(places: Sequence[Compared], key: str) -> list[str]:
 
 def _describe_outcome(alike: Sequence[Comparison], metric: str) -> str:
     """What comparisons with one method and of one outcome show, as the rest of a sentence."""
-    against, margin, verdict = alike[0].against, alike[0].margin, alike[0].verdict
-    single = len({comparison.method for comparison in alike}) == 1
+    first, is_single = alike[0], len({comparison.method for comparison in alike}) == 1
     differences = [comparison.difference for comparison in alike]
-    signed, size = _format_range(differences, "+.3f"), _format_range(list(map(abs, differences)), ".3f")
-    match verdict:
-        case "better":
-            return f"{'beats' if single else 'beat'} {against} by {size} {metric}"
-        case "worse":
-            return f"{'is' if single else 'are'} worse than {against} by {size} {metric}"
-        case "here":
-            verb = "differs" if single else "differ"
-            return f"{verb} from {against} by {signed} {metric}, on these examples only"
-        case "equivalent":
-            return f"{'is' if single else 'are'} equivalent to {against} within {margin:g} {metric}"
-        case "open":
-            return f"{'shows' if single else 'show'} no difference from {against} ({signed} {metric})"
-    return f"{'shows' if single else 'show'} an untested difference from {against} of {signed} {metric}"
+    size = f"{_format_range(list(map(abs, differences)), '.3f')} {metric}"
+    signed, margin = f"{_format_range(differences, '+.3f')} {metric}", f"{first.margin or 0:g} {metric}"
+    found = _format_range([comparison.detectable or 0.0 for comparison in alike], ".3f")
+    rests: dict[Verdict, tuple[str, str]] = {
+        "better": ("beats beat", f"{{}} by {size}"),
+        "worse": ("is are", f"worse than {{}} by {size}"),
+        "few": ("differs differ", f"from {{}} by {signed if first.is_significant else f'less than {margin}'}"),
+        "equivalent": ("is are", f"equivalent to {{}} within {margin}"),
+        "open": ("shows show", f"no difference from {{}} ({signed}; 80 % of such sweeps would show one of {found})"),
+        "rough": ("differs differ", f"from {{}} by roughly {signed}, by an estimate that is not a test"),
+        "none": ("allows allow", f"no verdict against {{}} ({signed})"),
+        "untested": ("shows show", f"an untested difference from {{}} of {signed}"),
+    }
+    if first.verdict == "open" and all(comparison.has_same_answers for comparison in alike):
+        rests["open"] = ("gives give", "the same answers as {} in every run")
+    verbs, rest = rests[first.verdict]
+    singular, plural = verbs.split()
+    return f"{singular if is_single else plural} {rest.format(first.against)}"
 
 
 def _contrast_winners(place: Compared) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from innerdistill.evaluation.answers import Answers, collect_answers
 from innerdistill.report.record import LayerDistance, RunRecord, TrainedStage
 from innerdistill.report.stored_run import StoredRun
 
@@ -55,6 +58,26 @@ class Method:
 
     name: str
     runs: dict[int, StoredRun] = field(default_factory=dict)
+    _answers: dict[int, Answers] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def read_answers(self, seed: int) -> Answers:
+        """Read what a student answers to the validation examples.
+
+        Args:
+            seed: seed of its run.
+
+        Returns:
+            Its answers, which are read once.
+
+        Raises:
+            ValueError: the run's predictions are missing or damaged.
+        """
+        if seed not in self._answers:
+            run = self.runs[seed]
+            columns = read_validation(run)
+            scoring = run.record.data.scoring
+            self._answers[seed] = collect_answers(columns["label"], columns["student"], scoring=scoring)
+        return self._answers[seed]
 
     @property
     def records(self) -> list[RunRecord]:
@@ -139,6 +162,24 @@ class Method:
     def collapsed(self) -> int:
         """Number of students that predict one class."""
         return sum(bool(record.scores[SPLIT].student.collapsed) for record in self.records)
+
+
+def read_validation(run: StoredRun) -> dict[str, NDArray[Any]]:
+    """Read the predictions of a run on the validation split.
+
+    Args:
+        run: finished run.
+
+    Returns:
+        row, label (N,) and the logits of `teacher` and `student` (N, C).
+
+    Raises:
+        ValueError: they are missing or damaged; the sentence says what to do.
+    """
+    try:
+        return run.read_predictions(SPLIT)
+    except ValueError as error:
+        raise ValueError(f"{error} Delete {run.folder} and run the sweep again.") from None
 
 
 def sum_cpu_seconds(record: RunRecord) -> float:

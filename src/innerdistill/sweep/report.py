@@ -10,6 +10,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from innerdistill.evaluation.crossed import FEWEST_FOR_INTERVAL
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.figures import render_file
 from innerdistill.report.formatting import escape_markdown, load_page_template
@@ -32,18 +33,18 @@ from innerdistill.sweep.groups import Group, list_places
 from innerdistill.sweep.headlines import summarize_sweep
 from innerdistill.sweep.latency import SweepLatency, read_latency
 from innerdistill.sweep.sizes import find_swept_numbers
-from innerdistill.sweep.statistics import FEWEST_FOR_INTERVAL
+from innerdistill.sweep.statistics import FEWEST_FOR_CLAIM
 from innerdistill.sweep.store import CellRun
 from innerdistill.sweep.tables import Table, build_overall_tables, build_tables
 
 PAGE = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
 HOW_COMPARED = (
-    "Methods are compared by a paired t-test over seeds, or over teachers where there are at least "
-    f"{FEWEST_FOR_INTERVAL}. Holm's method corrects the p-values of all comparisons declared for a task. The 95 % "
-    "intervals cover these seeds or teachers and the validation examples. They are rather too wide than too narrow: in "
-    "simulations over seeds they held the true difference in 98.5 to 99.5 % of cases. One method beats another only "
-    "where test and interval agree."
+    "Methods are compared over seeds, or over teachers, and over the validation examples. Tests and 95 % intervals "
+    "follow from the mean squares of seeds, examples and their interaction, with Satterthwaite's degrees of freedom. "
+    "They are never narrower than a t-test over seeds alone. Holm's method corrects the p-values of all comparisons "
+    f"declared for a task, and decides the words. A test needs {FEWEST_FOR_INTERVAL} seeds or teachers, and a claim "
+    f"{FEWEST_FOR_CLAIM}."
 )
 
 
