@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from transformers import PreTrainedModel
 
@@ -98,9 +98,9 @@ def check_weights(loaded: LoadedModel, *, new_head: bool) -> None:
         _name_parts(model, filter(partial(_is_spare, model), loaded.missing)),
     )
     if unused:
-        logger.info("%s: not needed and not used of its files: %s", name, join_names(unused))
+        _report_once(f"{name}: not needed and not used of its files: {join_names(unused)}")
     if new:
-        logger.info("%s: not in its files and therefore new: %s", name, join_names(new))
+        _report_once(f"{name}: not in its files and therefore new: {join_names(new)}")
 
 
 def select_encoder_weights(model: PreTrainedModel, names: Sequence[str]) -> list[str]:
@@ -120,6 +120,12 @@ def select_encoder_weights(model: PreTrainedModel, names: Sequence[str]) -> list
         if (name.startswith(prefix) or name.split(".")[0] in parts)
         and not name.removeprefix(prefix).startswith("pooler.")
     ]
+
+
+@cache
+def _report_once(sentence: str) -> None:
+    """Log a sentence; not again where a run loads the same model as teacher, source and internal teacher."""
+    logger.info(sentence)
 
 
 def _check_positions(loaded: LoadedModel) -> None:
