@@ -133,12 +133,12 @@ def write_report(sweep_of):
 
 @pytest.fixture
 def write_sweep(recipe, teacher_folder, tmp_path):
-    """Write sweep.yaml: two methods of 8 steps; changes by key."""
+    """Write sweep.yaml: two methods of 8 steps; the teacher's keys, and other changes by key."""
 
-    def write(**changes):
+    def write(*, teacher=None, **changes):
         content = recipe("unused")
         content.pop("output")
-        content["teacher"] = {"path": str(teacher_folder), "folder": str(tmp_path / "teachers")}
+        content["teacher"] = {**(teacher or {"path": str(teacher_folder)}), "folder": str(tmp_path / "teachers")}
         sweep = {
             "recipe": {**content, "schedule": {"total_steps": 8}, "checkpoint_minutes": 0},
             "methods": METHODS,

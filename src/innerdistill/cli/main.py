@@ -247,9 +247,16 @@ def _sweep(options: argparse.Namespace) -> int:
     if is_recipe(options.sweep):
         raise ValueError(f"{options.sweep} is a recipe; run it with: innerdistill distill {shlex.quote(options.sweep)}")
     sweep = load_sweep(options.sweep, overrides=options.overrides)
-    from innerdistill.sweep.sweep import run_sweep  # noqa: PLC0415
+    from innerdistill.sweep.gather_blocks import gather_blocks  # noqa: PLC0415
+    from innerdistill.sweep.sweep import report_on, run_sweep  # noqa: PLC0415
 
-    groups, failed = run_sweep(sweep, workers=options.workers, console=errors)
+    failed: dict[Path, str] = {}
+    if options.gather:
+        copied = gather_blocks(sweep, [Path(folder) for folder in options.gather])
+        console.print(f"Gathered: {', '.join(file.name for file in copied) or 'nothing new'}.", soft_wrap=True)
+        groups = report_on(sweep)
+    else:
+        groups, failed = run_sweep(sweep, workers=options.workers, teachers=options.block, console=errors)
     print_sweep(groups)
     for folder, cause in failed.items():
         print_text(f"Failed: {folder}: {cause}", to=errors, style="red")

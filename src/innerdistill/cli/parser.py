@@ -83,6 +83,13 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("sweep", help="YAML file")
     added.add_argument("overrides", nargs="*", metavar="key=value", help="such as recipe.data.path=/data/CoLA")
     added.add_argument("--workers", type=int, default=1, help="runs at a time; they share the CPU (default: 1)")
+    parts = added.add_mutually_exclusive_group()
+    parts.add_argument(
+        "--block", type=int, nargs="+", metavar="SEED", default=[], help="run the cells of these teachers only"
+    )
+    parts.add_argument(
+        "--gather", nargs="+", metavar="FOLDER", default=[], help="copy the blocks of other folders, and run nothing"
+    )
     verb("report", "write report.html of a run or a sweep").add_argument("run", help="run or sweep folder")
     added = verb("keys", "explain every key of a recipe or a sweep")
     added.add_argument("of", nargs="?", choices=["recipe", "sweep"], default="recipe", help="default: recipe")

@@ -7,9 +7,7 @@ from typing import Any
 
 from innerdistill.evaluation.answers import Answers, join_answers
 from innerdistill.evaluation.crossed import FEWEST_FOR_INTERVAL
-from innerdistill.recipe.identity import select_shared_keys
-from innerdistill.report.record import RunRecord
-from innerdistill.report.stored_run import StoredRun
+from innerdistill.sweep.alike import check_alike, identify_teacher
 from innerdistill.sweep.declaration import TEACHER_SEED, Sweep
 from innerdistill.sweep.grid import name_group
 from innerdistill.sweep.groups import Compared, Group, OverTeachers, list_places
@@ -17,7 +15,6 @@ from innerdistill.sweep.methods import Method
 from innerdistill.sweep.statistics import Comparison, compare_pair, correct_comparisons
 from innerdistill.sweep.store import CellRun
 
-OTHER_START = "(another model under student.source, or another kind of processor)"
 Unit = Sequence[tuple[Group, int]]  # the runs that a test counts as one: group and seed of each
 
 
@@ -68,7 +65,7 @@ def group_runs(finished: Sequence[CellRun]) -> list[Group]:
         if cell.note not in group.note:
             group.note = f"{group.note} {cell.note}".strip()
         group.methods.setdefault(cell.method, Method(cell.method)).runs[cell.seed] = entry.run
-    _check_alike([entry.run for entry in finished])
+    check_alike([entry.run for entry in finished])
     return list(groups.values())
 
 
@@ -82,37 +79,9 @@ def _put_side_by_side(groups: Sequence[Group], *, are_seeds_shared: bool) -> Non
             name, OverTeachers(name, group.task, others, are_seeds_shared=are_seeds_shared)
         )
         for other in group.beside.groups:
-            if _identify_teacher(other.first_record) == _identify_teacher(group.first_record):
+            if identify_teacher(other.first_record) == identify_teacher(group.first_record):
                 raise ValueError(f"{other.name} and {group.name} have the same teacher, which would count as two.")
         group.beside.groups.append(group)
-
-
-def _identify_teacher(record: RunRecord) -> str | None:
-    return None if record.teacher is None else record.teacher.fingerprint
-
-
-def _check_alike(runs: Sequence[StoredRun]) -> None:
-    """Numbers of different data, teachers, starts or versions are not put into one table or figure."""
-    known: dict[tuple[str, str], tuple[str, Any]] = {}
-    for run in runs:
-        record, recipe = run.record, run.record.recipe
-        asked = repr(select_shared_keys(recipe))  # in every table, and of settings that share them
-        begun = repr((asked, recipe.student.model_dump(), recipe.seed))
-        facts = {
-            ("data", asked): record.data.fingerprint,
-            ("teacher", asked): _identify_teacher(record),
-            (f"weights at the start {OTHER_START}", begun): record.student.start,  # older runs do not say
-            ("versions", ""): record.versions,
-        }
-        for key, value in facts.items():
-            if value is None:
-                continue
-            first, expected = known.setdefault(key, (run.place, value))
-            if value != expected:
-                raise ValueError(
-                    f"{run.place} and {first} were made with different {key[0]}; delete the one that is out of date "
-                    "and run the sweep again."
-                )
 
 
 def _compare_family(sweep: Sweep, family: Sequence[Compared], *, places_without_runs: int) -> None:

@@ -181,6 +181,29 @@ def plan_cells(sweep: Sweep) -> list[Cell]:
     return list(cells.values())
 
 
+def select_teachers(cells: Sequence[Cell], teachers: Sequence[int]) -> list[Cell]:
+    """Select the cells of some teachers, with every task, setting and method.
+
+    Args:
+        cells: cells of a sweep.
+        teachers: seeds of the teachers.
+
+    Returns:
+        Their cells.
+
+    Raises:
+        ValueError: no cell has a teacher with this seed.
+    """
+    known = {cell.recipe.teacher.seed: None for cell in cells if cell.recipe.teacher.base is not None}
+    if not known:
+        raise ValueError("--block: teacher.path is one teacher, so the sweep is one block; leave the option out.")
+    for teacher in teachers:
+        if teacher not in known:
+            seeds = ", ".join(map(str, known))
+            raise ValueError(f"--block: the sweep has no teacher with seed {teacher}; its teachers have {seeds}.")
+    return [cell for cell in cells if cell.recipe.teacher.base is not None and cell.recipe.teacher.seed in teachers]
+
+
 def _list_settings(sweep: Sweep) -> list[dict[str, Any]]:
     values_by_key = sweep.values_by_key
     return [dict(zip(values_by_key, values, strict=True)) for values in itertools.product(*values_by_key.values())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from innerdistill.report.record import TrainedStage
 from innerdistill.report.run_folder import REPORT
 from innerdistill.support.files import open_whole_file, slugify
 from innerdistill.sweep.cells_csv import write_cells
-from innerdistill.sweep.declaration import Sweep
+from innerdistill.sweep.declaration import TEACHER_SEED, Sweep
 from innerdistill.sweep.examples import select_examples
 from innerdistill.sweep.figures import (
     average_curves,
@@ -49,7 +50,11 @@ HOW_COMPARED = (
 
 
 def write_sweep_report(
-    sweep: Sweep, finished: Sequence[CellRun], *, failed: Mapping[Path, str] | None = None
+    sweep: Sweep,
+    finished: Sequence[CellRun],
+    *,
+    failed: Mapping[Path, str] | None = None,
+    outdated: Sequence[str] = (),
 ) -> list[Group]:
     """Write report.html, report.md, table.tex, cells.csv and figures/ into the folder of a sweep.
 
@@ -57,6 +62,7 @@ def write_sweep_report(
         sweep: the sweep.
         finished: its finished cells.
         failed: cause by folder of the cells that failed.
+        outdated: sentences on stored runs of another recipe, which do not count.
 
     Returns:
         The runs with their comparisons, by task and setting.
@@ -66,6 +72,8 @@ def write_sweep_report(
     """
     groups, latency = gather(sweep, finished), read_latency(sweep.folder)
     facts = _collect_facts(sweep, groups, latency)
+    facts["outdated"] = outdated
+    facts["teachers"] = _count_teachers(sweep, finished)
     facts["missing"] = sweep.number_of_cells - len(finished) - len(failed or {})
     facts["methods"] = list(dict.fromkeys(entry.cell.method for entry in finished))
     facts["failed"] = {str(path): cause for path, cause in (failed or {}).items()}
@@ -118,6 +126,18 @@ def escape_latex(text: str) -> str:
     known |= {"[": "{[}", "*": "{*}"}  # after the end of a row they would be an option of it
     special: dict[str, str | int | None] = {character: f"\\{character}" for character in "&%$#_{}"}
     return " ".join(str(text).translate(str.maketrans(special | known)).replace("--", "-{}-").split())
+
+
+def _count_teachers(sweep: Sweep, finished: Sequence[CellRun]) -> str:
+    """How many of several teachers have all their runs; empty for one teacher."""
+    declared = sweep.number_of_teachers
+    if declared == 1:
+        return ""
+    runs = Counter(entry.cell.setting[TEACHER_SEED] for entry in finished)
+    complete = sum(count == sweep.number_of_cells // declared for count in runs.values())
+    if complete == declared:
+        return f"All {declared} declared teachers have run."
+    return f"{complete} of {declared} declared teachers have run with all their students."
 
 
 def _collect_facts(sweep: Sweep, groups: Sequence[Group], latency: SweepLatency | None) -> dict[str, Any]:

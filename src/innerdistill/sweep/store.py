@@ -33,14 +33,16 @@ class CellRun:
 class RunStore:
     """Where the finished runs of a sweep are looked up, and written to blocks."""
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Sweep, *, others: Iterable[Block] = ()) -> None:
         """Nothing is read yet.
 
         Args:
             sweep: the sweep.
+            others: blocks of other machines, which are looked into as if they were the sweep's.
         """
         self.folder = sweep.folder
         self._blocks = {file: Block(file) for file in sorted((sweep.folder / BLOCKS).glob("*.jsonl"))}
+        self._blocks |= {block.file: block for block in others}
 
     def find_run(self, cell: Cell) -> StoredRun | None:
         """Look up the finished run of a cell.
@@ -62,6 +64,23 @@ class RunStore:
                     "out of date."
                 )
         return runs[0] if runs else None
+
+    def list_outdated(self, cells: Sequence[Cell]) -> list[str]:
+        """List the blocks that have runs of another recipe.
+
+        Args:
+            cells: cells that are not finished.
+
+        Returns:
+            For every such block, a sentence that names its first such run and the keys with both values.
+        """
+        sentences: dict[Path, str] = {}
+        for cell in cells:
+            for file, block in self._blocks.items():
+                run = block.find_run(self.name_run(cell))
+                if file not in sentences and run is not None and (keys := run.list_differences(cell.recipe)):
+                    sentences[file] = f"{run.place} counts as not run, since its recipe differs: {', '.join(keys[:3])}."
+        return list(sentences.values())
 
     def list_changes(self, cell: Cell) -> list[str]:
         """List the keys in which the recipe of a cell has changed since it was run.
@@ -108,7 +127,7 @@ class RunStore:
         expected = Counter(name_block(cell) for cell in cells)
         runs: dict[str, dict[str, StoredRun]] = {name: {} for name in expected}
         for entry in finished:
-            runs[name_block(entry.cell)][self._name_run(entry.cell)] = entry.run
+            runs[name_block(entry.cell)][self.name_run(entry.cell)] = entry.run
         for block, of_block in runs.items():
             if len(of_block) == expected[block] and not all(self._is_in_blocks(*pair) for pair in of_block.items()):
                 self._write_block(self.folder / BLOCKS / f"{block}.jsonl", of_block)
@@ -125,15 +144,22 @@ class RunStore:
 
     def _list_finished(self, cell: Cell) -> list[StoredRun]:
         """Finished runs of a cell, whatever their recipe, the one in its own folder first."""
-        name = self._name_run(cell)
+        name = self.name_run(cell)
         runs: list[StoredRun] = [FolderRun(cell.folder)]
         for block in self._blocks.values():
             if (run := block.find_run(name)) is not None:
                 runs.append(run)
         return [run for run in runs if run.is_finished(cell.recipe)]
 
-    def _name_run(self, cell: Cell) -> str:
-        """The cell's folder inside the sweep's."""
+    def name_run(self, cell: Cell) -> str:
+        """Name the run of a cell, as blocks do.
+
+        Args:
+            cell: place in the grid.
+
+        Returns:
+            The cell's folder inside the sweep's.
+        """
         return cell.folder.relative_to(self.folder).as_posix()
 
 

@@ -5,7 +5,7 @@ Read this first.
 1. grid: sweep.yaml becomes a recipe for every cell.
 2. store: which cells are finished?
 3. workers: the others run, each `innerdistill distill` in a process of its own.
-4. blocks: finished runs are written into few files.
+4. blocks: finished runs are written into few files; gather_blocks puts those of several machines into one sweep.
 5. latency: one student of each size is timed.
 6. gather: groups of runs, and their comparisons.
 7. report: tables, figures and page.
@@ -16,8 +16,8 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -30,7 +30,7 @@ from innerdistill.support.files import open_whole_file, read_json, write_json
 from innerdistill.support.messages import name_key
 from innerdistill.sweep.declaration import FAILED, SWEEP_FILE, Sweep, derive_seed
 from innerdistill.sweep.gather import group_runs
-from innerdistill.sweep.grid import Cell, plan_cells, read_sweep
+from innerdistill.sweep.grid import Cell, plan_cells, read_sweep, select_teachers
 from innerdistill.sweep.groups import Group
 from innerdistill.sweep.latency import measure_sweep
 from innerdistill.sweep.report import PAGE, write_sweep_report
@@ -42,12 +42,15 @@ COMMENT = re.compile(r"^\s*#|\s#\s", re.MULTILINE)  # a sweep writes none
 logger = logging.getLogger(__name__)
 
 
-def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None) -> tuple[list[Group], dict[Path, str]]:
+def run_sweep(
+    sweep: Sweep, *, workers: int = 1, teachers: Sequence[int] = (), console: Console | None = None
+) -> tuple[list[Group], dict[Path, str]]:
     """Run the cells that are not finished, then write the report over all of them.
 
     Args:
         sweep: the sweep.
         workers: cells at a time; they share the cores and the GPUs.
+        teachers: seeds of the teachers whose cells are run, each a block; none means all.
         console: where the progress over the grid is shown.
 
     Returns:
@@ -57,17 +60,14 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
         ValueError: as `plan_cells` and `write_sweep_report`.
     """
     cells = plan_cells(sweep)
+    chosen = select_teachers(cells, teachers) if teachers else cells
     from innerdistill.run.assemble import check_names  # noqa: PLC0415 - takes seconds; what is wrong above is said at once
 
     for cell in cells:  # a name that nobody knows would fail in one cell after the other
         with name_key(f"cell {cell.folder.relative_to(sweep.folder)}"):
             check_names(cell.recipe)
     _warn_of_several_teachers(sweep, cells)
-    by_hand = _is_written_by_hand(sweep)
-    with lock_folder(sweep.folder):
-        if not by_hand:
-            with open_whole_file(sweep.folder / SWEEP_FILE) as path:
-                path.write_text(write_yaml(sweep.model_dump(mode="json")), encoding="utf-8")
+    with open_sweep_folder(sweep):
         store = RunStore(sweep)
         finished = store.select_finished(cells)
         missing = _select_missing(cells, finished)
@@ -76,7 +76,11 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
         if not sweep.keep_models:
             for entry in finished:
                 _remove_models(entry.cell.folder)
-        if _warn_of_changes(store, missing) and (sweep.folder / PAGE).exists():
+        folders = {cell.folder for cell in chosen}
+        to_run = [cell for cell in missing if cell.folder in folders]
+        for sentence in store.list_outdated(missing):
+            logger.warning("%s", sentence)
+        if _warn_of_changes(store, to_run) and (sweep.folder / PAGE).exists():
             report_on(sweep)  # the page is of runs that are about to be replaced
 
         def check(cell: Cell) -> None:
@@ -88,11 +92,32 @@ def run_sweep(sweep: Sweep, *, workers: int = 1, console: Console | None = None)
 
         failed = _read_failures(sweep, missing)  # what a cell failed of before, until it has run again
         try:
-            run_cells(missing, failed, workers=workers, total=len(cells), check=check, console=console)
+            run_cells(to_run, failed, workers=workers, total=len(chosen), check=check, console=console)
         finally:  # what has failed by now is known, however the sweep ends
             _write_failures(sweep, failed)
         measure_sweep(sweep.folder, [entry.run for entry in finished])
         return report_on(sweep), failed
+
+
+@contextmanager
+def open_sweep_folder(sweep: Sweep) -> Iterator[None]:
+    """Open the folder of a sweep for writing, for one process at a time; its sweep.yaml is written first.
+
+    Args:
+        sweep: the sweep.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: the folder holds something else, or another process works there.
+    """
+    by_hand = _is_written_by_hand(sweep)
+    with lock_folder(sweep.folder):
+        if not by_hand:
+            with open_whole_file(sweep.folder / SWEEP_FILE) as path:
+                path.write_text(write_yaml(sweep.model_dump(mode="json")), encoding="utf-8")
+        yield
 
 
 def report_on(sweep: Sweep) -> list[Group]:
@@ -108,9 +133,11 @@ def report_on(sweep: Sweep) -> list[Group]:
         ValueError: as `plan_cells` and `write_sweep_report`.
     """
     cells = plan_cells(sweep)
-    finished = RunStore(sweep).select_finished(cells)
-    failed = _read_failures(sweep, _select_missing(cells, finished))
-    return write_sweep_report(sweep, finished, failed=failed)
+    store = RunStore(sweep)
+    finished = store.select_finished(cells)
+    missing = _select_missing(cells, finished)
+    failed = _read_failures(sweep, missing)
+    return write_sweep_report(sweep, finished, failed=failed, outdated=store.list_outdated(missing))
 
 
 def choose_runs(

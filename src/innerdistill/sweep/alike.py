@@ -1,0 +1,69 @@
+"""Are runs alike enough for one table? Numbers of different data, teachers, starts or versions are not compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from innerdistill.recipe.identity import select_shared_keys
+from innerdistill.report.record import RunRecord
+from innerdistill.report.stored_run import StoredRun
+
+START = "weights at the start (another model under student.source, or another kind of processor)"
+SHOWN = 12  # characters of a fingerprint in a message
+
+
+def check_alike(runs: Iterable[StoredRun]) -> None:
+    """Check that runs that belong together had the same data, teacher, start and package versions.
+
+    Args:
+        runs: finished runs of one sweep.
+
+    Raises:
+        ValueError: two runs that differ; the sentence names both, what differs, and both values.
+    """
+    known: dict[tuple[str, str], tuple[str, Any]] = {}
+    for run in runs:
+        for key, value in _collect_facts(run.record).items():
+            if value is None:
+                continue
+            first, expected = known.setdefault(key, (run.place, value))
+            if value != expected:
+                raise ValueError(
+                    f"{run.place} and {first} were made with different {key[0]} ({_describe(value, expected)}); delete "
+                    "the one that is out of date and run the sweep again."
+                )
+
+
+def identify_teacher(record: RunRecord) -> str | None:
+    """Identify the teacher of a run.
+
+    Args:
+        record: record of the run.
+
+    Returns:
+        Fingerprint of its weights; None for a fine-tuning, which has no teacher.
+    """
+    return None if record.teacher is None else record.teacher.fingerprint
+
+
+def _collect_facts(record: RunRecord) -> dict[tuple[str, str], Any]:
+    """Facts that are equal for runs of one sweep, by their name and by the keys that they follow from."""
+    recipe = record.recipe
+    data = repr(recipe.data.model_dump(exclude={"note"}))
+    asked = repr(select_shared_keys(recipe))
+    begun = repr((asked, recipe.student.model_dump(), recipe.seed))
+    return {
+        ("data", data): record.data.fingerprint,
+        ("teacher", asked): identify_teacher(record),
+        (START, begun): record.student.start,  # older runs do not say
+        ("versions", ""): record.versions,
+    }
+
+
+def _describe(value: Any, expected: Any) -> str:
+    """Both values: of versions those that differ, of fingerprints the first characters."""
+    if not isinstance(value, dict):
+        return f"{value[:SHOWN]} and {expected[:SHOWN]}"
+    names = [name for name in {**value, **expected} if value.get(name) != expected.get(name)]
+    return ", ".join(f"{name} {value.get(name)} and {expected.get(name)}" for name in names)
