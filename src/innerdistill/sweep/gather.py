@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from innerdistill.evaluation.answers import Answers, join_answers
 from innerdistill.evaluation.crossed import FEWEST_FOR_INTERVAL
