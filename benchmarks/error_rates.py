@@ -3,7 +3,7 @@
     python benchmarks/error_rates.py            # 15 to 30 minutes on one core
     python benchmarks/error_rates.py --quick    # 2 minutes
 
-Answers are drawn in two ways. From a normal model: an example is answered right where the sum of a part of the method,
+Answers are drawn in two ways. From a normal model: an example is answered right where the sum of parts of the method,
 of the example, of the seed, of example and method, and of all of them is positive. And from committed predictions: seeds
 and examples are drawn with replacement, as if those that were run were all there are. Each rate is followed by its
 simulation standard error. Shapes: U seeds, N examples.
@@ -318,10 +318,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How often the intervals of a sweep hold the true difference.")
     parser.add_argument("--quick", action="store_true", help="fewer draws and cases: 2 minutes")
     quick = parser.parse_args().quick
-    of_accuracy, of_others = (1000, 200) if quick else (4000, 1000)
+    of_others = 200 if quick else 1000
+    draws = {"accuracy": 1000 if quick else 4000, "spearman": 100 if quick else 400}
     covered = []
     for case in list_cases(quick=quick):
-        rates = simulate_case(case, draws=of_accuracy if case.metric == "accuracy" else of_others)
+        rates = simulate_case(case, draws=draws.get(case.metric, of_others))
         covered.append(float(np.mean(rates.inside)))
         print(f"{case.metric}, {case.seeds} seeds, {case.examples} examples, {case.noise.name}: {rates}", flush=True)
     print(f"ordinary cases: coverage {min(covered):.3f} to {max(covered):.3f}, mean {np.mean(covered):.3f}")

@@ -32,16 +32,15 @@ def compute_pseudo_values(labels: Array, predictions: Array, *, scoring: Scoring
         Pseudo-values, whose mean is the score. (N,)
     """
     metric = scoring.primary
+    if metric.of_counts is not None:
+        return _delete_one_of_each_cell(labels, predictions, metric, scoring)
     score = _score(labels, predictions, metric, scoring)
     if len(labels) == 1:
         return np.array([score])
     if metric.pseudo_values is not None:
         values = metric.pseudo_values(labels, predictions)
-    elif metric.shape == "classes":
-        values = _delete_one_of_each_cell(labels, predictions, metric, scoring, score=score)
     else:
-        without = [_score(np.delete(labels, i), np.delete(predictions, i), metric, scoring) for i in range(len(labels))]
-        values = score + (len(labels) - 1) * (score - np.array(without))
+        values = _delete_one_of_each_pair(labels, predictions, metric, scoring, score=score)
     return np.asarray(values - values.mean() + score)
 
 
@@ -62,25 +61,35 @@ def estimate_standard_error(pseudo_values: Array) -> float:
     return float(pseudo_values.std(ddof=1) / np.sqrt(len(pseudo_values)))
 
 
-def _delete_one_of_each_cell(
+def _delete_one_of_each_cell(labels: Array, predictions: Array, metric: Metric, scoring: Scoring) -> Array:
+    """Pseudo-values of classes from counts: examples with the same label and the same prediction have the same one."""
+    assert scoring.names
+    assert metric.of_counts is not None
+    classes, total, facts = len(scoring.names), len(labels), scoring.facts(metric)
+    codes = labels * classes + predictions
+    counts = np.bincount(codes, minlength=classes**2)
+    (score,) = metric.of_counts(counts.reshape(1, classes, classes), **facts)
+    if total == 1:
+        return np.array([score])
+    cells, cell_of = np.unique(codes, return_inverse=True)
+    parts = []
+    for begin in range(0, len(cells), CELLS_AT_ONCE):
+        some = cells[begin : begin + CELLS_AT_ONCE]
+        matrices = np.repeat(counts[None], len(some), axis=0)
+        matrices[np.arange(len(some)), some] -= 1
+        parts.append(metric.of_counts(matrices.reshape(-1, classes, classes), **facts))
+    values = (score + (total - 1) * (score - np.concatenate(parts)))[cell_of]
+    return np.asarray(values - values.mean() + score)
+
+
+def _delete_one_of_each_pair(
     labels: Array, predictions: Array, metric: Metric, scoring: Scoring, *, score: float
 ) -> Array:
-    """Pseudo-values of classes: examples with the same label and the same prediction have the same one."""
-    assert scoring.names
-    classes, total = len(scoring.names), len(labels)
-    cells, first, cell_of = np.unique(labels * classes + predictions, return_index=True, return_inverse=True)
-    if metric.of_counts is None:
-        without = np.array([_score(np.delete(labels, i), np.delete(predictions, i), metric, scoring) for i in first])
-    else:
-        counts = np.bincount(labels * classes + predictions, minlength=classes**2)
-        parts = []
-        for begin in range(0, len(cells), CELLS_AT_ONCE):
-            some = cells[begin : begin + CELLS_AT_ONCE]
-            matrices = np.repeat(counts[None], len(some), axis=0)
-            matrices[np.arange(len(some)), some] -= 1
-            parts.append(metric.of_counts(matrices.reshape(-1, classes, classes), **scoring.facts(metric)))
-        without = np.concatenate(parts)
-    return np.asarray((score + (total - 1) * (score - without))[cell_of])
+    """Pseudo-values of any metric: examples with the same label and the same prediction have the same one."""
+    pairs = np.stack([labels, predictions])
+    _, first, pair_of = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
+    without = [_score(np.delete(labels, i), np.delete(predictions, i), metric, scoring) for i in first]
+    return np.asarray((score + (len(labels) - 1) * (score - np.array(without)))[pair_of.reshape(-1)])
 
 
 def _score(labels: Array, predictions: Array, metric: Metric, scoring: Scoring) -> float:

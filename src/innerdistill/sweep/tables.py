@@ -20,34 +20,6 @@ from innerdistill.sweep.statistics import FEWEST_FOR_CLAIM, Comparison, Verdict
 from innerdistill.sweep.wording import describe_stability, format_interval, format_p
 
 SHARE_OF_TEACHER, AGREEMENT, SEEDS = "share of teacher", "agreement", "seeds"  # columns, some of which a terminal shows
-FOUND = "found in 80 %"  # column
-OUTCOMES: dict[Verdict, str] = {
-    "better": "better",
-    "worse": "worse",
-    "few": f"no claim below {FEWEST_FOR_CLAIM}",
-    "equivalent": "equivalent",
-    "open": "no difference shown",
-    "rough": "an estimate, not a test",
-    "none": "no verdict",
-    "untested": "not tested",
-}
-
-
-@dataclass(frozen=True)
-class Table:
-    """Words and numbers as they are shown.
-
-    Attributes:
-        title: what it shows.
-        header: heads of the columns, the first one of texts.
-        rows: cells, in the order of the header.
-        note: how to read it.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
 
 
 def build_overall_tables(groups: Sequence[Group], latency: SweepLatency | None = None) -> list[Table]:
@@ -88,58 +60,6 @@ def build_tables(group: Group, *, alone: bool, latency: SweepLatency | None = No
     if all(method.right_and_wrong is not None for method in group.methods.values()):
         tables.append(_build_right_and_wrong(group))
     return tables
-
-
-def build_comparisons(groups: Sequence[Group]) -> Table:
-    """Build the table of declared comparisons.
-
-    Args:
-        groups: groups of the sweep.
-
-    Returns:
-        A row for each that could be tested, in the order of their places.
-    """
-    rows = []
-    for place in list_places(groups):
-        rows += [_describe_comparison(place, comparison) for comparison in place.comparisons]
-    header = ("difference of", "in", "metric", "mean", "95 % interval", "p after Holm", FOUND, "n", "over", "outcome")
-    columns = [column for column in zip(header, *rows, strict=True) if any(column[1:])]  # none without any text
-    heads, *lines = zip(*columns, strict=True) if columns else [header]
-    return Table(
-        "Comparisons",
-        heads,
-        tuple(lines),
-        " ".join(_explain_comparisons(groups)),
-    )
-
-
-def _explain_comparisons(groups: Sequence[Group]) -> list[str]:
-    comparisons = list_comparisons(groups)
-    notes = ["± is the standard deviation of the paired differences."]
-    if any(comparison.interval is not None for comparison in comparisons):
-        notes.append(
-            "Each interval is for its comparison alone. The p-values and outcomes are for all of them together."
-        )
-    if any(comparison.detectable is not None for comparison in comparisons):
-        notes.append(f"{FOUND.capitalize()}: the smallest true difference that 80 % of such sweeps would find.")
-    return list(filter(None, [*notes, describe_stability(comparisons)]))
-
-
-def _describe_comparison(place: Compared, comparison: Comparison) -> tuple[str, ...]:
-    interval, detectable = comparison.interval, comparison.detectable
-    spread = "" if comparison.deviation is None else f" ± {comparison.deviation:.4f}"
-    return (
-        f"{comparison.method} − {comparison.against}",
-        place.name,
-        place.metric_name,
-        f"{comparison.difference:+.4f}{spread}",
-        "–" if interval is None else format_interval(interval),
-        "–" if comparison.p is None else format_p(comparison.p).removeprefix("p ").removeprefix("= "),
-        "" if detectable is None else f"{detectable:.4f}",
-        str(comparison.units),
-        comparison.over,
-        OUTCOMES[comparison.verdict] if place.is_above_chance else "none: the teacher is at chance",
-    )
 
 
 def _build_overview(groups: Sequence[Group], split: str) -> Table:
