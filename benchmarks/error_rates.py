@@ -4,9 +4,9 @@
     python benchmarks/error_rates.py --quick    # 2 minutes
 
 Answers are drawn in two ways. From a normal model: an example is answered right where the sum of parts of the method,
-of the example, of the seed, of example and method, and of all of them is positive. And from committed predictions: seeds
-and examples are drawn with replacement, as if those that were run were all there are. Each rate is followed by its
-simulation standard error. Shapes: U seeds, N examples.
+of the example, of the seed, of example and method, and of all of them is positive. And from committed predictions:
+seeds and examples are drawn with replacement, as if those that were run were all there are. Each rate is followed by
+its simulation standard error. Shapes: U seeds, N examples.
 """
 
 import argparse

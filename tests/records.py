@@ -91,12 +91,15 @@ def make_record(recipe=None, **changes):
 
 
 class MemoryRun(StoredRun):
-    """A run whose record is given."""
+    """A run whose record is given, and whose predictions may be."""
 
-    record = content = place = baseline = has_predictions = is_finished = read_table = read_predictions = None
+    record = content = place = baseline = has_predictions = is_finished = read_table = None
 
-    def __init__(self, record):
-        self.record, self.place, self.folder = record, "memory", None
+    def __init__(self, record, columns=None):
+        self.record, self.place, self.folder, self.columns = record, "memory", None, columns
+
+    def read_predictions(self, split):
+        return self.columns
 
 
 def set_value(content, dotted, value):

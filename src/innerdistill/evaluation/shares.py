@@ -77,8 +77,8 @@ def estimate_share(student: Array, teacher: Array, *, different: Flags, is_accur
 def judge_share(student: Array, teacher: Array, asked: float, *, different: Flags, is_accuracy: bool) -> Judgement:
     """Judge whether students keep the share that they were asked to.
 
-    It is shown if mean(student - asked teacher) exceeds the one-sided half width of its 95 % interval, and refused if it
-    is below minus that.
+    It is shown if mean(student - asked teacher) exceeds the one-sided half width of its 95 % interval, and refused if
+    it is below minus that.
 
     Args:
         student: pseudo-values of students, or what lies above those of the constant answer. (U, N)

@@ -40,6 +40,9 @@ class Sweep(Section):
     margin: float | None = Field(
         None, gt=0, description="Difference in score below which two methods count as equivalent."
     )
+    share: float | None = Field(
+        None, gt=0, description="Share of its teacher's score that a student is asked to keep, such as 0.98."
+    )
     keep_models: bool = Field(True, description="Whether models of finished runs stay on disk.")
     output: str = Field("runs/sweep", description="Folder of the sweep, with a folder for every run.")
 

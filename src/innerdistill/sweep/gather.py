@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from innerdistill.evaluation.answers import Answers, join_answers
 from innerdistill.evaluation.crossed import FEWEST_FOR_INTERVAL
 from innerdistill.sweep.alike import check_alike, identify_teacher
 from innerdistill.sweep.declaration import TEACHER_SEED, Sweep
@@ -14,7 +13,6 @@ from innerdistill.sweep.methods import Method
 from innerdistill.sweep.statistics import Comparison, compare_pair, correct_comparisons
 from innerdistill.sweep.store import CellRun
 
-Unit = Sequence[tuple[Group, int]]  # the runs that a test counts as one: group and seed of each
 
 
 def gather(sweep: Sweep, finished: Sequence[CellRun]) -> list[Group]:
@@ -38,6 +36,8 @@ def gather(sweep: Sweep, finished: Sequence[CellRun]) -> list[Group]:
     over_teachers = len(sweep.teachers) > 1 or sweep.number_of_teachers >= FEWEST_FOR_INTERVAL
     if over_teachers:
         _put_side_by_side(groups, are_seeds_shared=not sweep.teachers)
+    for place in [*groups, *list_places(groups)]:
+        place.asked = sweep.share
     for task in dict.fromkeys(group.task for group in groups):
         family = [place for place in list_places(groups) if place.task == task]
         expected = sweep.number_of_settings // (sweep.number_of_teachers if over_teachers else 1)
@@ -104,8 +104,8 @@ def _compare(sweep: Sweep, place: Compared, method: str, against: str) -> Compar
     return compare_pair(
         method,
         against,
-        [_read_unit(unit, method) for unit in units],
-        [_read_unit(unit, against) for unit in units],
+        [place.read_unit(unit, method) for unit in units],
+        [place.read_unit(unit, against) for unit in units],
         metric=place.metric,
         rarest=group.rarest_class,
         are_seeds_shared=place.are_seeds_shared,
@@ -114,8 +114,3 @@ def _compare(sweep: Sweep, place: Compared, method: str, against: str) -> Compar
         runs=(min(sizes), max(sizes)),
         declared=sweep.number_of_teachers if place.over == "teachers" else len(sweep.seeds),
     )
-
-
-def _read_unit(unit: Unit, method: str) -> Answers:
-    """The answers of the students of all runs of a unit."""
-    return join_answers([group.methods[method].read_answers(seed) for group, seed in unit])

@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from innerdistill.evaluation.answers import Answers, collect_answers, count_rarest
+import numpy as np
+from numpy.typing import NDArray
+
+from innerdistill.evaluation.answers import Answers, collect_answers, count_rarest, join_answers
 from innerdistill.evaluation.metrics import show_metric
+from innerdistill.evaluation.pseudo_values import compute_pseudo_values
 from innerdistill.report.formatting import list_metrics
 from innerdistill.report.record import RunRecord, Scores
 from innerdistill.report.stored_run import StoredRun
@@ -19,6 +23,7 @@ from innerdistill.sweep.methods import SPLIT, Method, read_validation
 from innerdistill.sweep.statistics import Comparison, Over
 from innerdistill.sweep.wording import describe_comparison
 
+Unit = Sequence[tuple["Group", int]]  # the runs that a test counts as one: group and seed of each
 DECIMAL = re.compile(r"\d+\.\d+")
 
 
@@ -33,6 +38,7 @@ class Compared(ABC):
         comparisons: declared comparisons that were tested.
         untested: declared comparisons of methods that have no seed in common.
         are_seeds_shared: whether it has several teachers, whose students all have the same seeds.
+        asked: share of their teacher's score that students are asked to keep; None if none was given.
     """
 
     name: str
@@ -41,6 +47,7 @@ class Compared(ABC):
     comparisons: list[Comparison] = field(default_factory=list, kw_only=True)
     untested: list[tuple[str, str]] = field(default_factory=list, kw_only=True)
     are_seeds_shared: bool = field(default=False, kw_only=True)
+    asked: float | None = field(default=None, kw_only=True)
 
     @property
     @abstractmethod
@@ -63,7 +70,7 @@ class Compared(ABC):
         """Whether its teachers beat the best constant answer by two standard errors; else nothing can be concluded."""
 
     @abstractmethod
-    def list_units(self, *methods: str) -> list[list[tuple[Group, int]]]:
+    def list_units(self, *methods: str) -> list[Unit]:
         """List the units of a test.
 
         Args:
@@ -72,6 +79,47 @@ class Compared(ABC):
         Returns:
             For each unit, group and seed of every run that all of the methods have.
         """
+
+    @property
+    @abstractmethod
+    def first_group(self) -> Group:
+        """One of its groups, for what all have in common."""
+
+    @abstractmethod
+    def list_methods(self) -> list[str]:
+        """List the methods that have run.
+
+        Returns:
+            Their names, each once.
+        """
+
+    def find_full_size(self) -> str | None:
+        """Find the method whose students have as many layers as the teacher.
+
+        Returns:
+            Its name; of several, the first; None if there is none.
+        """
+        teacher = self.first_group.first_record.teacher
+        for name, method in self.first_group.methods.items():
+            if teacher is not None and method.first_record.student.layers == teacher.layers:
+                return name
+        return None
+
+    @staticmethod
+    def read_unit(unit: Unit, method: str) -> Answers:
+        """Read what the students of all runs of a unit answer.
+
+        Args:
+            unit: group and seed of each run.
+            method: name of the method.
+
+        Returns:
+            Their answers to the validation examples.
+
+        Raises:
+            ValueError: predictions are missing or damaged, or of other examples.
+        """
+        return join_answers([group.methods[method].read_answers(seed) for group, seed in unit])
 
     def describe_comparisons(self) -> list[str]:
         """Describe the declared comparisons in words.
@@ -115,9 +163,18 @@ class Group(Compared):
         """Its units are seeds."""
         return "seeds"
 
-    def list_units(self, *methods: str) -> list[list[tuple[Group, int]]]:
+    def list_units(self, *methods: str) -> list[Unit]:
         """List the seeds that all methods have run with, each a unit of one run."""
         return [[(self, seed)] for seed in self.list_shared_seeds(*methods)]
+
+    @property
+    def first_group(self) -> Group:
+        """Itself."""
+        return self
+
+    def list_methods(self) -> list[str]:
+        """List the methods that have run."""
+        return list(self.methods)
 
     def list_runs(self) -> Iterator[StoredRun]:
         """List all runs, method by method.
@@ -167,16 +224,32 @@ class Group(Compared):
         return next(self.list_runs()).score_teacher(split)
 
     @cached_property
+    def _validation(self) -> dict[str, NDArray[Any]]:
+        """Labels and outputs of the teacher on the validation examples."""
+        return read_validation(next(self.list_runs()))
+
+    @cached_property
+    def labels(self) -> NDArray[Any]:
+        """Labels of the validation examples that have one, as an array (N,)."""
+        labels = self._validation["label"]
+        return np.asarray(labels[self.first_record.data.scoring.predictions.has_label(labels)])
+
+    @cached_property
     def rarest_class(self) -> int | None:
         """Validation examples of the rarest class that occurs; None where labels are no classes."""
-        columns = read_validation(next(self.list_runs()))
-        return count_rarest(columns["label"], scoring=self.first_record.data.scoring)
+        return count_rarest(self.labels, scoring=self.first_record.data.scoring)
 
     @cached_property
     def teacher_answers(self) -> Answers:
         """Predictions and pseudo-values of the teacher on the validation examples."""
-        columns = read_validation(next(self.list_runs()))
+        columns = self._validation
         return collect_answers(columns["label"], columns["teacher"], scoring=self.first_record.data.scoring)
+
+    @cached_property
+    def constant_values(self) -> NDArray[np.float64]:
+        """Pseudo-values of the constant answer, as an array (N,)."""
+        scoring = self.first_record.data.scoring
+        return compute_pseudo_values(self.labels, scoring.answer_constant(self.labels), scoring=scoring)
 
     @property
     def has_several_seeds(self) -> bool:
@@ -225,6 +298,15 @@ class OverTeachers(Compared):
         return "teachers"
 
     @property
+    def first_group(self) -> Group:
+        """That of the first teacher."""
+        return self.groups[0]
+
+    def list_methods(self) -> list[str]:
+        """List the methods that have run with any teacher."""
+        return list(dict.fromkeys(name for group in self.groups for name in group.methods))
+
+    @property
     def metric(self) -> str:
         """The primary metric."""
         return self.groups[0].metric
@@ -234,7 +316,7 @@ class OverTeachers(Compared):
         """Whether all teachers beat the best constant answer."""
         return all(group.is_above_chance for group in self.groups)
 
-    def list_units(self, *methods: str) -> list[list[tuple[Group, int]]]:
+    def list_units(self, *methods: str) -> list[Unit]:
         """List the teachers, each a unit of the runs of its students.
 
         Where seeds are shared, only those count that all of these teachers have.

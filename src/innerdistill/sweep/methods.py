@@ -79,6 +79,14 @@ class Method:
             self._answers[seed] = collect_answers(columns["label"], columns["student"], scoring=scoring)
         return self._answers[seed]
 
+    def list_answers(self) -> list[Answers]:
+        """Read what the students of all seeds answer to the validation examples.
+
+        Returns:
+            Their answers, in the order of the runs.
+        """
+        return [self.read_answers(seed) for seed in self.runs]
+
     @property
     def records(self) -> list[RunRecord]:
         """Records of the runs, in the order of the seeds."""

@@ -36,7 +36,8 @@ from innerdistill.sweep.latency import SweepLatency, read_latency
 from innerdistill.sweep.sizes import find_swept_numbers
 from innerdistill.sweep.statistics import FEWEST_FOR_CLAIM
 from innerdistill.sweep.store import CellRun
-from innerdistill.sweep.tables import Table, build_overall_tables, build_tables
+from innerdistill.sweep.table import Table
+from innerdistill.sweep.tables import build_overall_tables, build_tables
 
 PAGE = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"

@@ -11,6 +11,8 @@ from innerdistill.sweep.declaration import TEACHER_SEED
 from innerdistill.sweep.grid import name_group
 from innerdistill.sweep.groups import Group
 from innerdistill.sweep.methods import SELECTION, Method
+from innerdistill.sweep.shares import describe_share
+from innerdistill.sweep.trend import describe_trend
 
 SIZE, ROWS = "student.num_layers", "data.train_rows"
 
@@ -30,17 +32,28 @@ class Swept:
     groups: list[Group]
 
     def describe(self) -> list[str]:
-        """Describe how small a student can be: what share of the teacher's score each method reaches.
+        """Describe how small a student can be, or how a difference changes with the number of training examples.
 
         Returns:
-            A sentence per method; empty where the key is not the number of layers.
+            For layers, a sentence per method: the share of the teacher's score that it keeps. For training examples, a
+            sentence per declared comparison. Empty for other keys, and where a teacher is at chance.
         """
+        if self.key == ROWS and all(group.is_above_chance for group in self.groups):
+            return self._describe_trends()
         if not self._is_about_size():
             return []
         names: dict[str, Method] = {}
         for group in self.groups:
             names |= group.methods
         return [f"{self._prefix()}{self._describe_method(name)}" for name in names]
+
+    def _describe_trends(self) -> list[str]:
+        sizes = [float(group.first_record.data.rows["train"]) for group in self.groups]
+        sentences = []
+        for comparison in self.groups[0].comparisons:
+            sentence = describe_trend(self.groups, sizes, comparison.method, comparison.against)
+            sentences += [f"{self._prefix()}{sentence}"] if sentence else []
+        return sentences
 
     def name_smallest(self) -> list[str]:
         """Name the size to choose by the score on selection, as Breiman et al. 1984 choose trees.
@@ -63,7 +76,7 @@ class Swept:
         fewest = min(group.setting[self.key] for group, _ in enough)
         smallest = [student for student in enough if student[0].setting[self.key] == fewest]
         group, method = max(smallest, key=lambda student: student[1].score(metric, SELECTION).mean)
-        share = format_share(method.score(metric).mean, group.teacher)
+        share = describe_share(group, method.name)
         text = f"within a standard error ({error:.3f}) of the best {first.metric_name} on selection"
         sentence = f"{self._prefix()}The smallest student {text}: {method.name} with {_count_layers(fewest)}. "
         sentence += f"It keeps {share} of the teacher's {first.metric_name} on validation."
@@ -107,10 +120,7 @@ class Swept:
         return f"Share of the teacher's {groups[0].metric_name}, {name}: {shares} ({'; '.join(facts)})."
 
     def _describe_share(self, group: Group, name: str) -> str:
-        metric = self.groups[0].metric
-        score, best = group.methods[name].score(metric), group.teacher.values[metric]
-        error = "" if score.deviation is None else f" ± {100 * score.deviation / best:.1f}"
-        return f"{100 * score.mean / best:.1f}{error} % with {_count_layers(group.setting[self.key])}"
+        return f"{describe_share(group, name)} with {_count_layers(group.setting[self.key])}"
 
 
 def _count_layers(layers: int) -> str:

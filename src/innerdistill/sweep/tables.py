@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from math import comb
 from typing import Any
 
@@ -12,12 +12,13 @@ from innerdistill.evaluation.metrics import show_metric
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.formatting import NOT_APPLICABLE, format_share
 from innerdistill.report.stored_run import StoredRun
-from innerdistill.sweep.groups import Compared, Group, list_places
-from innerdistill.sweep.headlines import list_comparisons
+from innerdistill.sweep.comparison_table import build_comparisons
+from innerdistill.sweep.groups import Compared, Group, OverTeachers, list_places
 from innerdistill.sweep.latency import SweepLatency, list_sizes
 from innerdistill.sweep.methods import SELECTION, SPLIT, Method, Value
-from innerdistill.sweep.statistics import FEWEST_FOR_CLAIM, Comparison, Verdict
-from innerdistill.sweep.wording import describe_stability, format_interval, format_p
+from innerdistill.sweep.mistakes import build_right_and_wrong
+from innerdistill.sweep.shares import build_shares
+from innerdistill.sweep.table import Table
 
 SHARE_OF_TEACHER, AGREEMENT, SEEDS = "share of teacher", "agreement", "seeds"  # columns, some of which a terminal shows
 
@@ -30,14 +31,21 @@ def build_overall_tables(groups: Sequence[Group], latency: SweepLatency | None =
         latency: the sweep's measurement; None if there is none.
 
     Returns:
-        The declared comparisons, if any were tested; scores of all methods side by side, those on selection too, and
-        the sizes of all models, if there are several groups.
+        The declared comparisons, if any were tested. Shares of the teachers' scores, if there are several teachers. If
+        there are several groups: scores of all methods side by side, those on selection too, and the sizes of models.
     """
     comparisons = build_comparisons(groups)
     tables = [comparisons] if comparisons.rows else []
+    tables += filter(None, map(_build_shares_over_teachers, list_places(groups)))
     if len(groups) > 1:
         tables += [_build_overview(groups, SPLIT), _build_overview(groups, SELECTION), _build_sizes(groups, latency)]
     return tables
+
+
+def _build_shares_over_teachers(place: Compared) -> Table | None:
+    shares = build_shares(place) if isinstance(place, OverTeachers) else None
+    title = "Shares over teachers" + (f": {place.name}" if place.name else "")
+    return None if shares is None else replace(shares, title=title)
 
 
 def build_tables(group: Group, *, alone: bool, latency: SweepLatency | None = None) -> list[Table]:
@@ -49,16 +57,18 @@ def build_tables(group: Group, *, alone: bool, latency: SweepLatency | None = No
         latency: the sweep's measurement; None if there is none.
 
     Returns:
-        Scores; sizes, if it is alone; distances, if any layers were mapped; examples by right and wrong, if there are
-        classes.
+        Scores. Shares of the teacher's score, if there are seeds enough. Sizes, if it is alone. Distances, if any
+        layers were mapped. Examples by right and wrong, if there are classes.
     """
     tables = [_build_scores(group)]
+    if group.beside is None and (shares := build_shares(group)) is not None:
+        tables.append(shares)
     if alone:
         tables.append(_build_sizes([group], latency))
     if group.pairs:
         tables.append(_build_distances(group))
     if all(method.right_and_wrong is not None for method in group.methods.values()):
-        tables.append(_build_right_and_wrong(group))
+        tables.append(build_right_and_wrong(group))
     return tables
 
 
@@ -230,22 +240,6 @@ def _build_distances(group: Group) -> Table:
         "KL: divergence of the attention distributions, in nats per token. CLS: cosine distance of the [CLS] vectors. "
         f"Both are means over seeds and {SPLIT} examples. 1 ← 2 is layer 1 of the student and layer 2 of the teacher. "
         "A dash: the method does not map these layers.",
-    )
-
-
-def _build_right_and_wrong(group: Group) -> Table:
-    rows = []
-    for method in group.methods.values():
-        row = [method.name]
-        for count in (method.right_and_wrong or {}).values():
-            row.append(f"{count.mean:.1f}" + ("" if count.deviation is None else f" ± {count.deviation:.1f}"))
-        rows.append(tuple(row))
-    note = "± is the standard deviation over seeds." if group.has_several_seeds else ""
-    return Table(
-        "Right and wrong answers of teacher and student",
-        ("examples, mean over seeds", "both right", "only the teacher right", "only the student right", "both wrong"),
-        tuple(rows),
-        f"{note} {group.note}".strip(),
     )
 
 
