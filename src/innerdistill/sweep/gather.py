@@ -14,7 +14,6 @@ from innerdistill.sweep.statistics import Comparison, compare_pair, correct_comp
 from innerdistill.sweep.store import CellRun
 
 
-
 def gather(sweep: Sweep, finished: Sequence[CellRun]) -> list[Group]:
     """Group the runs of a sweep and test its declared comparisons.
 
