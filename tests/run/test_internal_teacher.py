@@ -72,6 +72,17 @@ def test_another_model_gives_another_student_and_page_and_card_name_it(content, 
         for name, internal in (("usual", "teacher"), ("control", str(base_folder)))
     ]
     assert weights(folders[0]) != weights(folders[1])
+    usual, control = map(read_record, folders)
+    assert usual.distances.before == control.distances.before != control.internal_distances.before  # of one teacher
+    assert usual.internal_distances is None and usual.teacher.cls_spread == control.teacher.cls_spread
+    assert set(control.internal_teacher.cls_spread) == {1, 2, 3, 4} and min(usual.teacher.cls_spread.values()) > 0
+    assert control.internal_teacher.cls_spread != control.teacher.cls_spread
+    for layer, before in control.internal_distances.before.items():
+        after = control.internal_distances.after[layer]
+        assert after.attention_kl < before.attention_kl
+    for record in (usual, control):
+        assert all("teacher" in stage.distances for stage in record.stages)  # of the same examples: 140 are few
+        assert record.stages[-1].distances["teacher"] == record.distances.after
     sentence = f"Its internal losses learned from {base_folder}, not from the teacher."
     assert sentence in write_report(folders[1]).read_text()
     assert str(base_folder) in (folders[1] / "model" / "README.md").read_text()

@@ -1,18 +1,21 @@
-"""Distances between the internal representations of student and teacher, layer by layer."""
+"""Distances between the internal representations of student and teacher, and of a teacher between examples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from datasets import Dataset
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from innerdistill.data.batches import Collator, iterate_by_length
 from innerdistill.losses.paper import attention_kl, cls_cosine
 from innerdistill.models.attention import Attention
-from innerdistill.models.capture import capture
+from innerdistill.models.capture import LayerInternals, capture
 
 INFINITE = 1e6  # nats per row; the logarithm of a hidden key is -3e38 where it should be minus infinity
 
@@ -26,8 +29,11 @@ def measure_layer_distances(
     *,
     pairs: Mapping[int, int],
     batch_size: int = 64,
+    spread: ClsSpread | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Mean attention KL and CLS cosine distance of every pair of mapped layers, in eval mode.
+
+    The student is left in the mode that it was in. No random number is drawn.
 
     Args:
         teacher: teacher prepared by `prepare`.
@@ -36,25 +42,29 @@ def measure_layer_distances(
         collate: turns examples into a padded batch.
         pairs: teacher layer by student layer.
         batch_size: examples per batch.
+        spread: gathers the teacher's [CLS] in the same pass, if it is given.
 
     Returns:
         By student layer, as a string for JSON: teacher_layer, attention_kl in nats per row of the map, and cls_cosine
         from 0 to 2. The KL is None where it is infinite, because the student cannot attend to what its teacher does.
     """
-    teacher.eval()
-    student.eval()
     kinds = ("attention", "cls")
+    of_teacher: dict[int, tuple[str, ...]] = dict.fromkeys(() if spread is None else spread.sums, ("cls",))
+    of_teacher |= dict.fromkeys(pairs.values(), kinds)
     sums = {k: torch.zeros(2, dtype=torch.float64) for k in pairs}
-    for _, inputs, _ in iterate_by_length(dataset, collate, batch_size=batch_size, device=student.device):
-        theirs = capture(teacher, inputs, layers=dict.fromkeys(pairs.values(), kinds), logits=False)
-        ours = capture(student, inputs, layers=dict.fromkeys(pairs, kinds), logits=False)
-        mask = inputs["attention_mask"].bool()
-        for k, m in pairs.items():
-            t, s = theirs.layers[m], ours.layers[k]
-            assert t.attention is not None and isinstance(s.attention, Attention)
-            assert t.cls is not None and s.cls is not None
-            kl = attention_kl(t.attention, s.attention, mask)
-            sums[k] += torch.stack([kl.sum(), cls_cosine(t.cls, s.cls).sum()]).double().cpu()
+    with _eval_mode(teacher), _eval_mode(student):
+        for _, inputs, _ in iterate_by_length(dataset, collate, batch_size=batch_size, device=student.device):
+            theirs = capture(teacher, inputs, layers=of_teacher, logits=False)
+            ours = capture(student, inputs, layers=dict.fromkeys(pairs, kinds), logits=False)
+            if spread is not None:
+                spread.add(theirs.layers)
+            mask = inputs["attention_mask"].bool()
+            for k, m in pairs.items():
+                t, s = theirs.layers[m], ours.layers[k]
+                assert t.attention is not None and isinstance(s.attention, Attention)
+                assert t.cls is not None and s.cls is not None
+                kl = attention_kl(t.attention, s.attention, mask)
+                sums[k] += torch.stack([kl.sum(), cls_cosine(t.cls, s.cls).sum()]).double().cpu()
     return {
         str(k): {
             "teacher_layer": pairs[k],
@@ -63,6 +73,78 @@ def measure_layer_distances(
         }
         for k, total in sums.items()
     }
+
+
+class ClsSpread:
+    """Mean cosine distance between the [CLS] activations of two examples, for every layer, gathered batch by batch.
+
+    Where it is nearly 0, the [CLS] is the same for every example, and a cosine loss there teaches nothing of them.
+    """
+
+    def __init__(self, num_layers: int) -> None:
+        """Begin with no example.
+
+        Args:
+            num_layers: number of layers of the model.
+        """
+        self.sums = dict.fromkeys(range(1, num_layers + 1), torch.zeros(1, dtype=torch.float64))
+        self.count = 0
+
+    def add(self, layers: Mapping[int, LayerInternals]) -> None:
+        """Add the examples of a batch.
+
+        Args:
+            layers: internals with `cls` of all layers. (B, hidden)
+        """
+        examples = 0
+        for number, total in self.sums.items():
+            cls = layers[number].cls
+            assert cls is not None
+            self.sums[number] = total + F.normalize(cls.detach().cpu().double(), dim=-1).sum(0)
+            examples = len(cls)
+        self.count += examples
+
+    def compute(self) -> dict[str, float] | None:
+        """Compute the mean over all pairs of examples.
+
+        Returns:
+            By layer, as a string for JSON: a distance from 0 to 2. None with fewer than two examples.
+        """
+        if self.count < 2:
+            return None
+        return {str(number): compute_mean_distance(total, self.count) for number, total in self.sums.items()}
+
+
+def compute_mean_distance(total: Tensor, count: int) -> float:
+    """Mean cosine distance of all pairs of different vectors, from the sum of the normalised vectors.
+
+    The squared length of the sum holds the cosine of every ordered pair, and 1 for each vector with itself. So the mean
+    of 1 - cos over the N (N - 1) ordered pairs is (N^2 - |sum|^2) / (N (N - 1)).
+
+    Args:
+        total: sum of N vectors of length 1, in float64. (hidden,)
+        count: number of vectors N, at least 2.
+
+    Returns:
+        Distance from 0 to 2.
+
+    >>> compute_mean_distance(torch.tensor([1.0, 1.0], dtype=torch.float64), 2)  # two vectors at right angles
+    1.0
+    >>> compute_mean_distance(torch.tensor([3.0, 0.0], dtype=torch.float64), 3)  # three times the same
+    0.0
+    """
+    return max(0.0, (count**2 - float(total.square().sum())) / (count * (count - 1)))
+
+
+@contextmanager
+def _eval_mode(model: PreTrainedModel) -> Iterator[None]:
+    """While open, the model is in eval mode."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def replace_infinity(kl: float) -> float | None:

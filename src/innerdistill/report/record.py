@@ -75,6 +75,11 @@ class TeacherRecord(Part):
     layers: int
     fingerprint: str = Field(description="hash of the weights")
     targets: TargetsRecord | None = None
+    cls_spread: dict[int, float] | None = Field(
+        None,
+        description="mean cosine distance between the [CLS] of two examples, by layer, on the examples of `distances`; "
+        "older runs lack it",
+    )
 
 
 class StudentRecord(Part):
@@ -84,6 +89,21 @@ class StudentRecord(Part):
     start: str | None = Field(None, description="hash of the weights before training; older runs lack it")
     base_model: str | None = Field(None, description="Hugging Face name of the model that the weights come from")
     license: str | None = Field(None, description="license that the card of this model states")
+
+
+class LayerDistance(Part):
+    """How far a student layer is from its teacher layer; 0 means equal."""
+
+    teacher_layer: int
+    attention_kl: float | None = Field(description="nats per row of the attention map; null where it is infinite")
+    cls_cosine: float = Field(description="cosine distance of the CLS activations, 0 to 2")
+
+
+class Distances(Part):
+    """Distances of all mapped layers, by student layer, before and after training."""
+
+    before: dict[int, LayerDistance]
+    after: dict[int, LayerDistance]
 
 
 class PlannedStage(Part):
@@ -118,6 +138,9 @@ class TrainedStage(Part):
     learned: bool | None = Field(None, description="whether any parameter changed; older runs lack it")
     learning_rate: float | None = Field(None, description="highest of a step; older runs lack it")
     thirds: list[float] | None = Field(None, description="mean loss of the first and last third; older runs lack it")
+    distances: dict[str, dict[int, LayerDistance]] | None = Field(
+        None, description="at its end, by `teacher` and `internal_teacher` and by student layer; older runs lack them"
+    )
     epochs: list[TrainedEpoch]
 
 
@@ -192,21 +215,6 @@ class SplitScores(Part):
     teacher: Scores | None = None
 
 
-class LayerDistance(Part):
-    """How far a student layer is from its teacher layer; 0 means equal."""
-
-    teacher_layer: int
-    attention_kl: float | None = Field(description="nats per row of the attention map; null where it is infinite")
-    cls_cosine: float = Field(description="cosine distance of the CLS activations, 0 to 2")
-
-
-class Distances(Part):
-    """Distances of all mapped layers, by student layer, before and after training."""
-
-    before: dict[int, LayerDistance]
-    after: dict[int, LayerDistance]
-
-
 class RunRecord(Part):
     """What a run was asked for, what happened, and what came out."""
 
@@ -234,7 +242,8 @@ class RunRecord(Part):
     speed: Speed
     onnx: OnnxRecord | None = None
     warnings: list[str] = Field(description="what a reader of the scores has to know first")
-    distances: Distances | None = None
+    distances: Distances | None = Field(None, description="from the fine-tuned teacher")
+    internal_distances: Distances | None = Field(None, description="from `internal_teacher`, if there is one")
     finished: str | None = Field(None, description="date and time (UTC) of the evaluation; older runs lack it")
     seconds: float | None = Field(None, description="wall time, at least that of all stages; older runs lack it")
 

@@ -31,13 +31,13 @@ from innerdistill.report.output_folder import open_run_folder
 from innerdistill.report.page import write_report
 from innerdistill.report.run_folder import BASELINE_FOLDER, is_finished, read_record
 from innerdistill.run.assemble import assemble
+from innerdistill.run.distances import measure_first_distances
 from innerdistill.run.finetune import load_or_finetune_teacher
 from innerdistill.run.finish import (
     Distillation,
     delete_checkpoints,
     finish,
     is_trained,
-    measure_distances,
     record_seconds,
 )
 from innerdistill.run.job import Job
@@ -101,11 +101,11 @@ def _train_student(job: Job, folder: Path) -> None:
     """Build a student, train it, evaluate it, and write everything into the run folder."""
     student = job.build_fresh_student()
     start = weights_fingerprint(student)
-    distances = measure_distances(job, student) if is_first_process() else {}
+    first = measure_first_distances(job, student) if is_first_process() else None
     targets = load_targets(job, folder)
     stages = train(job, student, folder=folder, teacher=targets, stages=job.stages)
-    if is_first_process():
-        finish(job, student, folder, stages=stages, distillation=Distillation(start, targets.describe(), distances))
+    if first is not None:
+        finish(job, student, folder, stages=stages, distillation=Distillation(start, targets.describe(), first))
     wait_for_all()
 
 

@@ -13,8 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from datasets import Dataset
 from transformers import PreTrainedModel
 
 from innerdistill.data.arrow import read_numbers
@@ -22,7 +20,6 @@ from innerdistill.evaluation.compare import compare
 from innerdistill.evaluation.differences import PairedDifference
 from innerdistill.evaluation.examples import collect_attention, find_disagreements
 from innerdistill.evaluation.latency import compute_typical_length, describe_machine, measure_speed
-from innerdistill.evaluation.layer_distances import measure_layer_distances
 from innerdistill.evaluation.predictions import predict_logits, predict_splits
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.pretrained import load_classifier
@@ -51,6 +48,7 @@ from innerdistill.report.run_folder import (
     write_record,
 )
 from innerdistill.report.speed_record import Speed
+from innerdistill.run.distances import FirstDistances, measure_distances, select_evenly
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import compute_teacher_logits
 from innerdistill.run.warnings import collect_warnings
@@ -60,8 +58,8 @@ from innerdistill.support.processes import broadcast_from_first, is_first_proces
 from innerdistill.training.stage import StageRecord
 
 PACKAGES = ("innerdistill", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "scikit-learn")
+DISTANCES_FROM = {"teacher": "distances", "internal_teacher": "internal_distances"}  # names in the record
 TRAIN_ROWS = 500  # of train, on which a student that is clearly below its teacher is compared with it once more
-DISTANCE_ROWS = 1_000  # of validation, spread evenly over it: enough for a mean per layer
 
 logger = logging.getLogger(__name__)
 
@@ -73,12 +71,12 @@ class Distillation:
     Attributes:
         start: fingerprint of the student's weights before training.
         targets: where the teacher outputs came from, from `Targets.describe`.
-        before: distances of the layers before training, from `measure_distances`.
+        first: distances of the layers before training.
     """
 
     start: str
     targets: Mapping[str, Any]
-    before: Mapping[str, Any]
+    first: FirstDistances
 
 
 def finish(
@@ -129,20 +127,6 @@ def finish(
     write_card(folder, record)
     write_record(folder, record)
     delete_checkpoints(folder)
-
-
-def measure_distances(job: Job, student: PreTrainedModel) -> dict[str, Any]:
-    """Measure how far a student is from its teacher, layer by layer, on examples of validation.
-
-    Args:
-        job: the job.
-        student: prepared student.
-
-    Returns:
-        As `measure_layer_distances`.
-    """
-    rows = _spread(job.splits["validation"], DISTANCE_ROWS)
-    return measure_layer_distances(job.teacher, student, rows, job.collate, pairs=job.pairs)
 
 
 def is_trained(job: Job, folder: Path, *, teacher: bool) -> bool:
@@ -205,15 +189,10 @@ def get_versions() -> dict[str, str]:
 
 def _measure_agreement_on_train(job: Job, student: PreTrainedModel) -> dict[str, float]:
     """Agreement with the teacher on training examples: evidence for what a student that is clearly below it lacks."""
-    rows = _spread(job.splits["train"], TRAIN_ROWS)
+    rows = select_evenly(job.splits["train"], TRAIN_ROWS)
     teacher_logits, student_logits = (predict_logits(model, rows, job.collate) for model in (job.teacher, student))
     labels = read_numbers(rows, "labels")
     return job.scoring.predictions.compare(labels, teacher_logits, student_logits)
-
-
-def _spread(examples: Dataset, count: int) -> Dataset:
-    """Some examples, spread evenly over all of them."""
-    return examples.select(np.linspace(0, len(examples) - 1, min(count, len(examples))).astype(int))
 
 
 def _write_examples(job: Job, student: PreTrainedModel, folder: Path, *, predictions: Mapping[str, Any]) -> None:
@@ -237,14 +216,6 @@ def _build_record(
 ) -> RunRecord:
     origin = _find_origin(job, is_distilled=distillation is not None)
     base_model, license_name = (None, None) if origin is None else read_origin(origin)
-    teacher, internal_teacher, distances = None, None, None
-    if distillation is not None:
-        targets = TargetsRecord.model_validate(distillation.targets)
-        teacher = TeacherRecord(**job.describe_teacher(), targets=targets)
-        if (internal := job.describe_internal_teacher()) is not None:
-            internal_teacher = TeacherRecord(**internal)
-        after = measure_distances(job, model)
-        distances = Distances.model_validate({"before": distillation.before, "after": after})
     return RunRecord(
         recipe=job.recipe,
         versions=get_versions(),
@@ -252,8 +223,7 @@ def _build_record(
         git_revision=_ask_git("rev-parse", "HEAD") if _ask_git("ls-files", Path(__file__).name) else None,
         extensions=_find_extensions(job, model, stages, is_distilled=distillation is not None),
         data=DataRecord(**job.describe_data()),
-        teacher=teacher,
-        internal_teacher=internal_teacher,
+        **_describe_distillation(job, model, distillation),
         student=StudentRecord(
             layers=model.config.num_hidden_layers,
             start=None if distillation is None else distillation.start,
@@ -267,9 +237,25 @@ def _build_record(
         differences={split: Difference(**numbers) for split, numbers in comparison["differences"].items()},
         speed=Speed.model_validate(speed),
         warnings=warnings,
-        distances=distances,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _describe_distillation(job: Job, student: PreTrainedModel, distillation: Distillation | None) -> dict[str, Any]:
+    """Parts of the record on what the student learned from, and how far its layers are from that."""
+    if distillation is None:
+        return {"teacher": None}
+    first, after = distillation.first, measure_distances(job, student)
+    targets = TargetsRecord.model_validate(distillation.targets)
+    described = {"teacher": {**job.describe_teacher(), "targets": targets}}
+    if (internal := job.describe_internal_teacher()) is not None:
+        described["internal_teacher"] = internal
+    parts: dict[str, Any] = {}
+    for name, fields in described.items():
+        parts[name] = TeacherRecord(**fields, cls_spread=first.spreads[name])
+        both = {"before": first.layers[name], "after": after[name]}
+        parts[DISTANCES_FROM[name]] = Distances.model_validate(both)
+    return parts
 
 
 def _find_extensions(

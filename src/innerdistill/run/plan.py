@@ -20,8 +20,8 @@ from innerdistill.data.batches import INPUT_NAMES
 from innerdistill.evaluation.predictions import SPLITS
 from innerdistill.models.capture import capture
 from innerdistill.run.cost import StageCost, count_steps, estimate_stage_costs
+from innerdistill.run.distances import ROWS, STAGE_ROWS
 from innerdistill.run.finetune import find_cached_teacher
-from innerdistill.run.finish import DISTANCE_ROWS
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import CachedParts, choose_cached_parts
 from innerdistill.training.schedules import BASELINE
@@ -90,8 +90,7 @@ def plan_run(job: Job) -> list[Part]:
         parts.append(Part(cost.stage.name, f"{cost.steps:,} steps", _time_stage(job, cost, rates), cost))
     epochs = sum(_count_epochs(job, cost.stage, cost.steps) for cost in stages)
     parts.append(_plan_selection(epochs, selection, student))
-    distances = 2 * min(DISTANCE_ROWS, len(job.splits["validation"]))
-    seconds = scored * (rates.teacher + student) + distances * (rates.teacher + student) + LATENCY
+    seconds = scored * (rates.teacher + student) + _time_distances(job, rates, stages=len(stages)) + LATENCY
     parts.append(Part("scoring both models", _count(scored), seconds))
     if job.recipe.onnx:
         validation = len(job.splits["validation"])
@@ -204,11 +203,18 @@ def _plan_baseline(job: Job, rates: Rates, *, steps: int, scored: int) -> list[P
     student = rates.teacher * job.num_layers / job.architecture.num_layers
     seconds = steps * (job.compute_batch_size(stage) * rates.student + rates.optimiser)
     per_epoch = _count_epochs(job, stage, steps) * len(job.splits["selection"]) * student
-    distances = 2 * min(DISTANCE_ROWS, len(job.splits["validation"])) * (rates.teacher + student)
+    distances = _time_distances(job, rates, stages=1)
     return [
         Part("baseline", f"{steps:,} steps", seconds + per_epoch),
         Part("scoring the baseline", _count(scored), scored * student + distances + LATENCY),
     ]
+
+
+def _time_distances(job: Job, rates: Rates, *, stages: int) -> float:
+    """Seconds of comparing layers before training, after every stage, and at the end."""
+    both = rates.teacher * (1 + job.num_layers / job.architecture.num_layers)
+    models, examples = 1 if job.internal_teacher is None else 2, len(job.splits["validation"])
+    return models * (2 * min(ROWS, examples) + stages * min(STAGE_ROWS, examples)) * both
 
 
 def _count_epochs(job: Job, stage: Stage, steps: int) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from datasets import Dataset
@@ -13,6 +15,7 @@ from innerdistill.data.arrow import read_numbers
 from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.evaluation.scoring import score_outputs, select_numbers
 from innerdistill.run.cost import count_steps, estimate_stage_costs
+from innerdistill.run.distances import STAGE_ROWS, measure_distances
 from innerdistill.run.job import Job
 from innerdistill.support.messages import format_duration
 from innerdistill.training.run_stages import distill_models
@@ -49,6 +52,8 @@ def train(
         logger.info("%s takes %s, judged by its first steps.", name, format_duration(steps * seconds))
 
     setup = make_setup(job, train=job.splits["train"] if teacher is None else job.select_student_examples())
+    if teacher is not None:
+        setup = replace(setup, measure=partial(measure_distances, job, rows=STAGE_ROWS))
     return distill_models(
         teacher,
         model,

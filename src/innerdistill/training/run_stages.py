@@ -116,6 +116,8 @@ def distill_models(
                 trainer.remove_callback(PrinterCallback)
                 is_inside = number == point.stage and not point.is_start
                 trainer.train(resume_from_checkpoint=str(point.folder) if is_inside else None)
+            if setup.measure is not None and is_first_process():
+                record.distances = setup.measure(student)
             saver.end_stage(number, student, record)
     if not resume:
         checkpoints.remove()

@@ -15,6 +15,7 @@ from innerdistill.losses.registry import LOSSES
 from innerdistill.training.stage import Stage
 
 Score = Callable[[PreTrainedModel, Dataset], Mapping[str, float]]
+Measure = Callable[[PreTrainedModel], dict[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,8 @@ class TrainingSetup:
         train: tokenised training split: columns input_ids, attention_mask, (token_type_ids), labels, length.
         collate: turns a list of examples into a padded batch.
         selection: tokenised held-out selection split, scored after every epoch; None skips scoring.
+        measure: function (student) -> distances of its layers by model, called in the first process at the end of every
+            stage; the result goes into the record of the stage. None measures nothing.
         score: function (student, selection) -> scores by name; needed with `selection`.
         metric: name of the score that the progress bar shows and `best` compares.
         best: whether a classification stage ends with the checkpoint that scores best on `selection`.
@@ -41,6 +44,7 @@ class TrainingSetup:
     collate: Collator
     selection: Dataset | None = None
     score: Score | None = None
+    measure: Measure | None = None
     metric: str = "accuracy"
     best: bool = False
     trainer: Mapping[str, Any] = field(default_factory=dict)

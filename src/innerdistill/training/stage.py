@@ -45,6 +45,7 @@ class StageRecord:
         learned: whether any parameter of the student changed.
         learning_rate: highest learning rate of a step.
         thirds: mean loss in the first and in the last third of a stage of one epoch and at least 30 steps.
+        distances: distances of the student's layers at the end, by model and layer; None if they are not measured.
         epochs: per epoch: epoch, steps, losses by name (`attention_kl/2` is student layer 2), scores on selection.
     """
 
@@ -56,6 +57,7 @@ class StageRecord:
     learned: bool = False
     learning_rate: float = 0.0
     thirds: list[float] = field(default_factory=list)
+    distances: dict[str, dict[str, Any]] | None = None
     epochs: list[dict[str, Any]] = field(default_factory=list)
 
     def find_warning(self) -> str | None:
