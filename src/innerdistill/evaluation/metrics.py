@@ -1,7 +1,7 @@
 """Metrics: how predictions are scored against labels. An entry in METRICS is all that a metric needs.
 
 A new metric is an entry here, or of an installed package. Standard errors and intervals are computed with its own
-score. The functions are those of scikit-learn and SciPy. Shapes: N examples, C classes, D draws of the bootstrap.
+score. The functions are those of scikit-learn and SciPy. Shapes: N examples, C classes, D confusion matrices.
 """
 
 from __future__ import annotations
