@@ -28,7 +28,7 @@ def run(score, *, selection=0.5, constant=0.3):
     return MemoryRun(record, {"label": np.arange(1000) % 2, **logits})
 
 
-def group(setting=None, name="", *, selection=None, constant=0.3, **scores):
+def group(setting=None, name="", *, task="", selection=None, constant=0.3, **scores):
     """Methods by their mean scores, over eight seeds; scores on selection by method."""
     methods = {}
     for method, mean in scores.items():
@@ -37,7 +37,7 @@ def group(setting=None, name="", *, selection=None, constant=0.3, **scores):
         methods[method] = Method(
             method, {seed: run(score, selection=on_selection, constant=constant) for seed, score in runs}
         )
-    return Group(name, "", setting or {}, methods=methods)
+    return Group(name, task, setting or {}, methods=methods)
 
 
 def compare(place, *pairs, margin=None):
@@ -76,6 +76,18 @@ def test_one_comparison_is_said_with_its_numbers_and_chance_concludes_nothing():
     by_chance = compare(group(soft=0.5, sid=0.55, constant=0.79), ("sid", "soft"))
     assert summarize_sweep([by_chance]) == by_chance.describe_comparisons()
     assert "nothing is concluded" in summarize_sweep([by_chance])[0]
+
+
+def test_a_count_of_tasks_is_corrected_over_all_of_them():
+    """A lead that is shown on each of ten tasks alone, but not as one of eleven comparisons, does not count."""
+    clear = compare(group(name="a", task="a", soft=0.5, sid=0.55), ("sid", "soft"))
+    weak = [compare(group(name=name, task=name, soft=0.5, sid=0.502), ("sid", "soft")) for name in "bcdefghijk"]
+    assert {place.comparisons[0].verdict for place in weak} == {"better"} and weak[0].comparisons[0].p > 0.05 / 10
+    sentences = summarize_sweep([clear, *weak])
+    assert "Sid beats soft on 1 of 11 tasks (corrected for 11 comparisons)." in sentences
+    by_chance = compare(group(name="d", task="d", soft=0.5, sid=0.55, constant=0.79), ("sid", "soft"))
+    assert "Sid beats soft on 1 of 2 tasks (corrected for 2 comparisons)." in summarize_sweep([clear, by_chance])
+    assert not any("tasks" in sentence for sentence in summarize_sweep([clear]))
 
 
 def test_every_outcome_is_a_sentence():

@@ -8,11 +8,12 @@ from typing import get_args
 
 import numpy as np
 
+from innerdistill.evaluation.crossed import LEVEL
 from innerdistill.report.record import LayerDistance
 from innerdistill.sweep.groups import Compared, Group, list_places
 from innerdistill.sweep.methods import Method
 from innerdistill.sweep.sizes import find_swept_numbers
-from innerdistill.sweep.statistics import Comparison, Verdict
+from innerdistill.sweep.statistics import Comparison, Verdict, apply_holm
 from innerdistill.sweep.wording import describe_reserve, describe_scope
 
 NONE_DECLARED = "No comparison of these methods was declared. Their differences are exploratory."
@@ -39,6 +40,7 @@ def summarize_sweep(groups: Sequence[Group]) -> list[str]:
     else:
         for place in places:
             sentences += [f"{place.name}: {sentence}" for sentence in _summarize_place(place)]
+    sentences += _count_tasks(places)
     sentences += describe_reserves(groups)
     if len(places) == 1:
         sentences += _contrast_winners(places[0])
@@ -92,6 +94,29 @@ def _summarize_place(place: Compared) -> list[str]:
         sentences.append(text)
     sentences += place.describe_untested()
     return sentences or [NONE_DECLARED]
+
+
+def _count_tasks(places: Sequence[Compared]) -> list[str]:
+    """On how many tasks a method beats another one, with one correction over the comparisons of all tasks."""
+    tasks = dict.fromkeys(place.task for place in places)
+    if len(tasks) == 1 or len(tasks) < len(places):  # one setting of each task
+        return []
+    by_pair: dict[tuple[str, str], list[bool]] = {}
+    together: list[tuple[Compared, Comparison]] = []
+    for place in places:
+        together += [(place, comparison) for comparison in place.comparisons]
+    p_values = [1.0 if comparison.p is None else comparison.estimate.p for _, comparison in together]
+    untested = sum(len(place.untested) for place in places)
+    for (place, comparison), p in zip(together, apply_holm(p_values + [1.0] * untested), strict=False):
+        beats = comparison.verdict == "better" and p < LEVEL and place.is_above_chance
+        by_pair.setdefault((comparison.method, comparison.against), []).append(beats)
+    sentences = []
+    for (method, against), beats_it in by_pair.items():
+        if any(beats_it):
+            count = f"{sum(beats_it)} of {len(tasks)} tasks"
+            corrected = f"corrected for {len(together) + untested} comparisons"
+            sentences.append(f"{_capitalize(method)} beats {against} on {count} ({corrected}).")
+    return sentences
 
 
 def _group_by_outcome(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
