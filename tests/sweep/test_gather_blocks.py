@@ -43,7 +43,7 @@ def run_block(write_teachers, fill_cells, nothing_runs):
         sweep = load_sweep(write_teachers(folder, **changes))
         cells = [cell for cell in plan_cells(sweep) if cell.recipe.teacher.seed == teacher]
         fill_cells(sweep, cells, {"teacher.fingerprint": f"of seed {teacher}", **(facts or {})})
-        run_sweep(sweep, teachers=[teacher])
+        run_sweep(sweep, blocks=[teacher])
         shutil.rmtree(sweep.folder / cells[0].folder.relative_to(sweep.folder).parts[0])
         return sweep.folder
 
@@ -52,11 +52,11 @@ def run_block(write_teachers, fill_cells, nothing_runs):
 
 def test_a_block_runs_only_the_cells_of_its_teacher(write_teachers, nothing_runs, fill_cells):
     sweep = load_sweep(write_teachers("alone", tasks={"a": {}, "b": {}}))
-    run_sweep(sweep, teachers=[2])
+    run_sweep(sweep, blocks=[2])
     assert [cell for cell in plan_cells(sweep) if cell.recipe.teacher.seed == 2] == nothing_runs
     assert {cell.task for cell in nothing_runs} == {"a", "b"}
     fill_cells(sweep, nothing_runs, {"teacher.fingerprint": "two"})
-    run_sweep(sweep, teachers=[2])
+    run_sweep(sweep, blocks=[2])
     names = sorted(path.name for path in (sweep.folder / "blocks").glob("*.jsonl"))
     assert names == ["a,teacher.seed=2.jsonl", "b,teacher.seed=2.jsonl"]
     for page in ("report.md", "report.html"):
@@ -67,6 +67,7 @@ def test_a_block_runs_only_the_cells_of_its_teacher(write_teachers, nothing_runs
     ("options", "message"),
     [
         (["--block", "7"], "--block: the sweep has no teacher with seed 7; its teachers have 1, 2."),
+        (["--block", "tuning"], "--block: the sweep has no block tuning, since it has no key `tune`."),
         (["--gather", "{tmp}/nowhere"], "--gather: {tmp}/nowhere/blocks has no blocks (*.jsonl)"),
     ],
 )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import innerdistill
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.support.messages import shorten_value, suggest_name
+from innerdistill.sweep.declaration import TUNING
 
 DESCRIPTION = "Distil a fine-tuned encoder into a student with half its layers, from its internal representations."
 
@@ -39,6 +40,15 @@ def _check_verb(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
     verb = next((word for word in words if not word.startswith("-")), None)
     if verb is not None and verb not in known:
         parser.error(f"unknown verb {shorten_value(verb)}: {suggest_name(verb, known)}")
+
+
+def _parse_block(word: str) -> int | str:
+    try:
+        return word if word == TUNING else int(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected seeds of teachers, or {TUNING}; got {shorten_value(word)}"
+        ) from None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -85,7 +95,12 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--workers", type=int, default=1, help="runs at a time; they share the CPU (default: 1)")
     parts = added.add_mutually_exclusive_group()
     parts.add_argument(
-        "--block", type=int, nargs="+", metavar="SEED", default=[], help="run the cells of these teachers only"
+        "--block",
+        type=_parse_block,
+        nargs="+",
+        metavar="SEED",
+        default=[],
+        help="run the cells of these teachers only, or `tuning`: the tuning runs",
     )
     parts.add_argument(
         "--gather", nargs="+", metavar="FOLDER", default=[], help="copy the blocks of other folders, and run nothing"

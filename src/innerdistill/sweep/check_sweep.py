@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from innerdistill.sweep.declaration import TEACHER_SEED, Sweep, derive_seed, list_dotted
+from innerdistill.sweep.declaration import TEACHER_SEED, Sweep, Tuning, derive_seed, list_dotted
 
 SET_BY_SWEEP = {
     "seed": "a sweep has the list `seeds`.",
@@ -29,6 +29,8 @@ def check_sweep(sweep: Sweep) -> None:
     _check_values(sweep)
     _check_teachers(sweep)
     _check_keys(sweep)
+    if sweep.tune != Tuning():
+        _check_tuning(sweep)
 
 
 def _list_places(sweep: Sweep) -> dict[str, Mapping[str, Any]]:
@@ -55,8 +57,10 @@ def _check_comparisons(sweep: Sweep) -> None:
 def _check_values(sweep: Sweep) -> None:
     """Every list of values has some, and none of them twice."""
     lists = {f"grid.{key}": values for key, values in sweep.grid.items()}
-    for key, values in {**lists, "teachers": sweep.teachers, "seeds": sweep.seeds}.items():
-        if not values and key != "teachers":
+    tuned = {f"tune.grid.{key}": values for key, values in sweep.tune.grid.items()}
+    optional = {"teachers": sweep.teachers, "tune.seeds": sweep.tune.seeds}
+    for key, values in {**lists, **tuned, **optional, "seeds": sweep.seeds}.items():
+        if not values and key not in optional:
             raise ValueError(f"{key}: it has no values.")
         written = [repr(value) for value in values]  # 1 is not true, and 0 is a value too
         for value in written:
@@ -84,7 +88,8 @@ def _check_teachers(sweep: Sweep) -> None:
 def _check_keys(sweep: Sweep) -> None:
     """No key is given in a place from where it would not reach the runs."""
     places = _list_places(sweep)
-    for place, changes in {"recipe": sweep.recipe, **places}.items():
+    tuning = {"tune.grid": sweep.tune.grid, "tune.recipe": sweep.tune.recipe}
+    for place, changes in {"recipe": sweep.recipe, **places, **tuning}.items():
         for key in changes:
             if key in SET_BY_SWEEP:
                 raise ValueError(f"{place}.{key}: {SET_BY_SWEEP[key]}")
@@ -95,3 +100,28 @@ def _check_keys(sweep: Sweep) -> None:
         for key in changes:
             if key.startswith(f"{section}."):
                 raise ValueError(f"grid.{section} would take back {place}.{key}; name keys inside it in the grid.")
+
+
+def _check_tuning(sweep: Sweep) -> None:
+    """What is tuned is one key, given nowhere else, with seeds and a teacher that are not reported."""
+    tune = sweep.tune
+    if len(tune.grid) != 1:
+        raise ValueError(f"tune.grid: expected one key with its values, got {len(tune.grid)} keys.")
+    if len(tune.values) < 2:
+        raise ValueError(f"tune.grid.{tune.key}: expected at least two values to choose from.")
+    if not tune.seeds:
+        raise ValueError("tune.seeds: name the seeds of the tuning runs; they are not reported.")
+    for place, changes in {**_list_places(sweep), "tune.recipe": dict(list_dotted(tune.recipe))}.items():
+        for key in changes:
+            if f"{key}.".startswith(f"{tune.key}.") or f"{tune.key}.".startswith(f"{key}."):
+                raise ValueError(f"tune.grid.{tune.key}: {place}.{key} sets it already; give it in one place.")
+    reported = _list_seeds(sweep)
+    for seed in tune.seeds:
+        if seed in reported:
+            raise ValueError(f"tune.seeds: {seed} is a seed of the sweep's own runs; tune with others.")
+
+
+def _list_seeds(sweep: Sweep) -> set[int]:
+    """Seeds of the students that are reported, and the numbers that they are derived from."""
+    derived = {derive_seed(teacher, number) for teacher in sweep.teachers for number in sweep.seeds}
+    return {*sweep.seeds, *derived}

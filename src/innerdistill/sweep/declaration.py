@@ -15,10 +15,38 @@ from innerdistill.recipe.recipe import Section
 SWEEP_FILE, FAILED = "sweep.yaml", "failed.json"  # what was asked for, and why cells are missing, by their folder
 LATENCY = "latency.json"  # how fast its models are
 BLOCKS = "blocks"  # folder of the runs of finished blocks
+TUNING = "tuning"  # folder of the tuning runs, and name of their block
 SWEEP_FILES = {SWEEP_FILE, FAILED, LATENCY, BLOCKS, "report.html", "report.md", "table.tex", "cells.csv", "figures"}
 SECTIONS = ("data", "teacher", "teacher.trainer", "student", "losses", "schedule", "trainer", "internal_trainer")
 TEACHER_SEED = "teacher.seed"  # in a setting: the key of several teachers
 NUMBER_OF_SEEDS = 1_000_000  # derived seeds are below this
+
+
+class Tuning(Section):
+    """Tuning runs: every method tries the same values of one key, and keeps the best on the selection split."""
+
+    grid: dict[str, list[Any]] = Field(
+        default_factory=dict, description="One key of the recipe with the values that every method tries."
+    )
+    seeds: list[int] = Field(
+        default_factory=list, description="Random seeds of the tuning runs, which are not reported."
+    )
+    teacher: int | None = Field(
+        None, description="Seed of the tuning runs' teacher (default: `teacher.seed` of the recipe)."
+    )
+    recipe: dict[str, Any] = Field(
+        default_factory=dict, description="Changes of the recipe in tuning runs only, such as fewer steps."
+    )
+
+    @property
+    def key(self) -> str:
+        """The key that is tuned; empty without tuning."""
+        return next(iter(self.grid), "")
+
+    @property
+    def values(self) -> list[Any]:
+        """The values to choose from, in the order in which they are listed."""
+        return self.grid.get(self.key, [])
 
 
 class Sweep(Section):
@@ -34,6 +62,7 @@ class Sweep(Section):
         "random seeds are derived from both.",
     )
     seeds: list[int] = Field(min_length=1, description="Random seeds. Every method runs with each of them.")
+    tune: Tuning = Tuning()
     compare: list[tuple[str, str]] = Field(
         default_factory=list, description="Declared comparisons: pairs of a method and its baseline."
     )

@@ -77,7 +77,7 @@ def draw_seeds(group: Group) -> str:
     Returns:
         SVG.
     """
-    methods, lines = list(group.methods.values()), _choose_lines(group.methods)
+    methods, lines = list(group.methods.values()), choose_lines(group.methods)
     teacher = group.teacher
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 1), layout="constrained")
@@ -106,9 +106,9 @@ def draw_curves(group: Group) -> str:
     Returns:
         SVG.
     """
-    lines = _choose_lines(group.methods)
+    lines = choose_lines(group.methods)
     with matplotlib.rc_context(STYLE):
-        figure, axes = _open_with_legend_below(len(lines) + 1)
+        figure, axes = open_with_legend_below(len(lines) + 1)
         for method in group.methods.values():
             curve = average_curves(method, group.metric)
             if not curve:
@@ -162,8 +162,8 @@ def draw_score_against(groups: Sequence[Group], key: str) -> str:
         methods: dict[str, Method] = {}
         for group in reversed(groups):
             methods |= group.methods
-        lines = _choose_lines(methods)
-        figure, axes = _open_with_legend_below(len(lines) + 1)
+        lines = choose_lines(methods)
+        figure, axes = open_with_legend_below(len(lines) + 1)
         for name, line in lines.items():
             points = [(_locate(group, key, name), group.methods[name]) for group in groups if name in group.methods]
             points.sort(key=lambda point: point[0])
@@ -207,18 +207,15 @@ def name_axis(key: str) -> str:
     return {SIZE: "parameters outside the embeddings, millions", ROWS: "training examples"}.get(key, key)
 
 
-def _locate(group: Group, key: str, method: str) -> float:
-    """The place of a group on the axis of a key."""
-    record = group.methods[method].first_record
-    if key == SIZE:
-        return round(record.speed.student.parameters_without_embeddings / 1e6, 2)
-    if key == ROWS:  # null means all of them; selection is not trained on
-        return float(record.data.rows["train"])
-    return float(group.setting[key])
+def choose_lines(methods: Mapping[str, Method]) -> dict[str, dict[str, Any]]:
+    """Choose colour and dashes of every method: by its schedule, if it is the first of it; 27 others can be told apart.
 
+    Args:
+        methods: methods by name.
 
-def _choose_lines(methods: Mapping[str, Method]) -> dict[str, dict[str, Any]]:
-    """Colour and dashes of every method: by its schedule, if it is the first of it; 27 others can be told apart."""
+    Returns:
+        Options of a line by name of the method.
+    """
     lines: dict[str, dict[str, Any]] = {}
     taken: set[str] = set()
     others = 0
@@ -232,6 +229,29 @@ def _choose_lines(methods: Mapping[str, Method]) -> dict[str, dict[str, Any]]:
             lines[name] = {"color": COLOURS[others % len(COLOURS)], "linestyle": dashes}
             others += 1
     return lines
+
+
+def open_with_legend_below(entries: int) -> tuple[Figure, Axes]:
+    """Open a figure with room for a legend of two columns below it.
+
+    Args:
+        entries: entries of the legend.
+
+    Returns:
+        Figure and axes.
+    """
+    figure = Figure(figsize=(WIDTH, 3.5 + 0.2 * -(-entries // 2)), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _locate(group: Group, key: str, method: str) -> float:
+    """The place of a group on the axis of a key."""
+    record = group.methods[method].first_record
+    if key == SIZE:
+        return round(record.speed.student.parameters_without_embeddings / 1e6, 2)
+    if key == ROWS:  # null means all of them; selection is not trained on
+        return float(record.data.rows["train"])
+    return float(group.setting[key])
 
 
 def _draw_points(axes: Axes, row: int, values: Sequence[float], colour: str) -> None:
@@ -263,8 +283,3 @@ def _name_rows(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
 def _join_once(words: Sequence[str], link: str) -> str:
     """The different ones among some words."""
     return link.join(dict.fromkeys(words))
-
-
-def _open_with_legend_below(entries: int) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, 3.5 + 0.2 * -(-entries // 2)), layout="constrained")
-    return figure, figure.subplots()

@@ -12,10 +12,11 @@ from pathlib import Path
 from innerdistill.support.files import open_whole_file
 from innerdistill.sweep.alike import check_alike
 from innerdistill.sweep.blocks import Block
-from innerdistill.sweep.declaration import BLOCKS, Sweep
-from innerdistill.sweep.grid import Cell, plan_cells
+from innerdistill.sweep.declaration import BLOCKS, TUNING, Sweep
+from innerdistill.sweep.grid import Cell
 from innerdistill.sweep.store import RunStore
 from innerdistill.sweep.sweep import open_sweep_folder
+from innerdistill.sweep.tuning import plan_sweep_cells
 
 
 def gather_blocks(sweep: Sweep, folders: Sequence[Path]) -> list[Path]:
@@ -34,9 +35,14 @@ def gather_blocks(sweep: Sweep, folders: Sequence[Path]) -> list[Path]:
     """
     blocks = [block for folder in folders for block in _list_blocks(folder)]
     store = RunStore(sweep, others=blocks)
-    cells = plan_cells(sweep)
+    planned = plan_sweep_cells(sweep, store)
+    cells = [*planned.tuning, *(planned.cells if planned.is_tuned else [])]
     by_name = {store.name_run(cell): cell for cell in cells}
     for block in blocks:
+        if block.file.stem != TUNING and not planned.is_tuned:
+            raise ValueError(
+                f"--gather: {block.file} depends on tuning runs that are missing; gather the block {TUNING} too."
+            )
         _check_recipes(block, by_name)
     check_alike(entry.run for entry in store.select_finished(cells))
     new = _select_new(sweep.folder / BLOCKS, blocks)

@@ -22,7 +22,15 @@ from innerdistill.recipe.renames import translate_old_values
 from innerdistill.support.files import slugify
 from innerdistill.support.messages import name_key
 from innerdistill.sweep.check_sweep import check_sweep
-from innerdistill.sweep.declaration import SWEEP_FILE, SWEEP_FILES, TEACHER_SEED, Sweep, derive_seed, list_dotted
+from innerdistill.sweep.declaration import (
+    SWEEP_FILE,
+    SWEEP_FILES,
+    TEACHER_SEED,
+    TUNING,
+    Sweep,
+    derive_seed,
+    list_dotted,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Cell:
         seed: random seed of the student.
         recipe: recipe of the run.
         folder: folder of the run.
+        is_tuning: whether it is a tuning run, which is not reported.
     """
 
     task: str
@@ -44,6 +53,7 @@ class Cell:
     seed: int
     recipe: Recipe
     folder: Path
+    is_tuning: bool = False
 
     @property
     def group(self) -> str:
@@ -68,6 +78,19 @@ def name_group(task: str, setting: Mapping[str, Any]) -> str:
     """
     values = (f"{key}={'null' if value is None else value}" for key, value in setting.items())
     return ", ".join([*filter(None, [task]), *values])
+
+
+def name_place(task: str, setting: Mapping[str, Any]) -> str:
+    """Name a task and setting without the seed of the teacher: each method has one tuned value there.
+
+    Args:
+        task: name of the data set; empty if there is only one.
+        setting: values by key.
+
+    Returns:
+        As `name_group`.
+    """
+    return name_group(task, {key: value for key, value in setting.items() if key != TEACHER_SEED})
 
 
 def is_sweep(path: str | Path) -> bool:
@@ -145,40 +168,63 @@ def _check_content(content: Mapping[str, Any], *, where: str) -> Sweep:
     return sweep
 
 
-def plan_cells(sweep: Sweep) -> list[Cell]:
+def plan_cells(sweep: Sweep, tuned: Mapping[tuple[str, str], Any] | None = None) -> list[Cell]:
     """List all cells of a sweep: seed by seed, so that every method has as many when it is stopped.
+
+    Args:
+        sweep: the sweep.
+        tuned: chosen value of the tuned key, by place and method; before tuning, cells have its first value.
+
+    Returns:
+        One entry per cell, without tuning runs.
+
+    Raises:
+        ValueError: a cell's recipe does not pass, or two cells would have the same folder.
+    """
+    cells: list[Cell] = []
+    for task, setting, number, method in itertools.product(
+        sweep.tasks, _list_settings(sweep.values_by_key), sweep.seeds, sweep.methods
+    ):
+        seed = derive_seed(setting[TEACHER_SEED], number) if sweep.teachers else number
+        changes = {}
+        if sweep.tune.key:
+            place = name_place(task, setting)
+            changes[sweep.tune.key] = sweep.tune.values[0] if tuned is None else tuned[place, method]
+        cells.append(_plan_cell(sweep, task, setting, seed, method, changes=changes))
+    _check_folders(sweep, cells)
+    if (sweep.teachers or sweep.number_of_teachers > 1) and any(cell.recipe.teacher.base is None for cell in cells):
+        key = "teachers" if sweep.teachers else f"grid.{TEACHER_SEED}"
+        raise ValueError(f"{key}: teacher.path is one teacher, whatever its seed; give teacher.base.")
+    for _, group in itertools.groupby(cells, key=lambda cell: cell.group):
+        _check_shared(list(group))
+    return cells
+
+
+def plan_tuning_cells(sweep: Sweep) -> list[Cell]:
+    """List the tuning runs of a sweep: every method with every value and tuning seed, in every place.
 
     Args:
         sweep: the sweep.
 
     Returns:
-        One entry per cell.
+        One entry per run, whose setting has the value; none without tuning.
 
     Raises:
-        ValueError: a cell's recipe does not pass, or two cells would have the same folder.
+        ValueError: as `plan_cells`.
     """
-    cells: dict[Path, Cell] = {}
-    for task, setting, number, method in itertools.product(
-        sweep.tasks, _list_settings(sweep), sweep.seeds, sweep.methods
-    ):
-        seed = derive_seed(setting[TEACHER_SEED], number) if sweep.teachers else number
-        cell = _plan_cell(sweep, task, setting, seed, method)
-        first = cell.folder.relative_to(sweep.output).parts[0]
-        if first in SWEEP_FILES:
-            raise ValueError(f"the sweep keeps {first} in its folder itself: give the method or task another name.")
-        if cell.folder in cells:
-            raise ValueError(
-                f"two cells of the sweep would be in {cell.folder}: give methods, tasks and seeds other names."
-            )
-        cells[cell.folder] = cell
-    if (sweep.teachers or sweep.number_of_teachers > 1) and any(
-        cell.recipe.teacher.base is None for cell in cells.values()
-    ):
-        key = "teachers" if sweep.teachers else f"grid.{TEACHER_SEED}"
-        raise ValueError(f"{key}: teacher.path is one teacher, whatever its seed; give teacher.base.")
-    for _, group in itertools.groupby(cells.values(), key=lambda cell: cell.group):
+    tune, cells = sweep.tune, []
+    values_by_key = {key: values for key, values in sweep.values_by_key.items() if key != TEACHER_SEED}
+    settings = _list_settings({**values_by_key, **tune.grid}) if tune.key else []
+    changes = dict(list_dotted(tune.recipe))
+    if tune.teacher is not None:
+        changes[TEACHER_SEED] = tune.teacher
+    for task, setting, seed, method in itertools.product(sweep.tasks, settings, tune.seeds, sweep.methods):
+        value = {tune.key: setting[tune.key]}
+        cells.append(_plan_cell(sweep, task, setting, seed, method, changes={**changes, **value}, is_tuning=True))
+    _check_folders(sweep, cells)
+    for _, group in itertools.groupby(cells, key=lambda cell: cell.group):
         _check_shared(list(group))
-    return list(cells.values())
+    return cells
 
 
 def select_teachers(cells: Sequence[Cell], teachers: Sequence[int]) -> list[Cell]:
@@ -204,26 +250,50 @@ def select_teachers(cells: Sequence[Cell], teachers: Sequence[int]) -> list[Cell
     return [cell for cell in cells if cell.recipe.teacher.base is not None and cell.recipe.teacher.seed in teachers]
 
 
-def _list_settings(sweep: Sweep) -> list[dict[str, Any]]:
-    values_by_key = sweep.values_by_key
+def _list_settings(values_by_key: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(values_by_key, values, strict=True)) for values in itertools.product(*values_by_key.values())]
 
 
-def _plan_cell(sweep: Sweep, task: str, setting: Mapping[str, Any], seed: int, method: str) -> Cell:
+def _plan_cell(
+    sweep: Sweep,
+    task: str,
+    setting: Mapping[str, Any],
+    seed: int,
+    method: str,
+    *,
+    changes: Mapping[str, Any],
+    is_tuning: bool = False,
+) -> Cell:
     """Later parts of a sweep win: its recipe, the task, the method, the setting, and what the sweep itself sets."""
     values = [f"{key}={value}" for key, value in setting.items()]
-    parts = [part for part in (task, *values, method, f"seed-{seed}") if part]
+    parts = [part for part in (TUNING * is_tuning, task, *values, method, f"seed-{seed}") if part]
     folder = Path(sweep.output, *map(slugify, parts))
-    changes = [*list_dotted(sweep.tasks[task]), *list_dotted(sweep.methods[method]), *setting.items()]
-    changes += [("seed", seed), ("overwrite", True), ("output", str(folder))]
     content = read_content(sweep.recipe)
-    for key, value in changes:
+    for key, value in [
+        *list_dotted(sweep.tasks[task]),
+        *list_dotted(sweep.methods[method]),
+        *setting.items(),
+        *changes.items(),
+        *{"seed": seed, "overwrite": True, "output": str(folder)}.items(),
+    ]:
         set_key(content, key, value)
-    try:
+    with name_key(f"cell {'/'.join(parts)}"):
         recipe = load_recipe(content)
-    except ValueError as error:
-        raise ValueError(f"cell {'/'.join(parts)}: {error}") from None
-    return Cell(task, method, setting, seed, recipe, folder)
+    return Cell(task, method, setting, seed, recipe, folder, is_tuning)
+
+
+def _check_folders(sweep: Sweep, cells: Sequence[Cell]) -> None:
+    """Every cell has a folder of its own, which is none of the sweep's files."""
+    folders = set()
+    for cell in cells:
+        first = cell.folder.relative_to(sweep.output).parts[0]
+        if first in SWEEP_FILES or (first == TUNING and sweep.tune.key and not cell.is_tuning):
+            raise ValueError(f"the sweep keeps {first} in its folder itself: give the method or task another name.")
+        if cell.folder in folders:
+            raise ValueError(
+                f"two cells of the sweep would be in {cell.folder}: give methods, tasks and seeds other names."
+            )
+        folders.add(cell.folder)
 
 
 def _check_shared(cells: Sequence[Cell]) -> None:

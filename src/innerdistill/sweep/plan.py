@@ -10,8 +10,9 @@ from innerdistill.run.assemble import assemble
 from innerdistill.run.plan import plan_run
 from innerdistill.support.messages import name_key
 from innerdistill.sweep.declaration import Sweep
-from innerdistill.sweep.grid import Cell, plan_cells
+from innerdistill.sweep.grid import Cell
 from innerdistill.sweep.store import RunStore
+from innerdistill.sweep.tuning import plan_sweep_cells
 
 
 @dataclass
@@ -59,7 +60,9 @@ class SweepPlan:
 
 
 def plan_sweep(sweep: Sweep) -> SweepPlan:
-    """Plan the cells of a sweep that are not finished. Of runs that differ in their seed only, one is planned.
+    """Plan the cells of a sweep that are not finished, its tuning runs too.
+
+    Of runs that differ in their seed or in the tuned value only, one is planned.
 
     Args:
         sweep: the sweep.
@@ -70,13 +73,19 @@ def plan_sweep(sweep: Sweep) -> SweepPlan:
     Raises:
         ValueError: a cell that cannot run.
     """
-    cells = plan_cells(sweep)
-    finished = {entry.cell.folder for entry in RunStore(sweep).select_finished(cells)}
+    store = RunStore(sweep)
+    planned = plan_sweep_cells(sweep, store)
+    finished = {entry.cell.folder for entry in planned.tuned}
+    if planned.is_tuned:
+        finished |= {entry.cell.folder for entry in store.select_finished(planned.cells)}
     rows: dict[str, PlannedRuns] = {}
     shared: dict[str, float] = {}
-    for cell in cells:
-        key = repr((cell.task, cell.setting, cell.method))
-        row = rows.setdefault(key, PlannedRuns(cell.task, cell.setting, cell.method))
+    for cell in [*planned.tuning, *planned.cells]:
+        setting, method = cell.setting, cell.method
+        if cell.is_tuning:  # one tried value is planned for all
+            setting = {key: value for key, value in setting.items() if key != sweep.tune.key}
+            method = f"{method}, tuning"
+        row = rows.setdefault(repr((cell.task, setting, method)), PlannedRuns(cell.task, setting, method))
         row.runs += 1
         if cell.folder in finished:
             row.finished += 1

@@ -38,6 +38,8 @@ from innerdistill.sweep.statistics import FEWEST_FOR_CLAIM
 from innerdistill.sweep.store import CellRun
 from innerdistill.sweep.table import Table
 from innerdistill.sweep.tables import build_overall_tables, build_tables
+from innerdistill.sweep.tuning import PlannedSweep
+from innerdistill.sweep.tuning_page import build_tuning_tables, describe_tuning, draw_tuning, list_ends
 
 PAGE = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -56,6 +58,7 @@ def write_sweep_report(
     *,
     failed: Mapping[Path, str] | None = None,
     outdated: Sequence[str] = (),
+    planned: PlannedSweep | None = None,
 ) -> list[Group]:
     """Write report.html, report.md, table.tex, cells.csv and figures/ into the folder of a sweep.
 
@@ -64,6 +67,7 @@ def write_sweep_report(
         finished: its finished cells.
         failed: cause by folder of the cells that failed.
         outdated: sentences on stored runs of another recipe, which do not count.
+        planned: cells of the sweep, with the curves of its tuning; None for a sweep without tuning.
 
     Returns:
         The runs with their comparisons, by task and setting.
@@ -74,12 +78,17 @@ def write_sweep_report(
     groups, latency = gather(sweep, finished), read_latency(sweep.folder)
     facts = _collect_facts(sweep, groups, latency)
     facts["outdated"] = outdated
+    planned = planned or PlannedSweep([], [], [], [])
+    facts["tuning"] = describe_tuning(sweep, planned)
+    facts["tuning_tables"] = build_tuning_tables(sweep, planned)
+    facts["warnings"] += list_ends(planned)
     facts["teachers"] = _count_teachers(sweep, finished)
     facts["missing"] = sweep.number_of_cells - len(finished) - len(failed or {})
     facts["methods"] = list(dict.fromkeys(entry.cell.method for entry in finished))
     facts["failed"] = {str(path): cause for path, cause in (failed or {}).items()}
     facts["cells"] = sweep.number_of_cells
     page = _collect_page(sweep, groups, facts["tables"])
+    page["tuning_figures"] = {place: _mark_safe(figure) for place, figure in draw_tuning(sweep, planned).items()}
     texts = {
         "report.md": _load_plain_template("sweep.md.j2").render(facts),
         "table.tex": _load_plain_template("sweep.tex.j2").render(facts),
@@ -216,6 +225,7 @@ def _mark_safe(figure: str) -> Markup:
 def _write_figures(folder: Path, page: Mapping[str, Any]) -> None:
     """The page's figures as files, in its order; those of an earlier report go."""
     figures = [("comparisons", page["figure"])]
+    figures += [(f"tuning {place}", figure) for place, figure in page["tuning_figures"].items()]
     for sweep in page["sweeps"]:
         figures.append((f"{sweep['key']} {sweep['title']}", sweep["figure"]))
     for part in page["parts"]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from innerdistill.report.stored_run import FolderRun, StoredRun
 from innerdistill.support.files import slugify
 from innerdistill.sweep.blocks import Block, write_block
-from innerdistill.sweep.declaration import BLOCKS, TEACHER_SEED, Sweep
+from innerdistill.sweep.declaration import BLOCKS, TEACHER_SEED, TUNING, Sweep
 from innerdistill.sweep.grid import Cell
 
 LONGEST_NAME = 200  # bytes of a block's name; file systems take 255
@@ -170,8 +170,11 @@ def name_block(cell: Cell) -> str:
         cell: place in the grid.
 
     Returns:
-        Such as `cola,student.num_layers=3,teacher.seed=1`; no part has a comma of its own.
+        Such as `cola,student.num_layers=3,teacher.seed=1`; no part has a comma of its own. All tuning runs of a sweep
+        are one block.
     """
+    if cell.is_tuning:
+        return TUNING
     parts = [cell.task, *(f"{key}={value}" for key, value in cell.setting.items())]
     if cell.recipe.teacher.base is not None and TEACHER_SEED not in cell.setting:
         parts.append(f"{TEACHER_SEED}={cell.recipe.teacher.seed}")

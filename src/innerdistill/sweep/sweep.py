@@ -5,10 +5,11 @@ Read this first.
 1. grid: sweep.yaml becomes a recipe for every cell.
 2. store: which cells are finished?
 3. workers: the others run, each `innerdistill distill` in a process of its own.
-4. blocks: finished runs are written into few files; gather_blocks puts those of several machines into one sweep.
-5. latency: one student of each size is timed.
-6. gather: groups of runs, and their comparisons.
-7. report: tables, figures and page.
+4. tuning: its runs come first, and their best values go into the recipes of the other cells.
+5. blocks: finished runs are written into few files; gather_blocks puts those of several machines into one sweep.
+6. latency: one student of each size is timed.
+7. gather: groups of runs, and their comparisons.
+8. report: tables, figures and page.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from innerdistill.report.output_folder import lock_folder
 from innerdistill.report.stored_run import FolderRun, StoredRun
 from innerdistill.support.files import open_whole_file, read_json, write_json
 from innerdistill.support.messages import name_key
-from innerdistill.sweep.declaration import FAILED, SWEEP_FILE, Sweep, derive_seed
-from innerdistill.sweep.gather import group_runs
-from innerdistill.sweep.grid import Cell, plan_cells, read_sweep, select_teachers
+from innerdistill.sweep.alike import check_alike
+from innerdistill.sweep.declaration import FAILED, SWEEP_FILE, TUNING, Sweep, derive_seed
+from innerdistill.sweep.grid import Cell, read_sweep, select_teachers
 from innerdistill.sweep.groups import Group
 from innerdistill.sweep.latency import measure_sweep
 from innerdistill.sweep.report import PAGE, write_sweep_report
 from innerdistill.sweep.store import CellRun, RunStore
+from innerdistill.sweep.tuning import PlannedSweep, plan_sweep_cells
 from innerdistill.sweep.workers import run_cells
 
 COMMENT = re.compile(r"^\s*#|\s#\s", re.MULTILINE)  # a sweep writes none
@@ -43,14 +45,14 @@ logger = logging.getLogger(__name__)
 
 
 def run_sweep(
-    sweep: Sweep, *, workers: int = 1, teachers: Sequence[int] = (), console: Console | None = None
+    sweep: Sweep, *, workers: int = 1, blocks: Sequence[int | str] = (), console: Console | None = None
 ) -> tuple[list[Group], dict[Path, str]]:
     """Run the cells that are not finished, then write the report over all of them.
 
     Args:
         sweep: the sweep.
         workers: cells at a time; they share the cores and the GPUs.
-        teachers: seeds of the teachers whose cells are run, each a block; none means all.
+        blocks: seeds of the teachers whose cells are run, or `tuning` for the tuning runs alone; none means all.
         console: where the progress over the grid is shown.
 
     Returns:
@@ -59,44 +61,105 @@ def run_sweep(
     Raises:
         ValueError: as `plan_cells` and `write_sweep_report`.
     """
-    cells = plan_cells(sweep)
-    chosen = select_teachers(cells, teachers) if teachers else cells
+    planned = plan_sweep_cells(sweep)
+    _select_blocks(planned, blocks)  # refuses those that are not there
     from innerdistill.run.assemble import check_names  # noqa: PLC0415 - takes seconds; what is wrong above is said at once
 
-    for cell in cells:  # a name that nobody knows would fail in one cell after the other
+    for cell in [*planned.tuning, *planned.cells]:  # a name that nobody knows would fail in one cell after the other
         with name_key(f"cell {cell.folder.relative_to(sweep.folder)}"):
             check_names(cell.recipe)
-    _warn_of_several_teachers(sweep, cells)
+    _warn_of_several_teachers(sweep, planned.cells)
     with open_sweep_folder(sweep):
-        store = RunStore(sweep)
-        finished = store.select_finished(cells)
+        runner = Runner(sweep, planned, workers=workers, console=console)
+        if not planned.is_tuned:
+            _announce_tuning(planned)
+        tuned = runner.run(planned.tuning, planned.tuning, keep_models=False) if planned.tuning else []
+        planned = plan_sweep_cells(sweep, runner.store)
+        if planned.is_tuned:
+            finished = runner.run(
+                _select_blocks(planned, blocks), planned.cells, keep_models=sweep.keep_models, others=tuned
+            )
+            measure_sweep(sweep.folder, [entry.run for entry in finished])
+        return report_on(sweep), runner.failed
+
+
+class Runner:
+    """Runs cells that are missing, and stores what is finished.
+
+    Attributes:
+        store: finished runs of the sweep.
+        failed: cause by folder of the cells that have failed, now or in an earlier command.
+    """
+
+    def __init__(self, sweep: Sweep, planned: PlannedSweep, *, workers: int, console: Console | None) -> None:
+        """Nothing runs yet.
+
+        Args:
+            sweep: the sweep.
+            planned: its cells.
+            workers: cells at a time.
+            console: where the progress is shown.
+        """
+        self.sweep, self.store = sweep, RunStore(sweep)
+        self.failed = _read_failures(sweep, [*planned.tuning, *planned.cells])
+        self._workers, self._console = workers, console
+
+    def run(
+        self, chosen: Sequence[Cell], cells: Sequence[Cell], *, keep_models: bool, others: Sequence[CellRun] = ()
+    ) -> list[CellRun]:
+        """Run the chosen cells that are not finished.
+
+        Args:
+            chosen: cells to run.
+            cells: all cells, of which some may be finished without being chosen.
+            keep_models: whether models of finished runs stay on disk.
+            others: finished runs of other cells, whose data and versions must be the same.
+
+        Returns:
+            All cells that are finished now.
+
+        Raises:
+            ValueError: runs that cannot be compared; the others are stopped.
+        """
+        finished = self.store.select_finished(cells)
+        for entry in finished:
+            self.failed.pop(entry.cell.folder, None)
         missing = _select_missing(cells, finished)
-        group_runs(finished)  # refuses what cannot be compared, here and after every run: not when hours have passed
-        store.write_finished_blocks(cells, finished)
-        if not sweep.keep_models:
-            for entry in finished:
-                _remove_models(entry.cell.folder)
         folders = {cell.folder for cell in chosen}
         to_run = [cell for cell in missing if cell.folder in folders]
-        for sentence in store.list_outdated(missing):
+
+        def settle() -> None:
+            """Refuse what cannot be compared, here and after every run: not when hours have passed."""
+            check_alike(entry.run for entry in [*others, *finished])
+            self.store.write_finished_blocks(cells, finished)
+
+        settle()
+        if not keep_models:
+            for entry in finished:
+                _remove_models(entry.cell.folder)
+        for sentence in self.store.list_outdated(missing):
             logger.warning("%s", sentence)
-        if _warn_of_changes(store, to_run) and (sweep.folder / PAGE).exists():
-            report_on(sweep)  # the page is of runs that are about to be replaced
+        if _warn_of_changes(self.store, to_run) and (self.sweep.folder / PAGE).exists():
+            report_on(self.sweep)  # the page is of runs that are about to be replaced
 
         def check(cell: Cell) -> None:
             finished.append(CellRun(cell, FolderRun(cell.folder)))
-            group_runs(finished)
-            store.write_finished_blocks(cells, finished)
-            if not sweep.keep_models:
+            settle()
+            if not keep_models:
                 _remove_models(cell.folder)
 
-        failed = _read_failures(sweep, missing)  # what a cell failed of before, until it has run again
         try:
-            run_cells(to_run, failed, workers=workers, total=len(chosen), check=check, console=console)
+            run_cells(
+                to_run,
+                self.failed,
+                workers=self._workers,
+                total=len(chosen),
+                check=check,
+                console=self._console,
+            )
         finally:  # what has failed by now is known, however the sweep ends
-            _write_failures(sweep, failed)
-        measure_sweep(sweep.folder, [entry.run for entry in finished])
-        return report_on(sweep), failed
+            _write_failures(self.sweep, self.failed)
+        return finished
 
 
 @contextmanager
@@ -132,12 +195,14 @@ def report_on(sweep: Sweep) -> list[Group]:
     Raises:
         ValueError: as `plan_cells` and `write_sweep_report`.
     """
-    cells = plan_cells(sweep)
     store = RunStore(sweep)
-    finished = store.select_finished(cells)
-    missing = _select_missing(cells, finished)
+    planned = plan_sweep_cells(sweep, store)
+    finished = store.select_finished(planned.cells) if planned.is_tuned else []
+    missing = _select_missing([*planned.tuning, *planned.cells], [*planned.tuned, *finished])
     failed = _read_failures(sweep, missing)
-    return write_sweep_report(sweep, finished, failed=failed, outdated=store.list_outdated(missing))
+    _write_failures(sweep, failed)  # blocks of other machines may have what failed here
+    outdated = store.list_outdated(missing) if planned.is_tuned else []
+    return write_sweep_report(sweep, finished, failed=failed, outdated=outdated, planned=planned)
 
 
 def choose_runs(
@@ -178,7 +243,8 @@ def _choose_runs_of_sweep(folder: Path, method: str | None, seed: int | None) ->
         raise ValueError(f"{folder} is a sweep over {swept}; name the folders of single runs in it.")
     if sweep.teachers:
         seed = derive_seed(sweep.teachers[0], seed)
-    chosen = [cell for cell in plan_cells(sweep) if (cell.method, cell.seed) == (method, seed)]
+    planned = plan_sweep_cells(sweep)
+    chosen = [cell for cell in planned.cells if planned.is_tuned and (cell.method, cell.seed) == (method, seed)]
     finished = RunStore(sweep).select_finished(chosen)
     if not finished:
         raise ValueError(f"{folder}: no run of {method!r} with seed {seed} is finished.")
@@ -239,15 +305,33 @@ def _warn_of_changes(store: RunStore, missing: Sequence[Cell]) -> bool:
     return bool(changed)
 
 
-def _read_failures(sweep: Sweep, missing: Sequence[Cell]) -> dict[Path, str]:
-    """Why some of the missing cells are missing, as the sweep that ran last says."""
+def _select_blocks(planned: PlannedSweep, blocks: Sequence[int | str]) -> list[Cell]:
+    """The cells of some blocks, apart from tuning runs, which all need; of all blocks if none is named."""
+    if TUNING in blocks and not planned.tuning:
+        raise ValueError(f"--block: the sweep has no block {TUNING}, since it has no key `tune`.")
+    teachers = [block for block in blocks if isinstance(block, int)]
+    if not blocks:
+        return planned.cells
+    return select_teachers(planned.cells, teachers) if teachers else []
+
+
+def _announce_tuning(planned: PlannedSweep) -> None:
+    logger.warning(
+        "%d tuning runs come first; with blocks/%s.jsonl and .parquet of another machine they are left out",
+        len(planned.tuning) - len(planned.tuned),
+        TUNING,
+    )
+
+
+def _read_failures(sweep: Sweep, cells: Sequence[Cell]) -> dict[Path, str]:
+    """Why some cells are missing, by their folders, as the sweep that ran last says."""
     try:
         causes = read_json(sweep.folder / FAILED)
     except (ValueError, FileNotFoundError):  # without it only the causes are not known
         return {}
     if not isinstance(causes, dict):
         return {}
-    folders = {cell.folder for cell in missing}
+    folders = {cell.folder for cell in cells}
     by_folder = {sweep.folder / name: str(cause) for name, cause in causes.items()}
     return {folder: cause for folder, cause in by_folder.items() if folder in folders}
 

@@ -1,0 +1,141 @@
+"""What the pages of a sweep say of its tuning: sentences, a table and a figure for each place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from innerdistill.evaluation.metrics import show_metric
+from innerdistill.report.figures import STYLE, render_svg
+from innerdistill.sweep.declaration import Sweep
+from innerdistill.sweep.figures import choose_lines, open_with_legend_below
+from innerdistill.sweep.methods import Method
+from innerdistill.sweep.table import Table
+from innerdistill.sweep.tuning import FEWEST_SEEDS, Curve, PlannedSweep, list_tuning_facts
+
+SHIFT = 0.05  # between the marks of two methods at one value, where the distance of two values is 1
+
+
+def describe_tuning(sweep: Sweep, planned: PlannedSweep) -> list[str]:
+    """Describe how values were tuned.
+
+    Args:
+        sweep: the sweep.
+        planned: its cells, with the curves of its tuning.
+
+    Returns:
+        Sentences; none for a sweep without tuning.
+    """
+    key, seeds = sweep.tune.key, sweep.tune.seeds
+    if not key:
+        return []
+    if not planned.is_tuned:
+        count = f"{len(planned.tuned)} of {len(planned.tuning)} tuning runs are finished"
+        return [f"{count}. The other cells run after them, with the best {key} of each method."]
+    metric = show_metric(planned.curves[0].metric)
+    over = f"the mean over {len(seeds)} seeds that are not reported" if len(seeds) > 1 else "one seed, not reported"
+    sentences = [f"The {key} of every method was chosen among the same values by {metric} on selection: {over}."]
+    if facts := list_tuning_facts(sweep):
+        changes = ", ".join(f"{name}={value}" for name, value in facts.items())
+        sentences.append(f"Tuning runs have {changes}.")
+    if len(seeds) < FEWEST_SEEDS:
+        sentences.append(f"An interval needs {FEWEST_SEEDS} tuning seeds, and there {_count(len(seeds))}.")
+    return sentences
+
+
+def list_ends(planned: PlannedSweep) -> list[str]:
+    """List the methods whose best value is at an end of the grid.
+
+    Args:
+        planned: cells of a sweep, with the curves of its tuning.
+
+    Returns:
+        Sentences.
+    """
+    sentences = []
+    for curve in planned.curves:
+        if curve.is_at_end:
+            name = f"{curve.place}: {curve.method}" if curve.place else curve.method
+            sentences.append(f"{name}: the best of the tried values, {curve.chosen}, is at an end of the grid.")
+    return sentences
+
+
+def build_tuning_tables(sweep: Sweep, planned: PlannedSweep) -> list[Table]:
+    """Build the scores of all tried values, one table for each place.
+
+    Args:
+        sweep: the sweep.
+        planned: its cells, with the curves of its tuning.
+
+    Returns:
+        Tables with a row per method and a column per value.
+    """
+    tables = []
+    for place, curves in _group_by_place(planned.curves).items():
+        header = ("method", *map(str, sweep.tune.values), "chosen")
+        rows = [_build_row(curve) for curve in curves]
+        spread = "" if curves[0].half_widths is None else " ± half of its 95 % t interval"
+        note = f"{show_metric(curves[0].metric)} on selection, the mean over tuning seeds{spread}."
+        title = f"Tuning of {sweep.tune.key}{': ' if place else ''}{place}"
+        tables.append(Table(title, header, tuple(rows), f"{note} Of equal means the first is chosen."))
+    return tables
+
+
+def draw_tuning(sweep: Sweep, planned: PlannedSweep) -> dict[str, str]:
+    """Draw the score of every method over the tried values, a ring around the chosen one.
+
+    Args:
+        sweep: the sweep.
+        planned: its cells, with the curves of its tuning.
+
+    Returns:
+        SVG by place.
+    """
+    return {place: _draw(sweep, curves) for place, curves in _group_by_place(planned.curves).items()}
+
+
+def _draw(sweep: Sweep, curves: Sequence[Curve]) -> str:
+    methods = {curve.method: Method(curve.method, dict(enumerate(curve.runs[0]))) for curve in curves}
+    lines, metric = choose_lines(methods), show_metric(curves[0].metric)
+    positions = np.arange(len(sweep.tune.values))
+    with matplotlib.rc_context(STYLE):
+        figure, axes = open_with_legend_below(len(curves))
+        for number, curve in enumerate(curves):
+            line = lines[curve.method]
+            places = positions + SHIFT * (number - (len(curves) - 1) / 2)
+            axes.errorbar(
+                places, curve.means, yerr=curve.half_widths, label=curve.method, marker=".", capsize=3, **line
+            )
+            if curve.half_widths is None:
+                for place, scores in zip(places, curve.scores, strict=True):
+                    axes.plot([place] * len(scores), scores, ".", color=line["color"], alpha=0.5)
+            chosen = {"color": line["color"], "markersize": 11, "fillstyle": "none"}
+            axes.plot([places[curve.best]], [curve.means[curve.best]], "o", **chosen)
+        axes.set_xticks(positions, [str(value) for value in sweep.tune.values])
+        bars = "point: one seed" if curves[0].half_widths is None else "bar: 95 % interval over seeds"
+        axes.set_xlabel(f"{sweep.tune.key}\n({bars}, ring: chosen)")
+        axes.set_ylabel(f"{metric} on selection")
+        figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
+        return render_svg(figure, f"{metric} on selection against {sweep.tune.key}, by method")
+
+
+def _build_row(curve: Curve) -> tuple[str, ...]:
+    halves: Sequence[Any] = curve.half_widths or [None] * len(curve.values)
+    cells = []
+    for mean, half in zip(curve.means, halves, strict=True):
+        cells.append(f"{mean:.4f}" if half is None else f"{mean:.4f} ± {half:.4f}")
+    return (curve.method, *cells, str(curve.chosen))
+
+
+def _group_by_place(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
+    by_place: dict[str, list[Curve]] = {}
+    for curve in curves:
+        by_place.setdefault(curve.place, []).append(curve)
+    return by_place
+
+
+def _count(seeds: int) -> str:
+    return "is 1" if seeds == 1 else f"are {seeds}"
