@@ -46,6 +46,11 @@ def change_config(folder, **keys):
     (folder / "config.json").write_text(json.dumps({**config, **keys}))
 
 
+def add_peft_prefix(weights):
+    for name in list(weights):
+        weights[f"base_model.model.{name}"] = weights.pop(name)
+
+
 def rename_to_roberta(weights):
     for key in list(weights):
         weights[key.replace("bert.", "roberta.")] = weights.pop(key)
@@ -86,6 +91,15 @@ FAULTS = {
     "adapter alone": (
         lambda folder: (folder / "config.json").rename(folder / "adapter_config.json"),
         "this is an adapter (adapter_config.json), which would not be used; merge it first",
+    ),
+    "adapter inside": (
+        lambda folder: add_weight(folder, "bert.encoder.layer.0.attention.self.query.lora_A.default.weight"),
+        "this is an adapter (its files hold bert.encoder.layer.0.attention.self.query.lora_A.default.weight), which",
+    ),
+    "adapter around": (
+        lambda folder: change_weights(folder, add_peft_prefix),
+        "this is an adapter (its files hold base_model.model.bert.embeddings.LayerNorm.bias), which would not be used; "
+        "merge it first: peft.AutoPeftModelForSequenceClassification",
     ),
     "fewer layers in config": (
         lambda folder: change_config(folder, num_hidden_layers=1),
@@ -210,6 +224,35 @@ def test_labels_that_are_numbers_or_truth_values_are_read_as_text(classifier, da
     assert HEAD.name_outputs(config) == names and config.label2id == {names[0]: 0, names[1]: 1}
     table = predict_file(classifier, data_folder / "validation.csv", text=["text"])
     assert set(table["predicted_label"].to_pylist()) <= set(names)
+
+
+def test_names_that_only_label2id_has_are_said(classifier, caplog):
+    load_fine_tuned(str(classifier))
+    change_config(classifier, label2id=None)  # then transformers makes one up
+    load_fine_tuned(str(classifier))
+    assert "label2id" not in caplog.text
+    change_config(classifier, label2id={"negative": 0, "pos": 1, "positive": 1})
+    assert load_fine_tuned(str(classifier))[0].config.label2id == {"neg": 0, "pos": 1}
+    assert (
+        "label2id in its config.json has names that id2label does not have; they are not used: negative, positive"
+        in (caplog.text)
+    )
+
+
+def test_an_adapter_on_the_hub_is_called_one(tmp_path, monkeypatch):
+    """Of a name that the local cache of the Hub knows."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--someone--adapter"
+    for folder in ("refs", "snapshots/0123"):
+        (repository / folder).mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0123")
+    (repository / "snapshots" / "0123" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(
+        ValueError, match=r"^someone/adapter: this is an adapter \(adapter_config.json\).* merge it first"
+    ):
+        load_fine_tuned("someone/adapter")
+    with pytest.raises(ValueError, match="^someone/other: no model found there"):
+        load_fine_tuned("someone/other")
 
 
 def test_the_label_map_of_a_score_means_nothing(make_model, tmp_path):

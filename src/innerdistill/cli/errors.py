@@ -7,13 +7,14 @@ import os
 import shlex
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from innerdistill.cli.terminal import errors, print_text
-from innerdistill.recipe.loading import load_recipe
+from innerdistill.recipe.loading import load_recipe, read_content
+from innerdistill.recipe.recipe import Recipe, TeacherRecipe
 from innerdistill.support.files import describe_disk_problem
 from innerdistill.support.messages import describe_memory_problem
 
@@ -56,10 +57,8 @@ def report_error(error: BaseException, options: argparse.Namespace, arguments: S
             print_text("The run is finished: nothing is left to resume.", to=errors)
             return 128 + getattr(error, "signal", signal.SIGINT)
         command = shlex.join(["innerdistill", *arguments])
-        if "RANK" in os.environ:  # the words of torchrun are not known here
-            _explain_resuming(options, "Run the same command again to resume.")
-        else:
-            _explain_resuming(options, f"Run the same command again to resume:\n  {command}")
+        # The words of torchrun are not known here.
+        _explain_resuming(options, "Run", end="." if "RANK" in os.environ else f":\n  {command}")
         return 128 + getattr(error, "signal", signal.SIGINT)
     if options.traceback:
         return None
@@ -72,7 +71,7 @@ def report_error(error: BaseException, options: argparse.Namespace, arguments: S
         return None
     print_text(f"innerdistill: {problem}", to=errors, style="red")
     if not memory_problem:
-        _explain_resuming(options, "Once this is fixed, run the same command again to resume.")
+        _explain_resuming(options, "Once this is fixed, run")
     return 2
 
 
@@ -91,9 +90,46 @@ def _is_complete(options: argparse.Namespace) -> bool:
         return False
 
 
-def _explain_resuming(options: argparse.Namespace, sentence: str) -> None:
-    if options.verb in RESUMING_VERBS:  # a command is copied from the terminal: not wrapped
-        errors.print(f"Finished work is stored. {sentence}", highlight=False, soft_wrap=True)
+def _explain_resuming(options: argparse.Namespace, begin: str, *, end: str = ".") -> None:
+    if options.verb in RESUMING_VERBS:
+        stored, action = _describe_stored_work(options)
+        sentence = f"{stored} {begin} the same command again to {action}{end}".lstrip()
+        errors.print(sentence, highlight=False, soft_wrap=True)  # a command is copied from the terminal: not wrapped
+
+
+def _describe_stored_work(options: argparse.Namespace) -> tuple[str, str]:
+    """What a stopped command has stored, in a sentence, and whether the same command would resume or start."""
+    try:
+        content = read_content(options.recipe, overrides=options.overrides)
+    except ValueError:
+        return "", "resume"
+    output = Path(str(content.get("output", _get_default_output(options.verb))))
+    if _holds_work(output, besides=("recipe.yaml", "sweep.yaml", "tensorboard")):
+        return "Finished work is stored.", "resume"
+    shared = content.get("recipe", content)  # a sweep has the recipe of all its runs in a section
+    teacher = shared.get("teacher") if isinstance(shared, dict) else None
+    folder = Path(str(teacher.get("folder", TeacherRecipe().folder) if isinstance(teacher, dict) else "."))
+    if isinstance(teacher, dict) and _holds_work(folder, besides=()):
+        return f"Nothing is stored in {output} yet, but what is cached in {folder} is used again.", "resume"
+    return "Nothing is stored yet.", "start"
+
+
+def _get_default_output(verb: str) -> str:
+    if verb != "sweep":
+        return Recipe().output
+    from innerdistill.sweep.declaration import Sweep  # noqa: PLC0415 - it needs more than most commands do
+
+    return str(Sweep.model_fields["output"].default)
+
+
+def _holds_work(folder: Path, *, besides: Collection[str]) -> bool:
+    """Whether a folder holds more than some files, empty folders and those whose names begin with a dot."""
+    if not folder.is_dir():
+        return False
+    for path in folder.iterdir():
+        if path.name not in besides and path.name[0] != "." and (path.is_file() or any(path.iterdir())):
+            return True
+    return False
 
 
 def _describe_lost_process(error: BaseException) -> str | None:

@@ -64,7 +64,7 @@ def read_blocks(
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: unknown format {shorten_value(path.suffix)}; expected one of {', '.join(SUFFIXES)}.")
-    try:
+    with _explain_reading_errors(path):
         if not path.is_file():
             raise ValueError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")
         if suffix == ".parquet":
@@ -73,13 +73,19 @@ def read_blocks(
             yield from _read_text_file(path, lambda text: _read_delimited(path, text, columns, optional, header))
         else:
             yield from _read_text_file(path, lambda text: _read_json_lines(path, text, columns, optional))
+
+
+@contextmanager
+def _explain_reading_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or get_first_line(error)}).") from None
 
 
 def _read_text_file(path: Path, read: Callable[[TextIO], Iterator[T]]) -> Iterator[T]:
     """Open a text file and read it with a function."""
-    try:
+    with _explain_reading_errors(path):
         with path.open("rb") as file:
             beginning = file.read(1 << 16)
         if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -89,8 +95,6 @@ def _read_text_file(path: Path, read: Callable[[TextIO], Iterator[T]]) -> Iterat
         newline = "" if ends and ends[0] == b"\r" else "\n"
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as text:
             yield from read(text)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror or get_first_line(error)}).") from None
 
 
 def read_json_blocks(path: Path) -> Iterator[Block]:

@@ -22,6 +22,7 @@ from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.splits import list_text_columns
 from innerdistill.data.task_data import add_table
 from innerdistill.data.tasks import Task
+from innerdistill.support.files import compute_checksum, read_json, write_json
 from innerdistill.support.in_use import hold_until_exit
 
 FORMAT = 1  # format of the cached files; files of another number are not read
@@ -123,17 +124,27 @@ def fingerprint_tokens(dataset: Dataset) -> str:
 
 def _load_or_compute(source: Dataset, encode: Any, options: dict[str, Any], file: Path) -> Dataset | None:
     """Token ids from a cached file, which is written if it is missing or damaged; None where nothing can be written."""
+    checksum = file.with_suffix(".json")
     try:
         hold_until_exit(file.parent)
         file.parent.mkdir(parents=True, exist_ok=True)
         options = {**options, "cache_file_name": str(file), "new_fingerprint": file.stem}
-        try:
+        if _is_whole(file, checksum):
             return source.map(encode, **options)
-        except pa.ArrowInvalid:
-            return source.map(encode, load_from_cache_file=False, **options)
+        dataset = source.map(encode, load_from_cache_file=False, **options)
+        write_json(checksum, {"checksum": compute_checksum(file)})
+        return dataset
     except OSError as error:
         logger.debug("token ids stay in memory: %s", error)
         return None
+
+
+def _is_whole(file: Path, checksum: Path) -> bool:
+    """Whether a file has the checksum that was written after it."""
+    try:
+        return bool(read_json(checksum) == {"checksum": compute_checksum(file)})
+    except (OSError, ValueError):  # one of the two is missing, or the checksum itself is damaged
+        return False
 
 
 def _compute_key(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ from transformers import PretrainedConfig
 
 from innerdistill.support.messages import join_names, shorten_value
 
+STOCK_NAME = re.compile(r"LABEL_\d+")  # transformers adds such a map where config.json has none
 EXAMPLE = '{"0": "negative", "1": "positive"}'
+
+logger = logging.getLogger(__name__)
 
 
 def check_label_maps(name: str) -> None:
@@ -82,7 +87,7 @@ def read_label_names(name: str, config: PretrainedConfig) -> dict[int, str]:
 
 
 def _check_reverse_map(name: str, labels: dict[int, str], label2id: Any) -> None:
-    """Refuse a label2id that says something else than id2label. Labels of which id2label knows nothing are ignored."""
+    """Refuse a label2id that says something else than id2label. Names that only label2id has are reported."""
     if label2id is not None and not isinstance(label2id, dict):
         raise ValueError(
             f"{name}: label2id in its config.json is {shorten_value(label2id)}; expected a mapping from label to "
@@ -94,6 +99,15 @@ def _check_reverse_map(name: str, labels: dict[int, str], label2id: Any) -> None
                 f"{name}: label2id in its config.json gives {shorten_value(label)} the id {shorten_value(index)}, "
                 "expected a number; are id2label and label2id swapped?"
             )
+    known = {label.lower() for label in labels.values()}
+    names = [str(label) for label in label2id or {}]
+    unknown = [label for label in names if label.lower() not in known and not STOCK_NAME.fullmatch(label)]
+    if unknown:
+        logger.warning(
+            "Warning: %s: label2id in its config.json has names that id2label does not have; they are not used: %s",
+            name,
+            join_names(unknown),
+        )
     for index, label in labels.items():
         other = (label2id or {}).get(label, index)
         if int(other) != index:

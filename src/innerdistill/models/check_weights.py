@@ -14,11 +14,14 @@ from functools import cache, partial
 
 from transformers import PreTrainedModel
 
+from innerdistill.models.config_file import refuse_adapter
 from innerdistill.models.families import family_of
 from innerdistill.support.messages import join_names
 
 # What wraps a model while it is trained puts its own name before those of the weights: DataParallel and torch.compile.
 WRAPPERS = {r"^(module\.|_orig_mod\.)+": "", r"\._orig_mod\.": "."}
+# What peft puts before the names of the weights, and what it calls those of LoRA.
+OF_ADAPTERS = re.compile(r"^base_model\.model\.|\.lora_[AB]\.|\.base_layer\.")
 # Heads for pre-training, as transformers names them; a classifier does not have them.
 LANGUAGE_MODEL_HEADS = (
     "cls.predictions.",
@@ -77,13 +80,15 @@ def check_weights(loaded: LoadedModel, *, new_head: bool) -> None:
         new_head: whether the model gets a new head, so that the one in its files, or none, is fine.
 
     Raises:
-        ValueError: relative positions, which transformers no longer computes; weights of a layer, the embeddings or the
-            classification head that are missing, unused or of another shape.
+        ValueError: an adapter; relative positions, which transformers no longer computes; weights of a layer, the
+            embeddings or the classification head that are missing, unused or of another shape.
     """
     name, model = loaded.name, loaded.model
     if loaded.errors:
         raise ValueError(f"{name}: its weights cannot be loaded ({loaded.errors[0]}).")
     _check_positions(loaded)
+    if adapter := next(filter(OF_ADAPTERS.search, loaded.unused), None):
+        raise ValueError(refuse_adapter(name, sign=f"its files hold {adapter}"))
     for key, shape, expected in loaded.mismatched:
         if not new_head or select_encoder_weights(model, [key]):
             raise ValueError(
@@ -124,7 +129,7 @@ def select_encoder_weights(model: PreTrainedModel, names: Sequence[str]) -> list
 
 @cache
 def _report_once(sentence: str) -> None:
-    """Log a sentence; not again where a run loads the same model as teacher, source and internal teacher."""
+    """Log a sentence; not again where a run loads the same model twice, such as a source that is a teacher too."""
     logger.info(sentence)
 
 

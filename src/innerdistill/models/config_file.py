@@ -19,13 +19,26 @@ def check_config_file(name: str) -> None:
         ValueError: an adapter, a file, or a folder without config.json.
     """
     if (Path(name) / "adapter_config.json").is_file():
-        raise ValueError(
-            f"{name}: this is an adapter (adapter_config.json), which would not be used; merge it first: "
-            f"peft.AutoPeftModelForSequenceClassification.from_pretrained({name!r}).merge_and_unload()"
-            ".save_pretrained(folder), and copy the tokenizer there."
-        )
+        raise ValueError(refuse_adapter(name, sign="adapter_config.json"))
     if Path(name).exists() and not (Path(name) / CONFIG).is_file():
         raise ValueError(f"{name}: expected a model folder with a config.json.")
+
+
+def refuse_adapter(name: str, *, sign: str) -> str:
+    """Say that an adapter cannot be loaded as a model, and how it becomes one.
+
+    Args:
+        name: folder or name of the adapter.
+        sign: what it was recognised by.
+
+    Returns:
+        One sentence.
+    """
+    return (
+        f"{name}: this is an adapter ({sign}), which would not be used; merge it first: "
+        f"peft.AutoPeftModelForSequenceClassification.from_pretrained({name!r}).merge_and_unload()"
+        ".save_pretrained(folder), and copy the tokenizer there."
+    )
 
 
 def read_num_layers(name: str) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import find_adapter_config_file
 
 from innerdistill.models.check import (
     check_base,
@@ -18,7 +19,7 @@ from innerdistill.models.check import (
 )
 from innerdistill.models.check_labels import check_label_maps
 from innerdistill.models.check_weights import WRAPPERS, LoadedModel, is_wrapped
-from innerdistill.models.config_file import check_config_file
+from innerdistill.models.config_file import check_config_file, refuse_adapter
 from innerdistill.models.families import family_of, max_positions
 from innerdistill.models.heads import Head, has_label_names
 from innerdistill.support.messages import get_first_line
@@ -46,9 +47,19 @@ def read_config(name: str) -> PretrainedConfig:
             check_label_maps(name)
             reason = error.__cause__ if isinstance(error.__cause__, Exception) else error
             raise ValueError(f"{name}: its config.json cannot be read ({get_first_line(reason)}).") from None
+        if _is_adapter_on_hub(name):
+            raise ValueError(refuse_adapter(name, sign="adapter_config.json")) from None
         raise ValueError(f"{name}: no model found there ({get_first_line(error)}).") from None
     family_of(config)
     return config
+
+
+def _is_adapter_on_hub(name: str) -> bool:
+    """Whether a name on the Hugging Face Hub without a config.json is that of an adapter."""
+    try:
+        return find_adapter_config_file(name) is not None
+    except (OSError, ValueError):  # there is nothing of that name, or no such name is possible
+        return False
 
 
 def load_classifier(name: str, head: Head) -> PreTrainedModel:

@@ -139,7 +139,9 @@ class TrainedStage(Part):
     learning_rate: float | None = Field(None, description="highest of a step; older runs lack it")
     thirds: list[float] | None = Field(None, description="mean loss of the first and last third; older runs lack it")
     distances: dict[str, dict[int, LayerDistance]] | None = Field(
-        None, description="at its end, by `teacher` and `internal_teacher` and by student layer; older runs lack them"
+        None,
+        description="at its end, on selection, by `teacher` and `internal_teacher` and by student layer; older runs "
+        "lack them",
     )
     epochs: list[TrainedEpoch]
 

@@ -18,7 +18,7 @@ from innerdistill.evaluation.layer_distances import ClsSpread, measure_layer_dis
 from innerdistill.run.job import Job
 
 ROWS = 1_000  # of validation, spread evenly over it: enough for a mean per layer
-STAGE_ROWS = 200  # after a stage, which may be short
+STAGE_ROWS = 200  # of selection after a stage, which may be short
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def measure_first_distances(job: Job, student: PreTrainedModel) -> FirstDistance
 
 
 def measure_distances(
-    job: Job, student: PreTrainedModel, *, rows: int = ROWS, spreads: Mapping[str, ClsSpread] | None = None
+    job: Job, student: PreTrainedModel, *, spreads: Mapping[str, ClsSpread] | None = None
 ) -> dict[str, dict[str, Any]]:
     """Measure how far a student is from what it learns from, layer by layer, on examples of validation.
 
@@ -59,16 +59,33 @@ def measure_distances(
     Args:
         job: the job.
         student: prepared student.
-        rows: number of examples, at most.
         spreads: gather the [CLS] of each teacher in the same pass, if they are given.
 
     Returns:
         By `teacher` and, if there is another one, `internal_teacher`: as `measure_layer_distances`.
     """
-    examples = select_evenly(job.splits["validation"], rows)
+    return _measure(job, student, select_evenly(job.splits["validation"], ROWS), spreads or {})
+
+
+def measure_stage(job: Job, student: PreTrainedModel) -> dict[str, dict[str, Any]]:
+    """Measure a student after a stage, on a few examples of selection: validation is for the finished student.
+
+    Args:
+        job: the job.
+        student: prepared student.
+
+    Returns:
+        As `measure_distances`.
+    """
+    return _measure(job, student, select_evenly(job.splits["selection"], STAGE_ROWS), {})
+
+
+def _measure(
+    job: Job, student: PreTrainedModel, examples: Dataset, spreads: Mapping[str, ClsSpread]
+) -> dict[str, dict[str, Any]]:
     return {
         name: measure_layer_distances(
-            teacher, student, examples, job.collate, pairs=job.pairs, spread=None if spreads is None else spreads[name]
+            teacher, student, examples, job.collate, pairs=job.pairs, spread=spreads.get(name)
         )
         for name, teacher in _list_teachers(job).items()
     }

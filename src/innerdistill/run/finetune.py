@@ -38,6 +38,7 @@ from innerdistill.run.speed import time_together
 from innerdistill.run.train import train
 from innerdistill.support.files import open_whole_file, open_whole_folder
 from innerdistill.support.in_use import hold_until_exit
+from innerdistill.support.messages import format_count
 from innerdistill.support.processes import (
     broadcast_from_first,
     count_processes,
@@ -130,7 +131,7 @@ def _finetune_into_cache(job: Job) -> Path:
     # Other runs that need the same teacher wait here.
     with enter_in_first_process(lock_beside(folder, key="teacher.folder")):
         if broadcast_from_first(not is_finished(folder, teacher_recipe)):
-            logger.info("Fine-tune the teacher for %g epochs.", job.recipe.teacher.epochs)
+            logger.info("Fine-tune the teacher for %s.", format_count(job.recipe.teacher.epochs, "epoch"))
             _run_finetuning(replace(job, recipe=teacher_recipe))
     return folder
 

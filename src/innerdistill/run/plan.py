@@ -24,6 +24,7 @@ from innerdistill.run.distances import ROWS, STAGE_ROWS
 from innerdistill.run.finetune import find_cached_teacher
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import CachedParts, choose_cached_parts
+from innerdistill.support.messages import format_count
 from innerdistill.training.schedules import BASELINE
 from innerdistill.training.stage import Stage
 
@@ -87,7 +88,7 @@ def plan_run(job: Job) -> list[Part]:
     parts += [_plan_cache(job, cached, rates) for cached in choice]
     stages = estimate_stage_costs(job, cached=[part for cached in choice for part in cached.parts])
     for cost in stages:
-        parts.append(Part(cost.stage.name, f"{cost.steps:,} steps", _time_stage(job, cost, rates), cost))
+        parts.append(Part(cost.stage.name, format_count(cost.steps, "step"), _time_stage(job, cost, rates), cost))
     epochs = sum(_count_epochs(job, cost.stage, cost.steps) for cost in stages)
     parts.append(_plan_selection(epochs, selection, student))
     seconds = scored * (rates.teacher + student) + _time_distances(job, rates, stages=len(stages)) + LATENCY
@@ -179,7 +180,8 @@ def _plan_teacher(job: Job, rates: Rates, *, scored: int) -> Part:
     layers = job.architecture.num_layers / job.num_layers
     step = layers * (job.compute_batch_size(stage) * rates.student + rates.optimiser)
     examples = epochs * len(job.splits["selection"]) + scored
-    return Part(FINE_TUNING, f"{steps:,} steps", steps * step + examples * rates.teacher + LATENCY, shared=str(folder))
+    seconds = steps * step + examples * rates.teacher + LATENCY
+    return Part(FINE_TUNING, format_count(steps, "step"), seconds, shared=str(folder))
 
 
 def _plan_cache(job: Job, cached: CachedParts, rates: Rates) -> Part:
@@ -205,7 +207,7 @@ def _plan_baseline(job: Job, rates: Rates, *, steps: int, scored: int) -> list[P
     per_epoch = _count_epochs(job, stage, steps) * len(job.splits["selection"]) * student
     distances = _time_distances(job, rates, stages=1)
     return [
-        Part("baseline", f"{steps:,} steps", seconds + per_epoch),
+        Part("baseline", format_count(steps, "step"), seconds + per_epoch),
         Part("scoring the baseline", _count(scored), scored * student + distances + LATENCY),
     ]
 
@@ -213,8 +215,9 @@ def _plan_baseline(job: Job, rates: Rates, *, steps: int, scored: int) -> list[P
 def _time_distances(job: Job, rates: Rates, *, stages: int) -> float:
     """Seconds of comparing layers before training, after every stage, and at the end."""
     both = rates.teacher * (1 + job.num_layers / job.architecture.num_layers)
-    models, examples = 1 if job.internal_teacher is None else 2, len(job.splits["validation"])
-    return models * (2 * min(ROWS, examples) + stages * min(STAGE_ROWS, examples)) * both
+    models = 1 if job.internal_teacher is None else 2
+    examples = 2 * min(ROWS, len(job.splits["validation"])) + stages * min(STAGE_ROWS, len(job.splits["selection"]))
+    return models * examples * both
 
 
 def _count_epochs(job: Job, stage: Stage, steps: int) -> float:
@@ -224,4 +227,4 @@ def _count_epochs(job: Job, stage: Stage, steps: int) -> float:
 
 
 def _count(examples: int) -> str:
-    return f"{examples:,} examples"
+    return format_count(examples, "example")

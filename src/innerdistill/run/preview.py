@@ -16,7 +16,7 @@ from innerdistill.models.layer_map import choose_layers
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.output_folder import check_run_folder
 from innerdistill.support.extensions import find_entry_points
-from innerdistill.support.messages import name_key, shorten_value, suggest_name
+from innerdistill.support.messages import format_count, name_key, shorten_value, suggest_name
 from innerdistill.training.schedules import check_schedule
 
 
@@ -94,11 +94,11 @@ def describe_run(recipe: Recipe, *, finetunes: bool = False) -> str:
     """
     teacher = recipe.teacher.path or str(recipe.teacher.base)
     layers = read_num_layers(teacher)
-    name = f"{teacher} ({layers} layers)" if layers else teacher
+    name = f"{teacher} ({format_count(layers, 'layer')})" if layers else teacher
     if finetunes:
-        return f"Fine-tune {name} for {recipe.teacher.epochs:g} epochs. Output: {recipe.output}."
+        return f"Fine-tune {name} for {format_count(recipe.teacher.epochs, 'epoch')}. Output: {recipe.output}."
     number = recipe.student.num_layers or (layers and max(1, layers // 2))
-    student = "a student with half its layers" if number is None else f"a student with {number} layers"
+    student = "a student with half its layers" if number is None else f"a student with {format_count(number, 'layer')}"
     task = f"Fine-tune {name}, then distil it" if recipe.teacher.path is None else f"Distil {name}"
     internal = recipe.teacher.find_internal()
     control = "" if internal is None else f" Internal losses learn from {internal}."

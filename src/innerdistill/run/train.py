@@ -15,7 +15,7 @@ from innerdistill.data.arrow import read_numbers
 from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.evaluation.scoring import score_outputs, select_numbers
 from innerdistill.run.cost import count_steps, estimate_stage_costs
-from innerdistill.run.distances import STAGE_ROWS, measure_distances
+from innerdistill.run.distances import measure_stage
 from innerdistill.run.job import Job
 from innerdistill.support.messages import format_duration
 from innerdistill.training.run_stages import distill_models
@@ -53,7 +53,7 @@ def train(
 
     setup = make_setup(job, train=job.splits["train"] if teacher is None else job.select_student_examples())
     if teacher is not None:
-        setup = replace(setup, measure=partial(measure_distances, job, rows=STAGE_ROWS))
+        setup = replace(setup, measure=partial(measure_stage, job))
     return distill_models(
         teacher,
         model,

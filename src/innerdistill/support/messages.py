@@ -87,6 +87,23 @@ def get_first_line(error: Exception) -> str:
     return shorten_value(lines[0].rstrip("."))[1:-1]
 
 
+def format_count(count: float, noun: str) -> str:
+    """Write a number with what it counts.
+
+    Args:
+        count: the number.
+        noun: what is counted, in the singular; its plural ends in s.
+
+    Returns:
+        Such as `1 step` or `1,200 steps`.
+
+    >>> format_count(1, "step"), format_count(1_200, "step"), format_count(1.0, "epoch"), format_count(0.5, "epoch")
+    ('1 step', '1,200 steps', '1 epoch', '0.5 epochs')
+    """
+    number = f"{count:,}" if isinstance(count, int) else f"{count:g}"
+    return f"{number} {noun}{'' if count == 1 else 's'}"
+
+
 def format_duration(seconds: float) -> str:
     """Write a time that is only known roughly.
 

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 
+from innerdistill.support.messages import format_count
 from innerdistill.support.processes import count_processes, gather_from_all, is_first_process, wait_for_all
 from innerdistill.training.checkpoints import Checkpoints
 from innerdistill.training.loss_sums import LossSums
@@ -48,7 +49,8 @@ class StageProgress(ProgressCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Announce the stage, and show the bar if the output is a terminal."""
-        logger.info("Stage %d of %d: %s, %d steps.", self.number, self.stages, self.stage.name, state.max_steps)
+        steps = format_count(state.max_steps, "step")
+        logger.info("Stage %d of %d: %s, %s.", self.number, self.stages, self.stage.name, steps)
         if state.is_world_process_zero:
             options: dict[str, Any] = {"initial": state.global_step, "dynamic_ncols": True, "disable": None}
             self.training_bar = tqdm(total=state.max_steps, desc=self.name, **options)
