@@ -14,7 +14,7 @@ FOUND = "found in 80 %"  # column
 OUTCOMES: dict[Verdict, str] = {
     "better": "better",
     "worse": "worse",
-    "few": f"no claim below {FEWEST_FOR_CLAIM}",
+    "few": f"no claim below {FEWEST_FOR_CLAIM}",  # after what was shown
     "equivalent": "equivalent",
     "open": "no difference shown",
     "rough": "an estimate, not a test",
@@ -71,5 +71,14 @@ def _describe_comparison(place: Compared, comparison: Comparison) -> tuple[str, 
         "" if detectable is None else f"{detectable:.4f}",
         str(comparison.units),
         comparison.over,
-        OUTCOMES[comparison.verdict] if place.is_above_chance else "none: the teacher is at chance",
+        _name_outcome(comparison) if place.is_above_chance else "none: the teacher is at chance",
     )
+
+
+def _name_outcome(comparison: Comparison) -> str:
+    outcome = OUTCOMES[comparison.verdict]
+    if comparison.verdict != "few":
+        return outcome
+    if not comparison.is_significant:
+        return f"within {comparison.margin:g}, {outcome}"
+    return f"{'higher' if comparison.difference > 0 else 'lower'}, {outcome}"
