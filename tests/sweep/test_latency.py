@@ -7,7 +7,7 @@ import pytest
 from innerdistill.report.stored_run import FolderRun
 from innerdistill.sweep.grid import load_sweep, plan_cells
 from innerdistill.sweep.latency import list_sizes, measure_sweep, read_latency
-from innerdistill.sweep.sweep import report_on
+from innerdistill.sweep.sweep import report_on, run_sweep
 
 
 @pytest.fixture
@@ -41,6 +41,22 @@ def test_what_was_timed_is_not_timed_again(runs):
     shutil.rmtree(finished[0].folder / "model")
     measure_sweep(sweep.folder, finished)
     assert (sweep.folder / "latency.json").stat().st_mtime_ns == before
+
+
+def test_a_sweep_that_keeps_no_models_keeps_one_of_each_size_until_it_is_timed(runs, monkeypatch):
+    sweep, finished = runs
+    sweep = sweep.model_copy(update={"keep_models": False})
+    models = [run.folder / "model" for run in finished]
+    shutil.copytree(models[0], models[1])
+    seen = []
+
+    def run_none(*_, **__):
+        seen.append([model.is_dir() for model in models])
+
+    monkeypatch.setattr("innerdistill.sweep.sweep.run_cells", run_none)
+    run_sweep(sweep)
+    assert seen == [[True, False]]
+    assert read_latency(sweep.folder) is not None and not any(model.is_dir() for model in models)
 
 
 def test_without_models_no_latency_is_shown(runs):

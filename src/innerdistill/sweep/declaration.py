@@ -14,9 +14,11 @@ from innerdistill.recipe.recipe import Section
 
 SWEEP_FILE, FAILED = "sweep.yaml", "failed.json"  # what was asked for, and why cells are missing, by their folder
 LATENCY = "latency.json"  # how fast its models are
+DATA_FILES = "data_files.json"  # checksums of the data that its runs have read
 BLOCKS = "blocks"  # folder of the runs of finished blocks
 TUNING = "tuning"  # folder of the tuning runs, and name of their block
-SWEEP_FILES = {SWEEP_FILE, FAILED, LATENCY, BLOCKS, "report.html", "report.md", "table.tex", "cells.csv", "figures"}
+REPORTS = {"report.html", "report.md", "table.tex", "cells.csv", "figures"}
+SWEEP_FILES = {SWEEP_FILE, FAILED, LATENCY, DATA_FILES, BLOCKS} | REPORTS
 SECTIONS = ("data", "teacher", "teacher.trainer", "student", "losses", "schedule", "trainer", "internal_trainer")
 TEACHER_SEED = "teacher.seed"  # in a setting: the key of several teachers
 NUMBER_OF_SEEDS = 1_000_000  # derived seeds are below this
@@ -72,7 +74,10 @@ class Sweep(Section):
     share: float | None = Field(
         None, gt=0, description="Share of its teacher's score that a student is asked to keep, such as 0.98."
     )
-    keep_models: bool = Field(True, description="Whether models of finished runs stay on disk.")
+    keep_models: bool = Field(
+        True,
+        description="Whether models of finished runs stay on disk. If not, one of each size stays until it is timed.",
+    )
     output: str = Field("runs/sweep", description="Folder of the sweep, with a folder for every run.")
 
     @property

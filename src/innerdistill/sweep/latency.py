@@ -123,6 +123,21 @@ def measure_sweep(folder: Path, runs: Sequence[StoredRun]) -> None:
     _write_latency(folder, models, loaded, length=max(run.record.speed.student.length for run in runs))
 
 
+def select_untimed(folder: Path, runs: Sequence[StoredRun]) -> set[Path]:
+    """Select one model of each size that has not been timed yet: it has to stay on disk until then.
+
+    Args:
+        folder: folder of the sweep.
+        runs: finished runs of the sweep.
+
+    Returns:
+        Folders of models of students and teachers.
+    """
+    earlier = read_latency(folder)
+    timed = set() if earlier is None else set(earlier.get_latencies())
+    return {model for size, model in _find_models(runs).items() if size not in timed}
+
+
 def read_latency(folder: Path) -> SweepLatency | None:
     """Read the measurement of a sweep.
 

@@ -126,8 +126,10 @@ class RunStore:
         """
         expected = Counter(name_block(cell) for cell in cells)
         runs: dict[str, dict[str, StoredRun]] = {name: {} for name in expected}
-        for entry in finished:
-            runs[name_block(entry.cell)][self.name_run(entry.cell)] = entry.run
+        by_folder = {entry.cell.folder: entry.run for entry in finished}
+        for cell in cells:  # in this order, whichever run was finished first
+            if cell.folder in by_folder:
+                runs[name_block(cell)][self.name_run(cell)] = by_folder[cell.folder]
         for block, of_block in runs.items():
             if len(of_block) == expected[block] and not all(self._is_in_blocks(*pair) for pair in of_block.items()):
                 self._write_block(self.folder / BLOCKS / f"{block}.jsonl", of_block)

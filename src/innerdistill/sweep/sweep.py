@@ -26,14 +26,16 @@ from rich.console import Console
 from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.output_folder import lock_folder
+from innerdistill.report.run_folder import MODEL
 from innerdistill.report.stored_run import FolderRun, StoredRun
 from innerdistill.support.files import open_whole_file, read_json, write_json
 from innerdistill.support.messages import name_key
 from innerdistill.sweep.alike import check_alike
+from innerdistill.sweep.data_files import check_data_files
 from innerdistill.sweep.declaration import FAILED, SWEEP_FILE, TUNING, Sweep, derive_seed
 from innerdistill.sweep.grid import Cell, read_sweep, select_teachers
 from innerdistill.sweep.groups import Group
-from innerdistill.sweep.latency import measure_sweep
+from innerdistill.sweep.latency import measure_sweep, select_untimed
 from innerdistill.sweep.report import PAGE, write_sweep_report
 from innerdistill.sweep.store import CellRun, RunStore
 from innerdistill.sweep.tuning import PlannedSweep, plan_sweep_cells
@@ -73,13 +75,14 @@ def run_sweep(
         runner = Runner(sweep, planned, workers=workers, console=console)
         if not planned.is_tuned:
             _announce_tuning(planned)
-        tuned = runner.run(planned.tuning, planned.tuning, keep_models=False) if planned.tuning else []
+        tuned = runner.run(planned.tuning, planned.tuning) if planned.tuning else []
         planned = plan_sweep_cells(sweep, runner.store)
         if planned.is_tuned:
-            finished = runner.run(
-                _select_blocks(planned, blocks), planned.cells, keep_models=sweep.keep_models, others=tuned
-            )
+            finished = runner.run(_select_blocks(planned, blocks), planned.cells, others=tuned)
             measure_sweep(sweep.folder, [entry.run for entry in finished])
+            if not sweep.keep_models:
+                for entry in finished:
+                    _remove_models(entry.cell.folder)
         return report_on(sweep), runner.failed
 
 
@@ -104,22 +107,19 @@ class Runner:
         self.failed = _read_failures(sweep, [*planned.tuning, *planned.cells])
         self._workers, self._console = workers, console
 
-    def run(
-        self, chosen: Sequence[Cell], cells: Sequence[Cell], *, keep_models: bool, others: Sequence[CellRun] = ()
-    ) -> list[CellRun]:
+    def run(self, chosen: Sequence[Cell], cells: Sequence[Cell], *, others: Sequence[CellRun] = ()) -> list[CellRun]:
         """Run the chosen cells that are not finished.
 
         Args:
             chosen: cells to run.
             cells: all cells, of which some may be finished without being chosen.
-            keep_models: whether models of finished runs stay on disk.
             others: finished runs of other cells, whose data and versions must be the same.
 
         Returns:
             All cells that are finished now.
 
         Raises:
-            ValueError: runs that cannot be compared; the others are stopped.
+            ValueError: runs that cannot be compared, or a data file that has changed; the others are stopped.
         """
         finished = self.store.select_finished(cells)
         for entry in finished:
@@ -132,11 +132,10 @@ class Runner:
             """Refuse what cannot be compared, here and after every run: not when hours have passed."""
             check_alike(entry.run for entry in [*others, *finished])
             self.store.write_finished_blocks(cells, finished)
+            self._remove_needless_models(finished)
 
+        check_data_files(self.sweep.folder, cells, has_runs=bool(finished or others))
         settle()
-        if not keep_models:
-            for entry in finished:
-                _remove_models(entry.cell.folder)
         for sentence in self.store.list_outdated(missing):
             logger.warning("%s", sentence)
         if _warn_of_changes(self.store, to_run) and (self.sweep.folder / PAGE).exists():
@@ -145,8 +144,6 @@ class Runner:
         def check(cell: Cell) -> None:
             finished.append(CellRun(cell, FolderRun(cell.folder)))
             settle()
-            if not keep_models:
-                _remove_models(cell.folder)
 
         try:
             run_cells(
@@ -160,6 +157,14 @@ class Runner:
         finally:  # what has failed by now is known, however the sweep ends
             _write_failures(self.sweep, self.failed)
         return finished
+
+    def _remove_needless_models(self, finished: Sequence[CellRun]) -> None:
+        """Remove models that the sweep does not keep; one of each size stays until it is timed."""
+        untimed = select_untimed(self.sweep.folder, [entry.run for entry in finished if not entry.cell.is_tuning])
+        for entry in finished:
+            is_needed = self.sweep.keep_models and not entry.cell.is_tuning
+            if not is_needed and entry.cell.folder / MODEL not in untimed:
+                _remove_models(entry.cell.folder)
 
 
 @contextmanager
