@@ -8,8 +8,9 @@ import pytest
 
 from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.sweep.gather import group_runs
-from innerdistill.sweep.grid import plan_cells, read_sweep
+from innerdistill.sweep.grid import read_sweep
 from innerdistill.sweep.store import RunStore
+from innerdistill.sweep.tuning import plan_sweep_cells
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "results").rglob("sweep.yaml"))
@@ -18,9 +19,11 @@ RUNS = 500
 
 @pytest.fixture(params=SWEEPS, ids=lambda path: str(path.parent.relative_to(ROOT / "results")))
 def committed(request):
-    """The folder of a sweep and its finished cells."""
+    """The folder of a sweep and its finished cells, tuning runs among them."""
     sweep = read_sweep(request.param.parent)
-    return request.param.parent, RunStore(sweep).select_finished(plan_cells(sweep))
+    store = RunStore(sweep)
+    planned = plan_sweep_cells(sweep, store)
+    return request.param.parent, [*planned.tuned, *store.select_finished(planned.cells)]
 
 
 def test_every_run_is_a_cell_and_scores_what_its_predictions_say(committed):
@@ -37,6 +40,7 @@ def test_every_run_is_a_cell_and_scores_what_its_predictions_say(committed):
 
 def test_the_table_of_cells_and_the_report_are_of_these_runs(committed):
     folder, finished = committed
+    finished = [entry for entry in finished if not entry.cell.is_tuning]
     with (folder / "cells.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     metric = finished[0].run.record.data.metric

@@ -29,6 +29,14 @@ def test_a_sweep_is_the_sum_of_its_cells(sweep_file):
     assert plan.seconds == pytest.approx(sum(2 * row.seconds for row in plan.rows) + sum(plan.shared.values()))
 
 
+def test_one_teacher_stands_for_several(sweep_file):
+    one, three = (
+        plan_sweep(load_sweep(sweep_file, overrides=[f"teachers={teachers}"])) for teachers in ([1], [1, 2, 3])
+    )
+    assert [(row.method, row.setting, row.runs) for row in three.rows] == [("kd", {}, 6), ("plain", {}, 6)]
+    assert len(three.shared) == 3 * len(one.shared) > 0
+
+
 @pytest.mark.slow
 def test_finished_cells_take_no_time(sweep_file, capsys):
     assert main(["sweep", str(sweep_file), "seeds=[1]"]) == 0
