@@ -119,3 +119,28 @@ def test_notes_on_the_data_stand_under_its_scores(finished, make_finished, gathe
     for name in ("report.html", "report.md", "table.tex"):
         count = (tmp_path / name).read_text().count("Seen before.")
         assert count == 10, name  # under two tables over all settings, and two of each
+
+
+def test_the_spread_of_the_teachers_cls_stands_below_the_distances(make_finished, gather_finished):
+    """Of older runs a dash and the reason; a control says what it learned from."""
+
+    def build(*changes):
+        cells = [make_finished(method, seed=seed, changes=change) for method, seed, change in changes]
+        tables = build_tables(gather_finished(cells)[0], alone=False)
+        return next(table for table in tables if table.title.startswith("Distance from the teacher"))
+
+    spread = {"1": 0.5, "2": 0.2, "3": 0.5, "4": 0.00005}
+    other = {"path": "bases/one", "layers": 4, "fingerprint": "i" * 64, "cls_spread": dict.fromkeys("1234", 0.3)}
+    table = build(
+        ("SID", 1, {"teacher.cls_spread": spread}),
+        ("control", 1, {"teacher.cls_spread": spread, "internal_teacher": other}),
+    )
+    assert [column for column in table.header if column.startswith("CLS")] == [f"CLS, {n} ← {n}" for n in (1, 2, 3, 4)]
+    dashes = ("–",) * 4
+    assert table.rows[-2] == ("teacher's [CLS] between examples", *dashes, "0.500", "0.200", "0.500", "5e-5")
+    assert table.rows[-1] == ("internal teacher's [CLS] between examples", *dashes, *("0.300",) * 4)
+    assert "The [CLS] of teacher layer 4 is nearly the same for every example (5e-5)" in table.note
+    assert "The internal losses of control learned from bases/one, not from the teacher." in table.note
+    table = build(("SID", 1, {"teacher.cls_spread": None}))
+    assert table.rows[-1] == ("teacher's [CLS] between examples", *dashes, *dashes)
+    assert "A dash there: the runs are older than this measurement." in table.note

@@ -6,11 +6,13 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from math import comb
+from statistics import fmean
 from typing import Any
 
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.formatting import NOT_APPLICABLE, format_share
+from innerdistill.report.layer_distances import describe_constant_layers, format_distance
 from innerdistill.report.stored_run import StoredRun
 from innerdistill.sweep.comparison_table import build_comparisons
 from innerdistill.sweep.groups import Compared, Group, OverTeachers, list_places
@@ -20,6 +22,15 @@ from innerdistill.sweep.mistakes import build_right_and_wrong
 from innerdistill.sweep.shares import build_shares
 from innerdistill.sweep.table import Table
 
+# Keys of which tables say where methods differ in them.
+NAMED_KEYS = (
+    "teacher.internal",
+    "student.source",
+    "student.head",
+    "student.layers",
+    "checkpoint",
+    "trainer.learning_rate",
+)
 SHARE_OF_TEACHER, AGREEMENT, SEEDS = "share of teacher", "agreement", "seeds"  # columns, some of which a terminal shows
 
 
@@ -212,7 +223,14 @@ def _rank_methods(group: Group, split: str) -> dict[str, float]:
 def _list_differences(group: Group) -> list[str]:
     """How methods differ besides what is compared: start, checkpoint, learning rate; by their first runs."""
     differences = []
-    for key in ("student.source", "student.head", "student.layers", "checkpoint", "trainer.learning_rate"):
+    for key in (
+        "teacher.internal",
+        "student.source",
+        "student.head",
+        "student.layers",
+        "checkpoint",
+        "trainer.learning_rate",
+    ):
         methods: dict[str, list[str]] = {}
         for method in group.methods.values():
             value: Any = method.first_record.recipe.model_dump(mode="json")
@@ -227,20 +245,55 @@ def _list_differences(group: Group) -> list[str]:
 
 def _build_distances(group: Group) -> Table:
     header, rows = ["after training"], [[method.name] for method in group.methods.values()]
+    spreads = [[f"{name}'s [CLS] between examples"] for name in _average_spreads(group)]
     for kind, name in (("attention_kl", "KL"), ("cls_cosine", "CLS")):
         for pair in group.pairs:
             header.append(f"{name}, {pair[0]} ← {pair[1]}")
             for row, method in zip(rows, group.methods.values(), strict=True):
                 mapped = pair in method.distances
                 row.append(_format(getattr(method.distances[pair], kind), none="∞") if mapped else "–")
+            for row, spread in zip(spreads, _average_spreads(group).values(), strict=True):
+                row.append(format_distance(spread.get(pair[1])) if kind == "cls_cosine" else NOT_APPLICABLE)
     return Table(
         "Distance from the teacher's internal representations",
         tuple(header),
-        tuple(map(tuple, rows)),
+        tuple(map(tuple, rows + spreads)),
         "KL: divergence of the attention distributions, in nats per token. CLS: cosine distance of the [CLS] vectors. "
         f"Both are means over seeds and {SPLIT} examples. 1 ← 2 is layer 1 of the student and layer 2 of the teacher. "
-        "A dash: the method does not map these layers.",
+        f"A dash: the method does not map these layers. {_explain_spreads(group)}",
     )
+
+
+def _average_spreads(group: Group) -> dict[str, dict[int, float]]:
+    """How much the [CLS] of the teacher, and of each internal teacher, differs between examples, by layer.
+
+    The mean over teachers, if there are several; empty for the teacher where the runs are older than the measurement.
+    """
+    found: dict[str, dict[str, dict[int, float]]] = {"teacher": {}}
+    for method in group.methods.values():
+        for record in method.records:
+            for name, model in (("teacher", record.teacher), ("internal teacher", record.internal_teacher)):
+                if model is not None and model.cls_spread is not None:
+                    found.setdefault(name, {})[model.fingerprint] = model.cls_spread
+    means: dict[str, dict[int, float]] = {}
+    for name, spreads in found.items():
+        layers = sorted(set().union(*spreads.values()))
+        means[name] = {layer: fmean(spread[layer] for spread in spreads.values()) for layer in layers}
+    return means
+
+
+def _explain_spreads(group: Group) -> str:
+    """What the last rows of the table of distances mean, which layers say nothing, and who learned from whom."""
+    notes = ["The last rows are mean cosine distances between the [CLS] of two examples."]
+    for name, spread in _average_spreads(group).items():
+        if not spread:
+            notes.append("A dash there: the runs are older than this measurement.")
+        notes.append(describe_constant_layers(spread, (pair[1] for pair in group.pairs), name=name))
+    for method in group.methods.values():
+        internal = method.first_record.internal_teacher
+        if internal is not None:
+            notes.append(f"The internal losses of {method.name} learned from {internal.path}, not from the teacher.")
+    return " ".join(filter(None, notes))
 
 
 def _format_name(method: Method) -> str:
