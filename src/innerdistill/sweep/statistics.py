@@ -41,7 +41,6 @@ class Comparison:
         estimate: their mean with its variance over units and examples.
         over: seeds, or teachers.
         runs: smallest and largest number of runs of a method in a unit.
-        examples: scored by every run.
         is_rough: whether all teachers share the seeds of their students, so that there is an estimate and no test.
         obstacle: why nothing can be concluded from so many units; empty if nothing stands in the way.
         collapse: the runs that give one answer to all examples; None if there are none.
@@ -58,7 +57,6 @@ class Comparison:
     estimate: Estimate
     over: Over = "seeds"
     runs: tuple[int, int] = (1, 1)
-    examples: int = 0
     is_rough: bool = False
     obstacle: str = ""
     collapse: Collapse | None = None
@@ -185,7 +183,6 @@ def compare_pair(
         against,
         tuple(differences.mean(1).tolist()),
         estimate,
-        examples=len(different),
         is_rough=are_seeds_shared,
         collapse=count_collapsed(first, second),
         **described,
