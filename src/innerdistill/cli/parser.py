@@ -89,22 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--repeats", type=int, default=30, help="timed batches per model (default: 30)")
     added = verb("export", "export a model to ONNX in float32 and int8, and compare the files with it")
     added.add_argument("model", help="run folder or model folder")
-    added = verb("sweep", "run methods x tasks x settings x seeds and compare them")
-    added.add_argument("sweep", help="YAML file")
-    added.add_argument("overrides", nargs="*", metavar="key=value", help="such as recipe.data.path=/data/CoLA")
-    added.add_argument("--workers", type=int, default=1, help="runs at a time; they share the CPU (default: 1)")
-    parts = added.add_mutually_exclusive_group()
-    parts.add_argument(
-        "--block",
-        type=_parse_block,
-        nargs="+",
-        metavar="SEED",
-        default=[],
-        help="run the cells of these teachers only, or `tuning`: the tuning runs",
-    )
-    parts.add_argument(
-        "--gather", nargs="+", metavar="FOLDER", default=[], help="copy the blocks of other folders, and run nothing"
-    )
+    _add_sweep_options(verb("sweep", "run methods x tasks x settings x seeds and compare them"))
     verb("report", "write report.html of a run or a sweep").add_argument("run", help="run or sweep folder")
     added = verb("keys", "explain every key of a recipe or a sweep")
     added.add_argument("of", nargs="?", choices=["recipe", "sweep"], default="recipe", help="default: recipe")
@@ -121,3 +106,21 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--delete", nargs="+", metavar="NAME", default=[], help="names of entries, as they are listed")
     parser.set_defaults(verbs=list(verbs.choices))
     return parser
+
+
+def _add_sweep_options(added: argparse.ArgumentParser) -> None:
+    added.add_argument("sweep", help="YAML file")
+    added.add_argument("overrides", nargs="*", metavar="key=value", help="such as recipe.data.path=/data/CoLA")
+    added.add_argument("--workers", type=int, default=1, help="runs at a time; they share the CPU (default: 1)")
+    parts = added.add_mutually_exclusive_group()
+    parts.add_argument(
+        "--block",
+        type=_parse_block,
+        nargs="+",
+        metavar="SEED",
+        default=[],
+        help="run the cells of these teachers only, or `tuning`: the tuning runs",
+    )
+    parts.add_argument(
+        "--gather", nargs="+", metavar="FOLDER", default=[], help="copy the blocks of other folders, and run nothing"
+    )
