@@ -116,10 +116,11 @@ def test_a_folder_of_others_is_never_replaced(tmp_path, name, sentence):
     assert (tmp_path / name).read_text() == "mine"
 
 
-def test_a_run_is_not_replaced_by_one_that_reads_from_it(tmp_path):
+@pytest.mark.parametrize("key", ["path", "internal"])
+def test_a_run_is_not_replaced_by_one_that_reads_from_it(tmp_path, key):
     fill(tmp_path / "run", make_recipe(tmp_path / "run"), *TRAINED, "report.html")
-    teacher = {"path": str(tmp_path / "run" / "model")}
-    with pytest.raises(ValueError, match=r"teacher\.path: .* lies inside .*, which overwrite=true would delete"):
+    teacher = {"path": "elsewhere", key: str(tmp_path / "run" / "model")}
+    with pytest.raises(ValueError, match=rf"teacher\.{key}: .* lies inside .*, which overwrite=true would delete"):
         open_and_list(make_recipe(tmp_path / "run", teacher=teacher, overwrite=True))
 
 

@@ -132,6 +132,15 @@ def test_runs_that_cannot_be_compared_are_refused(finished, make_finished, gathe
         gather_finished([finished[0], other])
 
 
+def test_internal_teachers_of_the_same_name_are_the_same_model(finished, make_finished, gather_finished):
+    model = {"path": "bases/one", "layers": 4, "fingerprint": "i" * 64}
+    first, second = (make_finished(seed=seed, changes={"internal_teacher": model}) for seed in (1, 2))
+    gather_finished([first, second])
+    other = make_finished(seed=2, changes={"internal_teacher": {**model, "fingerprint": "j" * 64}})
+    with pytest.raises(ValueError, match="made with different model of the internal losses"):
+        gather_finished([first, other])
+
+
 def test_a_method_that_failed_takes_no_seeds_from_the_others(finished, pair, make_finished, gather_finished):
     """Three methods; the third has run with one seed only."""
     third = make_finished("third", finished[0].cell.setting, 1)

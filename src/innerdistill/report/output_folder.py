@@ -208,5 +208,6 @@ def _list_inputs(recipe: Recipe) -> list[tuple[str, str]]:
     files = ("path", "train", "validation", "selection", "test", "unlabelled")
     paths = {f"data.{key}": getattr(recipe.data, key) for key in files}
     paths |= {"teacher.path": recipe.teacher.path, "teacher.base": recipe.teacher.base}
+    paths |= {"teacher.internal": recipe.teacher.find_internal()}
     paths |= {"teacher.folder": recipe.teacher.folder, "student.source": recipe.student.source}
     return [(key, path) for key, path in paths.items() if path is not None]

@@ -47,6 +47,18 @@ def identify_teacher(record: RunRecord) -> str | None:
     return None if record.teacher is None else record.teacher.fingerprint
 
 
+def identify_internal_teacher(record: RunRecord) -> str | None:
+    """Identify the model that the internal losses of a run learned from.
+
+    Args:
+        record: record of the run.
+
+    Returns:
+        Fingerprint of its weights; None if it is the teacher, or without such losses.
+    """
+    return None if record.internal_teacher is None else record.internal_teacher.fingerprint
+
+
 def _collect_facts(record: RunRecord) -> dict[tuple[str, str], Any]:
     """Facts that are equal for runs of one sweep, by their name and by the keys that they follow from."""
     recipe = record.recipe
@@ -56,6 +68,7 @@ def _collect_facts(record: RunRecord) -> dict[tuple[str, str], Any]:
     return {
         ("data", data): record.data.fingerprint,
         ("teacher", asked): identify_teacher(record),
+        ("model of the internal losses", repr((asked, recipe.teacher.internal))): identify_internal_teacher(record),
         (START, begun): record.student.start,  # older runs do not say
         ("versions", ""): record.versions,
     }
