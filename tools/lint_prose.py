@@ -1,6 +1,6 @@
 """Check that documents, comments and docstrings are plain English: short sentences, and the words of the field.
 
-python tools/lint_prose.py README.md docs recipes [--skip docs/explanation/results.md]
+python tools/lint_prose.py README.md docs recipes
 
 A sentence has at most 30 words, counted as `prose` says. A rejected phrase is a phrase that no engineer of this field
 uses; the message says what to write instead.
@@ -63,10 +63,9 @@ def main() -> None:
     parser.add_argument(
         "paths", nargs="+", type=Path, help="files, or folders of Markdown, YAML, Python and template files"
     )
-    parser.add_argument("--skip", nargs="*", default=[], type=Path, help="files to leave out")
     parser.add_argument("--quiet", action="store_true", help="print the number of faults only")
     options = parser.parse_args()
-    files = list(find_files(options.paths, skip=options.skip))
+    files = list(find_files(options.paths))
     faults = [fault for path in files for fault in find_faults(path, read_blocks(path))]
     for fault in faults:
         if not options.quiet:
@@ -75,21 +74,19 @@ def main() -> None:
     sys.exit(1 if faults else 0)
 
 
-def find_files(paths: Iterable[Path], *, skip: Iterable[Path] = ()) -> Iterator[Path]:
+def find_files(paths: Iterable[Path]) -> Iterator[Path]:
     """Files to read.
 
     Args:
         paths: files and folders.
-        skip: files to leave out.
 
     Yields:
         Paths of files that `prose` can read.
     """
-    skipped = {path.resolve() for path in skip}
     for path in paths:
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in inside:
-            if file.name.endswith(tuple(READERS)) and file.resolve() not in skipped:
+            if file.name.endswith(tuple(READERS)):
                 yield file
 
 
