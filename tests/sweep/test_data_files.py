@@ -34,6 +34,19 @@ def test_a_changed_file_of_finished_runs_is_named(sweep, fill_cells, tmp_path):
     run_sweep(sweep)
 
 
+def test_results_are_read_where_the_data_are_not(write_sweep, fill_cells, monkeypatch):
+    monkeypatch.setattr("innerdistill.sweep.sweep.run_cells", lambda *_, **__: None)
+    gone = [
+        "recipe.data.path=gone/CoLA",
+        "recipe.data.task=cola",
+        "recipe.data.train=null",
+        "recipe.data.text=sentence",
+    ]
+    sweep = load_sweep(write_sweep(), overrides=[*gone, "recipe.data.validation=null"])
+    fill_cells(sweep, plan_cells(sweep))
+    run_sweep(sweep)
+
+
 def test_a_file_may_change_before_there_are_runs(sweep, fill_cells, tmp_path):
     run_sweep(sweep)
     with (tmp_path / "train.csv").open("a") as file:

@@ -112,6 +112,10 @@ def test_a_block_of_another_machine_needs_the_tuning_block_only(
         shutil.copy(file, tmp_path / "part" / "blocks")
     assert main(["sweep", together, "--gather", str(tmp_path / "part")]) == 2
     assert "depends on tuning runs that are missing; gather the block tuning too." in capsys.readouterr().err
+    other = [together, "tune.recipe={temperature: 2}", "--gather", str(tmp_path / "first")]
+    assert main(["sweep", *other]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "tuning.jsonl (" in said and "made with another recipe: temperature (1.0, now 2.0)." in said
     assert not (tmp_path / "together").exists()
     assert main(["sweep", together, "--gather", str(tmp_path / "first")]) == 0
     del nothing_runs[:]

@@ -7,6 +7,7 @@ so it would not notice.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from innerdistill.data.split_files import locate_splits, reads_dataset
@@ -44,8 +45,10 @@ def _list_files(cells: Sequence[Cell]) -> list[Path]:
     """The data files of some cells, each once, of those that are there."""
     files: dict[Path, None] = {}
     for recipe in {cell.recipe.data: None for cell in cells}:
-        if not reads_dataset(recipe):
-            files |= dict.fromkeys(locate_splits(recipe, resolve_task(recipe)).values())
+        with suppress(ValueError):  # their folder is not there, so they cannot have changed
+            files |= (
+                {} if reads_dataset(recipe) else dict.fromkeys(locate_splits(recipe, resolve_task(recipe)).values())
+            )
     return [path for path in files if path.is_file()]
 
 

@@ -38,7 +38,7 @@ def gather_blocks(sweep: Sweep, folders: Sequence[Path]) -> list[Path]:
     planned = plan_sweep_cells(sweep, store)
     cells = [*planned.tuning, *(planned.cells if planned.is_tuned else [])]
     by_name = {store.name_run(cell): cell for cell in cells}
-    for block in blocks:
+    for block in sorted(blocks, key=lambda block: block.file.stem != TUNING):  # the others depend on it
         if block.file.stem != TUNING and not planned.is_tuned:
             raise ValueError(
                 f"--gather: {block.file} depends on tuning runs that are missing; gather the block {TUNING} too."
