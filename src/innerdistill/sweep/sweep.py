@@ -322,7 +322,7 @@ def _select_blocks(planned: PlannedSweep, blocks: Sequence[int | str]) -> list[C
 
 def _announce_tuning(planned: PlannedSweep) -> None:
     logger.warning(
-        "%d tuning runs come first; with blocks/%s.jsonl and .parquet of another machine they are left out",
+        "%d tuning runs come first; if another machine has the block %s, gather it and they are left out",
         len(planned.tuning) - len(planned.tuned),
         TUNING,
     )
