@@ -1,6 +1,7 @@
 """Sweeps: cells run once, continue where they were, fail alone, and are compared."""
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ from innerdistill.report.output_folder import lock_folder
 from innerdistill.report.stored_run import FolderRun
 from innerdistill.sweep.grid import load_sweep, plan_cells
 from innerdistill.sweep.store import RunStore
-from innerdistill.sweep.sweep import run_sweep
+from innerdistill.sweep.sweep import report_on, run_sweep
 
 METHODS = {"soft labels": {"schedule.name": "soft_labels"}, "sid": {"schedule.name": "sid"}}
 
@@ -133,6 +134,20 @@ def test_a_sweep_in_the_folder_of_its_own_file_leaves_it_as_it_is(write_sweep, t
         assert (tmp_path / "sweep" / "sweep.yaml").read_text() == text
     (tmp_path / "sweep" / "failed.json").write_text("[1]")  # damaged: only the causes are not known
     run_sweep(load_sweep(tmp_path / "sweep" / "sweep.yaml"))
+
+
+def test_what_failed_is_forgotten_once_it_is_finished(write_sweep, fill_cells, monkeypatch):
+    """Also if another machine's block brought it; a cell that is not finished keeps its cause."""
+    monkeypatch.setattr("innerdistill.sweep.sweep.run_cells", lambda *_, **__: None)
+    sweep = load_sweep(write_sweep())
+    first, second = plan_cells(sweep)
+    fill_cells(sweep, [first])
+    names = [cell.folder.relative_to(sweep.folder).as_posix() for cell in (first, second)]
+    (sweep.folder / "failed.json").write_text(json.dumps(dict.fromkeys([*names, "gone/seed-1"], "no memory")))
+    report_on(sweep)
+    assert json.loads((sweep.folder / "failed.json").read_text()) == {names[1]: "no memory"}
+    fill_cells(sweep, [second])
+    assert run_sweep(sweep)[1] == {} and not (sweep.folder / "failed.json").exists()
 
 
 def test_one_sweep_at_a_time_in_a_folder(write_sweep, tmp_path, capsys):
