@@ -160,10 +160,10 @@ class Runner:
 
     def _remove_needless_models(self, finished: Sequence[CellRun]) -> None:
         """Remove models that the sweep does not keep; one of each size stays until it is timed."""
-        untimed = select_untimed(self.sweep.folder, [entry.run for entry in finished if not entry.cell.is_tuning])
-        for entry in finished:
-            is_needed = self.sweep.keep_models and not entry.cell.is_tuning
-            if not is_needed and entry.cell.folder / MODEL not in untimed:
+        needless = [entry for entry in finished if entry.cell.is_tuning or not self.sweep.keep_models]
+        untimed = select_untimed(self.sweep.folder, [entry.run for entry in needless if not entry.cell.is_tuning])
+        for entry in needless:
+            if entry.cell.folder / MODEL not in untimed:
                 _remove_models(entry.cell.folder)
 
 
