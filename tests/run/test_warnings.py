@@ -45,7 +45,7 @@ def test_a_stage_of_one_warm_up_step(content, caplog):
 def test_a_loss_that_does_not_fall(content, caplog):
     record = read_record(distill(content(trainer={"learning_rate": 3.0, "max_grad_norm": 0.0, "use_cpu": True})))
     assert "The loss of stage 'classification' did not fall" in caplog.text
-    sentence = "The learning rate of 3 is high for an encoder: try trainer.learning_rate=0.0005."
+    sentence = "Lower trainer.learning_rate: it is 3, and 2e-5 to 4e-4 are usual."
     assert any(sentence in warning for warning in record.warnings)
 
 

@@ -115,7 +115,7 @@ def print_summary(folder: Path) -> None:
     print_speed(speed)
     if record.onnx is not None:
         print_onnx(record.onnx)
-    for step in suggest_next_steps(record):
+    for step in suggest_next_steps(record, baseline):
         print_text(f"Next: {step}")
     console.print(f"Model   {folder / MODEL}\nReport  {folder / REPORT}", soft_wrap=True)
 

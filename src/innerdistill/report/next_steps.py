@@ -1,47 +1,93 @@
-"""What to try next, where a student is clearly below its teacher. Every suggestion follows from a measured number."""
+"""What to try next, where a student or its teacher falls short. Every suggestion follows from a measured number."""
 
 from __future__ import annotations
 
+import math
+
+from innerdistill.recipe.advice import advise_on_teacher, correct_rate, find_student_rate, name_other_rate
+from innerdistill.report.headline import list_problems
 from innerdistill.report.record import RunRecord, TrainedStage
 
-SPLIT = "validation"
-STILL_RISES = 0.002  # gain of the score on selection in the last epoch
+SPLIT, SELECTION = "validation", "selection"
+STILL_RISES = 0.002  # smallest gain of the score on selection in the last epoch
+FEWEST_SCORES = 3  # of epochs; fewer cannot show that a score rose and then no longer did
 FITS_TRAIN = 0.05  # more agreement with the teacher on train than on validation
+ROSE = 1.02  # of the smallest loss of an epoch, the last one
 
 
-def suggest_next_steps(record: RunRecord) -> list[str]:
-    """Suggest what to try next for a student that is clearly below its teacher.
+def suggest_next_steps(record: RunRecord, baseline: RunRecord | None = None) -> list[str]:
+    """Suggest what to try next for a student that learned little, or is clearly below its teacher.
+
+    A teacher that scores less than the baseline comes first, whatever the student scores.
 
     Args:
         record: what happened and what came out.
+        baseline: record of the student that was trained without distillation.
 
     Returns:
-        Sentences, each with its evidence and the key to set; none for a student that is not clearly below.
+        Sentences, each with its evidence and the key to set. None for a student that is as good as its teacher, or
+        whose teacher is no better than a constant answer: the warning of that has its own advice.
     """
-    difference = (record.differences or {}).get(SPLIT)
-    if record.teacher is None or difference is None or not difference.paired.is_clearly_negative:
+    teacher = record.scores[SPLIT].teacher
+    if teacher is None:
+        examples = record.data.rows["train"]
+        return [advise_on_teacher(record.recipe, examples=examples)] if list_problems(record) else []
+    if not teacher.beats_constant:
         return []
-    if record.scores[SPLIT].student.collapsed:
-        return [_advise_for_one_answer(record)]
-    steps = [*_suggest_learning_rate(record), *_suggest_more_steps(record), *_suggest_texts(record)]
-    return steps + _suggest_layer(record, is_only_one=not steps)
+    of_teacher = _suggest_teacher(record, baseline)
+    if list_problems(record):
+        return of_teacher + _advise_on_little(record)
+    difference = (record.differences or {}).get(SPLIT)
+    if difference is None or not difference.paired.is_clearly_negative:
+        return of_teacher
+    corrections = _correct_rates(record)
+    steps = [*(corrections or _suggest_half_rate(record)), *_suggest_more_steps(record), *_suggest_texts(record)]
+    if of_teacher or corrections:  # what follows would be judged with the wrong teacher or learning rate
+        return of_teacher + steps
+    return steps + _suggest_last(record, is_only_one=not steps)
 
 
-def _advise_for_one_answer(record: RunRecord) -> str:
-    """A student that predicts one class was trained for too few steps, or at another learning rate than it needs."""
-    stage = record.stages[-1]
-    rate = "" if stage.learning_rate is None else f" (its highest was {stage.learning_rate:.2g})"
-    return (
-        f"The student predicts one class after {stage.steps} steps in the last stage. Try another "
-        f"trainer.learning_rate{rate}, or train longer with {_lengthen(record, stage)}."
-    )
+def _suggest_teacher(record: RunRecord, baseline: RunRecord | None) -> list[str]:
+    """A teacher that is below a student trained on labels alone, by more than a standard error of its own score."""
+    teacher = record.scores[SPLIT].teacher
+    assert teacher is not None
+    if baseline is None:
+        return []
+    score = baseline.scores[SPLIT].student.primary
+    if score - teacher.primary <= teacher.standard_error:
+        return []
+    return [
+        f"Get a better teacher first: it scores {teacher.primary:.3f}, and the baseline, trained on labels without "
+        f"distillation, {score:.3f}. {advise_on_teacher(record.recipe, examples=record.data.rows['train'])}"
+    ]
 
 
-def _suggest_learning_rate(record: RunRecord) -> list[str]:
+def _advise_on_little(record: RunRecord) -> list[str]:
+    """A student that predicts one class or is no better than a constant answer: the learning rate, then the length."""
+    steps = _correct_rates(record) or _suggest_half_rate(record)
+    if steps:
+        return steps
+    other = name_other_rate(*find_student_rate(record.recipe, is_internal=False))
+    return [
+        f"The student learned too little in {record.steps} steps. Try {other}, or train longer with "
+        f"{_lengthen(record, record.stages[-1])}."
+    ]
+
+
+def _correct_rates(record: RunRecord) -> list[str]:
+    """Learning rates far from the usual ones; each key once."""
+    sentences = {}
+    for stage in record.stages:
+        key, rate = find_student_rate(record.recipe, is_internal=stage.stage.is_internal)
+        sentences[key] = correct_rate(key, rate)
+    return list(filter(None, sentences.values()))
+
+
+def _suggest_half_rate(record: RunRecord) -> list[str]:
     """A loss that rose or swung between epochs."""
     for stage in record.stages:
         losses = [epoch.losses["loss"] for epoch in stage.epochs]
-        if len(losses) > 1 and losses[-1] > min(losses) * 1.02:
+        if len(losses) > 1 and losses[-1] > min(losses) * ROSE:
             section = "internal_trainer" if stage.stage.is_internal else "trainer"
             rate = f" (its highest was {stage.learning_rate:.2g})" if stage.learning_rate else ""
             return [
@@ -51,15 +97,25 @@ def _suggest_learning_rate(record: RunRecord) -> list[str]:
     return []
 
 
+def _list_scores(record: RunRecord) -> list[float]:
+    """Scores on selection after each epoch of the last stage."""
+    return [epoch.scores[record.data.metric] for epoch in record.stages[-1].epochs if epoch.scores]
+
+
+def _get_smallest_change(record: RunRecord) -> float:
+    """The smallest change of the score on selection that is more than noise: its standard error."""
+    scores = record.scores.get(SELECTION)
+    return math.inf if scores is None else max(STILL_RISES, scores.student.standard_error)
+
+
 def _suggest_more_steps(record: RunRecord) -> list[str]:
     """A score on selection that still rose when training ended."""
-    stage = record.stages[-1]
-    scores = [epoch.scores[record.data.metric] for epoch in stage.epochs if epoch.scores]
-    if len(scores) < 2 or scores[-1] - max(scores[:-1]) < STILL_RISES:
+    scores = _list_scores(record)
+    if len(scores) < 2 or scores[-1] - max(scores[:-1]) < _get_smallest_change(record):
         return []
     return [
         f"The score on selection still rose in the last epoch, from {max(scores[:-1]):.3f} to {scores[-1]:.3f}: train "
-        f"longer with {_lengthen(record, stage)}."
+        f"longer with {_lengthen(record, record.stages[-1])}."
     ]
 
 
@@ -77,17 +133,30 @@ def _suggest_texts(record: RunRecord) -> list[str]:
     if on_train - on_others < FITS_TRAIN:
         return []
     return [
-        f"It agrees with the teacher more on train ({on_train:.3f}) than on {SPLIT} ({on_others:.3f}): more texts "
-        "help. They need no labels: name their file in data.unlabelled."
+        f"The student agrees with the teacher more on train ({on_train:.3f}) than on {SPLIT} ({on_others:.3f}): more "
+        "texts help. They need no labels: name their file in data.unlabelled."
     ]
 
 
-def _suggest_layer(record: RunRecord, *, is_only_one: bool) -> list[str]:
-    """One layer more, which is the last resort."""
+def _suggest_last(record: RunRecord, *, is_only_one: bool) -> list[str]:
+    """Another learning rate, and then one layer more if training has shown that it can do no better."""
     assert record.teacher is not None
+    other = name_other_rate(*find_student_rate(record.recipe, is_internal=False))
     layers = record.student.layers
-    if layers >= record.teacher.layers:
-        return []
+    if _has_levelled_off(record) and layers < record.teacher.layers:
+        start = "If that is not enough, try"
+        if is_only_one:
+            start = "The student's loss fell, and its score on selection no longer rose: try"
+        return [f"{start} {other}, and then one layer more: student.num_layers={layers + 1}."]
     if is_only_one:
-        return [f"Its loss fell and its score no longer rose: try one layer more, student.num_layers={layers + 1}."]
-    return [f"If that is not enough, try one layer more: student.num_layers={layers + 1}."]
+        return [f"The student is clearly below its teacher, and training does not show why: try {other}."]
+    return []
+
+
+def _has_levelled_off(record: RunRecord) -> bool:
+    """Whether the loss fell, and the score on selection rose by more than noise and then did not rise further."""
+    losses, scores = [epoch.losses["loss"] for epoch in record.stages[-1].epochs], _list_scores(record)
+    if len(scores) < FEWEST_SCORES or losses[-1] >= losses[0]:
+        return False
+    has_risen = max(scores) - scores[0] > _get_smallest_change(record)
+    return has_risen and scores[-1] - max(scores[:-1]) < STILL_RISES

@@ -94,7 +94,7 @@ def write_report(folder: str | Path) -> Path:
         show_agreement=show_agreement,
         answer=" ".join(summarize_run(record, baseline, above_baseline=above_baseline)),
         has_problems=bool(list_problems(record)),
-        next_steps=suggest_next_steps(record),
+        next_steps=suggest_next_steps(record, baseline),
         curve=Markup(curve),  # noqa: S704 - drawn by matplotlib, which escapes texts
         **_show_examples(folder, has_baseline=has_baseline),
         recipe=write_yaml(record.recipe.model_dump(mode="json", exclude={"overwrite"})),

@@ -13,13 +13,11 @@ from innerdistill.data.arrow import read_numbers
 from innerdistill.evaluation.differences import PairedDifference, compare_with_constant
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.evaluation.scoring import score_outputs
-from innerdistill.recipe.identity import merge_teacher_trainer
+from innerdistill.recipe.advice import advise_on_teacher
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import compute_teacher_logits
 from innerdistill.support.messages import USELESS_TEACHER
 from innerdistill.support.processes import broadcast_from_first, is_first_process
-from innerdistill.training.arguments import DEFAULTS
-from innerdistill.training.stage import USUAL_LEARNING_RATES
 
 FEW_EXAMPLES = 100  # with fewer on a split, a difference of .15 in accuracy may be within two standard errors
 
@@ -90,7 +88,7 @@ def find_teacher_problem(job: Job, labels: NDArray[Any], logits: NDArray[Any], *
     if np.ptp(predictions) == 0:
         answer = scoring.predictions.show_label(predictions[0], scoring.names)
         cause = f"The teacher predicts {answer!r} for all {len(labels):,} examples of {split} (collapsed)."
-        return TeacherProblem(cause, _advise(job, _advise_on_training(job)), is_useless=True)
+        return TeacherProblem(cause, _advise_on_training(job), is_useless=True)
     is_trained_here = job.recipe.teacher.base is not None
     swapped = scoring.predictions.find_swapped_labels(labels, logits, scoring.names)
     if swapped is not None and not is_trained_here:
@@ -100,7 +98,7 @@ def find_teacher_problem(job: Job, labels: NDArray[Any], logits: NDArray[Any], *
     if above.is_clearly_positive:
         return None
     cause = _describe_chance(job, scores, above, split=split, labels=labels[known])
-    return TeacherProblem(cause, _advise(job, _advise_on_chance(job, above, scores)), above.is_clearly_negative)
+    return TeacherProblem(cause, _advise_on_chance(job, above, scores), above.is_clearly_negative)
 
 
 def _describe_chance(
@@ -118,24 +116,11 @@ def _describe_chance(
 
 
 def _advise_on_chance(job: Job, above: PairedDifference, scores: dict[str, Any]) -> str:
-    if scores["rows"] < FEW_EXAMPLES and above.difference > 0:
+    is_trained_here = job.recipe.teacher.base is not None
+    if is_trained_here and scores["rows"] < FEW_EXAMPLES and above.difference > 0:
         return f"{scores['rows']} examples are too few to tell: give more training examples."
     return _advise_on_training(job)
 
 
 def _advise_on_training(job: Job) -> str:
-    rate = float(merge_teacher_trainer(job.recipe).get("learning_rate", DEFAULTS["learning_rate"]))
-    low, high = USUAL_LEARNING_RATES
-    if not low <= rate <= high:
-        word = "Lower" if rate > high else "Raise"
-        return f"{word} teacher.trainer.learning_rate: it is {rate:g}, and 2e-5 to 1e-4 are usual."
-    return (
-        f"Try another teacher.trainer.learning_rate (now {rate:g}; 2e-5 to 1e-4 are usual), more teacher.epochs (now "
-        f"{job.recipe.teacher.epochs:g}), or more training examples (now {len(job.splits['train']):,})."
-    )
-
-
-def _advise(job: Job, of_training: str) -> str:
-    if job.recipe.teacher.base is not None:
-        return of_training
-    return f"Check that {job.recipe.teacher.path} was fine-tuned for this task, with these labels and text columns."
+    return advise_on_teacher(job.recipe, examples=len(job.splits["train"]))

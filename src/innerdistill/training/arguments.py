@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from innerdistill.recipe.advice import DEFAULT_LEARNING_RATE
 from innerdistill.support.messages import get_first_line
 from innerdistill.training.check_arguments import check_built_arguments
 from innerdistill.training.stage import Stage
 
 DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 32,
-    "learning_rate": 5e-5,
+    "learning_rate": DEFAULT_LEARNING_RATE,
     "warmup_steps": 0.1,  # below 1: a share of the stage's steps
     "weight_decay": 0.01,
     "logging_steps": 20,

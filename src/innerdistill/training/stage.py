@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-USUAL_LEARNING_RATES = (1e-5, 5e-4)  # of fine-tuned and distilled encoders
+from innerdistill.recipe.advice import correct_rate, show_rate
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,10 @@ class StageRecord:
         return f"Its learning rate was 0: set {self._section}.learning_rate."
 
     def _advise_on_learning_rate(self) -> str:
-        low, high = USUAL_LEARNING_RATES
-        used = f"The learning rate of {self.learning_rate:.2g}"
-        key = f"{self._section}.learning_rate"
-        if self.learning_rate > high:
-            return f"{used} is high for an encoder: try {key}={min(self.learning_rate / 10, high):.1g}."
-        if self.learning_rate < low:
-            return f"{used} is low for an encoder: try {key}={low:g}."
-        return f"{used} is a usual one: train longer, and check that the labels belong to the texts."
+        return correct_rate(f"{self._section}.learning_rate", self.learning_rate) or (
+            f"Its learning rate of {show_rate(self.learning_rate)} is a usual one: train longer, and check that the "
+            "labels belong to the texts."
+        )
 
     @property
     def _section(self) -> str:
