@@ -31,6 +31,9 @@ def check_a_finished_sweep(write_sweep, tmp_path, capsys):
     shown = " ".join(printed.split())  # a sentence may be wrapped
     assert "sid against soft labels" in shown and shown.count("A test needs 5 seeds") == 1
     assert "2 of 2 cells, 0:00:00 left: " in log  # where no bar is shown
+    assert f"sid, seed 1 started: {tmp_path / 'sweep' / 'sid' / 'seed-1.log'}" in log.splitlines()
+    assert "seeds: one seed shows no spread between runs; a test needs 5 seeds, a claim 8." in log.splitlines()
+    assert "Loading weights" not in log  # the bars of libraries
     runs = [tmp_path / "sweep" / method / "seed-1" / "run.json" for method in ("sid", "soft-labels")]
     before = [run.stat().st_mtime_ns for run in runs]
     with (tmp_path / "sweep" / "cells.csv").open() as file:
@@ -148,6 +151,26 @@ def test_what_failed_is_forgotten_once_it_is_finished(write_sweep, fill_cells, m
     assert json.loads((sweep.folder / "failed.json").read_text()) == {names[1]: "no memory"}
     fill_cells(sweep, [second])
     assert run_sweep(sweep)[1] == {} and not (sweep.folder / "failed.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"seeds": [1], "compare": []},
+            "seeds: one seed shows no spread between runs; a test needs 5 seeds, a claim 8.",
+        ),
+        ({"seeds": [1, 2, 3, 4]}, "seeds: 4 seeds show a spread, but a test needs 5 seeds, a claim 8."),
+        ({"seeds": [1, 2, 3, 4], "compare": []}, None),
+        ({"seeds": [1, 2, 3, 4, 5]}, None),
+        ({"seeds": [1], "teachers": [1, 2]}, None),
+    ],
+)
+def test_too_few_seeds_are_announced_before_anything_runs(write_sweep, base_folder, monkeypatch, caplog, changes, said):
+    monkeypatch.setattr("innerdistill.sweep.sweep.run_cells", lambda *_, **__: None)
+    with caplog.at_level("INFO", logger="innerdistill"):
+        run_sweep(load_sweep(write_sweep(teacher={"base": str(base_folder)}, **changes)))
+    assert [text for text in caplog.messages if text.startswith("seeds: ")] == ([said] if said else [])
 
 
 def test_one_sweep_at_a_time_in_a_folder(write_sweep, tmp_path, capsys):

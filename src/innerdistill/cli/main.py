@@ -247,6 +247,7 @@ def _sweep(options: argparse.Namespace) -> int:
     if is_recipe(options.sweep):
         raise ValueError(f"{options.sweep} is a recipe; run it with: innerdistill distill {shlex.quote(options.sweep)}")
     sweep = load_sweep(options.sweep, overrides=options.overrides)
+    _import_libraries()
     from innerdistill.sweep.gather_blocks import gather_blocks  # noqa: PLC0415
     from innerdistill.sweep.sweep import report_on, run_sweep  # noqa: PLC0415
 

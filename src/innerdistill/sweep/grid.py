@@ -61,6 +61,11 @@ class Cell:
         return name_group(self.task, self.setting)
 
     @property
+    def name(self) -> str:
+        """What it is called where its progress is shown."""
+        return ", ".join([*filter(None, [self.group]), self.method, f"seed {self.seed}"])
+
+    @property
     def note(self) -> str:
         """`data.note` of its recipe; empty if there is none."""
         return self.recipe.data.note or ""

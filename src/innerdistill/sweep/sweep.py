@@ -23,6 +23,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from innerdistill.evaluation.crossed import FEWEST_FOR_INTERVAL
 from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.output_folder import lock_folder
@@ -37,6 +38,7 @@ from innerdistill.sweep.grid import Cell, read_sweep, select_teachers
 from innerdistill.sweep.groups import Group
 from innerdistill.sweep.latency import measure_sweep, select_untimed
 from innerdistill.sweep.report import PAGE, write_sweep_report
+from innerdistill.sweep.statistics import FEWEST_FOR_CLAIM
 from innerdistill.sweep.store import CellRun, RunStore
 from innerdistill.sweep.tuning import PlannedSweep, plan_sweep_cells
 from innerdistill.sweep.workers import run_cells
@@ -71,6 +73,7 @@ def run_sweep(
         with name_key(f"cell {cell.folder.relative_to(sweep.folder)}"):
             check_names(cell.recipe)
     _warn_of_several_teachers(sweep, planned.cells)
+    _announce_few_seeds(sweep)
     with open_sweep_folder(sweep):
         runner = Runner(sweep, planned, workers=workers, console=console)
         if not planned.is_tuned:
@@ -270,6 +273,18 @@ def _warn_of_several_teachers(sweep: Sweep, cells: Sequence[Cell]) -> None:
             continue
         if len({repr(select_shared_keys(cell.recipe).get(key)) for cell in cells}) > 1:
             logger.warning("grid.%s is the teacher's too: for every value one is fine-tuned", key)
+
+
+def _announce_few_seeds(sweep: Sweep) -> None:
+    """Say before hours have passed that there are too few seeds for what the report is asked."""
+    seeds = len(sweep.seeds)
+    if sweep.number_of_teachers > 1 or seeds >= FEWEST_FOR_INTERVAL:
+        return
+    needed = f"a test needs {FEWEST_FOR_INTERVAL} seeds, a claim {FEWEST_FOR_CLAIM}"
+    if seeds == 1:
+        logger.info("seeds: one seed shows no spread between runs; %s.", needed)
+    elif sweep.compare:
+        logger.info("seeds: %d seeds show a spread, but %s.", seeds, needed)
 
 
 def _is_written_by_hand(sweep: Sweep) -> bool:

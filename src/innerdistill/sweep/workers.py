@@ -10,14 +10,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.support.files import open_whole_file
@@ -51,14 +52,9 @@ def run_cells(
     Raises:
         ValueError: a cell has a useless teacher; the others are stopped.
     """
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with (
-        Progress(*columns, TextColumn("{task.fields[left]}"), console=console) as progress,
-        ThreadPoolExecutor(workers) as pool,
-    ):
-        bar = progress.add_task("cells", total=total, completed=total - len(missing), left="")
+    with CellProgress(total, total - len(missing), console=console) as progress, ThreadPoolExecutor(workers) as pool:
         running, begun = Running(assign_devices(workers)), time.monotonic()
-        waiting = {pool.submit(_run_cell, cell, workers, running): cell for cell in missing}
+        waiting = {pool.submit(_run_cell, cell, workers, running, progress): cell for cell in missing}
         try:
             for count, done in enumerate(as_completed(waiting), start=1):
                 cell = waiting[done]
@@ -70,16 +66,70 @@ def run_cells(
                     if cause.startswith(USELESS_TEACHER):  # the other cells that have this teacher would stop too
                         raise ValueError(f"{cell.folder}: {cause} The key belongs under `recipe:` of the sweep.")
                     logger.warning("%s: %s", cell.folder, cause)
-                seconds = (time.monotonic() - begun) / count * (len(missing) - count)
-                left = f"{timedelta(seconds=round(seconds))} left"
-                if console is not None and not console.is_terminal:  # a log shows no bar
-                    done_by_now = total - len(missing) + count
-                    console.print(f"{done_by_now} of {total} cells, {left}: {cell.folder}", soft_wrap=True)
-                progress.update(bar, advance=1, description=f"{cell.method}, seed {cell.seed}", left=left)
+                progress.count_cell(cell, seconds_left=(time.monotonic() - begun) / count * (len(missing) - count))
         except BaseException:  # Ctrl-C, SIGTERM, a run that cannot be compared: what runs ends after a checkpoint
             pool.shutdown(wait=False, cancel_futures=True)
             running.stop()
             raise
+
+
+class CellProgress(Progress):
+    """A bar over the whole grid with the time that is left, and below it the cells that run; a line each in a log."""
+
+    def __init__(self, total: int, finished: int, *, console: Console | None = None) -> None:
+        """No cell runs yet.
+
+        Args:
+            total: number of cells of the grid.
+            finished: number of cells that are finished.
+            console: terminal or log that shows the progress.
+        """
+        self._shown: dict[Path, str] = {}
+        self._is_log = console is not None and not console.is_terminal
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        super().__init__(*columns, TextColumn("{task.fields[left]}"), console=console)
+        self._bar = self.add_task("cells", total=total, completed=finished, left="")
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Get what a terminal shows.
+
+        Yields:
+            The bar, then a line for each cell that runs.
+        """
+        yield from super().get_renderables()
+        yield from map(Text, list(self._shown.values()))
+
+    def start_cell(self, cell: Cell) -> None:
+        """Show that a cell runs.
+
+        Args:
+            cell: the cell.
+        """
+        log = cell.folder.with_suffix(".log")
+        self._shown[cell.folder] = f"running: {cell.name} ({log})"
+        if self._is_log:
+            self.console.print(f"{cell.name} started: {log}", soft_wrap=True)
+
+    def end_cell(self, cell: Cell) -> None:
+        """Show a cell no longer.
+
+        Args:
+            cell: the cell.
+        """
+        self._shown.pop(cell.folder, None)
+
+    def count_cell(self, cell: Cell, *, seconds_left: float) -> None:
+        """Show that one more cell has run.
+
+        Args:
+            cell: the cell.
+            seconds_left: time in seconds that the others are expected to take.
+        """
+        left = f"{timedelta(seconds=round(seconds_left))} left"
+        self.update(self._bar, advance=1, left=left)
+        if self._is_log:
+            done = f"{self.tasks[0].completed:.0f} of {self.tasks[0].total:.0f} cells"
+            self.console.print(f"{done}, {left}: {cell.folder}", soft_wrap=True)
 
 
 def assign_devices(workers: int) -> list[str | None]:
@@ -139,7 +189,7 @@ class Running:
                 process.terminate()  # does nothing to one that has ended
 
 
-def _run_cell(cell: Cell, workers: int, running: Running) -> str | None:
+def _run_cell(cell: Cell, workers: int, running: Running, progress: CellProgress) -> str | None:
     """One cell in a process of its own: what it leaves in memory, or how it dies, is not the sweep's business."""
     folder = cell.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -157,9 +207,11 @@ def _run_cell(cell: Cell, workers: int, running: Running) -> str | None:
             process = running.start(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
             if process is None:
                 return "the sweep was stopped"
+            progress.start_cell(cell)
             with process:
                 code = process.wait()  # standard input stays open until then
     finally:
+        progress.end_cell(cell)
         running.free_devices.put(device)
     return None if code == 0 else _read_cause(code, folder.with_suffix(".log"))
 
