@@ -55,9 +55,12 @@ LayerChoice = Literal["uniform", "first", "last"] | tuple[int, ...]
 
 
 class Section(BaseModel):
-    """Part of a recipe: frozen, and without keys that nobody knows."""
+    """Part of a recipe: frozen, and without keys that nobody knows.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Defaults are validated too: a default of 3 epochs is the number 3.0 that recipe.yaml holds and a cache hashes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class DataRecipe(Section):
