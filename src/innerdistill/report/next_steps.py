@@ -12,7 +12,7 @@ SPLIT, SELECTION = "validation", "selection"
 STILL_RISES = 0.002  # smallest gain of the score on selection in the last epoch
 FEWEST_SCORES = 3  # of epochs; fewer cannot show that a score rose and then no longer did
 FITS_TRAIN = 0.05  # more agreement with the teacher on train than on validation
-ROSE = 1.02  # of the smallest loss of an epoch, the last one
+ROSE = 1.02  # mean loss in the last epoch, as a multiple of the smallest
 
 
 def suggest_next_steps(record: RunRecord, baseline: RunRecord | None = None) -> list[str]:
