@@ -1,6 +1,7 @@
 """What a page, a card and the terminal begin with: true, and what is wrong first."""
 
-from records import make_record, make_scores
+import pytest
+from records import SPEED, make_record, make_scores
 
 from innerdistill.evaluation.differences import PairedDifference
 from innerdistill.report.card import build_card
@@ -53,6 +54,38 @@ def test_a_collapsed_teacher_or_student_is_named():
     assert "not clearly better than a constant answer (0.520 against 0.500)" in summarize_run(guessing)[0]
     losing = record(teacher=(0.9, {}), student=(0.3, {}))
     assert summarize_run(losing)[0] == "The student is worse than a constant answer (0.300 against 0.500)."
+
+
+STEADY, BUSY = {"p20": 1.5, "p50": 2.0, "p80": 3.0}, {"p20": 218.9, "p50": 779.0, "p80": 932.9}
+
+
+def make_onnx(of_model, of_int8):
+    """ONNX files with the latencies of the model in PyTorch and of the int8 file."""
+    scores = {"accuracy": 0.8}
+    files = {"model": ("model.safetensors", 70_000_000, of_model), "int8": ("onnx/q.onnx", 18_000_000, of_int8)}
+    entries = {}
+    for name, (file, size, latency) in {**files, "float32": files["model"]}.items():
+        entries[name] = {"file": file, "file_bytes": size, "latency_ms": latency, "scores": scores}
+        entries[name] |= {"largest_difference": 0.1, "equal_predictions": 1.0}
+    about = {"rows": 100, "batch_size": 1, "length": 12, "threads": 1, "machine": "CPU", "onnxruntime": "1"}
+    return {**about, "metric": "accuracy", "files": entries}
+
+
+@pytest.mark.parametrize("busy", ["teacher", "student", "int8", None])
+def test_a_speed_is_claimed_only_where_the_latencies_are_steady(busy):
+    """On a busy machine, one of two models was 395 times as fast by the medians."""
+    times = {name: BUSY if name == busy else STEADY for name in ("teacher", "student", "int8")}
+    speed = {name: {**SPEED, "latency_ms": times[name]} for name in ("teacher", "student")}
+    run = make_record({"output": "runs/one"}, speed=speed, onnx=make_onnx(times["student"], times["int8"]))
+    text = " ".join(summarize_run(run))
+    assert ("of the teacher's parameters and is 1.0 times as fast" in text) == (busy in ("int8", None))
+    assert ("It is 1.0 times as fast as in PyTorch on the CPU." in text) == (busy in ("teacher", None))
+    advice = "To time again on an idle machine: innerdistill export runs/one"
+    for shown in (text, str(build_card(run))):
+        assert ("varied by more than a factor of two" in shown and advice in shown) == (busy is not None)
+    assert "18 instead of 70 MB and scores 0.800." in text
+    without_files = " ".join(summarize_run(run.model_copy(update={"onnx": None})))
+    assert ("innerdistill speed runs/one" in without_files) == (busy in ("teacher", "student"))
 
 
 def test_the_baseline_is_compared_by_the_paired_difference():

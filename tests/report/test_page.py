@@ -14,6 +14,7 @@ from innerdistill.recipe.yaml import parse_yaml
 from innerdistill.report.figures import BASELINE, STUDENT
 from innerdistill.report.page import write_report
 from innerdistill.report.run_folder import read_predictions, read_record, write_record
+from innerdistill.report.speed_record import Latency
 
 HOSTILE = (
     '</script><script>alert(1)</script><img src=x onerror="alert(1)">[click](javascript:alert(1)) {{ 7*7 }} `x` | y'
@@ -109,6 +110,19 @@ def test_every_model_has_one_name_and_one_colour(folder):
     )
     for name, colour in (("student", STUDENT), ("baseline", BASELINE)):
         assert page.count(colour) == page.count(f"var(--{name}, {colour})") > 0
+
+
+def test_a_page_claims_no_speed_of_a_busy_machine(folder):
+    record = read_record(folder)
+    for p80, is_claimed in ((1.9, True), (2.1, False)):
+        latency = Latency(p20=1.0, p50=1.5, p80=p80)
+        timed = record.speed.student.model_copy(update={"latency_ms": latency})
+        speed = record.speed.model_copy(update={"student": timed, "teacher": timed, "baseline": timed})
+        write_record(folder, record.model_copy(update={"speed": speed}))
+        page = read_page(folder)
+        assert ("as fast as the teacher, batch" in page) == is_claimed
+        assert ("Their medians should not be compared." in page) != is_claimed
+    write_record(folder, record)
 
 
 def test_a_page_of_an_older_record_shows_times_of_one_measurement(folder):

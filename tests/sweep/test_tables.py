@@ -83,12 +83,17 @@ def test_times_of_different_runs_never_stand_side_by_side(of_two_sizes, make_fin
     teacher, _, small = (Size(*row) for row in sizes.rows)
     measured = []
     for size, milliseconds in ((teacher, 8.0), (small, 2.0)):
-        times = {"p20": 1.0, "p50": milliseconds, "p80": 9.0}
+        times = {"p20": milliseconds - 0.5, "p50": milliseconds, "p80": milliseconds + 0.5}
         measured.append({**vars(size), "folder": "a", "latency_ms": times})
-    latency = SweepLatency.model_validate({"machine": "a machine", "length": 42, "sizes": measured})
-    *_, timed = build_overall_tables(groups, latency)
+    content = {"machine": "a machine", "length": 42, "sizes": measured}
+    *_, timed = build_overall_tables(groups, SweepLatency.model_validate(content))
     assert [row[4:] for row in timed.rows] == [("8.0", "100 %"), ("–", "–"), ("2.0", "25 %")]
     assert "one text of 42 tokens" in timed.note and "A dash: the model was not on disk then." in timed.note
+    assert "varied" not in timed.note
+    measured[1]["latency_ms"]["p80"] = 3.1  # other work ran on the machine: no share is known
+    *_, timed = build_overall_tables(groups, SweepLatency.model_validate(content))
+    assert [row[4:] for row in timed.rows] == [("8.0", "100 %"), ("–", "–"), ("2.0", "–")]
+    assert "Some latencies varied by more than a factor of two" in timed.note and "innerdistill speed" in timed.note
 
 
 def test_selection_and_validation_that_order_the_methods_differently_are_named(make_finished, gather_finished):

@@ -175,7 +175,13 @@ def _speed(options: argparse.Namespace) -> None:
     measured = measure_speed(
         load_models(options.models), batch_size=options.batch_size, length=options.length, repeats=options.repeats
     )
-    print_speed({name: ModelSpeed.model_validate(of_model) for name, of_model in measured.items()})
+    speeds = {name: ModelSpeed.model_validate(of_model) for name, of_model in measured.items()}
+    print_speed(speeds)
+    if not all(speed.latency_ms.is_steady for speed in speeds.values()):
+        print_text(
+            "Latencies varied by more than a factor of two, as when other work runs on the machine. Do not compare "
+            "them; time again when it is idle."
+        )
 
 
 def _export(options: argparse.Namespace) -> None:

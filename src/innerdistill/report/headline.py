@@ -53,7 +53,7 @@ def summarize_run(
     sentences += _describe_size(record)
     if baseline is not None and above_baseline is not None:
         sentences.append(_describe_baseline(baseline, above_baseline))
-    return sentences + _describe_int8(record)
+    return sentences + _describe_int8(record) + _describe_busy_machine(record)
 
 
 def list_problems(record: RunRecord) -> list[str]:
@@ -86,17 +86,17 @@ def compare_with_baseline(folder: Path, record: RunRecord) -> PairedDifference:
     return compare_logits(student["label"], student["student"], baseline["student"], scoring=record.data.scoring)
 
 
-def compare_latency(slow: Latency, fast: Latency) -> str:
-    """Say how much faster one of two models is that were timed in turns.
+def compute_speedup(slow: Latency, fast: Latency) -> float | None:
+    """Compute how much faster one of two models is that were timed in turns.
 
     Args:
         slow: latency of the slower model.
         fast: latency of the faster one.
 
     Returns:
-        Such as `1.9 times as fast`.
+        Ratio of the medians; None where either latency varied too much for a ratio.
     """
-    return f"{slow.p50 / fast.p50:.1f} times as fast"
+    return slow.p50 / fast.p50 if slow.is_steady and fast.is_steady else None
 
 
 def _describe_weak_teacher(teacher: Scores) -> str:
@@ -140,8 +140,9 @@ def _describe_size(record: RunRecord) -> list[str]:
     if speed.teacher is None:
         return []
     share = 100 * speed.student.parameters / speed.teacher.parameters
-    faster = compare_latency(speed.teacher.latency_ms, speed.student.latency_ms)
-    return [f"It has {share:.0f} % of the teacher's parameters and is {faster}."]
+    speedup = compute_speedup(speed.teacher.latency_ms, speed.student.latency_ms)
+    faster = "" if speedup is None else f" and is {speedup:.1f} times as fast"
+    return [f"It has {share:.0f} % of the teacher's parameters{faster}."]
 
 
 def _describe_baseline(baseline: RunRecord, above: PairedDifference) -> str:
@@ -161,8 +162,23 @@ def _describe_int8(record: RunRecord) -> list[str]:
         return []
     model, int8 = record.onnx.files["model"], record.onnx.files["int8"]
     assert int8.scores is not None
+    speedup = compute_speedup(model.latency_ms, int8.latency_ms)
+    faster = "" if speedup is None else f". It is {speedup:.1f} times as fast as in PyTorch on the CPU"
     return [
-        f"As an int8 ONNX file it takes {int8.file_bytes / 1e6:.0f} instead of {model.file_bytes / 1e6:.0f} MB, scores "
-        f"{int8.scores[record.data.metric]:.3f} and is {compare_latency(model.latency_ms, int8.latency_ms)} as in "
-        "PyTorch on the CPU."
+        f"As an int8 ONNX file it takes {int8.file_bytes / 1e6:.0f} instead of {model.file_bytes / 1e6:.0f} MB and "
+        f"scores {int8.scores[record.data.metric]:.3f}{faster}."
+    ]
+
+
+def _describe_busy_machine(record: RunRecord) -> list[str]:
+    """Why a ratio of latencies is missing, and how to measure again."""
+    latencies = [speed.latency_ms for speed in (record.speed.student, record.speed.teacher) if speed is not None]
+    if record.onnx is not None:
+        latencies += [record.onnx.files[name].latency_ms for name in ("model", "int8")]
+    if record.speed.teacher is None or all(latency.is_steady for latency in latencies):
+        return []
+    verb = "speed" if record.onnx is None else "export"
+    return [
+        "Latencies varied by more than a factor of two, as when other work runs on the machine: no speed is claimed. "
+        f"To time again on an idle machine: innerdistill {verb} {record.recipe.output}"
     ]

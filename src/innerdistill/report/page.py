@@ -17,7 +17,7 @@ from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.explorer import build_explorer, read_examples
 from innerdistill.report.figures import BASELINE, draw_attention_maps, draw_learning_curve
 from innerdistill.report.formatting import format_share, list_metrics, load_page_template
-from innerdistill.report.headline import compare_with_baseline, list_problems, summarize_run
+from innerdistill.report.headline import compare_with_baseline, compute_speedup, list_problems, summarize_run
 from innerdistill.report.layer_distances import format_distance, list_constant_layers
 from innerdistill.report.next_steps import suggest_next_steps
 from innerdistill.report.record import RunRecord, Scores
@@ -88,6 +88,7 @@ def write_report(folder: str | Path) -> Path:
         # The same model is shown at two speeds only where they are of two machines, such as GPU and CPU.
         shows_onnx_latency=record.onnx and (record.times_onnx_with_models or record.onnx.machine != record.machine),
         format_share=format_share,
+        compute_speedup=compute_speedup,
         format_distance=format_distance,
         constant_layers=list_constant_layers(record),
         problem_type=record.problem_type,

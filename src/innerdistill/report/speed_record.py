@@ -6,6 +6,8 @@ from pydantic import ConfigDict, Field
 
 from innerdistill.report.record_part import Part
 
+WIDEST_SPREAD = 2  # p80 / p20; calls that differ by more were slowed down by other work
+
 
 class Latency(Part):
     """Percentiles of the time that a model takes for a batch, in milliseconds."""
@@ -13,6 +15,11 @@ class Latency(Part):
     p20: float
     p50: float
     p80: float
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the calls took about the same time, so that their median can be compared with another's."""
+        return self.p80 <= WIDEST_SPREAD * self.p20
 
 
 class ModelSpeed(Part):

@@ -12,6 +12,7 @@ from typing import Any
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.formatting import NOT_APPLICABLE, format_share
+from innerdistill.report.headline import compute_speedup
 from innerdistill.report.layer_distances import describe_constant_layers, format_distance
 from innerdistill.report.stored_run import StoredRun
 from innerdistill.sweep.comparison_table import build_comparisons
@@ -140,17 +141,24 @@ def _build_sizes(groups: Sequence[Group], latency: SweepLatency | None) -> Table
     if latency is None:
         return Table("Sizes", header, tuple(rows))
     measured = latency.get_latencies()
-    teachers = [milliseconds.p50 for size, milliseconds in measured.items() if size.model == "teacher"]
+    teachers = [milliseconds for size, milliseconds in measured.items() if size.model == "teacher"]
     note = (
         f"Latency is for one text of {latency.length} tokens: the median of calls in turns, in one measurement at the "
         f"end of the sweep ({latency.machine})."
     )
     timed: list[tuple[str, ...]] = []
     for size, row in zip(sizes, rows, strict=True):
-        milliseconds = measured[size].p50 if size in measured else None
-        share = None if milliseconds is None or len(teachers) != 1 else milliseconds / teachers[0]
-        shown = NOT_APPLICABLE if milliseconds is None else f"{milliseconds:.1f}"
-        timed.append((*row, shown, NOT_APPLICABLE if share is None else f"{100 * share:.0f} %"))
+        milliseconds = measured.get(size)
+        slower = None
+        if milliseconds is not None and len(teachers) == 1:
+            slower = compute_speedup(milliseconds, teachers[0])
+        shown = NOT_APPLICABLE if milliseconds is None else f"{milliseconds.p50:.1f}"
+        timed.append((*row, shown, NOT_APPLICABLE if slower is None else f"{100 * slower:.0f} %"))
+    if not all(milliseconds.is_steady for milliseconds in measured.values()):
+        note += (
+            " Some latencies varied by more than a factor of two, as when other work runs on the machine: they have no "
+            "share. To time models again on an idle machine: innerdistill speed FOLDER ..."
+        )
     if not measured.keys() >= set(sizes):
         note += " A dash: the model was not on disk then."
     return Table("Sizes", (*header, "milliseconds", "share of the teacher's time"), tuple(timed), note)
