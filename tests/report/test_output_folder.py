@@ -4,7 +4,7 @@ import pytest
 import yaml
 from records import make_record
 
-from innerdistill.report.output_folder import lock_folder, open_run_folder
+from innerdistill.report.output_folder import check_run_folder, lock_folder, open_run_folder
 from innerdistill.report.run_folder import write_record
 
 
@@ -57,7 +57,7 @@ def test_a_run_that_lacks_its_baseline_or_onnx_files_is_resumed(tmp_path, keys):
         ((*TRAINED, "report.html"), {}, "holds a finished run; name another folder or set overwrite=true"),
         ((*TRAINED,), {"seed": 2}, "holds a finished run; name another"),
         (("run.json", "report.html"), {}, "holds a run without its predictions.parquet; name another"),
-        ((), {"seed": 2}, r"holds an unfinished run that differs in seed \(1, now 2\); name another"),
+        (("examples.json",), {"seed": 2}, r"holds an unfinished run that differs in seed \(1, now 2\); name another"),
     ],
     ids=["finished", "another recipe", "damaged", "another unfinished"],
 )
@@ -67,6 +67,30 @@ def test_a_run_that_would_be_lost_is_refused_and_replaced_with_overwrite(tmp_pat
         open_and_list(make_recipe(tmp_path / "run", **keys))
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"recipe.yaml", *names}
     assert open_and_list(make_recipe(tmp_path / "run", **keys, overwrite=True)) == {"recipe.yaml"}
+
+
+@pytest.mark.parametrize("names", [(), ("checkpoints/identity.json",), ("tensorboard/log",)])
+def test_a_run_that_trained_nothing_makes_room_for_another(tmp_path, names):
+    """For example, its teacher was refused, and the advice was another learning rate."""
+    fill(tmp_path / "run", make_recipe(tmp_path / "run"))
+    for name in names:
+        (tmp_path / "run" / name).parent.mkdir()
+        (tmp_path / "run" / name).touch()
+    recipe = make_recipe(tmp_path / "run", seed=2)
+    check_run_folder(recipe)
+    assert open_and_list(recipe) == {"recipe.yaml"}
+    assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["seed"] == 2
+
+
+def test_a_checkpoint_or_a_recipe_of_ones_own_is_kept(tmp_path):
+    fill(tmp_path / "run", make_recipe(tmp_path / "run"))
+    (tmp_path / "run" / "checkpoints" / "01").mkdir(parents=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "recipe.yaml").write_text("seed: 1  # mine\n")
+    for folder in (tmp_path / "run", tmp_path / "mine"):
+        with pytest.raises(ValueError, match="holds an unfinished run that differs in"):
+            open_and_list(make_recipe(folder, seed=2))
+    assert (tmp_path / "mine" / "recipe.yaml").read_text() == "seed: 1  # mine\n"
 
 
 def test_a_baseline_is_added_to_a_finished_run(tmp_path):
@@ -91,7 +115,7 @@ def test_a_student_does_not_replace_a_teacher_nor_a_teacher_a_student(tmp_path, 
 def test_a_teacher_does_not_replace_an_unfinished_student(tmp_path):
     recipe = make_recipe(tmp_path / "run", teacher={"base": "bert"})
     fill(tmp_path / "run", recipe)
-    (tmp_path / "run" / "checkpoints").mkdir()
+    (tmp_path / "run" / "checkpoints" / "01").mkdir(parents=True)
     with pytest.raises(ValueError, match="holds the run of a student"):
         open_and_list(recipe, of_teacher=True)
     assert open_and_list(recipe) == {"recipe.yaml", "checkpoints"}
@@ -122,6 +146,30 @@ def test_a_run_is_not_replaced_by_one_that_reads_from_it(tmp_path, key):
     teacher = {"path": "elsewhere", key: str(tmp_path / "run" / "model")}
     with pytest.raises(ValueError, match=rf"teacher\.{key}: .* lies inside .*, which overwrite=true would delete"):
         open_and_list(make_recipe(tmp_path / "run", teacher=teacher, overwrite=True))
+
+
+@pytest.mark.parametrize("of_teacher", [False, True])
+@pytest.mark.parametrize("name", ["cache/custom-0123456789ab", "cache/other", "cache", "cache/../cache/x", "link/x"])
+def test_no_run_is_written_into_the_cache_of_teachers(tmp_path, name, of_teacher):
+    (tmp_path / "link").symlink_to(tmp_path / "cache")
+    teacher = {"base": "bert", "folder": str(tmp_path / "cache")}
+    fill(tmp_path / "cache" / "custom-0123456789ab", make_recipe(tmp_path / "a", teacher=teacher), *TRAINED)
+    recipe = make_recipe(f"{tmp_path}/{name}", teacher=teacher, overwrite=True)
+    for check in (check_run_folder, open_and_list):
+        with pytest.raises(ValueError, match="the cache of teachers .* never overwrite; name another folder"):
+            check(recipe, of_teacher=of_teacher)
+    assert (tmp_path / "cache" / "custom-0123456789ab" / "run.json").exists()
+
+
+def test_a_teacher_of_another_cache_is_never_replaced(tmp_path):
+    folder = tmp_path / "elsewhere" / "custom-0123456789ab"
+    teacher = {"base": "bert", "folder": str(tmp_path / "cache")}
+    fill(folder, make_recipe(folder, teacher=teacher, overwrite=True), *TRAINED)
+    for output in (folder, folder / "model"):
+        with pytest.raises(ValueError, match="custom-0123456789ab is a cached teacher, which runs never overwrite"):
+            open_and_list(make_recipe(output, teacher=teacher, overwrite=True))
+    fill(tmp_path / "mine-0123456789ab", make_recipe("mine-0123456789ab"), *TRAINED, "report.html")  # of a user
+    assert open_and_list(make_recipe(tmp_path / "mine-0123456789ab", overwrite=True)) == {"recipe.yaml"}
 
 
 def test_what_a_killed_process_left_is_deleted(tmp_path):

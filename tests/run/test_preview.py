@@ -77,7 +77,7 @@ BAD = [
 
 @pytest.mark.parametrize(("override", "message"), BAD, ids=[word for word, _ in BAD])
 def test_what_can_be_refused_without_torch_is(recipe_file, content, tmp_path, override, message):
-    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "checkpoints" / "01").mkdir(parents=True)
     (tmp_path / "out" / "recipe.yaml").write_text(write_yaml(load_recipe(content).model_dump(mode="json")))
     code, lines = run_command("distill", recipe_file, override.format(tmp=tmp_path))
     assert code == 2

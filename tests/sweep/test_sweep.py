@@ -173,6 +173,12 @@ def test_too_few_seeds_are_announced_before_anything_runs(write_sweep, base_fold
     assert [text for text in caplog.messages if text.startswith("seeds: ")] == ([said] if said else [])
 
 
+def test_a_sweep_in_the_cache_of_teachers_is_refused(write_sweep, tmp_path, capsys):
+    assert main(["sweep", str(write_sweep(output=str(tmp_path / "teachers" / "sweep")))]) == 2
+    assert "the cache of teachers (teacher.folder)" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "teachers").exists()
+
+
 def test_one_sweep_at_a_time_in_a_folder(write_sweep, tmp_path, capsys):
     with lock_folder(tmp_path / "sweep"):
         assert main(["sweep", str(write_sweep())]) == 2

@@ -7,6 +7,7 @@ stands in FINE_TUNING: comparisons, the teacher's folder and its recipe read tha
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -26,6 +27,7 @@ WITHOUT_EFFECT = {
 }
 TEACHER_FINE_TUNING = ("epochs", "seed")  # keys of `teacher`
 FINE_TUNING = ("group_by_length", "pad_to_max_length", "checkpoint")  # keys that students and fine-tuning share
+TEACHER_NAME = re.compile(r".+-[0-9a-f]{12}")  # a teacher's folder in the cache: its task and its key
 
 
 def list_differences(content: Mapping[str, Any], recipe: Recipe) -> list[str]:
@@ -100,6 +102,27 @@ def compute_teacher_key(recipe: Recipe, *, base: str, data: str, max_length: int
     if processes > 1:
         content += (processes,)
     return hashlib.sha256(repr(content).encode()).hexdigest()[:12]
+
+
+def fine_tunes_alike(recipe: Recipe, other: Recipe) -> bool:
+    """Whether two recipes fine-tune a teacher with the same options. Data and base models are not compared.
+
+    Args:
+        recipe: recipe of a run, or of a cached teacher.
+        other: the other one.
+
+    Returns:
+        True if seed, epochs and all options of training are equal.
+    """
+    return _select_fine_tuning(recipe) == _select_fine_tuning(other)
+
+
+def _select_fine_tuning(recipe: Recipe) -> dict[str, Any]:
+    """The options of a teacher's fine-tuning as JSON has them, since one of two recipes comes from a file."""
+    content = recipe.model_dump(mode="json")
+    options = {key: content["teacher"][key] for key in TEACHER_FINE_TUNING}
+    options |= {key: content[key] for key in FINE_TUNING}
+    return {**options, "trainer": {**content["trainer"], **content["teacher"]["trainer"]}}
 
 
 def derive_teacher_recipe(recipe: Recipe, *, output: str) -> Recipe:

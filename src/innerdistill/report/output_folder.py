@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from innerdistill.recipe.identity import list_differences
+from innerdistill.recipe.identity import TEACHER_NAME, list_differences
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.yaml import read_yaml, write_yaml
 from innerdistill.report.run_folder import (
@@ -35,21 +35,24 @@ RUN_FILES = {RECIPE, MODEL, RUN, PREDICTIONS, EXAMPLES, REPORT, TENSORBOARD, CHE
 
 
 @contextmanager
-def open_run_folder(recipe: Recipe, *, of_teacher: bool = False) -> Iterator[Path]:
+def open_run_folder(recipe: Recipe, *, of_teacher: bool = False, in_cache: bool = False) -> Iterator[Path]:
     """Open the folder of a run, for one process at a time.
 
     Args:
         recipe: recipe of the run; it names the folder and says whether a run there may be replaced.
         of_teacher: whether the run fine-tunes a teacher; False for a student.
+        in_cache: whether the run is a cached teacher, the only one that belongs in the cache.
 
     Yields:
         The folder: with recipe.yaml alone, or with a run of this recipe to resume, which may lack its report only.
 
     Raises:
-        ValueError: the folder holds another or a finished run and `overwrite` is off, or something that is not a run,
-            or another process works there.
+        ValueError: the folder holds another trained or a finished run and `overwrite` is off, or something that is not
+            a run, or it belongs to the cache of teachers, or another process works there.
     """
     folder = Path(recipe.output)
+    if not in_cache:
+        check_outside_cache(recipe)
     _decide_to_replace(folder, recipe, of_teacher=of_teacher)  # before anything is written
     with lock_folder(folder):
         if _decide_to_replace(folder, recipe, of_teacher=of_teacher):
@@ -72,7 +75,39 @@ def check_run_folder(recipe: Recipe, *, of_teacher: bool = False) -> None:
     Raises:
         ValueError: as `open_run_folder`, unless another process works there.
     """
+    check_outside_cache(recipe)
     _decide_to_replace(Path(recipe.output), recipe, of_teacher=of_teacher)
+
+
+def check_outside_cache(recipe: Recipe) -> None:
+    """Check that a run is not written into the cache of teachers: other runs would take it for a teacher.
+
+    Args:
+        recipe: recipe of the run.
+
+    Raises:
+        ValueError: its `output` is `teacher.folder`, lies inside it or is a cached teacher, whatever `overwrite` says.
+    """
+    folder, cache = Path(recipe.output).resolve(), Path(recipe.teacher.folder).resolve()
+    if cache in (folder, *folder.parents):
+        raise ValueError(
+            f"output: {recipe.output} belongs to {recipe.teacher.folder}, the cache of teachers (teacher.folder), "
+            "which runs never overwrite; name another folder."
+        )
+    for teacher in filter(_is_cached_teacher, (folder, *folder.parents)):
+        raise ValueError(f"output: {teacher} is a cached teacher, which runs never overwrite; name another folder.")
+
+
+def _is_cached_teacher(folder: Path) -> bool:
+    """Whether a folder is a teacher in some cache, by its name and its recipe, which names a base and overwrites."""
+    if not TEACHER_NAME.fullmatch(folder.name):
+        return False
+    try:
+        content = read_yaml(folder / RECIPE)
+        teacher = Recipe.model_validate(content).teacher
+    except ValueError:  # no recipe, or none of a run
+        return False
+    return teacher.base is not None and content.get("overwrite") is True and Path(content["output"]).name == folder.name
 
 
 @contextmanager
@@ -124,7 +159,7 @@ def _decide_to_replace(folder: Path, recipe: Recipe, *, of_teacher: bool) -> boo
     is_damaged = RUN not in missing and PREDICTIONS in missing
     if not differences and missing and not is_damaged and not other_model:
         return False
-    if not recipe.overwrite:
+    if not recipe.overwrite and not _is_untrained(folder):
         state = other_model or f"an unfinished run that differs in {', '.join(differences[:3])}"
         if is_damaged:
             state = f"a run without its {PREDICTIONS}"
@@ -139,6 +174,19 @@ def _decide_to_replace(folder: Path, recipe: Recipe, *, of_teacher: bool) -> boo
         if folder.resolve() in Path(path).resolve().parents:
             raise ValueError(f"{key}: {path} lies inside {folder}, which overwrite=true would delete.")
     return True
+
+
+def _is_untrained(folder: Path) -> bool:
+    """Whether a run ended before its first checkpoint: nothing was trained, and its recipe is in the package's form."""
+    present = {path.name for path in folder.iterdir() if not _is_left_over(path.name)}
+    if not present <= {LOCK, RECIPE, TENSORBOARD, CHECKPOINTS}:
+        return False
+    if any(path.is_dir() for path in (folder / CHECKPOINTS).glob("*")):
+        return False
+    try:
+        return set(read_yaml(folder / RECIPE)) == set(Recipe.model_fields)  # one written by hand has fewer keys
+    except ValueError:
+        return False
 
 
 def _find_other_model(folder: Path, recipe: Recipe, *, of_teacher: bool) -> str:

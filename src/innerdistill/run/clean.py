@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from innerdistill.data.arrow import find_cache
+from innerdistill.recipe.identity import TEACHER_NAME
 from innerdistill.recipe.yaml import read_yaml
 from innerdistill.report.run_folder import RECIPE, has_record
 from innerdistill.support.in_use import is_in_use, keep_others_out
@@ -19,7 +20,7 @@ from innerdistill.support.messages import shorten_value, suggest_name
 
 TARGETS = "targets"  # folder of cached teacher outputs, in the folder of the teachers
 TOKENS = "tokens"
-TEACHER_NAME, TARGETS_NAME = re.compile(r".+-[0-9a-f]{12}"), re.compile(r"[0-9a-f]{16}")
+TARGETS_NAME = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)

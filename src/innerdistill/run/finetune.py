@@ -15,7 +15,12 @@ from transformers import PreTrainedModel
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.pretrained import load_classifier
 from innerdistill.models.probe import probe
-from innerdistill.recipe.identity import compute_teacher_key, derive_teacher_recipe, merge_teacher_trainer
+from innerdistill.recipe.identity import (
+    compute_teacher_key,
+    derive_teacher_recipe,
+    fine_tunes_alike,
+    merge_teacher_trainer,
+)
 from innerdistill.recipe.loading import load_recipe
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.card import write_card
@@ -24,6 +29,7 @@ from innerdistill.report.page import write_report
 from innerdistill.report.run_folder import (
     MODEL,
     PREDICTIONS,
+    RUN,
     TENSORBOARD,
     is_finished,
     read_record,
@@ -106,7 +112,10 @@ def find_cached_teacher(job: Job) -> tuple[Path, bool]:
         job: job whose recipe has `teacher.base`, and whose `teacher` is that base model.
 
     Returns:
-        The run folder of the fine-tuning, and whether it is finished.
+        The run folder of the fine-tuning, and whether this very teacher is there, finished.
+
+    Raises:
+        ValueError: a student's run is in its place.
     """
     recipe = job.recipe
     key = compute_teacher_key(
@@ -117,7 +126,23 @@ def find_cached_teacher(job: Job) -> tuple[Path, bool]:
         processes=count_processes(),
     )
     folder = Path(recipe.teacher.folder) / f"{recipe.data.task or 'custom'}-{key}"
-    return folder, is_finished(folder, derive_teacher_recipe(recipe, output=str(folder)))
+    return folder, _holds_teacher(folder, job)
+
+
+def _holds_teacher(folder: Path, job: Job) -> bool:
+    """Whether a folder of the cache holds the finished teacher of a job. What it holds is read, not only its name."""
+    teacher_recipe = derive_teacher_recipe(job.recipe, output=str(folder))
+    if not is_finished(folder, teacher_recipe):
+        return False
+    record = read_record(folder)
+    if record.teacher is not None:
+        raise ValueError(
+            f"teacher.folder: {folder} holds the run of a student in the place of a cached teacher; move it to another "
+            "folder, or delete it."
+        )
+    of_job = (job.data.fingerprint(), job.max_length, job.architecture.num_layers)
+    is_same = (record.data.fingerprint, record.data.max_length, record.student.layers) == of_job
+    return is_same and fine_tunes_alike(record.recipe, teacher_recipe) and (folder / MODEL).is_dir()
 
 
 def _finetune_into_cache(job: Job) -> Path:
@@ -125,12 +150,14 @@ def _finetune_into_cache(job: Job) -> Path:
     folder, _ = find_cached_teacher(job)
     hold_until_exit(folder)  # a resumed run would miss it, and its card is read at the end of a run
     teacher_recipe = derive_teacher_recipe(job.recipe, output=str(folder))
-    if broadcast_from_first(is_finished(folder, teacher_recipe)):
+    if broadcast_from_first(_holds_teacher(folder, job)):
         logger.info("Use the fine-tuned teacher from the cache.")
         return folder
     # Other runs that need the same teacher wait here.
     with enter_in_first_process(lock_beside(folder, key="teacher.folder")):
-        if broadcast_from_first(not is_finished(folder, teacher_recipe)):
+        if broadcast_from_first(not _holds_teacher(folder, job)):
+            if is_first_process():
+                (folder / RUN).unlink(missing_ok=True)  # of another teacher
             logger.info("Fine-tune the teacher for %s.", format_count(job.recipe.teacher.epochs, "epoch"))
             _run_finetuning(replace(job, recipe=teacher_recipe))
     return folder
@@ -141,7 +168,7 @@ def _run_finetuning(job: Job) -> None:
     job = replace(job, recipe=_set_training_options(job.recipe))
     stage = Stage("fine-tuning", {"gold_labels": 1.0}, pairs={}, epochs=job.recipe.teacher.epochs)
     start = time.monotonic()
-    with enter_in_first_process(open_run_folder(job.recipe, of_teacher=True)) as folder:
+    with enter_in_first_process(open_run_folder(job.recipe, of_teacher=True, in_cache=True)) as folder:
         if not is_trained(job, folder, teacher=False):
             records = train(job, job.teacher, folder=folder, teacher=None, stages=[stage])
             if is_first_process():

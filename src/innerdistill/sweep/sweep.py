@@ -26,7 +26,7 @@ from rich.console import Console
 from innerdistill.evaluation.crossed import FEWEST_FOR_INTERVAL
 from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.recipe.yaml import write_yaml
-from innerdistill.report.output_folder import lock_folder
+from innerdistill.report.output_folder import check_outside_cache, lock_folder
 from innerdistill.report.run_folder import MODEL
 from innerdistill.report.stored_run import FolderRun, StoredRun
 from innerdistill.support.files import open_whole_file, read_json, write_json
@@ -72,6 +72,7 @@ def run_sweep(
     for cell in [*planned.tuning, *planned.cells]:  # a name that nobody knows would fail in one cell after the other
         with name_key(f"cell {cell.folder.relative_to(sweep.folder)}"):
             check_names(cell.recipe)
+            check_outside_cache(cell.recipe)
     _warn_of_several_teachers(sweep, planned.cells)
     _announce_few_seeds(sweep)
     with open_sweep_folder(sweep):
