@@ -89,7 +89,7 @@ def test_a_recipe_that_uses_all_four(innerdistill, recipe, make_model, tokenizer
 def test_a_name_that_is_misspelt_is_suggested(innerdistill, recipe, tmp_path):
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe(tmp_path / "run", losses={"token_cosin": 1})))
     run = innerdistill("plan", tmp_path / "recipe.yaml")
-    assert run.returncode == 2 and "did you mean 'token_cosine'" in " ".join(run.stderr.split())
+    assert run.returncode == 2 and "Did you mean 'token_cosine'" in " ".join(run.stderr.split())
 
 
 def test_without_the_package_the_name_is_unknown(recipe, tmp_path):

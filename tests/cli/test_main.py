@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 from importlib.metadata import version
 
@@ -47,8 +48,8 @@ BAD = [
     # data
     (["data.train={files}/missing.csv"], "missing.csv: no such file"),
     (["data.train={files}/data.xlsx"], "unknown format '.xlsx'"),
-    (["data.text=txet"], "no column 'txet': did you mean 'text'?"),
-    (["data.label=lable"], "no column 'lable': did you mean 'label'?"),
+    (["data.text=txet"], "no column 'txet'. Did you mean 'text'?"),
+    (["data.label=lable"], "no column 'lable'. Did you mean 'label'?"),
     (["data.train={files}/empty.csv"], "no rows"),
     (["data.train={files}/nothing.csv"], "nothing.csv: no column 'text'"),
     (["data.validation={files}/empty.csv"], "no rows"),
@@ -73,8 +74,8 @@ BAD = [
         "row 2: expected a number between -1e6 and 1e6 as score, got 'nan'",
     ),
     (["data.metric=pearson", "data.label=label"], "row 1: expected a number between -1e6 and 1e6 as score, got"),
-    (["data.metric=acuracy"], "did you mean 'accuracy'"),
-    (["data.task=col"], "did you mean 'cola'"),
+    (["data.metric=acuracy"], "Did you mean 'accuracy'"),
+    (["data.task=col"], "Did you mean 'cola'"),
     (["data.task=cola", "data.path={files}/nowhere"], "is not a folder"),
     (["data.train=null"], "data.train: name the training file"),
     (["data.text=null"], "data.text"),
@@ -108,18 +109,18 @@ BAD = [
     (["layer_map=[1, 9]"], "layer_map: layer 9 is out of range 1 ... 4"),
     (["student.layers=[1]"], "student.layers: expected 2 layers"),
     # recipe
-    (["schedule.nmae=pid"], "unknown key 'schedule.nmae': did you mean 'name'?"),
-    (["shcedule.name=pid"], "unknown key 'shcedule': did you mean 'schedule'?"),
-    (["schedule.name=sidd"], "did you mean 'sid'"),
-    (["schedule.name=distil"], "did you mean 'sid' (the default, with internal layers) or 'soft_labels'"),
-    (["losses.attention_lk=1"], "losses: unknown loss 'attention_lk'; did you mean 'attention_kl'"),
+    (["schedule.nmae=pid"], "unknown key 'schedule.nmae'. Did you mean 'name'?"),
+    (["shcedule.name=pid"], "unknown key 'shcedule'. Did you mean 'schedule'?"),
+    (["schedule.name=sidd"], "Did you mean 'sid'"),
+    (["schedule.name=distil"], "Did you mean 'sid' (the default, with internal layers) or 'soft_labels'"),
+    (["losses.attention_lk=1"], "losses: unknown loss 'attention_lk'. Did you mean 'attention_kl'"),
     (["losses.attention_kl=-1"], "losses.attention_kl: input should be greater than or equal to 0, got -1"),
     (["temperature=0"], "temperature: input should be greater than 0"),
     (["schedule.epochs_per_layer=many"], "schedule.epochs_per_layer: input should be a valid number"),
     (["schedule.threshold=0.1", "losses.cls_cosine=0"], "schedule.threshold"),
     (
         ["trainer.learning_rat=1"],
-        "trainer: TrainingArguments has no key 'learning_rat'; did you mean 'learning_rate'",
+        "trainer: TrainingArguments has no key 'learning_rat'. Did you mean 'learning_rate'",
     ),
     (["trainer.num_train_epochs=1"], "trainer.num_train_epochs is not supported: set schedule"),
     (["trainer.optim=sgdd"], "trainer: "),
@@ -208,6 +209,9 @@ def test_one_sentence_and_exit_code_2(recipe_file, files, models, capsys, overri
     assert message in error
     *announced, sentence = error.splitlines()  # what torch has to be imported for is refused after two lines
     assert sentence.startswith("innerdistill: ") and message in sentence
+    assert not re.search(
+        r"[:;] (Did you mean|[A-Z][a-z ]+: )", sentence
+    )  # the names that are known come after a full stop
     assert not announced or announced[1:] == ["Load data and models."]
     assert sorted(files.rglob("*")) == before
 
@@ -308,7 +312,7 @@ def test_a_key_is_described_by_a_sentence(model):
 def test_the_nearest_verb_is_suggested(capsys, verb, meant):
     with pytest.raises(SystemExit) as ended:
         main([verb, "recipe.yaml"])
-    assert ended.value.code == 2 and f"unknown verb '{verb}': did you mean '{meant}'?" in capsys.readouterr().err
+    assert ended.value.code == 2 and f"unknown verb '{verb}'. Did you mean '{meant}'?" in capsys.readouterr().err
 
 
 def test_caches_are_listed_and_deleted_by_name(tmp_path, capsys):
@@ -321,7 +325,7 @@ def test_caches_are_listed_and_deleted_by_name(tmp_path, capsys):
     assert "custom-0123456789ab" in shown and "from minilm" in shown and "2 MB" in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert main(["clean", "--folder", str(tmp_path), "--delete", "custom-0123456789aa"]) == 2
-    assert "did you mean 'custom-0123456789ab'" in capsys.readouterr().err.replace("\n", " ") and teacher.exists()
+    assert "Did you mean 'custom-0123456789ab'" in capsys.readouterr().err.replace("\n", " ") and teacher.exists()
     mark = hold(teacher)
     assert main(["clean", "--folder", str(tmp_path), "--delete", teacher.name]) == 2
     assert "a running process uses it" in " ".join(capsys.readouterr().err.split()) and teacher.exists()
@@ -359,7 +363,7 @@ def test_verbs_in_their_natural_order(recipe_file, data_folder, tmp_path, capsys
     assert (
         main(["predict", str(tmp_path / "out"), f"{data_folder}/scores.csv", "--text", "txt", "--output", "x.csv"]) == 2
     )
-    assert "did you mean 'text'" in capsys.readouterr().err
+    assert "Did you mean 'text'" in capsys.readouterr().err
     for output, message in (("nowhere/x.csv", "there is no folder"), ("model.csv", "this is a folder")):
         (tmp_path / "model.csv").mkdir(exist_ok=True)
         file = str(tmp_path / output)

@@ -57,9 +57,9 @@ def test_distribution_is_clean_while_dropout_is_on(make_model, batch, family):
     [
         (
             {1: ["attentions"]},
-            "layer 1 has no part 'attentions': did you mean 'attention'? Known: attention, cls, hidden, qkv",
+            "layer 1 has no part 'attentions'. Did you mean 'attention'? Parts: attention, cls, hidden, qkv",
         ),
-        ({0: ["attention"]}, "layer 0 has no part 'attention': Known: cls, hidden."),
+        ({0: ["attention"]}, "layer 0 has no part 'attention'. Parts: cls, hidden."),
         ({1: "cls"}, "expected a list of parts for layer 1, such as ['cls'], got 'cls'"),
     ],
 )

@@ -217,7 +217,7 @@ def test_the_type_follows_from_the_metric(metric):
 
 
 def test_metrics_that_no_task_can_have():
-    with pytest.raises(ValueError, match="data.metric: unknown metric 'acuracy': did you mean 'accuracy'"):
+    with pytest.raises(ValueError, match="data.metric: unknown metric 'acuracy'. Did you mean 'accuracy'"):
         find_problem_type(DataRecipe(text=("text",), metric="acuracy"))
     with pytest.raises(ValueError, match="data.metric: 'mse' cannot be the primary metric, because lower is better"):
         find_problem_type(DataRecipe(text=("text",), metric="mse"))

@@ -44,7 +44,7 @@ def test_entries_have_size_and_last_use(caches):
 )
 def test_what_is_not_an_entry_is_never_deleted(caches, tmp_path, name):
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ValueError, match="--delete: no entry .* Known: cola-0123456789ab, rte"):
+    with pytest.raises(ValueError, match="--delete: no entry .* Entries: cola-0123456789ab, rte"):
         delete_caches(["tokens", name], *caches)
     assert sorted(tmp_path.rglob("*")) == before
 

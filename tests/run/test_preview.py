@@ -66,10 +66,10 @@ BAD = [
     ("teacher.base={tmp}", "expected a model folder with a config.json"),
     ("data.train={tmp}/missing.csv", "missing.csv: no such file"),
     ("data.selection={tmp}/missing.csv", "data.selection: {tmp}/missing.csv: no such file"),
-    ("data.label=lable", "no column 'lable': did you mean 'label'?"),
-    ("data.task=sst", "unknown task 'sst': did you mean 'sst2'?"),
-    ("losses.attention_lk=1", "unknown loss 'attention_lk'; did you mean 'attention_kl'?"),
-    ("schedule.name=sidd", "unknown schedule 'sidd': did you mean 'sid'?"),
+    ("data.label=lable", "no column 'lable'. Did you mean 'label'?"),
+    ("data.task=sst", "unknown task 'sst'. Did you mean 'sst2'?"),
+    ("losses.attention_lk=1", "unknown loss 'attention_lk'. Did you mean 'attention_kl'?"),
+    ("schedule.name=sidd", "unknown schedule 'sidd'. Did you mean 'sid'?"),
     ("student.num_layers=9", "9 layers were asked for, but the source has only 4"),
     ("seed=2", "holds an unfinished run that differs in seed"),
 ]
@@ -88,7 +88,7 @@ def test_what_can_be_refused_without_torch_is(recipe_file, content, tmp_path, ov
 def test_an_unknown_metric_is_refused_without_torch(recipe_file):
     code, lines = run_command("distill", recipe_file, "data.metric=acuracy")
     assert code == 2
-    assert "torch" not in lines[0] and "did you mean 'accuracy'" in lines[1]
+    assert "torch" not in lines[0] and "Did you mean 'accuracy'" in lines[1]
 
 
 def test_layers_are_said_where_they_are_known(content, tmp_path):

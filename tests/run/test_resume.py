@@ -271,7 +271,7 @@ def test_a_damaged_checkpoint_is_passed_over(content, whole, killed, tmp_path, c
         (file if harm == "gone" else latest / "checksums.json").unlink()
     distill(content(tmp_path / "run"))
     assert "checkpoint-5 is incomplete or damaged; resuming from the checkpoint before it" in caplog.text
-    assert "resuming from" in caplog.text and "checkpoint-4" in caplog.text
+    assert "Resume from" in caplog.text and "checkpoint-4" in caplog.text
     assert_same(tmp_path / "run", whole)
 
 

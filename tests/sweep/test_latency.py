@@ -72,7 +72,7 @@ def test_a_damaged_model_or_measurement_costs_the_latency_only(runs, caplog):
     sweep, finished = runs
     (finished[0].folder / "model" / "model.safetensors").write_bytes(b"damaged")
     measure_sweep(sweep.folder, finished)
-    assert "latency was not measured" in caplog.text and read_latency(sweep.folder) is None
+    assert "Latency was not measured" in caplog.text and read_latency(sweep.folder) is None
     (sweep.folder / "latency.json").write_text('{"length": "many"}')
     assert read_latency(sweep.folder) is None
     report_on(sweep)

@@ -56,7 +56,7 @@ def test_classification_at_all_times():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "sdi"}, "did you mean 'sid'"),
+        ({"name": "sdi"}, "Did you mean 'sid'"),
         ({"name": "sid", "threshold": 0.1, "internal": {"attention_kl": 1.0}}, "CLS cosine"),
         ({"name": "soft_labels", "threshold": 0.1}, "'soft_labels' has no internal stage"),
         ({"name": "joint", "threshold": 0.1}, "'joint' has no internal stage"),

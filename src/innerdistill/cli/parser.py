@@ -39,7 +39,7 @@ def _check_verb(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
     known = parser.get_default("verbs")
     verb = next((word for word in words if not word.startswith("-")), None)
     if verb is not None and verb not in known:
-        parser.error(f"unknown verb {shorten_value(verb)}: {suggest_name(verb, known)}")
+        parser.error(f"unknown verb {shorten_value(verb)}. {suggest_name(verb, known, kind='verbs')}")
 
 
 def _parse_block(word: str) -> int | str:

@@ -135,7 +135,8 @@ def encode_classes(
         name = label if label in ids else by_position.get(str(label), label)
         if name is not None and name not in ids:
             row = rows[int(np.argmax(codes == code))]
-            raise ValueError(f"{where}: row {row}: unknown label {shorten_value(label)}: {suggest_name(name, names)}")
+            hint = suggest_name(name, names, kind="labels")
+            raise ValueError(f"{where}: row {row}: unknown label {shorten_value(label)}. {hint}")
         if name is not None:
             id_of[code] = ids[name]
     return id_of[codes]

@@ -229,7 +229,9 @@ def _read_json_lines(
         there = dict.fromkeys(name for row in block for name in row)
         for name in () if wanted else columns or ():
             if name not in there:
-                raise ValueError(f"{path}: row 1 has no {shorten_value(name)}: {suggest_name(name, there)}")
+                raise ValueError(
+                    f"{path}: row 1 has no {shorten_value(name)}. {suggest_name(name, there, kind='keys')}"
+                )
         wanted = list(_choose_columns(path, list(there), None, ())) if columns is None else [*columns, *optional]
         yield {name: [row.get(name) for row in block] for name in wanted}
 
@@ -298,7 +300,8 @@ def _choose_columns(
     wanted = list(names) if columns is None else [*columns, *(name for name in optional if name in names)]
     for name in wanted:
         if name not in names:
-            raise ValueError(f"{path}: no column {shorten_value(name)}: {suggest_name(name, names)}")
+            hint = suggest_name(name, names, kind="columns")
+            raise ValueError(f"{path}: no column {shorten_value(name)}. {hint}")
         if find_broken_text([name]) is not None:
             raise ValueError(
                 f"{path}: the name of column {shorten_value(name)} is not UTF-8 text; save the file as UTF-8."

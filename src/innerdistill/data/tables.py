@@ -160,13 +160,13 @@ def read_split(
         ValueError: missing split or column, missing text or label.
     """
     if split not in splits:
-        raise ValueError(f"data: the data set has no split {shorten_value(split)}: {suggest_name(split, splits)}")
+        hint = suggest_name(split, splits, kind="splits")
+        raise ValueError(f"data: the data set has no split {shorten_value(split)}. {hint}")
     dataset = splits[split]
     for name in (*task.text, *([task.label] if labelled else [])):
         if name not in dataset.column_names:
-            raise ValueError(
-                f"split {split!r}: no column {shorten_value(name)}: {suggest_name(name, dataset.column_names)}"
-            )
+            hint = suggest_name(name, dataset.column_names, kind="columns")
+            raise ValueError(f"split {split!r}: no column {shorten_value(name)}. {hint}")
     names = [name for name in dataset.column_names if name in (*task.text, task.label)]
     feature = dataset.features.get(task.label)
 

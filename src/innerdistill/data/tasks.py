@@ -58,7 +58,8 @@ def resolve_task(recipe: DataRecipe) -> Task:
         ValueError: unknown task, or a task of the user's own without text columns.
     """
     if recipe.task is not None and recipe.task not in TASKS:
-        raise ValueError(f"data.task: unknown task {recipe.task!r}: {suggest_name(recipe.task, TASKS)}")
+        hint = suggest_name(recipe.task, TASKS, kind="tasks")
+        raise ValueError(f"data.task: unknown task {recipe.task!r}. {hint}")
     task = TASKS[recipe.task] if recipe.task else Task(text=())
     given = {name: getattr(recipe, name) for name in ("label", "labels", "metric", "drop_overlap")}
     task = replace(task, **{name: value for name, value in given.items() if value is not None})

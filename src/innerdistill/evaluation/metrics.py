@@ -22,7 +22,7 @@ from innerdistill.evaluation.correlations import (
     correlate,
 )
 from innerdistill.support.extensions import Registry
-from innerdistill.support.messages import suggest_name
+from innerdistill.support.messages import suggest_closest
 
 Array = NDArray[Any]
 Shape = Literal["classes", "scores"]
@@ -78,7 +78,8 @@ def find_metric(name: str) -> Metric:
     """
     if name not in METRICS:
         known = [known for known in METRICS if known not in METRICS.built_in or METRICS[known].higher_is_better]
-        raise ValueError(f"unknown metric {name!r}: {suggest_name(name, known)} {_list_primary_metrics()}")
+        hint = " ".join(filter(None, [suggest_closest(name, known), _list_primary_metrics()]))
+        raise ValueError(f"unknown metric {name!r}. {hint}")
     return METRICS[name]
 
 
@@ -218,11 +219,13 @@ def _mse(labels: Array, predictions: Array) -> float:
 
 
 def _list_primary_metrics() -> str:
-    """Which built-in primary metrics fit which predictions, in a sentence."""
+    """Which primary metrics fit which predictions, in a sentence."""
     parts = []
     for shape in get_args(Shape):
         names = [name for name, metric in select_metrics(shape).items() if metric.higher_is_better]
         parts.append(f"for {shape}: {', '.join(names)}")
+    installed = [name for name in METRICS if name not in METRICS.built_in]
+    parts += [f"from installed packages: {', '.join(installed)}"] if installed else []
     return f"{'; '.join(parts).capitalize()}."
 
 

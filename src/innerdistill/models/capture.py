@@ -230,7 +230,9 @@ def _check_names_of_parts(layers: Mapping[int, Collection[str]]) -> None:
         known = KINDS if number else OF_EMBEDDINGS
         for kind in kinds:
             if kind not in known:
-                raise ValueError(f"layers: layer {number} has no part {kind!r}: {suggest_name(kind, known)}")
+                raise ValueError(
+                    f"layers: layer {number} has no part {kind!r}. {suggest_name(kind, known, kind='parts')}"
+                )
 
 
 def _check_layers(internals: Internals, layers: Mapping[int, Collection[str]]) -> None:

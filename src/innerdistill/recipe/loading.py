@@ -90,7 +90,9 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel]) ->
         return f"{key}: expected uniform, first, last or a list of layer numbers, got {given}."
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
-        return f"unknown key {shorten_value(key)}: {suggest_name(path[-1], _get_section(model, path).model_fields)}"
+        known, section = _get_section(model, path).model_fields, ".".join(path[:-1])
+        kind = f"keys of {section}" if section else "keys"
+        return f"unknown key {shorten_value(key)}. {suggest_name(path[-1], known, kind=kind)}"
     if first["type"] == "literal_error" and (new_name := RENAMED_VALUES.get(key, {}).get(first["input"])):
         return f"{key}: {given} is called '{new_name}' now."
     message = first["msg"].removeprefix("Value error, ")

@@ -86,8 +86,8 @@ def delete_caches(
     entries = {entry.name: entry for entry in list_caches(teachers, tokens)}
     for name in names:
         if name not in entries:
-            known = suggest_name(name, entries) if entries else "the caches are empty."
-            raise ValueError(f"--delete: no entry {shorten_value(name)} in {teachers}: {known}")
+            hint = suggest_name(name, entries, kind="entries")
+            raise ValueError(f"--delete: no entry {shorten_value(name)} in {teachers}. {hint}")
     deleted, in_use = [], []
     for name in dict.fromkeys(names):
         folder = entries[name].folder

@@ -78,7 +78,7 @@ def check_recipe_names(recipe: Recipe, losses: Collection[str]) -> None:
         )
     for name in recipe.losses:
         if name not in losses:
-            raise ValueError(f"losses: unknown loss {shorten_value(name)}; {suggest_name(name, losses)}")
+            raise ValueError(f"losses: unknown loss {shorten_value(name)}. {suggest_name(name, losses, kind='losses')}")
     check_schedule(recipe.schedule.name)
 
 

@@ -79,8 +79,8 @@ def _get_test_files(run: StoredRun) -> dict[str, str]:
     """Test files of the run's task, by name in the archive."""
     task = run.record.recipe.data.task
     if task not in FILES:
-        known = suggest_name(str(task), FILES)
-        raise ValueError(f"{run.place}: its data.task is {task!r}, which GLUE does not have; {known}")
+        hint = suggest_name(str(task), FILES, kind="tasks of GLUE")
+        raise ValueError(f"{run.place}: its data.task is {task!r}, which GLUE does not have. {hint}")
     return FILES[task]
 
 

@@ -114,7 +114,7 @@ def acquire_lock(lock: FileLock, *, what: Path) -> AbstractContextManager[Any]:
     try:
         return lock.acquire(timeout=0)
     except Timeout:
-        logger.info("waiting for another process, which makes %s", what)
+        logger.info("Wait for another process, which makes %s.", what)
         return lock.acquire()
 
 

@@ -30,20 +30,45 @@ def name_key(key: str) -> Iterator[None]:
         raise ValueError(f"{key}: {error}") from None
 
 
-def suggest_name(name: str, known: Iterable[str]) -> str:
-    """The end of an error sentence: the closest known name if there is one, and all of them, or the first of many.
+def suggest_name(name: str, known: Iterable[str], *, kind: str) -> str:
+    """Sentences behind the one that refuses a name: the closest known one, and all of them or the first of many.
+
+    Args:
+        name: what was given.
+        known: what would have been right.
+        kind: what they are, in the plural.
+
+    Returns:
+        Whole sentences.
+
+    >>> suggest_name("sidd", ["finetune", "pid", "sid"], kind="schedules")
+    "Did you mean 'sid'? Schedules: finetune, pid, sid."
+    >>> suggest_name("text", [], kind="columns")
+    'There are no columns.'
+    """
+    known = sorted(known)
+    if not known:
+        return f"There are no {kind}."
+    listed = f"{kind[0].upper()}{kind[1:]}: {join_names(known)}."
+    return " ".join(filter(None, [suggest_closest(name, known), listed]))
+
+
+def suggest_closest(name: str, known: Iterable[str]) -> str:
+    """Ask whether the closest known name is meant.
 
     Args:
         name: what was given.
         known: what would have been right.
 
     Returns:
-        A hint such as `did you mean 'sid'? Known: finetune, pid, sid.`
+        The question; empty if none is close.
+
+    >>> suggest_closest("learning_rte", ["learning_rate"]), suggest_closest("x", ["learning_rate"])
+    ("Did you mean 'learning_rate'?", '')
     """
-    known = list(known)
     first = [word for word in known if len(word) <= SHORT.maxstring][:1_000]
     close = difflib.get_close_matches(name[: SHORT.maxstring], first, n=1, cutoff=0.5)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {join_names(sorted(known))}."
+    return f"Did you mean {close[0]!r}?" if close else ""
 
 
 def join_names(names: Sequence[str]) -> str:

@@ -118,7 +118,7 @@ def measure_sweep(folder: Path, runs: Sequence[StoredRun]) -> None:
     try:
         loaded = _load_models(models)
     except (OSError, ValueError) as error:  # the scores of the sweep are complete without it
-        logger.warning("latency was not measured: %s", error)
+        logger.warning("Latency was not measured: %s", error)
         return
     _write_latency(folder, models, loaded, length=max(run.record.speed.student.length for run in runs))
 

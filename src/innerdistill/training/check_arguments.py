@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments, get_scheduler
 
-from innerdistill.support.messages import get_first_line, shorten_value, suggest_name
+from innerdistill.support.messages import get_first_line, shorten_value, suggest_closest
 
 # Keys that other parts of a recipe set, and where.
 SET_ELSEWHERE = {
@@ -84,10 +84,8 @@ def check_arguments(section: str, options: Mapping[str, Any]) -> None:
         if key in NOT_SUPPORTED and (value or key not in FRAMEWORKS):
             raise ValueError(f"{section}.{key} is not supported: {NOT_SUPPORTED[key]}.")
         if key not in known:
-            hint = suggest_name(key, known).partition("Known:")[0].strip()
-            raise ValueError(
-                f"{section}: TrainingArguments has no key {shorten_value(key)}; {hint or 'see its documentation.'}"
-            )
+            hint = suggest_closest(key, known) or "See its documentation."
+            raise ValueError(f"{section}: TrainingArguments has no key {shorten_value(key)}. {hint}")
         if key in AT_LEAST and not (type(value) in (int, float) and value >= AT_LEAST[key]):
             raise ValueError(
                 f"{section}.{key}: expected a number of at least {AT_LEAST[key]}, got {shorten_value(value)}."

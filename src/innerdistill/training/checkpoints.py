@@ -102,13 +102,13 @@ class Checkpoints:
         point = None if differences else next(self._iterate_complete(), None)
         if point is None:
             if is_first_process() and not differences and any(self.folder.glob("[0-9]*")):
-                logger.warning("no checkpoint in %s can be resumed; the run starts from the beginning.", self.folder)
+                logger.warning("No checkpoint in %s can be resumed; the run starts from the beginning.", self.folder)
             self.remove()
             if is_first_process():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_json(self.folder / IDENTITY, self.identity)
             return ResumePoint(self.get_stage_folder(1) / START, 1, [])
-        logger.info("resuming from %s", point.folder)
+        logger.info("Resume from %s.", point.folder)
         for record, values in zip(records, point.records, strict=False):
             record.restore(values)
         if point.is_start:

@@ -218,11 +218,11 @@ def check_schedule(name: str) -> None:
     """
     if name not in SCHEDULES and name.lower().startswith("distil"):
         raise ValueError(
-            f"schedule.name: unknown schedule {name!r}: did you mean 'sid' (the default, with internal layers) or "
-            f"'soft_labels' (outputs alone)? Known: {join_names(sorted(SCHEDULES))}."
+            f"schedule.name: unknown schedule {name!r}. Did you mean 'sid' (the default, with internal layers) or "
+            f"'soft_labels' (outputs alone)? Schedules: {join_names(sorted(SCHEDULES))}."
         )
     if name not in SCHEDULES:
-        raise ValueError(f"schedule.name: unknown schedule {name!r}: {suggest_name(name, SCHEDULES)}")
+        raise ValueError(f"schedule.name: unknown schedule {name!r}. {suggest_name(name, SCHEDULES, kind='schedules')}")
     SCHEDULES[name]  # imports the schedule of an installed package, which may fail
 
 
