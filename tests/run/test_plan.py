@@ -54,6 +54,9 @@ def test_work_is_that_of_the_recipe(plan, recipe, teacher_folder, tmp_path):
     assert parts["scoring both models"].work == "190 examples"  # selection and validation
     own = plan(teacher=teacher, data={"selection": recipe("")["data"]["validation"]})
     assert own["selection, per epoch"].work == "4 × 140 examples" and own["loading"].work == "780 examples"
+    large = {"selection": recipe("")["data"]["train"]}  # more than 200, and than an eighth of train
+    assert plan(teacher=teacher, data=large)["selection, per epoch"].work == "4 × 200 examples"
+    assert plan(teacher=teacher, data=large, checkpoint="best")["selection, per epoch"].work == "4 × 500 examples"
     job = assemble(load_recipe(recipe(tmp_path / "out")))
     assert set(count_classes(job)) == {"neg", "pos"}
     assert sum(count_classes(job).values()) == len(job.splits["train"])

@@ -118,6 +118,19 @@ def read_numbers(dataset: Dataset, name: str) -> NDArray[Any]:
     return values
 
 
+def select_evenly(examples: Dataset, count: int) -> Dataset:
+    """Select some examples, spread evenly over all of them.
+
+    Args:
+        examples: tokenised split.
+        count: number of examples, at most.
+
+    Returns:
+        The examples.
+    """
+    return examples.select(np.linspace(0, len(examples) - 1, min(count, len(examples))).astype(int))
+
+
 def regroup(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     """Put rows into blocks of BLOCK rows, or of as many as hold BLOCK_BYTES of text.
 

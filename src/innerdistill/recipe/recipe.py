@@ -78,7 +78,8 @@ class DataRecipe(Section):
     selection: Place | None = Field(
         None,
         description="File or split name of the selection split, which checkpoints and settings are chosen on. Without "
-        "it a tenth of train is held out.",
+        "it a tenth of train is held out. With `checkpoint: last`, an epoch scores at most an eighth as many "
+        "examples as train has, or 200.",
     )
     test: Place | None = Field(None, description="Test file or split name. Labels are optional.")
     unlabelled: Place | None = Field(

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedModel
 
+from innerdistill.data.arrow import select_evenly
 from innerdistill.evaluation.layer_distances import ClsSpread, measure_layer_distances
 from innerdistill.run.job import Job
 
@@ -89,19 +89,6 @@ def _measure(
         )
         for name, teacher in _list_teachers(job).items()
     }
-
-
-def select_evenly(examples: Dataset, count: int) -> Dataset:
-    """Select some examples, spread evenly over all of them.
-
-    Args:
-        examples: tokenised split.
-        count: number of examples, at most.
-
-    Returns:
-        The examples.
-    """
-    return examples.select(np.linspace(0, len(examples) - 1, min(count, len(examples))).astype(int))
 
 
 def _list_teachers(job: Job) -> dict[str, PreTrainedModel]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from innerdistill.data.arrow import read_numbers
+from innerdistill.data.arrow import read_numbers, select_evenly
 from innerdistill.evaluation.compare import compare
 from innerdistill.evaluation.differences import PairedDifference
 from innerdistill.evaluation.examples import collect_attention, find_disagreements
@@ -48,7 +48,7 @@ from innerdistill.report.run_folder import (
     write_record,
 )
 from innerdistill.report.speed_record import Speed
-from innerdistill.run.distances import FirstDistances, measure_distances, select_evenly
+from innerdistill.run.distances import FirstDistances, measure_distances
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import compute_teacher_logits
 from innerdistill.run.warnings import collect_warnings

@@ -11,7 +11,7 @@ from typing import Any
 from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from innerdistill.data.arrow import read_numbers
+from innerdistill.data.arrow import read_numbers, select_evenly
 from innerdistill.data.batches import Collator
 from innerdistill.data.class_labels import are_stock_names
 from innerdistill.data.example_type import Names
@@ -30,6 +30,8 @@ from innerdistill.training.schedules import SCHEDULES
 from innerdistill.training.stage import Stage
 from innerdistill.training.target_store import TargetStore
 from innerdistill.training.targets import make_target_store
+
+FEWEST_PER_EPOCH, SHARE_PER_EPOCH = 200, 8  # scored after every epoch: at most one for 8 training examples, or 200
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,18 @@ class Job:
     def internal_fingerprint(self) -> str | None:
         """Fingerprint of the internal teacher's weights below its head, which is new; None if there is none."""
         return None if self.internal_teacher is None else weights_fingerprint(self.internal_teacher.base_model)
+
+    @cached_property
+    def scored_per_epoch(self) -> Dataset:
+        """Examples of the selection split that are scored after every epoch.
+
+        All, if the best checkpoint is chosen by them. Else at most an eighth as many as there are training examples, or
+        200, so that a large selection split does not take longer than training.
+        """
+        selection = self.splits["selection"]
+        if self.recipe.checkpoint == "best":
+            return selection
+        return select_evenly(selection, max(FEWEST_PER_EPOCH, len(self.splits["train"]) // SHARE_PER_EPOCH))
 
     def make_target_store(self, examples: Dataset) -> TargetStore:
         """Describe the cache of the fine-tuned teacher's outputs for some examples; nothing is written yet.

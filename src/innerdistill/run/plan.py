@@ -79,7 +79,6 @@ def plan_run(job: Job) -> list[Part]:
     rates = measure_rates(job)
     share = job.num_layers / job.architecture.num_layers
     student = rates.teacher * share  # forward pass of the student, per example
-    selection = len(job.splits["selection"])
     scored = sum(len(job.splits[split]) for split in SPLITS if split in job.splits)
     parts = [Part("loading", _count(sum(map(len, job.splits.values()))), START)]
     if job.recipe.teacher.base is not None:
@@ -90,7 +89,7 @@ def plan_run(job: Job) -> list[Part]:
     for cost in stages:
         parts.append(Part(cost.stage.name, format_count(cost.steps, "step"), _time_stage(job, cost, rates), cost))
     epochs = sum(_count_epochs(job, cost.stage, cost.steps) for cost in stages)
-    parts.append(_plan_selection(epochs, selection, student))
+    parts.append(_plan_selection(epochs, len(job.scored_per_epoch), student))
     seconds = scored * (rates.teacher + student) + _time_distances(job, rates, stages=len(stages)) + LATENCY
     parts.append(Part("scoring both models", _count(scored), seconds))
     if job.recipe.onnx:
@@ -179,7 +178,7 @@ def _plan_teacher(job: Job, rates: Rates, *, scored: int) -> Part:
     steps = count_steps(job, stage, len(job.splits["train"]))
     layers = job.architecture.num_layers / job.num_layers
     step = layers * (job.compute_batch_size(stage) * rates.student + rates.optimiser)
-    examples = epochs * len(job.splits["selection"]) + scored
+    examples = epochs * len(job.scored_per_epoch) + scored
     seconds = steps * step + examples * rates.teacher + LATENCY
     return Part(FINE_TUNING, format_count(steps, "step"), seconds, shared=str(folder))
 
@@ -204,7 +203,7 @@ def _plan_baseline(job: Job, rates: Rates, *, steps: int, scored: int) -> list[P
     stage = Stage(BASELINE, {"gold_labels": 1.0}, pairs={}, steps=steps)
     student = rates.teacher * job.num_layers / job.architecture.num_layers
     seconds = steps * (job.compute_batch_size(stage) * rates.student + rates.optimiser)
-    per_epoch = _count_epochs(job, stage, steps) * len(job.splits["selection"]) * student
+    per_epoch = _count_epochs(job, stage, steps) * len(job.scored_per_epoch) * student
     distances = _time_distances(job, rates, stages=1)
     return [
         Part("baseline", format_count(steps, "step"), seconds + per_epoch),

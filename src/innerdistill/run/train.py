@@ -85,7 +85,7 @@ def make_setup(job: Job, *, train: Dataset) -> TrainingSetup:
     return TrainingSetup(
         train=train,
         collate=job.collate,
-        selection=job.splits["selection"],
+        selection=job.scored_per_epoch,
         score=score,
         metric=job.metric,
         best=recipe.checkpoint == "best",
