@@ -207,8 +207,6 @@ def print_sweep(groups: Sequence[Group]) -> None:
         scores, *_ = build_tables(group, alone=False)
         columns = [0, 1, *(scores.header.index(name) for name in (SHARE_OF_TEACHER, AGREEMENT, SEEDS))]
         table = create_table(*(scores.header[n] for n in columns))
-        for column in table.columns[1:]:
-            column.no_wrap = True  # numbers and their deviations
         for row in scores.rows:
             table.add_row(*(row[n] for n in columns))
         print_table(table)

@@ -1,7 +1,7 @@
 """What is written to the terminal or to a pipe: sentences, tables, and the messages of the package while it works.
 
-In a terminal, sentences are wrapped at words. In a pipe or a file nothing is wrapped, padded or cut, so that it can be
-searched.
+In a terminal, sentences and cells are wrapped at words, and a table that is too wide becomes several below one another.
+In a pipe or a file nothing is wrapped, padded or cut, so that it can be searched.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 # What is printed may come from files: no markup, no emoji.
 console = Console(markup=False, emoji=False)
 errors = Console(stderr=True, markup=False, emoji=False)
-WIDEST = 10_000  # columns of a table that is not printed to a terminal
+WIDEST = 10_000  # characters in a line of a table that is not printed to a terminal
+MOST_COLUMNS = 6  # of a table in a terminal
+GAP = 2  # characters between columns
+WHOLE = 20  # characters up to which a cell is not wrapped: a number with its unit, its deviation or its range
 
 
 class MessageHandler(logging.Handler):
@@ -52,7 +56,8 @@ def print_table(table: Table) -> None:
         table: table from `create_table`.
     """
     if console.is_terminal:
-        console.print(table)
+        for part in split_table(table, console.width):
+            console.print(part)
         return
     wide = Console(file=io.StringIO(), width=WIDEST, markup=False, emoji=False)
     wide.print(table)
@@ -71,11 +76,60 @@ def create_table(first: str, *others: str) -> Table:
     Returns:
         The table.
     """
-    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(first)
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, GAP, 0, 0))
+    table.add_column(first, overflow="fold")
     for name in others:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     return table
+
+
+def split_table(table: Table, width: int) -> list[Table]:
+    """Split a table that is too wide into several that have its first column. Nothing in them is cut.
+
+    Args:
+        table: table from `create_table`.
+        width: width of the terminal in characters.
+
+    Returns:
+        Tables whose columns have their widths.
+    """
+    narrowest = list(map(_measure_narrowest, table.columns))
+    if len(narrowest) > 1:  # what is longer is folded, so that each of the others has its place beside it
+        narrowest[0] = max(1, min(narrowest[0], width - GAP - max(narrowest[1:])))
+    parts = [[0]]
+    for index in range(1, len(narrowest)):
+        needed = sum(narrowest[each] + GAP for each in [*parts[-1], index]) - GAP
+        if len(parts[-1]) > 1 and (needed > width or len(parts[-1]) == MOST_COLUMNS):
+            parts.append([0])
+        parts[-1].append(index)
+    return [_build_part([(table.columns[index], narrowest[index]) for index in part], width) for part in parts]
+
+
+def _build_part(columns: Sequence[tuple[Column, int]], width: int) -> Table:
+    """A table of some columns. What is left of the width goes to the first, then to those that need least of it."""
+    widths = [narrow for _, narrow in columns]
+    left = width - sum(widths) - GAP * (len(columns) - 1)
+    wanted = [max(map(cell_len, _list_texts(column))) - narrow for column, narrow in columns]
+    for index in sorted(range(len(columns)), key=lambda index: (index > 0, wanted[index])):
+        more = max(0, min(left, wanted[index]))
+        widths[index], left = widths[index] + more, left - more
+    part = create_table(*(str(column.header) for column, _ in columns))
+    for column, characters in zip(part.columns, widths, strict=True):
+        column.width = min(characters, width)
+    for row in zip(*(column.cells for column, _ in columns), strict=True):
+        part.add_row(*row)
+    return part
+
+
+def _measure_narrowest(column: Column) -> int:
+    """Characters of the longest word, and of the longest cell that is not wrapped."""
+    words = [word for text in _list_texts(column) for word in text.split()]
+    whole = [text for text in map(str, column.cells) if column.justify == "right" and cell_len(text) <= WHOLE]
+    return max(map(cell_len, [*words, *whole]), default=0)
+
+
+def _list_texts(column: Column) -> list[str]:
+    return [str(column.header), *map(str, column.cells)]
 
 
 @contextmanager
