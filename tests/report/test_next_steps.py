@@ -140,9 +140,13 @@ def test_a_fine_tuned_teacher_that_learned_nothing_gets_a_step():
 
 
 def test_a_student_of_a_weak_teacher_gets_none():
-    """The warning of the teacher has its own advice."""
+    """The warning of the teacher has its own advice. Of one that predicts one class, only the headline tells."""
     weak = score_splits(teacher=make_scores(0.5), student=make_scores(0.4))
     assert suggest_next_steps(below(scores=weak)) == []
+    collapsed = score_splits(teacher=make_scores(0.5, collapsed=True), student=make_scores(0.5, collapsed=True))
+    assert suggest_next_steps(below({"teacher": {"path": "mine"}}, scores=collapsed)) == [
+        "Check that mine was fine-tuned for this task, with these labels and text columns."
+    ]
 
 
 def test_a_student_that_fits_the_training_texts_needs_more_of_them():

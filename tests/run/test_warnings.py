@@ -4,14 +4,19 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from innerdistill import Recipe, distill
+from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.report.formatting import format_share
 from innerdistill.report.headline import list_problems, summarize_run
+from innerdistill.report.next_steps import suggest_next_steps
 from innerdistill.report.run_folder import read_record
 from innerdistill.run.assemble import assemble
-from innerdistill.training.stage import Stage, StageRecord
+from innerdistill.run.judge_teacher import find_teacher_problem, list_missed_classes
+from innerdistill.run.warnings import collect_warnings
+from innerdistill.training.stage import Stage, StageRecord, list_stage_warnings
 
 
 @pytest.fixture
@@ -30,21 +35,91 @@ def content(recipe, teacher_folder, tmp_path):
 
 def test_a_student_that_learns_nothing(content, caplog):
     record = read_record(distill(content(trainer={"learning_rate": 0.0, "use_cpu": True})))
-    sentence = "No parameter of the student changed in stage 'classification'. Its learning rate was 0: set trainer."
+    sentence = "No parameter of the student changed in stage 'classification'. The learning rate was 0: set trainer."
     assert sentence in caplog.text and any(sentence in warning for warning in record.warnings)
 
 
 def test_a_stage_of_one_warm_up_step(content, caplog):
     distill(content(schedule={"name": "soft_labels", "total_steps": 2, "classification_epochs": 1}))
     assert "No parameter" not in caplog.text
-    stage = StageRecord(Stage("one", {"soft_labels": 1.0}, {}, steps=1), steps=1)
-    assert "Its only step had the learning rate 0, with which a warm-up begins." in stage.find_warning()
-    assert "set trainer.warmup_steps=0" in stage.find_warning()
+
+
+def test_stages_with_the_same_problem_share_a_warning():
+    still = [StageRecord(Stage(name, {}, {}, steps=1, is_internal=True), steps=1) for name in ("layer 1", "layer 1+2")]
+    rising = StageRecord(Stage("classification", {}, {}, epochs=1))
+    rising.restore({"learned": True, "thirds": [0.5, 0.6], "learning_rate": 1e-4})
+    sound = StageRecord(Stage("sound", {}, {}, epochs=1), learned=True)
+    assert list_stage_warnings([*still, sound, rising]) == [
+        "No parameter of the student changed in stages 'layer 1', 'layer 1+2'. A stage of one step has the learning "
+        "rate 0, with which a warm-up begins. Train more steps, or set internal_trainer.warmup_steps=0.",
+        "The loss did not fall in stage 'classification' (0.5 in its first third, 0.6 in its last). The learning rate of "
+        "1e-4 is a usual one: train longer, and check that the labels belong to the texts.",
+    ]
+
+
+def test_a_run_whose_stages_all_stand_still_logs_one_warning(content, caplog):
+    made = content(schedule={"name": "sid", "total_steps": 8}, trainer={"learning_rate": 0.0, "use_cpu": True})
+    record = read_record(distill(made))
+    assert len(record.stages) > 1
+    assert len([line for line in caplog.messages if "No parameter" in line]) == 1
+    assert len([warning for warning in record.warnings if "No parameter" in warning]) == 1
+
+
+@pytest.fixture
+def job_of_three(content, base_folder, tmp_path):
+    """A job with three classes, of which `rare` has 20 examples."""
+    rows = [f"{name} word{n},{name}" for name, count in (("neg", 60), ("pos", 60), ("rare", 20)) for n in range(count)]
+    (tmp_path / "three.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    made = content(teacher={"path": None, "base": str(base_folder), "epochs": 1}, trainer={"use_cpu": True})
+    made["data"] = {"train": str(tmp_path / "three.csv"), "text": "text"}
+    return assemble(Recipe.model_validate(made))
+
+
+def test_a_class_that_is_never_recognised_is_named_first(job_of_three):
+    job = job_of_three
+    labels = np.repeat([0, 1, 2], [20, 20, 4])
+    rare, right = np.eye(3)[np.minimum(labels, 1)], np.eye(3)[labels]
+    in_train = int((np.asarray(job.splits["train"]["labels"]) == 2).sum())
+    named = f"never recognises 'rare' (4 examples of validation, {in_train} of train): its recall is 0."
+    of_teacher = f"The teacher {named} Try another teacher.trainer.learning_rate (now 5e-5"
+    for teacher, student, first in (
+        (rare, right, [of_teacher]),
+        (rare, rare, [of_teacher, f"The student {named} It learned that from its teacher."]),
+        (right, rare, [f"The student {named} Try another trainer.learning_rate (now 5e-5; 2e-5 to 4e-4 are usual)"]),
+        (None, rare, [of_teacher]),  # a fine-tuning
+        (right, right, []),
+    ):
+        columns = {"label": labels, "student": student} | ({} if teacher is None else {"teacher": teacher})
+        models = {name: logits for name, logits in columns.items() if name != "label"}
+        scores = {name: score_outputs(labels, logits, scoring=job.scoring) for name, logits in models.items()}
+        compared = {"scores": {"validation": scores}}
+        warnings = collect_warnings(job, compared, predictions={"validation": columns}, stages=[])
+        assert len([warning for warning in warnings if "recall" in warning]) == len(first)
+        for warning, expected in zip(warnings, first, strict=False):
+            assert warning.startswith(expected)
+
+
+def test_two_examples_of_a_class_are_no_evidence():
+    per_class = {"a": {"recall": 0.0, "rows": 2}, "b": {"recall": 0.0, "rows": 3}, "c": {"recall": 0.5, "rows": 9}}
+    assert list_missed_classes({"per_class": per_class, "collapsed": False}) == {"b": 3}
+    assert list_missed_classes({"per_class": per_class, "collapsed": True}) == list_missed_classes({}) == {}
+
+
+def test_a_collapse_is_said_once_at_the_end(job_of_three):
+    """The headline says it, and the next step has the advice; before training, it was said of selection."""
+    job, labels = job_of_three, np.repeat([0, 1, 2], [20, 20, 4])
+    constant = np.tile([1.0, 0.0, 0.0], (len(labels), 1))
+    scores = {name: score_outputs(labels, constant, scoring=job.scoring) for name in ("teacher", "student")}
+    columns = {"label": labels, "student": constant, "teacher": constant}
+    compared = {"scores": {"validation": scores}}
+    warnings = collect_warnings(job, compared, predictions={"validation": columns}, stages=[])
+    assert not any("predicts" in warning or "recall" in warning for warning in warnings)
+    assert "(collapsed)" in str(find_teacher_problem(job, labels, constant, split="selection"))
 
 
 def test_a_loss_that_does_not_fall(content, caplog):
     record = read_record(distill(content(trainer={"learning_rate": 3.0, "max_grad_norm": 0.0, "use_cpu": True})))
-    assert "The loss of stage 'classification' did not fall" in caplog.text
+    assert "The loss did not fall in stage 'classification' (" in caplog.text
     sentence = "Lower trainer.learning_rate: it is 3, and 2e-5 to 4e-4 are usual."
     assert any(sentence in warning for warning in record.warnings)
 
@@ -57,9 +132,9 @@ def test_a_loss_that_does_not_fall_in_the_only_epoch(content):
     assert last < first
     record = StageRecord(Stage("one", {"soft_labels": 1.0}, {}, epochs=1))
     record.restore({"learned": True, "thirds": [last, first], "epochs": [epoch.model_dump() for epoch in stage.epochs]})
-    assert "in its first third" in record.find_warning()
+    assert "in its first third" in list_stage_warnings([record])[0]
     record.restore({"thirds": [first, last]})
-    assert record.find_warning() is None
+    assert list_stage_warnings([record]) == []
 
 
 def test_a_teacher_whose_label_order_is_swapped(content, swapped_teacher, caplog):
@@ -92,7 +167,8 @@ def test_a_teacher_that_predicts_one_class_stops_the_run_once_it_is_cached(conte
     made["teacher"]["allow_weak"] = True
     record = read_record(distill(made))
     assert "fine-tuning the teacher" not in caplog.text  # it was cached
-    assert "predicts" in record.warnings[0] and list_problems(record)
+    assert not any("predicts" in warning for warning in record.warnings) and list_problems(record)
+    assert suggest_next_steps(record)[0].startswith("Lower teacher.trainer.learning_rate: it is 5, and")
     assert "keeps" not in " ".join(summarize_run(record))
     teacher, student = record.scores["validation"].teacher, record.scores["validation"].student
     assert format_share(student.primary, teacher) == "–"

@@ -25,15 +25,15 @@ def suggest_next_steps(record: RunRecord, baseline: RunRecord | None = None) -> 
         baseline: record of the student that was trained without distillation.
 
     Returns:
-        Sentences, each with its evidence and the key to set. None for a student that is as good as its teacher, or
-        whose teacher is no better than a constant answer: the warning of that has its own advice.
+        Sentences, each with its evidence and the key to set. None for a student that is as good as its teacher. None
+        either if the teacher tells classes apart, but is no better than a constant answer: a warning has the advice.
     """
     teacher = record.scores[SPLIT].teacher
     if teacher is None:
         examples = record.data.rows["train"]
         return [advise_on_teacher(record.recipe, examples=examples)] if list_problems(record) else []
     if not teacher.beats_constant:
-        return []
+        return [advise_on_teacher(record.recipe, examples=record.data.rows["train"])] if teacher.collapsed else []
     of_teacher = _suggest_teacher(record, baseline)
     if list_problems(record):
         return of_teacher + _advise_on_little(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,13 @@ from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.recipe.advice import advise_on_teacher
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import compute_teacher_logits
-from innerdistill.support.messages import USELESS_TEACHER
+from innerdistill.support.messages import USELESS_TEACHER, shorten_value
 from innerdistill.support.processes import broadcast_from_first, is_first_process
 
 FEW_EXAMPLES = 100  # with fewer on a split, a difference of .15 in accuracy may be within two standard errors
+
+FEWEST_MISSED = 3  # examples of a class; fewer may all be misjudged by chance
+MOST_NAMED = 3  # classes that a sentence names
 
 logger = logging.getLogger(__name__)
 
@@ -95,10 +99,54 @@ def find_teacher_problem(job: Job, labels: NDArray[Any], logits: NDArray[Any], *
         cause = f"On {split}, the teacher's {swapped}."
         advice = "Correct id2label and label2id in its config.json, or the order of data.labels."
         return TeacherProblem(cause, advice, above.is_clearly_negative)
+    missed = describe_missed_classes(job, "teacher", list_missed_classes(scores), split=split)
     if above.is_clearly_positive:
-        return None
-    cause = _describe_chance(job, scores, above, split=split, labels=labels[known])
+        return None if missed is None else TeacherProblem(missed, _advise_on_training(job), is_useless=False)
+    cause = " ".join(filter(None, [missed, _describe_chance(job, scores, above, split=split, labels=labels[known])]))
     return TeacherProblem(cause, _advise_on_chance(job, above, scores), above.is_clearly_negative)
+
+
+def list_missed_classes(scores: Mapping[str, Any]) -> dict[str, int]:
+    """List the classes that a model never recognises.
+
+    Args:
+        scores: scores of the model on one split, from `score_outputs`.
+
+    Returns:
+        Number of examples by class name, for classes with at least 3 examples. Empty for a model that predicts one
+        class, and where no classes are predicted.
+    """
+    missed: dict[str, int] = {}
+    if scores.get("collapsed"):
+        return missed
+    for name, of_class in (scores.get("per_class") or {}).items():
+        if of_class["recall"] == 0 and of_class["rows"] >= FEWEST_MISSED:
+            missed[name] = of_class["rows"]
+    return missed
+
+
+def describe_missed_classes(job: Job, model: str, missed: Mapping[str, int], *, split: str) -> str | None:
+    """Name the classes that a model never recognises.
+
+    Args:
+        job: job of the run.
+        model: `teacher` or `student`.
+        missed: number of examples by class name, from `list_missed_classes`.
+        split: name of the split that they were counted on.
+
+    Returns:
+        A sentence with the number of examples of each class; None if no class is missed.
+    """
+    if not missed:
+        return None
+    train, parts = read_numbers(job.splits["train"], "labels"), []
+    assert job.names is not None
+    for name in list(missed)[:MOST_NAMED]:
+        in_train = int((train == job.names.index(name)).sum())
+        parts.append(f"{shorten_value(name)} ({missed[name]:,} examples of {split}, {in_train:,} of train)")
+    more = f" and {len(missed) - MOST_NAMED} more" if len(missed) > MOST_NAMED else ""
+    verb = "its recall is" if len(missed) == 1 else "their recall is"
+    return f"The {model} never recognises {', '.join(parts)}{more}: {verb} 0."
 
 
 def _describe_chance(

@@ -12,9 +12,10 @@ from datasets import Dataset
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.task_data import OVERLAP, SELECTION_OVERLAP, TaskData
+from innerdistill.recipe.advice import advise_on_teacher, correct_rate, find_student_rate, name_other_rate
 from innerdistill.run.job import Job
-from innerdistill.run.judge_teacher import find_teacher_problem
-from innerdistill.training.stage import StageRecord
+from innerdistill.run.judge_teacher import describe_missed_classes, find_teacher_problem, list_missed_classes
+from innerdistill.training.stage import StageRecord, list_stage_warnings
 
 UNKNOWN_SHARE = 0.1  # share of unknown tokens that a tokenizer of the right language does not reach
 
@@ -38,19 +39,40 @@ def collect_warnings(
         Sentences.
     """
     warnings, columns = [], predictions["validation"]
-    if "teacher" in columns:
+    scores = compared["scores"].get("validation", {})
+    if "teacher" in columns and not scores.get("teacher", {}).get("collapsed"):  # the headline says so, and what to try
         problem = find_teacher_problem(job, columns["label"], columns["teacher"], split="validation")
         warnings += [] if problem is None else [str(problem)]
-    if compared["scores"].get("validation", {}).get("student", {}).get("collapsed"):
-        model = "student" if "teacher" in columns else "teacher"
-        warnings.append(f"The {model} predicts one class for all {len(columns['label']):,} examples (collapsed).")
-    warnings += filter(None, (stage.find_warning() for stage in stages))
+    warnings += _list_missed_by_trained(job, scores)
+    warnings += list_stage_warnings(stages)
     warnings += list_label_warnings(job.problem_type.examples, job.data, job.splits, names=job.names)
     warnings += _list_overlap_warnings(job.data.notes)
     for split, count in job.truncated.items():
         if count:
             warnings.append(f"{count} examples of {split} were longer than {job.max_length} tokens and were truncated.")
     return warnings + list_unknown_token_warnings(job.unknown)
+
+
+def _list_missed_by_trained(job: Job, scores: Mapping[str, Any]) -> list[str]:
+    """Classes that the trained model never recognises: those of its teacher, which it learned from it, and its own."""
+    missed, of_teacher = (list_missed_classes(scores.get(model, {})) for model in ("student", "teacher"))
+    if "teacher" not in scores:
+        sentence, advice = describe_missed_classes(job, "teacher", missed, split="validation"), _advise_teacher(job)
+        return [] if sentence is None else [f"{sentence} {advice}"]
+    learned = {name: rows for name, rows in missed.items() if name in of_teacher}
+    own = {name: rows for name, rows in missed.items() if name not in of_teacher}
+    warnings = []
+    if sentence := describe_missed_classes(job, "student", learned, split="validation"):
+        warnings.append(f"{sentence} It learned that from its teacher.")
+    if sentence := describe_missed_classes(job, "student", own, split="validation"):
+        key, rate = find_student_rate(job.recipe, is_internal=False)
+        advice = correct_rate(key, rate) or f"Try {name_other_rate(key, rate)}, longer training, or more such examples."
+        warnings.append(f"{sentence} {advice}")
+    return warnings
+
+
+def _advise_teacher(job: Job) -> str:
+    return advise_on_teacher(job.recipe, examples=len(job.splits["train"]))
 
 
 def _list_overlap_warnings(notes: Mapping[str, Any]) -> list[str]:

@@ -31,7 +31,7 @@ from innerdistill.training.arguments import make_training_arguments
 from innerdistill.training.callbacks import Saver, StageProgress, StepTimer
 from innerdistill.training.checkpoints import Checkpoints
 from innerdistill.training.setup import TrainingSetup
-from innerdistill.training.stage import Stage, StageRecord
+from innerdistill.training.stage import Stage, StageRecord, list_stage_warnings
 from innerdistill.training.stopping import catch_stop_signals
 from innerdistill.training.targets import Targets
 from innerdistill.training.trainer import DistillationTrainer
@@ -121,6 +121,8 @@ def distill_models(
             saver.end_stage(number, student, record)
     if not resume:
         checkpoints.remove()
+    for sentence in list_stage_warnings(records):
+        logger.warning("%s", sentence)
     return records
 
 

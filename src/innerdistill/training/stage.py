@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,23 @@ class Stage:
     steps: int | None = None
     threshold: float | None = None
     is_internal: bool = False
+
+
+@dataclass(frozen=True)
+class StageProblem:
+    """What is wrong with a stage.
+
+    Attributes:
+        fault: what was found, the beginning of a sentence.
+        stage: name of the stage.
+        numbers: what was measured, in brackets; may be empty.
+        advice: cause or next step, in a sentence.
+    """
+
+    fault: str
+    stage: str
+    numbers: str
+    advice: str
 
 
 @dataclass
@@ -60,37 +77,35 @@ class StageRecord:
     distances: dict[str, dict[str, Any]] | None = None
     epochs: list[dict[str, Any]] = field(default_factory=list)
 
-    def find_warning(self) -> str | None:
+    def find_problem(self) -> StageProblem | None:
         """Check whether the student learned: a parameter changed, and the loss fell.
 
         Returns:
-            Cause and next step if it did not.
+            What was found and what to try; None if it learned.
         """
         if not self.learned:
-            return f"No parameter of the student changed in stage {self.stage.name!r}. {self._explain_no_change()}"
+            return StageProblem("No parameter of the student changed", self.stage.name, "", self._explain_no_change())
         ends, part = self.thirds, "third"
         if len(self.epochs) > 1:
             ends, part = [self.epochs[i]["losses"]["loss"] for i in (0, -1)], "epoch"
         if not ends or ends[1] < ends[0]:
             return None
-        return (
-            f"The loss of stage {self.stage.name!r} did not fall: {ends[0]:.4g} in its first {part}, {ends[1]:.4g} in "
-            f"its last. {self._advise_on_learning_rate()}"
-        )
+        numbers = f" ({ends[0]:.4g} in its first {part}, {ends[1]:.4g} in its last)"
+        return StageProblem("The loss did not fall", self.stage.name, numbers, self._advise_on_learning_rate())
 
     def _explain_no_change(self) -> str:
         if self.learning_rate > 0:
-            return "Its gradients are 0: check the weights of the losses."
+            return "The gradients are 0: check the weights of the losses."
         if self.steps == 1:
             return (
-                "Its only step had the learning rate 0, with which a warm-up begins. Train more steps, or set "
+                "A stage of one step has the learning rate 0, with which a warm-up begins. Train more steps, or set "
                 f"{self._section}.warmup_steps=0."
             )
-        return f"Its learning rate was 0: set {self._section}.learning_rate."
+        return f"The learning rate was 0: set {self._section}.learning_rate."
 
     def _advise_on_learning_rate(self) -> str:
         return correct_rate(f"{self._section}.learning_rate", self.learning_rate) or (
-            f"Its learning rate of {show_rate(self.learning_rate)} is a usual one: train longer, and check that the "
+            f"The learning rate of {show_rate(self.learning_rate)} is a usual one: train longer, and check that the "
             "labels belong to the texts."
         )
 
@@ -112,3 +127,25 @@ class StageRecord:
         """
         for name, value in progress.items():
             setattr(self, name, value)
+
+
+def list_stage_warnings(records: Sequence[StageRecord]) -> list[str]:
+    """List what is wrong with the stages of a run: one warning for all stages with the same fault.
+
+    Args:
+        records: records of the finished stages.
+
+    Returns:
+        Sentences.
+    """
+    stages: dict[str, list[str]] = {}
+    advice: dict[str, dict[str, None]] = {}  # sentences by fault, each once
+    for record in records:
+        problem = record.find_problem()
+        if problem is not None:
+            stages.setdefault(problem.fault, []).append(f"{problem.stage!r}{problem.numbers}")
+            advice.setdefault(problem.fault, {})[problem.advice] = None
+    warnings = []
+    for fault, names in stages.items():
+        warnings.append(f"{fault} in stage{'s' * (len(names) > 1)} {', '.join(names)}. {' '.join(advice[fault])}")
+    return warnings

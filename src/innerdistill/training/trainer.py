@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,8 +27,6 @@ from innerdistill.training.stage import StageRecord
 from innerdistill.training.targets import Targets
 
 FEWEST_STEPS = 30  # steps of a stage from which thirds of its loss are compared; in fewer the loss is too noisy
-
-logger = logging.getLogger(__name__)
 
 
 class DistillationTrainer(Trainer):
@@ -126,9 +123,6 @@ class DistillationTrainer(Trainer):
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             self.model.__dict__.pop("_is_accelerate_prepared", None)  # otherwise the next stage would not wrap it
         self._update_record()
-        sentence = self.record.find_warning()
-        if sentence is not None:
-            logger.warning("%s", sentence)
         self.record.ended = self.record.ended or ("steps done" if self.stage.steps else "epochs done")
         return result
 
