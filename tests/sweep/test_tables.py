@@ -2,6 +2,7 @@
 
 import pytest
 
+from innerdistill.cli.printing import print_sweep
 from innerdistill.sweep.latency import Size, SweepLatency
 from innerdistill.sweep.tables import build_overall_tables, build_tables
 
@@ -43,12 +44,26 @@ def test_the_columns_of_scores_are_named(of_two_sizes, gather_finished):
     assert {len(row) for row in scores.rows} == {len(scores.header)}
 
 
+def test_what_stands_behind_a_score_is_explained_once_for_every_reader(of_two_sizes, gather_finished, capsys):
+    group = gather_finished(of_two_sizes)[0]
+    scores = build_tables(group, alone=False)[0]
+    assert scores.rows[-1][0] == "constant answer"
+    assert "The constant answer is the one that scores best on train." in scores.note
+    print_sweep([group])
+    printed = " ".join(capsys.readouterr().out.split())
+    for sentence in (
+        "± of a method is the standard deviation over seeds.",
+        "± of the teacher is the standard error over examples.",
+    ):
+        assert sentence in scores.note and printed.count(sentence) == 1
+
+
 def test_many_settings_run_down_the_table(make_finished, gather_finished):
     """Settings keep the order of the grid."""
     groups = gather_finished([make_finished(setting={"schedule.total_steps": steps}) for steps in (50, 400, 1000, 7)])
     overview = build_overall_tables(groups)[0]
     assert [row[0] for row in overview.rows] == [group.name for group in groups]
-    assert overview.header == ("accuracy on validation", "teacher", "SID", "best constant answer")
+    assert overview.header == ("accuracy on validation", "teacher", "SID", "constant answer")
 
 
 def test_methods_that_start_otherwise_are_said_to(finished, pair, make_finished, gather_finished):

@@ -47,7 +47,7 @@ def print_plan(job: Job) -> None:
     minutes = sum(part.seconds for part in parts) / 60
     table.add_row("total", "", "", "", "", f"{minutes:.1f}")
     print_table(table)
-    print_text("Layers run: student + teacher.")
+    print_text("Layers run: those of the student, plus those of the teacher.")
     print_text(f"The run takes about {minutes:.1f} minutes on this machine, judged by a few measured steps.")
 
 
@@ -68,8 +68,11 @@ def _print_sizes(job: Job) -> None:
     print_text(f"Examples: {counts}.")
     if classes := count_classes(job):
         print_text(f"Classes in train: {', '.join(f'{name} {count:,}' for name, count in classes.items())}.")
-    truncated = ", ".join(f"{split} {count:,}" for split, count in job.truncated.items() if count) or "none"
-    print_text(f"Texts truncated to {job.max_length} tokens: {truncated}.")
+    truncated = ", ".join(f"{split} {count:,}" for split, count in job.truncated.items() if count)
+    if truncated:
+        print_text(f"Longer than {job.max_length} tokens, so truncated: {truncated}.")
+    else:
+        print_text(f"No text is longer than {job.max_length} tokens, so none is truncated.")
     print_text(f"Metric: {show_metric(job.metric)}.")
 
 
@@ -130,7 +133,7 @@ def print_scores(split: str, scores: Mapping[str, Scores], agreement: Mapping[st
     """
     from innerdistill.evaluation.metrics import show_metric  # noqa: PLC0415
     from innerdistill.problem_types.problem_types import show_agreement  # noqa: PLC0415
-    from innerdistill.report.formatting import format_share, list_metrics  # noqa: PLC0415
+    from innerdistill.report.formatting import CONSTANT_ANSWER, format_share, list_metrics  # noqa: PLC0415
 
     trained, teacher = next(iter(scores.values())), scores.get("teacher")
     names = list_metrics(trained)
@@ -138,7 +141,7 @@ def print_scores(split: str, scores: Mapping[str, Scores], agreement: Mapping[st
     for name, row in scores.items():
         share = format_share(row.primary, teacher) if teacher and name != "teacher" else ""
         table.add_row(name, *(f"{row.values[key]:.4f}" for key in names), share)
-    table.add_row("constant answer", f"{trained.constant:.4f}", *([""] * len(names)))
+    table.add_row(CONSTANT_ANSWER, f"{trained.constant:.4f}", *([""] * len(names)))
     print_table(table)
     if agreement:
         print_text(f"Agreement with the teacher: {show_agreement(agreement)}.")
@@ -194,7 +197,13 @@ def print_sweep(groups: Sequence[Group]) -> None:
     from innerdistill.sweep.headlines import describe_reserves  # noqa: PLC0415
     from innerdistill.sweep.report import describe_comparisons  # noqa: PLC0415
     from innerdistill.sweep.sizes import find_swept_numbers  # noqa: PLC0415 - what prints keys does not wait for SciPy
-    from innerdistill.sweep.tables import AGREEMENT, SEEDS, SHARE_OF_TEACHER, build_tables  # noqa: PLC0415
+    from innerdistill.sweep.tables import (  # noqa: PLC0415
+        AGREEMENT,
+        SEEDS,
+        SHARE_OF_TEACHER,
+        build_tables,
+        explain_deviations,
+    )
 
     for group in groups:
         if group.name:
@@ -210,6 +219,7 @@ def print_sweep(groups: Sequence[Group]) -> None:
         for row in scores.rows:
             table.add_row(*(row[n] for n in columns))
         print_table(table)
+        print_text(" ".join(explain_deviations(group)))
         for sentence in [*sentences, *filter(None, [group.note])]:
             print_text(sentence)
         console.print()

@@ -21,7 +21,7 @@ from rich.table import Column, Table
 console = Console(markup=False, emoji=False)
 errors = Console(stderr=True, markup=False, emoji=False)
 WIDEST = 10_000  # characters in a line of a table that is not printed to a terminal
-MOST_COLUMNS = 6  # of a table in a terminal
+MOST_COLUMNS = 6  # columns per table in a terminal
 GAP = 2  # characters between columns
 WHOLE = 20  # characters up to which a cell is not wrapped: a number with its unit, its deviation or its range
 

@@ -12,6 +12,7 @@ from innerdistill.report.record import Scores
 
 TEMPLATES = Path(__file__).parent / "templates"
 NOT_APPLICABLE = "–"
+CONSTANT_ANSWER = "constant answer"  # its row in every table
 
 
 def list_metrics(scores: Scores) -> list[str]:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from innerdistill.report.figures import INK, STUDENT, STYLE, TEACHER, WIDTH, list_scores_by_step, render_svg
+from innerdistill.report.formatting import CONSTANT_ANSWER
 from innerdistill.sweep.groups import Group, list_places
 from innerdistill.sweep.methods import Method
 from innerdistill.sweep.sizes import ROWS, SIZE
@@ -69,7 +70,7 @@ def draw_differences(groups: Sequence[Group]) -> str:
 def draw_seeds(group: Group) -> str:
     """Draw every seed of every method as a point, means and teacher as lines.
 
-    The best constant answer is a line too where it is near.
+    The constant answer is a line too where it is near.
 
     Args:
         group: runs that differ in method and seed.
@@ -88,7 +89,7 @@ def draw_seeds(group: Group) -> str:
         _draw_upright(axes, teacher.values[group.metric], rows, color=TEACHER, linestyle=":", label="teacher")
         if teacher.constant > axes.get_xlim()[0]:  # else it would press the points together
             line = {"color": INK, "alpha": 0.45, "linestyle": "--"}
-            _draw_upright(axes, teacher.constant, rows, **line, label="best constant answer")
+            _draw_upright(axes, teacher.constant, rows, **line, label=CONSTANT_ANSWER)
         _name_rows(figure, axes, [method.name for method in methods])
         axes.set_xlabel(f"{group.metric_name} on validation (point: one seed, stroke: mean)")
         axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)

@@ -67,7 +67,7 @@ class Compared(ABC):
     @property
     @abstractmethod
     def is_above_chance(self) -> bool:
-        """Whether its teachers beat the best constant answer by two standard errors; else nothing can be concluded."""
+        """Whether its teachers beat the constant answer by two standard errors; else nothing can be concluded."""
 
     @abstractmethod
     def list_units(self, *methods: str) -> list[Unit]:
@@ -128,7 +128,7 @@ class Compared(ABC):
             A sentence for each.
         """
         if not self.is_above_chance:
-            return ["The teacher is not clearly better than the best constant answer: nothing is concluded here."]
+            return ["The teacher is not clearly better than a constant answer: nothing is concluded here."]
         tested = [describe_comparison(comparison, self.metric_name) for comparison in self.comparisons]
         return tested + self.describe_untested()
 
@@ -268,7 +268,7 @@ class Group(Compared):
 
     @property
     def is_above_chance(self) -> bool:
-        """Whether its teacher beats the best constant answer."""
+        """Whether its teacher beats the constant answer."""
         return self.teacher.beats_constant
 
     @property
@@ -313,7 +313,7 @@ class OverTeachers(Compared):
 
     @property
     def is_above_chance(self) -> bool:
-        """Whether all teachers beat the best constant answer."""
+        """Whether all teachers beat the constant answer."""
         return all(group.is_above_chance for group in self.groups)
 
     def list_units(self, *methods: str) -> list[Unit]:

@@ -71,7 +71,7 @@ def list_comparisons(groups: Sequence[Group]) -> list[Comparison]:
         groups: groups of a sweep.
 
     Returns:
-        Those of places whose teachers beat the best constant answer.
+        Those of places whose teachers beat the constant answer.
     """
     comparisons: list[Comparison] = []
     for place in list_places(groups):

@@ -115,7 +115,7 @@ class Swept:
         facts = [f"{few_to_many} seed{'s' * (max(seeds) > 1)} each"]
         if collapsed := sum(group.methods[name].collapsed for group in groups):
             facts.append(f"{collapsed} student{'s' * (collapsed > 1)} predict{'s' * (collapsed == 1)} one class")
-        facts.append(f"the best constant answer has {format_share(teacher.constant, teacher)}")
+        facts.append(f"a constant answer has {format_share(teacher.constant, teacher)}")
         shares = ", ".join(self._describe_share(group, name) for group in groups)
         return f"Share of the teacher's {groups[0].metric_name}, {name}: {shares} ({'; '.join(facts)})."
 

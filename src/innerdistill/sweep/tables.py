@@ -11,7 +11,7 @@ from typing import Any
 
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.recipe.recipe import Recipe
-from innerdistill.report.formatting import NOT_APPLICABLE, format_share
+from innerdistill.report.formatting import CONSTANT_ANSWER, NOT_APPLICABLE, format_share
 from innerdistill.report.headline import compute_speedup
 from innerdistill.report.layer_distances import describe_constant_layers, format_distance
 from innerdistill.report.stored_run import StoredRun
@@ -89,7 +89,7 @@ def _build_overview(groups: Sequence[Group], split: str) -> Table:
     methods = list(dict.fromkeys(name for group in groups for name in group.methods))
     metrics = list(dict.fromkeys(group.metric_name for group in groups))
     corner = f"{metrics[0] if len(metrics) == 1 else 'primary metric'} on {split}"
-    last = ["best constant answer"] if split == SPLIT else []
+    last = [CONSTANT_ANSWER] if split == SPLIT else []
     columns = [(corner, "teacher", *methods, *last)]
     for group in groups:
         title = group.name + (f", {group.metric_name}" if len(metrics) > 1 else "")
@@ -183,7 +183,7 @@ def _build_scores(group: Group) -> Table:
         row += [str(method.first_record.student.layers), str(len(method.runs)), " ".join(map(_format, method.cosines))]
         rows.append([*row, f"{method.steps:.0f}", f"{method.cpu_seconds:.0f}"])
     constant = teacher.constant
-    rows.append(["best constant answer", _format(constant), format_share(constant, teacher)])
+    rows.append([CONSTANT_ANSWER, _format(constant), format_share(constant, teacher)])
     return Table(
         "Scores",
         tuple(header),
@@ -192,14 +192,32 @@ def _build_scores(group: Group) -> Table:
     )
 
 
+def explain_deviations(group: Group) -> list[str]:
+    """Say what the numbers behind ± are in the table of scores.
+
+    Args:
+        group: runs of a task and setting.
+
+    Returns:
+        One or two sentences.
+    """
+    of_methods = ["± of a method is the standard deviation over seeds."] if group.has_several_seeds else []
+    return [*of_methods, "± of the teacher is the standard error over examples."]
+
+
+def _explain_constant(group: Group) -> str:
+    is_of_train = all(run.record.data.constant is not None for run in group.list_runs())
+    split = "train" if is_of_train else f"{SPLIT}, since runs are older than its choice on train"
+    return f"The {CONSTANT_ANSWER} is the one that scores best on {split}."
+
+
 def _explain_scores(group: Group) -> list[str]:
     notes = [
-        "± of the teacher is the standard error over examples.",
+        *explain_deviations(group),
         f"The share of teacher is that of its {group.metric_name}.",
+        _explain_constant(group),
         *_explain_selection([group]),
     ]
-    if group.has_several_seeds:
-        notes.insert(0, "± of a method is the standard deviation over seeds.")
     notes += _compare_orders(group)
     declared = [(comparison.method, comparison.against) for comparison in group.comparisons] + group.untested
     shown = [pair for pair in declared if set(pair) <= set(group.methods)]
@@ -231,14 +249,7 @@ def _rank_methods(group: Group, split: str) -> dict[str, float]:
 def _list_differences(group: Group) -> list[str]:
     """How methods differ besides what is compared: start, checkpoint, learning rate; by their first runs."""
     differences = []
-    for key in (
-        "teacher.internal",
-        "student.source",
-        "student.head",
-        "student.layers",
-        "checkpoint",
-        "trainer.learning_rate",
-    ):
+    for key in NAMED_KEYS:
         methods: dict[str, list[str]] = {}
         for method in group.methods.values():
             value: Any = method.first_record.recipe.model_dump(mode="json")
