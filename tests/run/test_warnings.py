@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from innerdistill import Recipe, distill
+from innerdistill.data.arrow import read_numbers
 from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.report.formatting import format_share
 from innerdistill.report.headline import list_problems, summarize_run
@@ -15,6 +16,7 @@ from innerdistill.report.next_steps import suggest_next_steps
 from innerdistill.report.run_folder import read_record
 from innerdistill.run.assemble import assemble
 from innerdistill.run.judge_teacher import find_teacher_problem, list_missed_classes
+from innerdistill.run.teacher_cache import compute_teacher_logits
 from innerdistill.run.warnings import collect_warnings
 from innerdistill.training.stage import Stage, StageRecord, list_stage_warnings
 
@@ -144,12 +146,56 @@ def test_a_teacher_whose_label_order_is_swapped(content, swapped_teacher, caplog
     with pytest.raises(ValueError, match="the teacher's label order seems to be swapped") as refusal:
         distill(made)
     assert str(refusal.value).startswith("teacher: nothing useful can be learned from it. On selection, the teacher's")
-    assert "if 'pos' means 'neg', 'neg' means 'pos'. Correct id2label and label2id" in str(refusal.value)
+    assert "if 'pos' meant 'neg' and 'neg' meant 'pos'. Correct id2label and label2id in its" in str(refusal.value)
+    assert "json: the outputs mean 'neg', 'pos', in this order." in str(refusal.value)
+    assert "data.labels" not in str(refusal.value)  # the names in config.json win
     made["teacher"]["allow_weak"] = True
     record = read_record(distill(made))
     assert "the teacher's label order seems to be swapped" in caplog.text
     assert "the teacher's label order seems to be swapped" in record.warnings[0]
     assert summarize_run(record)[0].startswith("Nothing can be concluded from this run: the teacher scores 0.")
+
+
+def find_problem(made):
+    job = assemble(Recipe.model_validate(made))
+    logits = compute_teacher_logits(job, ["selection"])["selection"]
+    return find_teacher_problem(job, read_numbers(job.splits["selection"], "labels"), logits, split="selection")
+
+
+def name_outputs(folder, *names):
+    """Name the outputs of a model in its config.json."""
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = {str(number): name for number, name in enumerate(names)}
+    config["label2id"] = {name: number for number, name in enumerate(names)}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("case", ["named", "stock", "stock with f1", "numbers"])
+def test_the_advice_on_a_swapped_order_works(case, content, teacher_folder, data_folder, tmp_path):
+    """The outputs of the teacher are neg and pos. What is advised is done, and the problem is gone."""
+    teacher = tmp_path / "model"
+    shutil.copytree(teacher_folder, teacher)
+    name_outputs(teacher, *(("pos", "neg") if case == "named" else ("LABEL_0", "LABEL_1")))
+    made = content(teacher={"path": str(teacher), "targets": "live"})
+    made["data"] |= {"labels": ["pos", "neg"], "metric": "f1" if case == "stock with f1" else "accuracy"}
+    if case == "numbers":
+        for split in ("train", "validation"):
+            text = (data_folder / f"{split}.csv").read_text().replace(",pos", ",0").replace(",neg", ",1")
+            (tmp_path / f"{split}.csv").write_text(text)
+            made["data"][split] = str(tmp_path / f"{split}.csv")
+    problem = find_problem(made)
+    other_order = {**made, "data": {**made["data"], "labels": ["neg", "pos"]}}
+    if case == "stock":
+        assert problem.advice == "Set data.labels=[neg, pos], which is the order of the teacher's outputs."
+        assert find_problem(other_order) is None
+        return
+    assert problem.advice == (
+        "Correct id2label and label2id in its config.json: the outputs mean 'neg', 'pos', in this order."
+    )
+    if case != "stock with f1":
+        assert find_problem(other_order) is not None
+    name_outputs(teacher, "neg", "pos")
+    assert find_problem(made) is None
 
 
 def test_a_teacher_that_predicts_one_class_stops_the_run_once_it_is_cached(content, base_folder, caplog):

@@ -19,6 +19,7 @@ from innerdistill.data.class_labels import has_class
 Array = NDArray[Any]
 
 FEWEST_TO_MATCH = 30  # examples; fewer fit some order of the labels by chance
+MOST_NAMED = 3  # classes in a sentence
 SWAPPED = 0.2  # accuracy that another order of the labels has to win
 
 
@@ -242,6 +243,7 @@ def find_swapped_labels(labels: Array, logits: Array, names: Sequence[str]) -> s
     won = (np.array(meant)[predictions] == labels).astype(float) - (labels == most_frequent)
     if at_best - as_named < SWAPPED or won.mean() <= 2 * won.std(ddof=1) / np.sqrt(len(won)):
         return None
-    moved = [f"{names[i]!r} means {names[j]!r}" for i, j in enumerate(meant) if i != j]
-    pairs = ", ".join(moved[:3]) + (f" and {len(moved) - 3} more are renamed" if len(moved) > 3 else "")
+    moved = [f"{names[i]!r} meant {names[j]!r}" for i, j in enumerate(meant) if i != j]
+    shown = moved if len(moved) <= MOST_NAMED else [*moved[:MOST_NAMED], f"{len(moved) - MOST_NAMED} more were renamed"]
+    pairs = f"{', '.join(shown[:-1])} and {shown[-1]}"
     return f"label order seems to be swapped: its accuracy is {as_named:.3f}, and would be {at_best:.3f} if {pairs}"

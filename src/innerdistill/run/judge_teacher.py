@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from innerdistill.data.arrow import read_numbers
+from innerdistill.data.class_labels import are_stock_names
 from innerdistill.evaluation.differences import PairedDifference, compare_with_constant
 from innerdistill.evaluation.metrics import show_metric
+from innerdistill.evaluation.predicted_classes import match_outputs_to_labels
 from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.recipe.advice import advise_on_teacher
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import compute_teacher_logits
-from innerdistill.support.messages import USELESS_TEACHER, shorten_value
+from innerdistill.support.messages import USELESS_TEACHER, join_names, shorten_value
 from innerdistill.support.processes import broadcast_from_first, is_first_process
 
 FEW_EXAMPLES = 100  # with fewer on a split, a difference of .15 in accuracy may be within two standard errors
@@ -97,7 +100,7 @@ def find_teacher_problem(job: Job, labels: NDArray[Any], logits: NDArray[Any], *
     swapped = scoring.predictions.find_swapped_labels(labels, logits, scoring.names)
     if swapped is not None and not is_trained_here:
         cause = f"On {split}, the teacher's {swapped}."
-        advice = "Correct id2label and label2id in its config.json, or the order of data.labels."
+        advice = _advise_on_order(job, match_outputs_to_labels(labels, logits)[0])
         return TeacherProblem(cause, advice, above.is_clearly_negative)
     missed = describe_missed_classes(job, "teacher", list_missed_classes(scores), split=split)
     if above.is_clearly_positive:
@@ -147,6 +150,22 @@ def describe_missed_classes(job: Job, model: str, missed: Mapping[str, int], *, 
     more = f" and {len(missed) - MOST_NAMED} more" if len(missed) > MOST_NAMED else ""
     verb = "its recall is" if len(missed) == 1 else "their recall is"
     return f"The {model} never recognises {', '.join(parts)}{more}: {verb} 0."
+
+
+def _advise_on_order(job: Job, meant: Sequence[int]) -> str:
+    """What gives the teacher's outputs the right names, with the class that each output means.
+
+    The order of data.labels decides for a model with stock names alone, and not where the data has numbers. For F1 it
+    would also change whose F1 is measured.
+    """
+    assert job.names is not None
+    names = [job.names[index] for index in meant]
+    written = {label for label in pc.unique(job.data.splits["train"]["label"]).to_pylist() if label is not None}
+    has_stock_names = are_stock_names(list(job.teacher.config.id2label.values()))
+    if has_stock_names and job.metric != "f1" and not all(label.isdecimal() for label in written):
+        return f"Set data.labels=[{join_names(names)}], which is the order of the teacher's outputs."
+    order = f": the outputs mean {join_names([shorten_value(name) for name in names])}, in this order"
+    return f"Correct id2label and label2id in its config.json{order}."
 
 
 def _describe_chance(
