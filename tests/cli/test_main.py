@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 import innerdistill
 from innerdistill.cli import terminal as terminal_module
 from innerdistill.cli.main import main
+from innerdistill.models.config_file import refuse_missing_folder
 from innerdistill.recipe.keys import keys
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.yaml import write_yaml
@@ -82,7 +83,7 @@ BAD = [
     (["data.max_length=5000"], "5000 tokens were asked for, but the model allows 66"),
     # models
     (["teacher.path={files}"], "expected a model folder with a config.json"),
-    (["teacher.path=no/such/model"], "no/such/model: no model found there"),
+    (["teacher.path=no/such/model"], "teacher.path: no/such/model: no such folder."),
     (["teacher.path={base}"], "this is a base model, its classification head is missing"),
     (["teacher.path={wordless}"], "its tokenizer knows no words; copy the model's tokenizer.json or vocabulary there"),
     (["teacher.path={nan}"], "holds values that are not finite"),
@@ -160,6 +161,39 @@ def fill(word, **names):
     for name, path in names.items():
         word = word.replace(f"{{{name}}}", str(path))
     return word
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("models/minilmm", "; did you mean models/minilm?"),
+        ("./models/minilmm", "; did you mean models/minilm?"),
+        ("models/nothing", "."),
+        ("a/b/c", "."),
+        (".hidden", "."),
+        ("~/models/minilm", "; did you mean {home}/models/minilm?"),
+    ],
+)
+def test_a_missing_folder_is_not_looked_up_elsewhere(recipe_file, tmp_path, monkeypatch, capsys, name, hint):
+    (tmp_path / "models" / "minilm").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("innerdistill.cli.main._import_libraries", lambda: pytest.fail("too late"))
+    overrides = [["teacher.path={}"], ["teacher.internal={}"], ["student.source={}"]]
+    overrides.append(["teacher.path=null", "teacher.base={}"])
+    commands = [["distill", str(recipe_file), *(word.format(name) for word in words)] for words in overrides]
+    commands += [["predict", name, "new.csv", "--output", "out.csv"], ["export", name], ["speed", name]]
+    commands.append(["evaluate", str(recipe_file), "--model", name])
+    for command in commands:
+        assert main(command) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"{name}: no such folder{hint.format(home=tmp_path)}" in said, command
+
+
+def test_a_name_of_the_hub_is_no_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("bert-base-uncased", "microsoft/MiniLM-L12-H384-uncased", "a.b"):
+        refuse_missing_folder(name)
 
 
 @pytest.fixture(scope="module")

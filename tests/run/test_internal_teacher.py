@@ -251,7 +251,7 @@ def test_what_does_not_fit_is_refused(content, tokenizer, tmp_path):
         tokenizer.save_pretrained(folder)
         with pytest.raises(ValueError, match=f"^teacher.internal: .*{sentence}"):
             assemble(load_recipe(content("run", teacher={"internal": str(folder)})))
-    with pytest.raises(ValueError, match="^teacher.internal: .*nowhere: no model found there"):
+    with pytest.raises(ValueError, match="^teacher.internal: .*nowhere: no such folder"):
         assemble(load_recipe(content("run", teacher={"internal": "./nowhere"})))
 
 

@@ -183,7 +183,7 @@ def test_other_data_than_the_runs_are_refused(copied, capsys):
 
 def test_no_model(tmp_path, capsys):
     assert main(["export", str(tmp_path / "nowhere")]) == 2
-    assert "nowhere: expected the folder of a run or of a model." in capsys.readouterr().err
+    assert "nowhere: no such folder." in capsys.readouterr().err
     assert main(["export", str(tmp_path)]) == 2
     assert "expected a model folder with a config.json" in capsys.readouterr().err
 

@@ -1,6 +1,7 @@
 """`predict`: other columns of a file stay as they were, and an example without a text is refused or skipped."""
 
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -63,6 +64,35 @@ def test_a_null_text_is_refused_with_its_row_or_skipped(predict, tmp_path, endin
         assert [row["text"] for row in rows] == ["good1", None, " "]
         assert [row["predicted_label"] is None for row in rows] == [False, True, True]
         assert [row["probability_neg"] is None for row in rows] == [False, True, True]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_an_empty_text_is_predicted_with_a_warning_or_skipped(predict, tmp_path, ending):
+    """Training reads it too."""
+    texts = ["good1", "", " \t ", "bad1"]
+    lines = {"jsonl": [json.dumps({"text": text}) for text in texts], "csv": ["text", *(f'"{text}"' for text in texts)]}
+    file, output = tmp_path / f"rows.{ending}", tmp_path / "out.jsonl"
+    file.write_text("\n".join(lines[ending]) + "\n")
+    code, printed = predict(file, output)
+    assert code == 0 and "2 of 4 rows have an empty text; with --skip-empty they get no prediction" in printed
+    assert all(json.loads(line)["predicted_label"] for line in output.read_text().splitlines())
+    code, printed = predict(file, output, "--skip-empty")
+    assert code == 0 and "empty text" not in printed
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["predicted_label"] is None for row in rows] == [False, True, True, False]
+
+
+def test_the_file_that_is_read_is_never_written(predict, tmp_path, monkeypatch):
+    file = tmp_path / "new.csv"
+    file.write_text("text\ngood1\n")
+    (tmp_path / "link.csv").symlink_to(file)
+    os.link(file, tmp_path / "same.csv")
+    monkeypatch.chdir(tmp_path)
+    for output in (file, "new.csv", tmp_path / ".." / tmp_path.name / "new.csv", "link.csv", "same.csv"):
+        code, printed = predict(file, output)
+        assert code == 2 and f"--output: {output} is the file that is read, {file}, and would be lost" in printed
+        assert file.read_text() == "text\ngood1\n"
+    assert predict("link.csv", "new.csv")[0] == 2 and (tmp_path / "link.csv").is_symlink()
 
 
 def test_half_precision_on_a_cpu_is_refused(recipe, tmp_path, capsys):

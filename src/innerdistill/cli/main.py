@@ -25,6 +25,7 @@ from innerdistill.cli.printing import (
     print_sweep_plan,
 )
 from innerdistill.cli.terminal import MessageHandler, console, errors, hide_control_keys, print_text
+from innerdistill.models.config_file import refuse_missing_folder
 from innerdistill.recipe.keys import keys
 from innerdistill.recipe.loading import load_recipe
 from innerdistill.recipe.recipe import Recipe
@@ -136,6 +137,7 @@ def _print_and_end(folder: Path) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     recipe = _load_recipe(options)
+    refuse_missing_folder(options.model or "")
     _import_libraries()
     from innerdistill.report.record import Scores  # noqa: PLC0415
     from innerdistill.run.evaluate import evaluate  # noqa: PLC0415
@@ -147,10 +149,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    refuse_missing_folder(options.model)
     _import_libraries()
     from innerdistill.run.predict import check_output, predict_blocks, write_tables  # noqa: PLC0415
 
-    check_output(options.output)
+    check_output(options.output, file=options.file)
     tables = predict_blocks(
         options.model,
         options.file,
@@ -163,6 +166,8 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _speed(options: argparse.Namespace) -> None:
+    for model in options.models:
+        refuse_missing_folder(model)
     _import_libraries()
     from innerdistill.evaluation.latency import measure_speed  # noqa: PLC0415
     from innerdistill.run.speed import load_models  # noqa: PLC0415
@@ -185,6 +190,7 @@ def _speed(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    refuse_missing_folder(options.model)
     _import_libraries()
     from innerdistill.run.onnx import export, list_onnx_warnings  # noqa: PLC0415
 

@@ -80,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("model", help="model folder or run folder")
     added.add_argument("file", help="CSV, TSV, JSON lines or Parquet file")
     added.add_argument("--text", nargs="+", metavar="COLUMN", help="text column, or two (default: as in training)")
-    added.add_argument("--skip-empty", action="store_true", help="leave predictions of empty texts empty")
+    added.add_argument("--skip-empty", action="store_true", help="no prediction for empty, blank or null texts")
     added.add_argument("--output", required=True, help="CSV, JSON lines or Parquet file to write")
     added = verb("speed", "measure size and latency of models")
     added.add_argument("models", nargs="+", help="model folder, or run folder for its teacher and student")

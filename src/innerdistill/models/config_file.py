@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 
@@ -10,18 +11,42 @@ LAYER_KEYS = ("num_hidden_layers", "n_layers")  # the second one is DistilBERT's
 
 
 def check_config_file(name: str) -> None:
-    """Check that a folder holds a model with a config.json and no adapter; a name on the Hugging Face Hub passes.
+    """Check that a folder is there, with a config.json and no adapter; a name on the Hugging Face Hub passes.
 
     Args:
         name: folder or name of the model.
 
     Raises:
-        ValueError: an adapter, a file, or a folder without config.json.
+        ValueError: a missing folder, an adapter, a file, or a folder without config.json.
     """
+    refuse_missing_folder(name)
     if (Path(name) / "adapter_config.json").is_file():
         raise ValueError(refuse_adapter(name, sign="adapter_config.json"))
     if Path(name).exists() and not (Path(name) / CONFIG).is_file():
         raise ValueError(f"{name}: expected a model folder with a config.json.")
+
+
+def refuse_missing_folder(name: str) -> None:
+    """Refuse a path where nothing is, before it is looked up on the Hugging Face Hub for minutes.
+
+    A name is a path if it begins with `.`, `/` or `~`, has several slashes, or if the folder before its slash is here.
+
+    Args:
+        name: folder of a model or run, or name on the Hugging Face Hub.
+
+    Raises:
+        ValueError: nothing is there; the nearest folder beside it is named.
+    """
+    path = Path(name)
+    is_path = name[:1] in (".", "/", "~") or name.count("/") > 1 or ("/" in name and path.parent.is_dir())
+    if not is_path or path.exists():
+        return
+    wanted = path.expanduser() if name.startswith("~") else path
+    if wanted.is_dir():  # a shell replaces ~, a recipe does not
+        raise ValueError(f"{name}: no such folder; did you mean {wanted}?")
+    folders = [other.name for other in wanted.parent.glob("*") if other.is_dir()]
+    close = difflib.get_close_matches(wanted.name, folders, n=1)
+    raise ValueError(f"{name}: no such folder" + (f"; did you mean {wanted.parent / close[0]}?" if close else "."))
 
 
 def refuse_adapter(name: str, *, sign: str) -> str:

@@ -19,6 +19,7 @@ from innerdistill.data.tables import JSON_TEXT, read_file, read_json_tables, rea
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.predictions import predict_logits
+from innerdistill.models.config_file import refuse_missing_folder
 from innerdistill.models.pretrained import default_device, load_tokenizer, longest_input
 from innerdistill.problem_types.problem_types import load_fine_tuned
 from innerdistill.report.run_folder import find_model_folder, has_record, read_record
@@ -40,7 +41,8 @@ def predict_file(
         file: CSV, TSV, JSON lines or Parquet file.
         text: name of the text column, or of two for pairs; None means those of training (from the run.json beside the
             model).
-        skip_empty: leave the predictions of examples without a text empty, instead of refusing a null text.
+        skip_empty: leave the predictions of rows whose text is null, empty or only spaces empty. Without it, null is
+            refused, and an empty text is predicted, as training reads it.
 
     Returns:
         The file's own columns, then predicted_label and probability_<label> per class; or predicted_score.
@@ -69,7 +71,8 @@ def predict_blocks(
         model: model folder, or run folder.
         file: CSV, TSV, JSON lines or Parquet file.
         text: name of the text column, or of two for pairs; None means those of training.
-        skip_empty: leave the predictions of examples without a text empty, instead of refusing a null text.
+        skip_empty: leave the predictions of rows whose text is null, empty or only spaces empty. Without it, null is
+            refused, and an empty text is predicted, as training reads it.
         keep_json: carry the values of a JSON lines file as JSON texts, which `write_tables` writes as they were.
 
     Yields:
@@ -78,6 +81,7 @@ def predict_blocks(
     Raises:
         ValueError: missing model, file or column.
     """
+    refuse_missing_folder(str(model))
     folder = find_model_folder(model)
     record = read_record(folder.parent) if has_record(folder.parent) else None
     if text and len(text) > 2:
@@ -97,10 +101,13 @@ def predict_blocks(
     classifier = classifier.to(default_device())
     # Truncated as in training, so that the same text gets the same prediction.
     longest = longest_input(tokenizer, classifier, record.data.max_length if record else None)
-    start = truncated = 0
+    start = truncated = blank = 0
     is_json = Path(file).suffix.lower() in (".jsonl", ".ndjson", ".json")
     for table in (read_json_tables if is_json and keep_json else read_tables)(Path(file)):
-        block, empty = _fill_empty_texts(rows.slice(start, table.num_rows), skip_empty=skip_empty)
+        block = rows.slice(start, table.num_rows)
+        is_blank = _mark_blank_rows(block)
+        skipped = pa.array(is_blank if skip_empty else [False] * len(is_blank), pa.bool_())
+        block = _fill_null_texts(block)
         dataset, truncated_in_block = tokenise(
             block, task, tokenizer, examples=examples, names=names, max_length=longest
         )
@@ -112,9 +119,11 @@ def predict_blocks(
             )
         columns = dict(zip(table.column_names, table.columns, strict=True))
         for name, values in predictions.items():
-            columns[name] = pc.if_else(empty, None, pa.array(values))
+            columns[name] = pc.if_else(skipped, None, pa.array(values))
         yield pa.table(list(columns.values()), schema=_extend_schema(table.schema, columns))
-        start, truncated = start + table.num_rows, truncated + truncated_in_block
+        start, truncated, blank = start + table.num_rows, truncated + truncated_in_block, blank + sum(is_blank)
+    if blank and not skip_empty:
+        logger.warning("%d of %d rows have an empty text; with --skip-empty they get no prediction", blank, start)
     if truncated:
         logger.warning("%d of %d rows are longer than %d tokens and were truncated", truncated, start, longest)
 
@@ -171,14 +180,16 @@ def _refuse_null_texts(file: str | Path, rows: pa.Table, task: Task) -> None:
             )
 
 
-def _fill_empty_texts(block: pa.Table, *, skip_empty: bool) -> tuple[pa.Table, pa.Array]:
-    """Texts without nulls, and which examples are skipped: those with a null, or with nothing but spaces."""
-    names = list_text_columns(block)
-    columns = [block[name].to_pylist() for name in names]
-    empty = [skip_empty and (None in texts or not "".join(texts).strip()) for texts in zip(*columns, strict=True)]
-    for name in names:
+def _mark_blank_rows(block: pa.Table) -> list[bool]:
+    """Which examples have a null, or nothing but spaces."""
+    columns = [block[name].to_pylist() for name in list_text_columns(block)]
+    return [None in texts or not "".join(texts).strip() for texts in zip(*columns, strict=True)]
+
+
+def _fill_null_texts(block: pa.Table) -> pa.Table:
+    for name in list_text_columns(block):
         block = block.set_column(block.column_names.index(name), name, pc.fill_null(block[name], ""))
-    return block, pa.array(empty, pa.bool_())
+    return block
 
 
 def _extend_schema(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Schema:
@@ -209,14 +220,15 @@ def _dump_rows(table: pa.Table) -> Iterator[str]:
         yield "{" + ", ".join(parts) + "}\n"
 
 
-def check_output(path: str | Path) -> None:
+def check_output(path: str | Path, *, file: str | Path | None = None) -> None:
     """Check the path of a file that is to be written, before anything is predicted.
 
     Args:
         path: path of the file.
+        file: file that is read, which must be another one.
 
     Raises:
-        ValueError: another ending, a folder that is not there, or the name of a folder.
+        ValueError: another ending, a folder that is not there, the name of a folder, or the file that is read.
     """
     if Path(path).suffix not in FORMATS:
         raise ValueError(f"{path}: unknown format {Path(path).suffix!r}; expected one of {', '.join(FORMATS)}.")
@@ -224,3 +236,5 @@ def check_output(path: str | Path) -> None:
         raise ValueError(f"{path}: there is no folder {Path(path).parent}; create it first.")
     if Path(path).is_dir():
         raise ValueError(f"{path}: this is a folder; name a file.")
+    if file is not None and Path(path).exists() and Path(file).exists() and Path(path).samefile(file):
+        raise ValueError(f"--output: {path} is the file that is read, {file}, and would be lost; name another file.")

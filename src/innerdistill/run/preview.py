@@ -19,6 +19,8 @@ from innerdistill.support.extensions import find_entry_points
 from innerdistill.support.messages import format_count, name_key, shorten_value, suggest_name
 from innerdistill.training.schedules import check_schedule
 
+SOURCES = ("teacher", "base", "random")  # of the student's weights, besides checkpoints
+
 
 def refuse_early(recipe: Recipe, *, finetunes: bool = False, writes: bool = True) -> None:
     """Refuse a recipe that cannot run, as far as that is known without torch.
@@ -107,7 +109,9 @@ def describe_run(recipe: Recipe, *, finetunes: bool = False) -> str:
 
 def _check_layers(recipe: Recipe) -> None:
     names = {"teacher.path": recipe.teacher.path, "teacher.base": recipe.teacher.base}
-    for key, name in {**names, "teacher.internal": recipe.teacher.find_internal()}.items():
+    names["teacher.internal"] = recipe.teacher.find_internal()
+    names["student.source"] = None if recipe.student.source in SOURCES else recipe.student.source
+    for key, name in names.items():
         if name is not None:
             with name_key(key):
                 check_config_file(name)
