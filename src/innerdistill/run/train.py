@@ -23,7 +23,46 @@ from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.stage import Stage, StageRecord
 from innerdistill.training.targets import Targets
 
+WRONG = 1.5  # an estimate that is off by more than this factor is corrected, once
+SHORTEST_ERROR = 60.0  # seconds; a smaller error of an estimate is not worth a sentence
+
 logger = logging.getLogger(__name__)
+
+
+class TimeEstimate:
+    """Tells how long training takes: once by its first steps, and once more if that turns out to be wrong."""
+
+    def __init__(self, name: str, lengths: Sequence[tuple[float, float]]) -> None:
+        """Store what is known before training.
+
+        Args:
+            name: `Training` or `Fine-tuning`.
+            lengths: steps of every stage, and the cost of a step in any unit.
+        """
+        self.name, self.lengths = name, lengths
+        self.seconds_per_unit: float | None = None
+        self.is_corrected = False
+
+    def __call__(self, number: int, step: int, seconds: float) -> None:
+        """Compare the time of the latest steps with what was told.
+
+        Args:
+            number: number of the stage, 1-based.
+            step: steps of the stage so far.
+            seconds: time of a step in seconds.
+        """
+        (steps, cost), later = self.lengths[number - 1], self.lengths[number:]
+        units_later, seconds_per_unit = sum(steps * cost for steps, cost in later), seconds / cost
+        if self.seconds_per_unit is None:
+            self.seconds_per_unit = seconds_per_unit
+            duration = format_duration((steps * cost + units_later) * seconds_per_unit)
+            logger.info("%s takes %s, judged by its first steps.", self.name, duration)
+            return
+        rest = max(0.0, steps - step) * cost + units_later
+        told, now = rest * self.seconds_per_unit, rest * seconds_per_unit
+        if not self.is_corrected and abs(now - told) > SHORTEST_ERROR and not told / WRONG <= now <= told * WRONG:
+            self.is_corrected = True
+            logger.info("The rest of the %s takes %s.", self.name.lower(), format_duration(now))
 
 
 def train(
@@ -41,19 +80,14 @@ def train(
     Returns:
         One record per stage.
     """
-
-    def announce_time(number: int, seconds: float) -> None:
-        if teacher is None:
-            steps = float(count_steps(job, stages[0], len(setup.train)))
-        else:
-            costs = estimate_stage_costs(job, cached=teacher.list_cached_parts())[number - 1 :]
-            steps = sum(cost.steps * cost.relative for cost in costs) / costs[0].relative  # as long as those measured
-        name = "Fine-tuning" if teacher is None else "Training"
-        logger.info("%s takes %s, judged by its first steps.", name, format_duration(steps * seconds))
-
     setup = make_setup(job, train=job.splits["train"] if teacher is None else job.select_student_examples())
     if teacher is not None:
         setup = replace(setup, measure=partial(measure_stage, job))
+    if teacher is None:
+        lengths = [(float(count_steps(job, stages[0], len(setup.train))), 1.0)]
+    else:
+        costs = estimate_stage_costs(job, cached=teacher.list_cached_parts())
+        lengths = [(cost.steps, cost.relative) for cost in costs]
     return distill_models(
         teacher,
         model,
@@ -62,7 +96,7 @@ def train(
         folder=folder,
         resume=True,
         overwrite=job.recipe.overwrite,
-        announce_time=announce_time,
+        announce_time=TimeEstimate("Fine-tuning" if teacher is None else "Training", lengths),
     )
 
 

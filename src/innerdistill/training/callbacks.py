@@ -80,26 +80,25 @@ class StageProgress(ProgressCallback):
 
 
 class StepTimer(TrainerCallback):
-    """Measures the time of a step over the first steps of a stage, and calls a function with it."""
+    """Measures the time of a step over a few steps at a time, and calls a function with it."""
 
-    def __init__(self, end_measurement: Callable[[float], None]) -> None:
+    def __init__(self, end_measurement: Callable[[int, float], None]) -> None:
         """Store the function.
 
         Args:
-            end_measurement: function that gets the median time of a step in seconds.
+            end_measurement: function that gets the steps of the stage so far, and the median time of the latest steps
+                in seconds.
         """
         self.end_measurement = end_measurement
         self.ends: list[float] = []  # times in seconds at which steps ended
-        self.is_measured = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        """Note the time; call the function once the steps are enough."""
-        if not self.is_measured:
-            self.ends.append(time.perf_counter())
-            times = [end - start for start, end in zip(self.ends, self.ends[1:], strict=False)][WARM_UP_STEPS:]
-            self.is_measured = len(times) >= FEWEST_TIMES and (len(times) >= MOST_TIMES or sum(times) > ENOUGH_SECONDS)
-            if self.is_measured:
-                self.end_measurement(statistics.median(times))
+        """Note the time; call the function once the steps are enough, and start again."""
+        self.ends.append(time.perf_counter())
+        times = [end - start for start, end in zip(self.ends, self.ends[1:], strict=False)][WARM_UP_STEPS:]
+        if len(times) >= FEWEST_TIMES and (len(times) >= MOST_TIMES or sum(times) > ENOUGH_SECONDS):
+            self.end_measurement(state.global_step, statistics.median(times))
+            self.ends.clear()
         return control
 
 

@@ -48,7 +48,7 @@ def distill_models(
     folder: str | Path,
     resume: bool = False,
     overwrite: bool = False,
-    announce_time: Callable[[int, float], None] | None = None,
+    announce_time: Callable[[int, int, float], None] | None = None,
     internal_teacher: PreTrainedModel | None = None,
 ) -> list[StageRecord]:
     """Train a student through the stages of a schedule, on models and data in memory.
@@ -65,8 +65,8 @@ def distill_models(
         resume: whether to resume from the checkpoints in `folder` and to leave the last one there at the end. Without
             it, checkpoints are deleted before and after training.
         overwrite: with `resume`, whether to replace the checkpoints of another run instead of refusing.
-        announce_time: called in the first process after some steps of a stage, until one stage was long enough. It
-            gets the number of the stage, 1-based, and the median time of a step in seconds.
+        announce_time: called in the first process after every 5 to 20 steps of a stage. It gets the number of the
+            stage, 1-based, the steps of the stage so far, and the median time of the latest steps in seconds.
         internal_teacher: model that the internal losses learn from instead of `teacher`, which must be a model then. It
             has as many layers and heads and the same hidden size. With the pre-trained model that the teacher was
             fine-tuned from, this is a control: it never saw a label.
@@ -91,16 +91,14 @@ def distill_models(
         if not resume:
             checkpoints.remove()
         point = checkpoints.begin(student, records, overwrite=overwrite)
-    timer: StepTimer | None = None
     with _freeze_old_objects(), catch_stop_signals() as stop:
         for number in range(point.stage, len(stages) + 1):
             record, earlier_records = records[number - 1], records[: number - 1]
             saver = Saver(checkpoints, earlier_records, minutes=setup.checkpoint_minutes, stop=stop)
             progress = StageProgress(record.stage, number=number, stages=len(stages), metric=setup.metric)
             callbacks: list[TrainerCallback] = [progress]
-            if announce_time is not None and is_first_process() and not (timer and timer.is_measured):
-                timer = StepTimer(partial(announce_time, number))
-                callbacks.append(timer)
+            if announce_time is not None and is_first_process():
+                callbacks.append(StepTimer(partial(announce_time, number)))
             logs_folder = Path(folder) / "tensorboard" / f"{number:02d} {record.stage.name}"
             with closing(progress), _open_tensorboard(logs_folder, record) as tensorboard:
                 trainer = DistillationTrainer(
