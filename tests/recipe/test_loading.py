@@ -21,10 +21,19 @@ def test_an_override_of_a_section_may_be_changed_by_the_next_one():
     assert content == {"schedule": {"name": "pid", "threshold": 0.1}, "temperature": 0.5}
 
 
+def test_what_the_file_says_is_not_blamed_on_the_overrides():
+    with pytest.raises(ValueError, match="^recipe: unknown key 'studnet'"):
+        load_recipe({"studnet": {}}, overrides=["student.num_layers=2", "seed=2"])
+    with pytest.raises(
+        ValueError, match="^override 'seed=-1': seed: expected a number greater than or equal to 0, got"
+    ):
+        load_recipe({"seed": 1}, overrides=["seed=2", "seed=-1"])
+
+
 def test_the_earlier_name_of_a_value_is_refused_with_its_new_one():
     with pytest.raises(ValueError, match="^recipe: teacher.targets: 'keep' is called 'cache' now.$"):
         load_recipe({"teacher": {"targets": "keep"}})
-    with pytest.raises(ValueError, match="teacher.targets: input should be 'auto', 'cache' or 'live', got 'kept'"):
+    with pytest.raises(ValueError, match="teacher.targets: expected 'auto', 'cache' or 'live', got 'kept'"):
         load_recipe({"teacher": {"targets": "kept"}})
 
 

@@ -124,3 +124,9 @@ def test_what_is_said_of_a_part_of_a_section_leaves_the_rest(write_sweep):
         (cell.recipe.schedule.name, cell.recipe.schedule.total_steps, cell.recipe.schedule.threshold) for cell in cells
     ]
     assert found == [("sid", 8, 0.5), ("pid", 8, None)]
+
+
+def test_an_override_is_blamed_for_what_it_sets(tmp_path):
+    (tmp_path / "sweep.yaml").write_text("recipe: {}\nmethods: {a: {}}\nseeds: [1]\n")
+    with pytest.raises(ValueError, match="^override 'sedes=.2.': unknown key 'sedes'. Did you mean 'seeds'"):
+        load_sweep(tmp_path / "sweep.yaml", overrides=["seeds=[3]", "sedes=[2]"])

@@ -8,10 +8,28 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from innerdistill.recipe.keys import keys
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.renames import RENAMED_VALUES
 from innerdistill.recipe.yaml import parse_yaml, read_yaml
 from innerdistill.support.messages import shorten_value, suggest_name
+
+# By the kind of pydantic's error.
+EXPECTED = {
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type"), "a mapping of keys to values"),
+    "string_type": "a text",
+    "finite_number": "a finite number",
+}
+# The usual ones of TrainingArguments, whose own list takes seconds to import.
+TRAINING_KEYS = (
+    *("learning_rate", "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
+    *("weight_decay", "warmup_steps", "warmup_ratio", "lr_scheduler_type", "max_grad_norm", "optim", "logging_steps"),
+    *("bf16", "fp16", "use_cpu", "torch_compile", "report_to", "label_smoothing_factor"),
+)
 
 
 def load_recipe(source: str | Path | Mapping[str, Any], *, overrides: Iterable[str] = ()) -> Recipe:
@@ -27,11 +45,12 @@ def load_recipe(source: str | Path | Mapping[str, Any], *, overrides: Iterable[s
     Raises:
         ValueError: the file cannot be read, an override is malformed, a key is unknown or a value is out of range.
     """
-    name = "recipe" if isinstance(source, Mapping) else str(source)
+    name, overrides = "recipe" if isinstance(source, Mapping) else str(source), list(overrides)
     try:
         return Recipe.model_validate(read_content(source, overrides=overrides))
     except ValidationError as error:
-        raise ValueError(f"{name}: {describe_validation_error(error, Recipe)}") from None
+        where = find_override(error, overrides) or name
+        raise ValueError(f"{where}: {describe_validation_error(error, Recipe)}") from None
 
 
 def read_content(source: str | Path | Mapping[str, Any], *, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -72,6 +91,24 @@ def set_key(content: dict[str, Any], key: str, value: Any) -> None:
     content[last] = _copy_mappings(value) if isinstance(value, Mapping) else value
 
 
+def find_override(error: ValidationError, overrides: Iterable[str]) -> str:
+    """Find the override that set what pydantic complains of first.
+
+    Args:
+        error: raised by the model's validation.
+        overrides: strings `section.key=value`.
+
+    Returns:
+        The override as it stands before a sentence; empty if the value comes from the file.
+    """
+    path = ".".join(str(part) for part in error.errors()[0]["loc"])
+    for override in reversed(list(overrides)):
+        key = override.partition("=")[0]
+        if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}."):
+            return f"override {shorten_value(override)}"
+    return ""
+
+
 def describe_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
     """Say in words what pydantic complains of first.
 
@@ -83,20 +120,39 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel]) ->
         One sentence that names the key.
     """
     first = error.errors()[0]
-    given = shorten_value(first["input"])
+    given = "null" if first["input"] is None else shorten_value(first["input"])
     path = [str(part) for part in first["loc"]] or ["a key"]  # a key that is not a text has no path
     if path[0] == "layer_map" or path[:2] == ["student", "layers"]:
         key = "layer_map" if path[0] == "layer_map" else "student.layers"
-        return f"{key}: expected uniform, first, last or a list of layer numbers, got {given}."
+        number = " The number of layers is student.num_layers." if type(first["input"]) is int else ""
+        return f"{key}: expected uniform, first, last or a list of layer numbers, got {given}.{number}"
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
+        if model is Recipe and (places := _find_places(path[-1])):
+            return f"unknown key {shorten_value(key)}. Did you mean {' or '.join(places)}?"
         known, section = _get_section(model, path).model_fields, ".".join(path[:-1])
         kind = f"keys of {section}" if section else "keys"
         return f"unknown key {shorten_value(key)}. {suggest_name(path[-1], known, kind=kind)}"
     if first["type"] == "literal_error" and (new_name := RENAMED_VALUES.get(key, {}).get(first["input"])):
         return f"{key}: {given} is called '{new_name}' now."
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]}, got {given}."
+    return f"{key}: {_describe_expectation(first['type'], first['msg'])}, got {given}."
+
+
+def _describe_expectation(kind: str, message: str) -> str:
+    """What pydantic expected, in the words of a recipe."""
+    if kind in EXPECTED:
+        return f"expected {EXPECTED[kind]}"
+    message = message.removeprefix("Value error, ")
+    wanted = message.removeprefix("Input should be ")
+    if wanted != message:
+        return f"expected {'a number ' if wanted.startswith(('greater', 'less')) else ''}{wanted}"
+    return f"{message[0].lower()}{message[1:]}"
+
+
+def _find_places(name: str) -> list[str]:
+    """The keys of a recipe, in any section, that have this very name."""
+    places = [key.name for key in keys() if key.name.rpartition(".")[2] == name]
+    return [*places, f"trainer.{name}"] if name in TRAINING_KEYS else places
 
 
 def _get_section(model: type[BaseModel], path: list[str]) -> type[BaseModel]:

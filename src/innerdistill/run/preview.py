@@ -71,7 +71,12 @@ def check_recipe_names(recipe: Recipe, losses: Collection[str]) -> None:
         ValueError: an unknown name, with the nearest known one; no teacher, or two; an internal teacher that is not
             given.
     """
-    if (recipe.teacher.path is None) == (recipe.teacher.base is None):
+    if recipe.teacher.path is not None and recipe.teacher.base is not None:
+        raise ValueError(
+            f"teacher: both teacher.path ({recipe.teacher.path}) and teacher.base ({recipe.teacher.base}) are set; "
+            "teacher.path=null or teacher.base=null removes one."
+        )
+    if recipe.teacher.path is None and recipe.teacher.base is None:
         raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
     if recipe.teacher.internal == "base" and recipe.teacher.base is None:
         raise ValueError(

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from innerdistill.recipe.identity import select_shared_keys
-from innerdistill.recipe.loading import describe_validation_error, load_recipe, read_content, set_key
+from innerdistill.recipe.loading import describe_validation_error, find_override, load_recipe, read_content, set_key
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.renames import translate_old_values
 from innerdistill.support.files import slugify
@@ -143,7 +143,8 @@ def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
         ValueError: unreadable file, unknown key, empty grid, comparison of an unknown method or declared twice, a key
             that the sweep itself sets, a grid that would override a method.
     """
-    return _check_content(read_content(path, overrides=overrides), where=str(path))
+    overrides = list(overrides)
+    return _check_content(read_content(path, overrides=overrides), where=str(path), overrides=overrides)
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -163,11 +164,12 @@ def read_sweep(folder: Path) -> Sweep:
     return _check_content(content, where=str(path))
 
 
-def _check_content(content: Mapping[str, Any], *, where: str) -> Sweep:
+def _check_content(content: Mapping[str, Any], *, where: str, overrides: Sequence[str] = ()) -> Sweep:
     try:
         sweep = Sweep.model_validate(content)
     except ValidationError as error:
-        raise ValueError(f"{where}: {describe_validation_error(error, Sweep)}") from None
+        origin = find_override(error, overrides) or where
+        raise ValueError(f"{origin}: {describe_validation_error(error, Sweep)}") from None
     with name_key(where):
         check_sweep(sweep)
     return sweep
