@@ -121,14 +121,14 @@ def test_settings_are_corrected_together(finished, pair, make_finished, gather_f
     [
         ("teacher.fingerprint", "teacher"),
         ("data.fingerprint", "data"),
-        ("student.start", "weights at the start"),
+        ("student.start", "starting weights"),
         ("versions.torch", "versions"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_refused(finished, make_finished, gather_finished, key, what):
     other = make_finished(seed=2, changes={key: "another"})
     places = "|".join(re.escape(entry.run.place) for entry in (finished[0], other))
-    with pytest.raises(ValueError, match=rf"({places}).*made with different {what}"):
+    with pytest.raises(ValueError, match=rf"({places}).*differ in {what}"):
         gather_finished([finished[0], other])
 
 
@@ -137,7 +137,7 @@ def test_internal_teachers_of_the_same_name_are_the_same_model(finished, make_fi
     first, second = (make_finished(seed=seed, changes={"internal_teacher": model}) for seed in (1, 2))
     gather_finished([first, second])
     other = make_finished(seed=2, changes={"internal_teacher": {**model, "fingerprint": "j" * 64}})
-    with pytest.raises(ValueError, match="made with different model of the internal losses"):
+    with pytest.raises(ValueError, match="differ in model of the internal losses"):
         gather_finished([first, other])
 
 

@@ -101,14 +101,14 @@ def test_blocks_of_two_machines_are_gathered_with_one_command(run_block, write_t
 
 
 REFUSED = [
-    ({"facts": {"versions.torch": "1.0"}}, r"seed=2\.jsonl \(.*\) and .*seed=1\.jsonl \(.*\) were made with different "
+    ({"facts": {"versions.torch": "1.0"}}, r"seed=2\.jsonl \(.*\) and .*seed=1\.jsonl \(.*\) differ in "
      r"versions \(torch 1\.0 and \d.*\)"),
-    ({"facts": {"data.fingerprint": "another"}}, r"seed=2\.jsonl .*different data \(another and [0-9a-f]{12}\)"),
+    ({"facts": {"data.fingerprint": "another"}}, r"seed=2\.jsonl .*differ in data \(another and [0-9a-f]{12}\)"),
     ({"facts": {"student.start": "another"}, "teacher": 1},
      r"machine-2/blocks/teacher\.seed=1\.jsonl and .*machine-1/blocks/teacher\.seed=1\.jsonl hold different runs;"),
     ({"changes": {"methods": {"soft labels": {"schedule.name": "soft_labels"}, "sid": {"temperature": 2}}}},
-     r"seed=2\.jsonl \(teacher\.seed=2/sid/seed-\d+\) was made with another recipe: temperature \(2\.0, now 1\.0\)\."),
-    ({"changes": {"methods": {"a": {}, "b": {}}, "compare": []}}, r"seed=2\.jsonl has no run of this sweep; its first "),
+     r"seed=2\.jsonl \(teacher\.seed=2/sid/seed-\d+\) has another recipe than this sweep; they differ in temperature \(2\.0, now 1\.0\)\."),
+    ({"changes": {"methods": {"a": {}, "b": {}}, "compare": []}}, r"seed=2\.jsonl holds no run of this sweep; its first "),
 ]  # fmt: skip
 
 

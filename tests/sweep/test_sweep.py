@@ -111,7 +111,7 @@ def test_a_run_that_cannot_be_compared_stops_the_sweep(write_sweep, fill_cells, 
     monkeypatch.setattr("innerdistill.sweep.sweep.run_cells", run_missing)
     for _ in range(2):
         assert main(["sweep", str(write_sweep())]) == 2
-        assert "were made with different versions" in capsys.readouterr().err
+        assert "differ in versions" in capsys.readouterr().err
     assert second.folder.is_dir() and not (tmp_path / "sweep" / "blocks").exists()
 
 
@@ -225,4 +225,4 @@ def test_a_useless_teacher_stops_the_sweep_once(write_sweep, swapped_teacher, ca
     assert main(["sweep", str(write_sweep()), f"recipe.teacher.path={swapped_teacher}"]) == 2
     printed = " ".join(capsys.readouterr().err.split())
     assert printed.count("the teacher's label order seems to be swapped") == 1
-    assert "set teacher.allow_weak=true. The key belongs under `recipe:` of the sweep." in printed
+    assert "set teacher.allow_weak=true. In a sweep, this key belongs under `recipe:`." in printed

@@ -115,7 +115,10 @@ def test_a_block_of_another_machine_needs_the_tuning_block_only(
     other = [together, "tune.recipe={temperature: 2}", "--gather", str(tmp_path / "first")]
     assert main(["sweep", *other]) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "tuning.jsonl (" in said and "made with another recipe: temperature (1.0, now 2.0)." in said
+    assert (
+        "tuning.jsonl (" in said
+        and "has another recipe than this sweep; they differ in temperature (1.0, now 2.0)." in said
+    )
     assert not (tmp_path / "together").exists()
     assert main(["sweep", together, "--gather", str(tmp_path / "first")]) == 0
     del nothing_runs[:]
@@ -144,7 +147,7 @@ REFUSED = [
     ({"grid": {"temperature": [1, 2], "trainer.weight_decay": [0, 1]}}, {}, "expected one key with its values, got 2"),
     ({"grid": {"temperature": [1]}}, {}, "tune.grid.temperature: expected at least two values to choose from."),
     ({"grid": {"temperature": []}}, {}, "tune.grid.temperature: it has no values."),
-    ({"grid": {"temperature": [1, 1]}}, {}, "tune.grid.temperature: 1 stands there twice."),
+    ({"grid": {"temperature": [1, 1]}}, {}, "tune.grid.temperature: 1 is listed twice."),
     ({"grid": {"seed": [1, 2]}}, {}, "tune.grid.seed: a sweep has the list `seeds`."),
     ({"seeds": []}, {}, "tune.seeds: name the seeds of the tuning runs"),
     ({"seeds": [1]}, {}, "tune.seeds: 1 is a seed of the sweep's own runs; tune with others."),
@@ -167,7 +170,7 @@ REFUSED = [
     ({"grid": {"temperature": [1, 2]}}, {"methods": {"a": {"schedule.name": "finetune"}}, "compare": []},
      "the method 'a' has no soft labels"),
     ({"grid": {"layer_map": ["uniform", "last"]}}, {}, "the method 'soft labels' has no internal losses"),
-    ({}, {"methods": {"tuning": {}, "sid": {}}, "compare": [], "teachers": []}, "the sweep keeps tuning in its folder itself"),
+    ({}, {"methods": {"tuning": {}, "sid": {}}, "compare": [], "teachers": []}, "'tuning' is a name that the sweep uses for its own files"),
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.report.record import RunRecord
 from innerdistill.report.stored_run import StoredRun
 
-START = "weights at the start (another model under student.source, or another kind of processor)"
+START = "starting weights, so in student.source or the CPU type"
 SHOWN = 12  # characters of a fingerprint in a message
 
 
@@ -30,7 +30,7 @@ def check_alike(runs: Iterable[StoredRun]) -> None:
             first, expected = known.setdefault(key, (run.place, value))
             if value != expected:
                 raise ValueError(
-                    f"{run.place} and {first} were made with different {key[0]} ({_describe(value, expected)}); delete "
+                    f"{run.place} and {first} differ in {key[0]} ({_describe(value, expected)}); delete "
                     "the one that is out of date and run the sweep again."
                 )
 

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from innerdistill.support.messages import suggest_name
 from innerdistill.sweep.declaration import TEACHER_SEED, Sweep, Tuning, derive_seed, list_dotted
 
 SET_BY_SWEEP = {
@@ -22,7 +23,7 @@ def check_sweep(sweep: Sweep) -> None:
         sweep: the sweep.
 
     Raises:
-        ValueError: comparison of an unknown method or declared twice, a value that stands twice, a key that the sweep
+        ValueError: comparison of an unknown method or declared twice, a value listed twice, a key that the sweep
             itself sets or that is given in two places.
     """
     _check_comparisons(sweep)
@@ -43,12 +44,12 @@ def _list_places(sweep: Sweep) -> dict[str, Mapping[str, Any]]:
 def _check_comparisons(sweep: Sweep) -> None:
     """Every declared comparison is of two methods of the sweep, and declared once."""
     if not all(sweep.methods):
-        raise ValueError("methods: one of them has no name.")
+        raise ValueError("methods: one of them has an empty name.")
     declared: list[set[str]] = []
     for method, against in sweep.compare:
         for name in (method, against):
             if name not in sweep.methods:
-                raise ValueError(f"compare: no method {name!r}; the methods are {', '.join(sweep.methods)}.")
+                raise ValueError(f"compare: no method {name!r}. {suggest_name(name, sweep.methods, kind='methods')}")
         if method == against or {method, against} in declared:
             raise ValueError(f"compare: {method!r} with {against!r}: expected two methods, and each pair once.")
         declared.append({method, against})
@@ -65,7 +66,7 @@ def _check_values(sweep: Sweep) -> None:
         written = [repr(value) for value in values]  # 1 is not true, and 0 is a value too
         for value in written:
             if written.count(value) > 1:
-                raise ValueError(f"{key}: {value} stands there twice.")
+                raise ValueError(f"{key}: {value} is listed twice.")
 
 
 def _check_teachers(sweep: Sweep) -> None:
@@ -96,10 +97,10 @@ def _check_keys(sweep: Sweep) -> None:
     del places["grid"]
     for (place, changes), section in itertools.product(places.items(), sweep.grid):
         if place.startswith("methods.") and section in changes:
-            raise ValueError(f"grid.{section} would take back {place}.{section}; give it in one place.")
+            raise ValueError(f"grid.{section} would overwrite {place}.{section}; give it in one place.")
         for key in changes:
             if key.startswith(f"{section}."):
-                raise ValueError(f"grid.{section} would take back {place}.{key}; name keys inside it in the grid.")
+                raise ValueError(f"grid.{section} would overwrite {place}.{key}; name keys inside it in the grid.")
 
 
 def _check_tuning(sweep: Sweep) -> None:

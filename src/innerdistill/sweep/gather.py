@@ -78,7 +78,9 @@ def _put_side_by_side(groups: Sequence[Group], *, are_seeds_shared: bool) -> Non
         )
         for other in group.beside.groups:
             if identify_teacher(other.first_record) == identify_teacher(group.first_record):
-                raise ValueError(f"{other.name} and {group.name} have the same teacher, which would count as two.")
+                raise ValueError(
+                    f"{other.name} and {group.name} have the same teacher, which would count twice; leave one out."
+                )
         group.beside.groups.append(group)
 
 

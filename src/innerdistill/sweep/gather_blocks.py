@@ -68,10 +68,12 @@ def _check_recipes(block: Block, cells: Mapping[str, Cell]) -> None:
     """Every run of a block that the sweep knows has the recipe of its cell, and there is at least one."""
     runs = block.list_runs()
     if not cells.keys() & runs.keys():
-        raise ValueError(f"--gather: {block.file} has no run of this sweep; its first one is {next(iter(runs), None)}.")
+        raise ValueError(f"--gather: {block.file} holds no run of this sweep; its first is {next(iter(runs), None)}.")
     for name, run in runs.items():
         if name in cells and (keys := run.list_differences(cells[name].recipe)):
-            raise ValueError(f"--gather: {run.place} was made with another recipe: {', '.join(keys[:3])}.")
+            raise ValueError(
+                f"--gather: {run.place} has another recipe than this sweep; they differ in {', '.join(keys[:3])}."
+            )
 
 
 def _select_new(folder: Path, blocks: Sequence[Block]) -> dict[Path, Block]:

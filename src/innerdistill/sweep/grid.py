@@ -295,11 +295,9 @@ def _check_folders(sweep: Sweep, cells: Sequence[Cell]) -> None:
     for cell in cells:
         first = cell.folder.relative_to(sweep.output).parts[0]
         if first in SWEEP_FILES or (first == TUNING and sweep.tune.key and not cell.is_tuning):
-            raise ValueError(f"the sweep keeps {first} in its folder itself: give the method or task another name.")
+            raise ValueError(f"{first!r} is a name that the sweep uses for its own files; rename the method or task.")
         if cell.folder in folders:
-            raise ValueError(
-                f"two cells of the sweep would be in {cell.folder}: give methods, tasks and seeds other names."
-            )
+            raise ValueError(f"two runs of the sweep would have the folder {cell.folder}; rename a method or task.")
         folders.add(cell.folder)
 
 
@@ -312,10 +310,10 @@ def _check_shared(cells: Sequence[Cell]) -> None:
         for key in {**ours, **theirs}:
             if ours.get(key) == theirs.get(key):
                 continue
-            hint = "make it one of tasks or grid"
+            hint = "move the key to tasks or grid"
             if key.startswith("trainer."):
-                hint = f"to change the students' alone, set teacher.{key} for all"
+                hint = f"to change only the students, set teacher.{key} for all methods"
             raise ValueError(
-                f"methods {first.method!r} and {other.method!r} have other values of {key}, so not the same data and "
-                f"teacher, and cannot be compared; {hint}."
+                f"methods {first.method!r} and {other.method!r} cannot be compared: they differ in {key}, so in data "
+                f"or teacher; {hint}."
             )

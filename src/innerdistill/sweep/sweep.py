@@ -273,7 +273,7 @@ def _warn_of_several_teachers(sweep: Sweep, cells: Sequence[Cell]) -> None:
         if key.startswith(("data.", "teacher.")):
             continue
         if len({repr(select_shared_keys(cell.recipe).get(key)) for cell in cells}) > 1:
-            logger.warning("grid.%s is the teacher's too: for every value one is fine-tuned", key)
+            logger.warning("grid.%s also changes the teacher: one is fine-tuned for every value.", key)
 
 
 def _announce_few_seeds(sweep: Sweep) -> None:

@@ -64,7 +64,7 @@ def run_cells(
                 else:
                     failed[cell.folder] = cause
                     if cause.startswith(USELESS_TEACHER):  # the other cells that have this teacher would stop too
-                        raise ValueError(f"{cell.folder}: {cause} The key belongs under `recipe:` of the sweep.")
+                        raise ValueError(f"{cell.folder}: {cause} In a sweep, this key belongs under `recipe:`.")
                     logger.warning("%s: %s", cell.folder, cause)
                 progress.count_cell(cell, seconds_left=(time.monotonic() - begun) / count * (len(missing) - count))
         except BaseException:  # Ctrl-C, SIGTERM, a run that cannot be compared: what runs ends after a checkpoint
