@@ -153,6 +153,15 @@ def test_what_failed_is_forgotten_once_it_is_finished(write_sweep, fill_cells, m
     assert run_sweep(sweep)[1] == {} and not (sweep.folder / "failed.json").exists()
 
 
+def test_a_stopped_sweep_says_how_it_is_resumed(write_sweep, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("innerdistill.sweep.sweep.run_cells", stop)
+    assert main(["sweep", str(write_sweep())]) == 130
+    assert "again to resume:\n  innerdistill sweep " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

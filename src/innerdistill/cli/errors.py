@@ -100,7 +100,8 @@ def _explain_resuming(options: argparse.Namespace, begin: str, *, end: str = "."
 def _describe_stored_work(options: argparse.Namespace) -> tuple[str, str]:
     """What a stopped command has stored, in a sentence, and whether the same command would resume or start."""
     try:
-        content = read_content(options.recipe, overrides=options.overrides)
+        file = options.sweep if options.verb == "sweep" else options.recipe
+        content = read_content(file, overrides=options.overrides)
     except ValueError:
         return "", "resume"
     output = Path(str(content.get("output", _get_default_output(options.verb))))
