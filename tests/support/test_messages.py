@@ -8,7 +8,7 @@ from innerdistill.support.messages import suggest_name
 @pytest.mark.parametrize(
     ("name", "known", "hint"),
     [
-        ("coment", ["emotion", "comment"], "Did you mean 'comment'? Columns: comment, emotion."),
+        ("kommentar", ["emotion", "comment"], "Did you mean 'comment'? Columns: comment, emotion."),
         ("sentence", ["emotion", "comment"], "Columns: comment, emotion."),
         ("sentence", [], "There are no columns."),
     ],
