@@ -81,8 +81,11 @@ def test_another_model_gives_another_student_and_page_and_card_name_it(content, 
         after = control.internal_distances.after[layer]
         assert after.attention_kl < before.attention_kl
     for record in (usual, control):
-        assert all("teacher" in stage.distances for stage in record.stages)  # of the same examples: 140 are few
-        assert record.stages[-1].distances["teacher"] == record.distances.after
+        assert all("teacher" in stage.distances for stage in record.stages)
+        last = record.stages[-1].distances["teacher"]  # on selection, where `after` is on validation
+        assert last.keys() == record.distances.after.keys()
+        for layer, after in record.distances.after.items():
+            assert last[layer].attention_kl == pytest.approx(after.attention_kl, rel=0.5)
     sentence = f"Its internal losses learned from {base_folder}, not from the teacher."
     assert sentence in write_report(folders[1]).read_text()
     assert str(base_folder) in (folders[1] / "model" / "README.md").read_text()

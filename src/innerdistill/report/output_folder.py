@@ -47,8 +47,8 @@ def open_run_folder(recipe: Recipe, *, of_teacher: bool = False, in_cache: bool 
         The folder: with recipe.yaml alone, or with a run of this recipe to resume, which may lack its report only.
 
     Raises:
-        ValueError: the folder holds another trained or a finished run and `overwrite` is off, or something that is not
-            a run, or it belongs to the cache of teachers, or another process works there.
+        ValueError: the folder holds another trained or a finished run, and `overwrite` is off. Or it holds something
+            that is not a run, belongs to the cache of teachers, or another process works there.
     """
     folder = Path(recipe.output)
     if not in_cache:

@@ -19,7 +19,7 @@ from innerdistill.support.extensions import find_entry_points
 from innerdistill.support.messages import format_count, name_key, shorten_value, suggest_name
 from innerdistill.training.schedules import check_schedule
 
-SOURCES = ("teacher", "base", "random")  # of the student's weights, besides checkpoints
+SOURCES = ("teacher", "base", "random")  # where a student's weights come from, besides checkpoints
 
 
 def refuse_early(recipe: Recipe, *, finetunes: bool = False, writes: bool = True) -> None:
