@@ -14,7 +14,9 @@ def stop(tmp_path, capsys, monkeypatch):
 
     def stop(content, verb="distill"):
         (tmp_path / "recipe.yaml").write_text(content if isinstance(content, str) else write_yaml(content))
-        options = argparse.Namespace(verb=verb, recipe="recipe.yaml", overrides=[], traceback=False)
+        options = argparse.Namespace(
+            verb=verb, recipe="recipe.yaml", sweep="recipe.yaml", overrides=[], traceback=False
+        )
         assert report_error(KeyboardInterrupt(), options, [verb, "recipe.yaml"]) == 130
         return capsys.readouterr().err.removeprefix("innerdistill: stopped.\n")
 

@@ -149,7 +149,16 @@ def test_a_run_is_not_replaced_by_one_that_reads_from_it(tmp_path, key):
 
 
 @pytest.mark.parametrize("of_teacher", [False, True])
-@pytest.mark.parametrize("name", ["cache/custom-0123456789ab", "cache/other", "cache", "cache/../cache/x", "link/x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cache/custom-0123456789ab",
+        "cache/custom-0123456789ab/x",
+        "cache",
+        "cache/../cache/x-0123456789ab",
+        "link/targets",
+    ],
+)
 def test_no_run_is_written_into_the_cache_of_teachers(tmp_path, name, of_teacher):
     (tmp_path / "link").symlink_to(tmp_path / "cache")
     teacher = {"base": "bert", "folder": str(tmp_path / "cache")}
@@ -159,6 +168,11 @@ def test_no_run_is_written_into_the_cache_of_teachers(tmp_path, name, of_teacher
         with pytest.raises(ValueError, match="the cache of teachers .* never overwrite; name another folder"):
             check(recipe, of_teacher=of_teacher)
     assert (tmp_path / "cache" / "custom-0123456789ab" / "run.json").exists()
+
+
+def test_other_names_beside_the_cached_teachers_are_free(tmp_path):
+    recipe = make_recipe(tmp_path / "runs" / "mine", teacher={"base": "bert", "folder": str(tmp_path / "runs")})
+    assert open_and_list(recipe) == {"recipe.yaml"}
 
 
 def test_a_teacher_of_another_cache_is_never_replaced(tmp_path):

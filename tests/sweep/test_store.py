@@ -119,7 +119,7 @@ def test_blocks_of_two_machines_give_one_report(two_machines, fill_cells, tmp_pa
 
 def test_blocks_of_other_versions_are_refused_by_their_files(two_machines):
     sweep = two_machines({"versions.torch": "1.0"})
-    with pytest.raises(ValueError, match=r"blocks/teacher\.seed=\d\.jsonl \(.*different versions"):
+    with pytest.raises(ValueError, match=r"blocks/teacher\.seed=\d\.jsonl \(.* differ in versions"):
         report_on(sweep)
 
 

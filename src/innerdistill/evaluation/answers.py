@@ -85,7 +85,7 @@ def count_rarest(labels: Array, *, scoring: Scoring) -> int | None:
     Returns:
         Number of its examples; None where labels are no classes.
     """
-    if scoring.names is None:
+    if scoring.primary.shape != "classes":
         return None
     known = labels[scoring.predictions.has_label(labels)]
     return int(np.unique(known, return_counts=True)[1].min())

@@ -28,6 +28,7 @@ WITHOUT_EFFECT = {
 TEACHER_FINE_TUNING = ("epochs", "seed")  # keys of `teacher`
 FINE_TUNING = ("group_by_length", "pad_to_max_length", "checkpoint")  # keys that students and fine-tuning share
 TEACHER_NAME = re.compile(r".+-[0-9a-f]{12}")  # a teacher's folder in the cache: its task and its key
+TARGETS = "targets"  # folder of cached teacher outputs, beside the teachers
 
 
 def list_differences(content: Mapping[str, Any], recipe: Recipe) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from innerdistill.recipe.identity import TEACHER_NAME, list_differences
+from innerdistill.recipe.identity import TARGETS, TEACHER_NAME, list_differences
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.yaml import read_yaml, write_yaml
 from innerdistill.report.run_folder import (
@@ -86,10 +86,12 @@ def check_outside_cache(recipe: Recipe) -> None:
         recipe: recipe of the run.
 
     Raises:
-        ValueError: its `output` is `teacher.folder`, lies inside it or is a cached teacher, whatever `overwrite` says.
+        ValueError: its `output` is `teacher.folder` or has the name of an entry there, or is a cached teacher, whatever
+            `overwrite` says.
     """
     folder, cache = Path(recipe.output).resolve(), Path(recipe.teacher.folder).resolve()
-    if cache in (folder, *folder.parents):
+    inside = folder.relative_to(cache).parts if folder.is_relative_to(cache) else None
+    if inside == () or (inside and (TEACHER_NAME.fullmatch(inside[0]) or inside[0] == TARGETS)):
         raise ValueError(
             f"output: {recipe.output} belongs to {recipe.teacher.folder}, the cache of teachers (teacher.folder), "
             "which runs never overwrite; name another folder."

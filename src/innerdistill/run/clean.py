@@ -12,13 +12,12 @@ from datetime import datetime
 from pathlib import Path
 
 from innerdistill.data.arrow import find_cache
-from innerdistill.recipe.identity import TEACHER_NAME
+from innerdistill.recipe.identity import TARGETS, TEACHER_NAME
 from innerdistill.recipe.yaml import read_yaml
 from innerdistill.report.run_folder import RECIPE, has_record
 from innerdistill.support.in_use import is_in_use, keep_others_out
 from innerdistill.support.messages import shorten_value, suggest_name
 
-TARGETS = "targets"  # folder of cached teacher outputs, in the folder of the teachers
 TOKENS = "tokens"
 TARGETS_NAME = re.compile(r"[0-9a-f]{16}")
 

@@ -23,6 +23,7 @@ from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import Architecture, probe
 from innerdistill.models.student import build_student
 from innerdistill.problem_types.problem_type import ProblemType
+from innerdistill.recipe.identity import TARGETS
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.support.processes import count_processes
 from innerdistill.training.arguments import DEFAULTS
@@ -114,7 +115,7 @@ class Job:
         Returns:
             The store.
         """
-        folder = Path(self.recipe.teacher.folder) / "targets"
+        folder = Path(self.recipe.teacher.folder) / TARGETS
         return make_target_store(
             self.teacher, examples, self.architecture, folder=folder, weights=self.teacher_fingerprint
         )
@@ -130,7 +131,7 @@ class Job:
         """
         if self.internal_teacher is None:
             return None
-        folder = Path(self.recipe.teacher.folder) / "targets"
+        folder = Path(self.recipe.teacher.folder) / TARGETS
         return make_target_store(
             self.internal_teacher, examples, self.architecture, folder=folder, weights=self.internal_fingerprint
         )

@@ -143,7 +143,7 @@ def describe_missed_classes(job: Job, model: str, missed: Mapping[str, int], *, 
     if not missed:
         return None
     train, parts = read_numbers(job.splits["train"], "labels"), []
-    assert job.names is not None
+    assert job.names  # only classes can be missed or swapped
     for name in list(missed)[:MOST_NAMED]:
         in_train = int((train == job.names.index(name)).sum())
         parts.append(f"{shorten_value(name)} ({missed[name]:,} examples of {split}, {in_train:,} of train)")
@@ -158,7 +158,7 @@ def _advise_on_order(job: Job, meant: Sequence[int]) -> str:
     The order of data.labels decides for a model with stock names alone, and not where the data has numbers. For F1 it
     would also change whose F1 is measured.
     """
-    assert job.names is not None
+    assert job.names  # only classes can be missed or swapped
     names = [job.names[index] for index in meant]
     written = {label for label in pc.unique(job.data.splits["train"]["label"]).to_pylist() if label is not None}
     has_stock_names = are_stock_names(list(job.teacher.config.id2label.values()))
