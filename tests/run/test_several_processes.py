@@ -53,7 +53,7 @@ def content(recipe, tokenizer, place):
         made = recipe(
             place / name,
             data={"train_rows": 160},
-            schedule={"name": "sid", "epochs_per_layer": 3, "classification_epochs": 2, "threshold": 0.2},
+            schedule={"name": "sid", "epochs_per_layer": 3, "classification_epochs": 2, "threshold": 0.1},
             checkpoint_minutes=0,
         )
         made["trainer"] = {**trainer, "per_device_train_batch_size": 16 // processes}
