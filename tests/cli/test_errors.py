@@ -54,6 +54,16 @@ def test_finished_work_is_stored_once_there_is_some(stop, tmp_path):
     assert stop({"teacher": {"base": "base"}}).startswith("Finished work is stored.")
 
 
+def test_what_every_sweep_writes_is_no_finished_work(stop, tmp_path):
+    content = {"recipe": {"teacher": {"base": "base", "folder": "cache"}}, "output": "sweep"}
+    (tmp_path / "sweep" / "SID").mkdir(parents=True)
+    for name in ("sweep.yaml", "data_files.json", "SID/seed-1.yaml", "SID/seed-1.log"):
+        (tmp_path / "sweep" / name).touch()
+    assert stop(content, "sweep").startswith("Nothing is stored yet.")
+    (tmp_path / "sweep" / "SID" / "seed-1" / "checkpoints" / "01" / "checkpoint-4").mkdir(parents=True)
+    assert stop(content, "sweep").startswith("Finished work is stored.")
+
+
 def test_of_a_recipe_that_cannot_be_read_nothing_is_claimed(stop):
     assert stop("output: [") == COMMAND.format("resume")
     assert stop({"output": "out"}, "plan") == ""  # a verb that stores nothing

@@ -19,6 +19,7 @@ from innerdistill.support.files import describe_disk_problem
 from innerdistill.support.messages import describe_memory_problem
 
 RESUMING_VERBS = ("distill", "finetune", "sweep")
+NO_WORK = ("recipe.yaml", "tensorboard")  # what a run writes before its first checkpoint
 
 
 @contextmanager
@@ -105,12 +106,13 @@ def _describe_stored_work(options: argparse.Namespace) -> tuple[str, str]:
     except ValueError:
         return "", "resume"
     output = Path(str(content.get("output", _get_default_output(options.verb))))
-    if _holds_work(output, besides=("recipe.yaml", "sweep.yaml", "tensorboard")):
+    holds_work = _holds_runs(output) if options.verb == "sweep" else _holds_work(output, NO_WORK)
+    if holds_work:
         return "Finished work is stored.", "resume"
     shared = content.get("recipe", content)  # a sweep has the recipe of all its runs in a section
     teacher = shared.get("teacher") if isinstance(shared, dict) else None
     folder = Path(str(teacher.get("folder", TeacherRecipe().folder) if isinstance(teacher, dict) else "."))
-    if isinstance(teacher, dict) and _holds_work(folder, besides=()):
+    if isinstance(teacher, dict) and _holds_work(folder):
         return f"Nothing is stored in {output} yet, but what is cached in {folder} is used again.", "resume"
     return "Nothing is stored yet.", "start"
 
@@ -123,7 +125,12 @@ def _get_default_output(verb: str) -> str:
     return str(Sweep.model_fields["output"].default)
 
 
-def _holds_work(folder: Path, *, besides: Collection[str]) -> bool:
+def _holds_runs(sweep: Path) -> bool:
+    """Whether a sweep's folder holds a finished run, a block or a checkpoint, and not only what every sweep writes."""
+    return any(next(sweep.rglob(name), None) is not None for name in ("run.json", "*.parquet", "checkpoint-*"))
+
+
+def _holds_work(folder: Path, besides: Collection[str] = ()) -> bool:
     """Whether a folder holds more than some files, empty folders and those whose names begin with a dot."""
     if not folder.is_dir():
         return False
