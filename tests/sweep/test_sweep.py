@@ -183,7 +183,7 @@ def test_too_few_seeds_are_announced_before_anything_runs(write_sweep, base_fold
 
 
 def test_a_sweep_in_the_cache_of_teachers_is_refused(write_sweep, tmp_path, capsys):
-    assert main(["sweep", str(write_sweep(output=str(tmp_path / "teachers" / "sweep")))]) == 2
+    assert main(["sweep", str(write_sweep(output=str(tmp_path / "teachers" / "cola-0123456789ab")))]) == 2
     assert "the cache of teachers (teacher.folder)" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "teachers").exists()
 
