@@ -159,7 +159,8 @@ def test_a_stopped_sweep_says_how_it_is_resumed(write_sweep, monkeypatch, capsys
 
     monkeypatch.setattr("innerdistill.sweep.sweep.run_cells", stop)
     assert main(["sweep", str(write_sweep())]) == 130
-    assert "again to resume:\n  innerdistill sweep " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Nothing is stored yet. Run the same command again to start:\n  innerdistill sweep " in said
 
 
 @pytest.mark.parametrize(
