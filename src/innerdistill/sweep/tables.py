@@ -264,14 +264,15 @@ def _list_differences(group: Group) -> list[str]:
 
 def _build_distances(group: Group) -> Table:
     header, rows = ["after training"], [[method.name] for method in group.methods.values()]
-    spreads = [[f"{name}'s [CLS] between examples"] for name in _average_spreads(group)]
+    means = _average_spreads(group)
+    spreads = [[f"{name}'s [CLS] between examples"] for name in means]
     for kind, name in (("attention_kl", "KL"), ("cls_cosine", "CLS")):
         for pair in group.pairs:
             header.append(f"{name}, {pair[0]} ← {pair[1]}")
             for row, method in zip(rows, group.methods.values(), strict=True):
                 mapped = pair in method.distances
                 row.append(_format(getattr(method.distances[pair], kind), none="∞") if mapped else "–")
-            for row, spread in zip(spreads, _average_spreads(group).values(), strict=True):
+            for row, spread in zip(spreads, means.values(), strict=True):
                 row.append(format_distance(spread.get(pair[1])) if kind == "cls_cosine" else NOT_APPLICABLE)
     return Table(
         "Distance from the teacher's internal representations",
