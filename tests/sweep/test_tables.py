@@ -118,7 +118,7 @@ def test_selection_and_validation_that_order_the_methods_differently_are_named(m
         changes = {f"scores.{split}.student.accuracy": score for split, score in splits.items()}
         finished.append(make_finished(name, changes=changes))
     (group,) = gather_finished(finished)
-    sentence = "From best to worst, selection orders the methods a, b, c; validation orders them b, a, c."
+    sentence = "Best first, on selection: a; b; c. On validation: b; a; c."
     assert sentence in build_tables(group, alone=True)[0].note
     (group,) = gather_finished(finished[1:])  # b is the better one on both
     assert "orders the methods" not in build_tables(group, alone=True)[0].note

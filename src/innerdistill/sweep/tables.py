@@ -233,8 +233,10 @@ def _compare_orders(group: Group) -> list[str]:
     by_validation = _rank_methods(group, SPLIT)
     for better, worse in itertools.combinations(by_selection, 2):
         if by_selection[better] > by_selection[worse] and by_validation[better] < by_validation[worse]:
-            orders = f"{', '.join(by_selection)}; validation orders them {', '.join(by_validation)}"
-            return [f"From best to worst, selection orders the methods {orders}."]
+            return [
+                "Selection and validation order the methods differently.",
+                f"Best first, on selection: {'; '.join(by_selection)}. On validation: {'; '.join(by_validation)}.",
+            ]
     return []
 
 
