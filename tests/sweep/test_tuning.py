@@ -80,7 +80,8 @@ def test_tuning_runs_come_first_and_their_best_values_reach_the_other_cells(
     assert nothing_runs[1] == []
     chosen = {(cell.method, cell.recipe.trainer["learning_rate"]) for cell in nothing_runs[2]}
     assert chosen == {("soft labels", 0.004), ("sid", 0.002)}  # of equal means the first
-    assert sorted(path.name for path in (sweep.folder / "blocks").iterdir()) == ["tuning.jsonl", "tuning.parquet"]
+    blocks = [f"tuning,trainer.learning_rate={rate}" for rate in RATES]
+    assert sorted({path.stem for path in (sweep.folder / "blocks").iterdir()}) == blocks
     shutil.rmtree(sweep.folder / "tuning")
     fill_cells(sweep, [cell for cell in nothing_runs[2] if cell.recipe.teacher.seed == 1])
     report_on(sweep)
@@ -111,12 +112,12 @@ def test_a_block_of_another_machine_needs_the_tuning_block_only(
     for file in blocks.glob("teacher*"):
         shutil.copy(file, tmp_path / "part" / "blocks")
     assert main(["sweep", together, "--gather", str(tmp_path / "part")]) == 2
-    assert "depends on tuning runs that are missing; gather the block tuning too." in capsys.readouterr().err
+    assert "depends on tuning runs that are missing; gather the blocks of tuning too." in capsys.readouterr().err
     other = [together, "tune.recipe={temperature: 2}", "--gather", str(tmp_path / "first")]
     assert main(["sweep", *other]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert (
-        "tuning.jsonl (" in said
+        "tuning,trainer.learning_rate=0.001.jsonl (" in said
         and "has another recipe than this sweep; they differ in temperature (1.0, now 2.0)." in said
     )
     assert not (tmp_path / "together").exists()
@@ -194,6 +195,7 @@ def test_a_tuned_sweep_runs_to_its_end(write_tuned, tmp_path):
     path = write_tuned({"seeds": [101], "grid": {"trainer.learning_rate": RATES[:2]}}, methods={"sid": {}}, compare=[])
     short = ["recipe.teacher.epochs=1", "recipe.teacher.allow_weak=true", "teachers=[1]"]
     assert main(["sweep", str(path), *short]) == 0
-    assert len(list((tmp_path / "sweep" / "blocks").glob("*.parquet"))) == 2
+    blocks = {path.stem.partition("=")[0] for path in (tmp_path / "sweep" / "blocks").glob("*.parquet")}
+    assert blocks == {"tuning,trainer.learning_rate", "teacher.seed"}
     assert not list((tmp_path / "sweep" / "tuning").rglob("model"))  # nobody asks for them again
     assert "## Tuning" in (tmp_path / "sweep" / "report.md").read_text()

@@ -12,9 +12,9 @@ from pathlib import Path
 from innerdistill.support.files import open_whole_file
 from innerdistill.sweep.alike import check_alike
 from innerdistill.sweep.blocks import Block
-from innerdistill.sweep.declaration import BLOCKS, TUNING, Sweep
+from innerdistill.sweep.declaration import BLOCKS, Sweep
 from innerdistill.sweep.grid import Cell
-from innerdistill.sweep.store import RunStore
+from innerdistill.sweep.store import RunStore, is_of_tuning
 from innerdistill.sweep.sweep import open_sweep_folder
 from innerdistill.sweep.tuning import plan_sweep_cells
 
@@ -38,10 +38,10 @@ def gather_blocks(sweep: Sweep, folders: Sequence[Path]) -> list[Path]:
     planned = plan_sweep_cells(sweep, store)
     cells = [*planned.tuning, *(planned.cells if planned.is_tuned else [])]
     by_name = {store.name_run(cell): cell for cell in cells}
-    for block in sorted(blocks, key=lambda block: block.file.stem != TUNING):  # the others depend on it
-        if block.file.stem != TUNING and not planned.is_tuned:
+    for block in sorted(blocks, key=lambda block: not is_of_tuning(block)):  # the others depend on them
+        if not planned.is_tuned and not is_of_tuning(block):
             raise ValueError(
-                f"--gather: {block.file} depends on tuning runs that are missing; gather the block {TUNING} too."
+                f"--gather: {block.file} depends on tuning runs that are missing; gather the blocks of tuning too."
             )
         _check_recipes(block, by_name)
     check_alike(entry.run for entry in store.select_finished(cells))

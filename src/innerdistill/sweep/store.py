@@ -165,6 +165,18 @@ class RunStore:
         return cell.folder.relative_to(self.folder).as_posix()
 
 
+def is_of_tuning(block: Block) -> bool:
+    """Whether a block holds tuning runs.
+
+    Args:
+        block: block of a sweep.
+
+    Returns:
+        True for tuning runs.
+    """
+    return block.file.stem.partition(",")[0] == TUNING
+
+
 def name_block(cell: Cell) -> str:
     """Name the block that a cell belongs to: task, setting and seed of the teacher.
 
@@ -172,13 +184,13 @@ def name_block(cell: Cell) -> str:
         cell: place in the grid.
 
     Returns:
-        Such as `cola,student.num_layers=3,teacher.seed=1`; no part has a comma of its own. All tuning runs of a sweep
-        are one block.
+        Such as `cola,student.num_layers=3,teacher.seed=1`; no part has a comma of its own. The tuning runs with one
+        value of the tuned key are a block too, such as `tuning,trainer.learning_rate=0.0001`: hours, not a day.
     """
-    if cell.is_tuning:
-        return TUNING
     parts = [cell.task, *(f"{key}={value}" for key, value in cell.setting.items())]
-    if cell.recipe.teacher.base is not None and TEACHER_SEED not in cell.setting:
+    if cell.is_tuning:
+        parts = [TUNING, *parts]
+    elif cell.recipe.teacher.base is not None and TEACHER_SEED not in cell.setting:
         parts.append(f"{TEACHER_SEED}={cell.recipe.teacher.seed}")
     name = ",".join(slugify(part) for part in parts if part) or "teacher"
     if len(name.encode()) > LONGEST_NAME:

@@ -338,9 +338,8 @@ def _select_blocks(planned: PlannedSweep, blocks: Sequence[int | str]) -> list[C
 
 def _announce_tuning(planned: PlannedSweep) -> None:
     logger.warning(
-        "%d tuning runs come first; if another machine has the block %s, gather it and they are left out",
+        "%d tuning runs come first; if another machine has finished some, gather its blocks and they are left out",
         len(planned.tuning) - len(planned.tuned),
-        TUNING,
     )
 
 

@@ -1,9 +1,9 @@
 """Tuning: the value of one key that suits each method best, chosen on the selection split by runs that nobody reports.
 
-tuning cells -> their runs, in the block `tuning` -> a Curve for each place and method -> cells with the chosen values
+tuning cells -> their runs, in a block per value -> a Curve for each place and method -> cells with the chosen values
 
 The choice is computed from the records of the runs whenever it is needed, so it is the same on every machine that has
-the block.
+these blocks.
 """
 
 from __future__ import annotations
