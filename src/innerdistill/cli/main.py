@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from innerdistill.cli.errors import handle_sigterm, report_error
-from innerdistill.cli.parser import parse_arguments
+from innerdistill.cli.parser import parse_arguments, write_example
 from innerdistill.cli.printing import (
     print_caches,
     print_keys,
@@ -72,13 +72,23 @@ def _import_libraries() -> None:
 
 def _load_recipe(options: argparse.Namespace, *, finetunes: bool = False, writes: bool = False) -> Recipe:
     """Load the recipe, and refuse what can be refused before torch is imported, which takes seconds."""
-    if is_sweep(options.recipe):
+    if _is_sweep(options):
         raise ValueError(f"{options.recipe} is a sweep; run it with: innerdistill sweep {shlex.quote(options.recipe)}")
     recipe = load_recipe(options.recipe, overrides=options.overrides)
     from innerdistill.run.preview import refuse_early  # noqa: PLC0415 - it needs pyarrow
 
     refuse_early(recipe, finetunes=finetunes, writes=writes)
     return recipe
+
+
+def _is_sweep(options: argparse.Namespace) -> bool:
+    """Whether the file of a command is a sweep. A command without a file and without a key is refused."""
+    if not options.recipe and not options.overrides:
+        raise ValueError(
+            f"{options.verb} needs a recipe file, or a model, a training file and its text column:\n"
+            f"  {write_example(options.verb)}"
+        )
+    return is_sweep(options.recipe)
 
 
 def _announce(recipe: Recipe, *, finetunes: bool = False) -> None:
@@ -94,7 +104,7 @@ def _is_first_process() -> bool:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    if is_sweep(options.recipe):
+    if _is_sweep(options):
         sweep = load_sweep(options.recipe, overrides=options.overrides)
         _import_libraries()
         from innerdistill.sweep.plan import plan_sweep  # noqa: PLC0415

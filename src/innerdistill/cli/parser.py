@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +14,10 @@ from innerdistill.support.messages import shorten_value, suggest_name
 from innerdistill.sweep.declaration import TUNING
 
 DESCRIPTION = "Distil a fine-tuned encoder into a student with half its layers, from its internal representations."
+WITHOUT_FILE = "Without a recipe file, every key is given on the command line:\n  {example}"
+# The fewest keys that a verb runs with: the label column is called `label`, and everything else has a default.
+SHORTEST = "innerdistill {verb} teacher.{kind}=my-model data.train=my.csv data.text=text"
+OVERRIDE = re.compile(r"\w+(\.\w+)*=")
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -31,7 +37,29 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         options.overrides += others
     elif others:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
+    if hasattr(options, "recipe"):
+        _separate_recipe(options)
     return options
+
+
+def _separate_recipe(options: argparse.Namespace) -> None:
+    """Find out whether the first word is a file or an override. Without a file, the recipe is an empty mapping."""
+    words = [*([] if options.recipe is None else [options.recipe]), *options.overrides]
+    # os.path, since Path.is_file raises for a value that is longer than any name of a file.
+    has_file = bool(words) and (os.path.isfile(words[0]) or OVERRIDE.match(words[0]) is None)  # noqa: PTH113
+    options.recipe, options.overrides = (words[0], words[1:]) if has_file else ({}, words)
+
+
+def write_example(verb: str) -> str:
+    """Write the shortest command that needs no recipe file.
+
+    Args:
+        verb: a verb that takes a recipe.
+
+    Returns:
+        The command.
+    """
+    return SHORTEST.format(verb=verb, kind="base" if verb == "finetune" else "path")
 
 
 def _check_verb(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
@@ -72,7 +100,10 @@ def build_parser() -> argparse.ArgumentParser:
         ("evaluate", "score a student and its teacher"),
     ):
         added = verb(name, description)
-        added.add_argument("recipe", help="YAML file of a recipe, or of a sweep" if name == "plan" else "YAML file")
+        added.formatter_class = argparse.RawDescriptionHelpFormatter
+        added.epilog = WITHOUT_FILE.format(example=write_example(name))
+        files = "YAML file of a recipe or a sweep" if name == "plan" else "YAML file"
+        added.add_argument("recipe", nargs="?", help=f"{files}; may be left out if key=value says everything")
         added.add_argument("overrides", nargs="*", metavar="key=value", help="override, such as schedule.name=pid")
         if name == "evaluate":
             added.add_argument("--model", help="model folder (default: model/ in the recipe's output)")

@@ -70,7 +70,8 @@ def read_content(source: str | Path | Mapping[str, Any], *, overrides: Iterable[
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key:
-            raise ValueError(f"override {override!r}: expected key=value, for example schedule.name=pid.")
+            place = " A recipe file comes before all overrides." if override.endswith((".yaml", ".yml")) else ""
+            raise ValueError(f"override {override!r}: expected key=value, for example schedule.name=pid.{place}")
         set_key(content, key, parse_yaml(value, where=f"override {override!r}"))
     return content
 

@@ -98,11 +98,11 @@ def name_place(task: str, setting: Mapping[str, Any]) -> str:
     return name_group(task, {key: value for key, value in setting.items() if key != TEACHER_SEED})
 
 
-def is_sweep(path: str | Path) -> bool:
+def is_sweep(source: str | Path | Mapping[str, Any]) -> bool:
     """Whether a YAML file is a sweep, which has a `recipe` inside.
 
     Args:
-        path: path of the file.
+        source: path of the file, or its content as a mapping.
 
     Returns:
         True for a sweep.
@@ -110,7 +110,7 @@ def is_sweep(path: str | Path) -> bool:
     Raises:
         ValueError: the file cannot be read.
     """
-    return "recipe" in read_content(path)
+    return "recipe" in read_content(source)
 
 
 def is_recipe(path: str | Path) -> bool:
