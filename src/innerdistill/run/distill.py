@@ -43,6 +43,7 @@ from innerdistill.run.finish import (
 from innerdistill.run.job import Job
 from innerdistill.run.judge_teacher import check_teacher
 from innerdistill.run.onnx import export_run
+from innerdistill.run.preview import check_extras
 from innerdistill.run.speed import time_together
 from innerdistill.run.teacher_cache import load_targets
 from innerdistill.run.train import train
@@ -67,7 +68,9 @@ def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[
             shows up later, such as a full disk or the folder of another run; the state is saved then.
     """
     start = time.monotonic()
-    job = assemble(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), losses=losses)
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    check_extras(recipe)
+    job = assemble(recipe, losses=losses)
     with enter_in_first_process(open_run_folder(job.recipe)) as folder:
         was_finished = is_finished(folder, job.recipe)
         if job.recipe.teacher.base is not None:

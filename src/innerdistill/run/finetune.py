@@ -39,7 +39,7 @@ from innerdistill.run.assemble import assemble
 from innerdistill.run.finish import delete_checkpoints, finish, is_trained, record_seconds
 from innerdistill.run.job import Job
 from innerdistill.run.onnx import export_run
-from innerdistill.run.preview import check_base_is_named
+from innerdistill.run.preview import check_base_is_named, check_extras
 from innerdistill.run.speed import time_together
 from innerdistill.run.train import train
 from innerdistill.support.files import open_whole_file, open_whole_folder
@@ -73,6 +73,7 @@ def finetune(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     check_base_is_named(recipe)
+    check_extras(recipe)
     job = assemble(recipe.model_copy(update={"baseline": False}))
     with enter_in_first_process(open_run_folder(job.recipe, of_teacher=True)) as folder:
         if not is_trained(job, folder, teacher=False):

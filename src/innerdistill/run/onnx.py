@@ -12,7 +12,6 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +62,7 @@ from innerdistill.report.run_folder import (
 from innerdistill.report.speed_record import Latency, OnnxFile, OnnxRecord
 from innerdistill.run.job import Job
 from innerdistill.run.speed import make_onnx_calls, time_together
+from innerdistill.support.extras import require_extra
 from innerdistill.support.files import open_whole_folder
 from innerdistill.support.messages import describe_memory_problem, get_first_line
 from innerdistill.support.processes import is_first_process
@@ -103,8 +103,10 @@ def export(model: str | Path) -> OnnxRecord:
         Sizes, latencies and, for a run, scores of the files beside those of the model.
 
     Raises:
-        ValueError: no model there, data missing or changed, a file that cannot be written or whose logits differ.
+        ValueError: no model there, packages or data missing, changed data, a file that cannot be written or whose
+            logits differ.
     """
+    require_extra("onnx", key="export")
     folder = Path(model)
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected the folder of a run or of a model.")
@@ -194,6 +196,8 @@ def write_onnx(
     Raises:
         ValueError: a file cannot be written, or the logits of the float32 file differ from the model's.
     """
+    import onnxruntime  # noqa: PLC0415 - an extra brings it
+
     parameters = inspect.signature(model.forward).parameters  # a tokenizer may write more than its model reads
     names = [name for name in INPUT_NAMES if name in rows.column_names and name in parameters]
     length, threads = length or compute_typical_length(rows), torch.get_num_threads()
@@ -218,7 +222,7 @@ def write_onnx(
         length=length,
         threads=threads,
         machine=describe_machine(torch.device("cpu")),
-        onnxruntime=version("onnxruntime"),
+        onnxruntime=onnxruntime.__version__,
         metric=None if scoring is None else scoring.metric,
         files={name: _describe_file(name, contestants, labels, scoring=scoring) for name in contestants},
     )

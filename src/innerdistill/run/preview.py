@@ -16,6 +16,7 @@ from innerdistill.models.layer_map import choose_layers
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.output_folder import check_run_folder
 from innerdistill.support.extensions import find_entry_points
+from innerdistill.support.extras import require_extra
 from innerdistill.support.messages import format_count, name_key, shorten_value, suggest_name
 from innerdistill.training.schedules import check_schedule
 
@@ -31,7 +32,8 @@ def refuse_early(recipe: Recipe, *, finetunes: bool = False, writes: bool = True
         writes: whether a run is written into `output`.
 
     Raises:
-        ValueError: an unknown name, a missing file, folder or column, layers that do not exist, a finished run.
+        ValueError: an unknown name, a missing file, folder, column or package, layers that do not exist, or a finished
+            run.
     """
     if finetunes:
         check_base_is_named(recipe)
@@ -43,6 +45,8 @@ def refuse_early(recipe: Recipe, *, finetunes: bool = False, writes: bool = True
         with name_key("data.metric"):
             find_primary_metric(recipe.data.metric)
     _check_layers(recipe)
+    if writes:
+        check_extras(recipe)
     if writes and int(os.environ.get("WORLD_SIZE", "1")) == 1:  # of several processes, the first one looks later
         check_run_folder(recipe.model_copy(update={"baseline": False}) if finetunes else recipe, of_teacher=finetunes)
 
@@ -58,6 +62,19 @@ def check_base_is_named(recipe: Recipe) -> None:
     """
     if recipe.teacher.base is None:
         raise ValueError("teacher.base: name the pre-trained model to fine-tune.")
+
+
+def check_extras(recipe: Recipe) -> None:
+    """Check that the packages which a run of the recipe needs are installed.
+
+    Args:
+        recipe: the recipe.
+
+    Raises:
+        ValueError: a missing package, and the extra that installs it.
+    """
+    if recipe.onnx:
+        require_extra("onnx", key="onnx: true")
 
 
 def check_recipe_names(recipe: Recipe, losses: Collection[str]) -> None:

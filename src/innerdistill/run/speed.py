@@ -33,6 +33,7 @@ from innerdistill.report.run_folder import (
     write_record,
 )
 from innerdistill.report.speed_record import Latency, ModelSpeed, OnnxRecord, Speed
+from innerdistill.support.extras import list_missing_packages
 
 BATCH_SIZE = 1  # texts per call, as a service is asked
 
@@ -67,7 +68,8 @@ def time_together(folder: Path) -> None:
     """Time teacher, student, baseline and ONNX files of a run in turns, in one measurement, and record the latencies.
 
     Nothing changes where that has been done. Nor does it on another machine than the run's, or without its teacher:
-    times of different measurements cannot be compared.
+    times of different measurements cannot be compared. Without the packages of the extra
+    `onnx`, files keep their latencies.
 
     Args:
         folder: folder of a run whose models and files are all written.
@@ -75,7 +77,8 @@ def time_together(folder: Path) -> None:
     record, device = read_record(folder), default_device()
     has_new_baseline = record.speed.baseline is None and (folder / BASELINE_FOLDER / MODEL).is_dir()
     # onnxruntime runs on the CPU: its files are compared with models there.
-    has_new_files = record.onnx is not None and not record.times_onnx_with_models and device.type == "cpu"
+    onnx = record.onnx if device.type == "cpu" and not list_missing_packages("onnx") else None
+    has_new_files = onnx is not None and not record.times_onnx_with_models
     if not (has_new_baseline or has_new_files) or record.machine != describe_machine(device):
         return
     models = _load_models_of_run(record, folder)
@@ -84,14 +87,14 @@ def time_together(folder: Path) -> None:
     calls, length = {}, record.speed.student.length
     for name, model in models.items():
         calls[name] = make_model_call(model.to(device), batch_size=BATCH_SIZE, length=length)
-    if record.onnx is not None and device.type == "cpu":
-        paths = {name: folder / MODEL / record.onnx.files[name].file for name in FILES}
-        files = {name: OnnxClassifier(path, threads=record.onnx.threads) for name, path in paths.items()}
+    if onnx is not None:
+        paths = {name: folder / MODEL / onnx.files[name].file for name in FILES}
+        files = {name: OnnxClassifier(path, threads=onnx.threads) for name, path in paths.items()}
         calls |= make_onnx_calls(files, models["student"], length=length)
     times = {name: Latency(**percentiles) for name, percentiles in measure_latencies(calls).items()}
     changes: dict[str, Any] = {"speed": _build_speed(models, times, length=length)}
-    if record.onnx is not None and device.type == "cpu":
-        changes["onnx"] = _replace_latencies(record.onnx, times | {TORCH: times["student"]}, length=length)
+    if onnx is not None:
+        changes["onnx"] = _replace_latencies(onnx, times | {TORCH: times["student"]}, length=length)
     record = record.model_copy(update=changes)
     write_card(folder, record)
     write_record(folder, record)
