@@ -33,7 +33,7 @@ from innerdistill.run.job import Job
 from innerdistill.run.preview import check_recipe_names
 from innerdistill.run.warnings import list_label_warnings, list_unknown_token_warnings
 from innerdistill.support.messages import name_key
-from innerdistill.training.arguments import make_training_arguments
+from innerdistill.training.arguments import check_sections
 from innerdistill.training.check_arguments import check_arguments
 from innerdistill.training.schedules import SchedulePlan, build_stages
 from innerdistill.training.stage import Stage
@@ -226,15 +226,12 @@ def _load_internal_teacher(recipe: Recipe, problem_type: ProblemType, names: Nam
 
 def _check_training_arguments(recipe: Recipe, stages: Sequence[Stage]) -> list[TrainingArguments]:
     """Build the Trainer's arguments of every section and stage once, so that a wrong option is refused now."""
-    sections = {"trainer": {}, "internal_trainer": recipe.internal_trainer, "teacher.trainer": recipe.teacher.trainer}
-    arguments = []
-    for section, options in sections.items():
-        for stage in stages:
-            merged = recipe.trainer | options
-            arguments.append(
-                make_training_arguments(Path(recipe.output), stage, merged, seed=recipe.seed, section=section)
-            )
-    return arguments
+    sections = {
+        "trainer": recipe.trainer,
+        "internal_trainer": recipe.internal_trainer,
+        "teacher.trainer": recipe.teacher.trainer,
+    }
+    return check_sections(sections, stages, folder=Path(recipe.output), seed=recipe.seed)
 
 
 def _warn_of_slow_bfloat16(arguments: Sequence[TrainingArguments], device: torch.device) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from transformers import TrainingArguments
 
 from innerdistill.recipe.advice import DEFAULT_LEARNING_RATE
 from innerdistill.support.messages import get_first_line
-from innerdistill.training.check_arguments import check_built_arguments
+from innerdistill.training.check_arguments import check_arguments, check_built_arguments
 from innerdistill.training.stage import Stage
 
 DEFAULTS: dict[str, Any] = {
@@ -26,6 +26,32 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+def check_sections(
+    sections: Mapping[str, Mapping[str, Any]], stages: Sequence[Stage], *, folder: Path, seed: int
+) -> list[TrainingArguments]:
+    """Check all options of a run before anything is written, by building the Trainer's arguments of every stage once.
+
+    Args:
+        sections: options by name of the section; those of `trainer` also count in the others, which override them.
+        stages: stages of the schedule.
+        folder: folder of the run.
+        seed: random seed of the run.
+
+    Returns:
+        Arguments of every section and stage.
+
+    Raises:
+        ValueError: an option that is unknown, not supported or wrong; names section and option.
+    """
+    arguments = []
+    for section, options in sections.items():
+        check_arguments(section, options)
+        for stage in stages:
+            merged = {**sections["trainer"], **options}
+            arguments.append(make_training_arguments(folder, stage, merged, seed=seed, section=section))
+    return arguments
+
+
 def make_training_arguments(
     folder: Path,
     stage: Stage,
@@ -34,6 +60,7 @@ def make_training_arguments(
     seed: int,
     evaluate: bool = True,
     best_by: str | None = None,
+    compare_by: str | None = None,
     section: str = "trainer",
 ) -> TrainingArguments:
     """Build the Trainer's arguments of one stage.
@@ -45,6 +72,7 @@ def make_training_arguments(
         seed: random seed of dropout.
         evaluate: whether to score the selection split after every epoch.
         best_by: name of the score whose best checkpoint is loaded at the end; None stays with the last weights.
+        compare_by: name of the score that early stopping compares, if no checkpoint is loaded at the end.
         section: name of the recipe section that the options are from, for messages.
 
     Returns:
@@ -55,6 +83,8 @@ def make_training_arguments(
     """
     length = {"max_steps": stage.steps} if stage.steps else {"num_train_epochs": stage.epochs}
     checkpoints: dict[str, Any] = {"save_strategy": "no"}
+    if compare_by is not None:
+        checkpoints |= {"metric_for_best_model": compare_by, "greater_is_better": True}
     if best_by is not None:
         checkpoints = {
             "save_strategy": "epoch",

@@ -28,28 +28,33 @@ SET_ELSEWHERE = {
     "greater_is_better": "data.metric",
 }
 # Keys that are not supported, and why.
+SCORED_PER_EPOCH = "the selection split is scored after every epoch"
+OWN_EVALUATION = "the selection split is scored by `score`, not by the Trainer"
+OWN_LAUNCH = "a run over several processes is started with torchrun"
+COMPILED = "a compiled model cannot be captured"
 NOT_SUPPORTED = {
-    "eval_strategy": "the selection split is scored after every epoch",
     "remove_unused_columns": "no column is ever removed",
     "disable_tqdm": "progress bars are shown in a terminal only",
     "per_device_eval_batch_size": "evaluation takes 64 examples of similar length at a time",
-    "do_eval": "the selection split is scored after every epoch",
+    "auto_find_batch_size": "another batch size changes the steps of a stage",
+    "logging_nan_inf_filter": "a loss that is NaN or infinite stops the run",
     "save_total_limit": "a run stores its last two checkpoints until it is finished",
     "save_only_model": "a stopped run resumes from its checkpoints",
+    "enable_jit_checkpoint": "SIGTERM writes a checkpoint in any case",
     "resume_from_checkpoint": "run the same command again to resume a stopped run",
-    "label_smoothing_factor": "the recipe's `losses` section names every loss",
-    "torch_compile": "a compiled model cannot be captured",
-    "torch_compile_backend": "a compiled model cannot be captured",
-    "torch_compile_mode": "a compiled model cannot be captured",
+    "restore_callback_states_from_checkpoint": "a resumed run restores them in any case",
     "ignore_data_skip": "a resumed run skips the batches that it has trained on",
+    "label_smoothing_factor": "the recipe's `losses` section names every loss",
     "use_liger_kernel": "its kernels hide the attention",
     "push_to_hub": "nothing is uploaded",
     "gradient_checkpointing": "recomputed layers would be captured twice",
     "report_to": "TensorBoard files are always written",
-    "deepspeed": "a run over several processes is started with torchrun",
-    "fsdp": "a run over several processes is started with torchrun",
-    "fsdp_config": "a run over several processes is started with torchrun",
-    "parallelism_config": "a run over several processes is started with torchrun",
+    **dict.fromkeys(("eval_strategy", "do_eval", "eval_steps", "eval_delay", "eval_on_start"), SCORED_PER_EPOCH),
+    **dict.fromkeys(("bf16_full_eval", "fp16_full_eval", "prediction_loss_only", "batch_eval_metrics"), OWN_EVALUATION),
+    **dict.fromkeys(("eval_do_concat_batches", "eval_use_gather_object"), OWN_EVALUATION),
+    **dict.fromkeys(("eval_accumulation_steps", "include_for_metrics"), OWN_EVALUATION),
+    **dict.fromkeys(("torch_compile", "torch_compile_backend", "torch_compile_mode"), COMPILED),
+    **dict.fromkeys(("deepspeed", "fsdp", "fsdp_config", "parallelism_config"), OWN_LAUNCH),
 }
 # TrainingArguments does not check these values; a wrong one would fail in the middle of training.
 WHOLE_NUMBERS = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1, "dataloader_num_workers": 0}

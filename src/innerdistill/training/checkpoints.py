@@ -31,6 +31,7 @@ from innerdistill.training.stage import StageRecord
 
 PROGRESS, CHECKSUMS, WEIGHTS = "progress.json", "checksums.json", "model.safetensors"
 START, IDENTITY = "start", "identity.json"
+CALLBACKS = "callbacks"  # key of the identity, only of a run that has some
 TRAINER_STATE = "trainer_state.json"  # written by transformers
 BROKEN_STEP = "broken_step.json"  # the examples of a step whose loss is NaN or infinite, in the folder of its stage
 MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
@@ -245,6 +246,8 @@ def read_identity(folder: Path) -> dict[str, Any]:
 
 
 def _describe_difference(name: str, earlier: Any, now: Any) -> str:
+    if name == CALLBACKS:
+        return f"{name} ({', '.join(earlier or ['none'])}, now {', '.join(now or ['none'])})"
     are_short = isinstance(earlier, str | int | float) and isinstance(now, str | int | float)
     if are_short and len(f"{earlier}{now}") < 100:
         return f"{name} ({earlier}, now {now})"

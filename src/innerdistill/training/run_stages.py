@@ -27,14 +27,15 @@ from innerdistill.models.check import check_internal_teacher
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import probe
 from innerdistill.support.processes import count_processes, is_first_process, let_first_process_go_first
-from innerdistill.training.arguments import make_training_arguments
+from innerdistill.training.arguments import check_sections, make_training_arguments
 from innerdistill.training.callbacks import Saver, StageProgress, StepTimer
-from innerdistill.training.checkpoints import Checkpoints
+from innerdistill.training.checkpoints import CALLBACKS, Checkpoints
 from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.stage import Stage, StageRecord, list_stage_warnings
 from innerdistill.training.stopping import catch_stop_signals
 from innerdistill.training.targets import Targets
 from innerdistill.training.trainer import DistillationTrainer
+from innerdistill.training.user_callbacks import check_callbacks, describe_callbacks, needs_score
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +76,13 @@ def distill_models(
         One record per stage.
 
     Raises:
-        ValueError: an unsupported family, models that do not fit, a loss that becomes NaN, or checkpoints of another
-            run.
+        ValueError: an unsupported family, models that do not fit, a loss that becomes NaN, a callback that fails, or
+            checkpoints of another run.
         Stopped: SIGTERM or Ctrl-C arrived, and a checkpoint was written.
     """
+    sections = {"trainer": setup.trainer, "internal_trainer": setup.internal_trainer}
+    check_sections(sections, stages, folder=Path(folder), seed=setup.seed)
+    check_callbacks(setup.callbacks, stages, can_evaluate=setup.selection is not None)
     probe(student)
     if isinstance(teacher, PreTrainedModel):
         teacher = _make_live_targets(teacher, internal_teacher)
@@ -142,6 +146,7 @@ def _make_stage_arguments(folder: Path, stage: Stage, setup: TrainingSetup, *, n
         seed=int(np.random.SeedSequence((setup.seed, number)).generate_state(1)[0]),  # dropout differs between stages
         evaluate=setup.selection is not None,
         best_by=setup.metric if setup.should_select_best(stage) else None,
+        compare_by=setup.metric if needs_score(setup.callbacks, stage) else None,
     )
     set_seed(arguments.seed)
     return arguments
@@ -205,6 +210,7 @@ def _identify(
         "targets": teacher and _describe_targets(teacher, stages, setup.losses),
         "data": tokens + hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest(),
         "processes": count_processes(),
+        **({CALLBACKS: describe_callbacks(setup.callbacks)} if setup.callbacks else {}),
         **dict(zip(packages, map(version, packages), strict=True)),
     }
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerCallback
 
 from innerdistill.data.batches import Collator
 from innerdistill.losses.loss import Loss
@@ -38,6 +38,8 @@ class TrainingSetup:
         group_by_length: whether a batch holds examples of similar length.
         seed: random seed of dropout and of the order of the examples.
         checkpoint_minutes: minutes between two checkpoints inside a stage.
+        callbacks: callbacks of transformers, which see the events of every stage; early stopping only those of
+            classification stages.
     """
 
     train: Dataset
@@ -54,6 +56,7 @@ class TrainingSetup:
     group_by_length: bool = True
     seed: int = 1
     checkpoint_minutes: float = 5
+    callbacks: Sequence[TrainerCallback] = ()
 
     def choose_options(self, stage: Stage) -> dict[str, Any]:
         """Merge the Trainer's options for a stage.

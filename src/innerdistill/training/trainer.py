@@ -25,6 +25,7 @@ from innerdistill.training.loss_sums import BrokenLossError, LossSums
 from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.stage import StageRecord
 from innerdistill.training.targets import Targets
+from innerdistill.training.user_callbacks import UserCallbacks, select_callbacks
 
 FEWEST_STEPS = 30  # steps of a stage from which thirds of its loss are compared; in fewer the loss is too noisy
 
@@ -56,13 +57,13 @@ class DistillationTrainer(Trainer):
         Args:
             student: model prepared by `prepare`; trained in place.
             args: arguments of the Trainer, with the length of the stage.
-            setup: data, losses and options. If teacher outputs are cached, `train` also has the column `index`: the
-                position of each example in the cache.
+            setup: data, losses, options and callbacks. If teacher outputs are cached, `train` also has the column
+                `index`: the position of each example in the cache.
             record: record of the stage; filled while the stage runs.
             teacher: teacher outputs, or the prepared model itself; None if no loss of the stage reads the teacher.
             first_step: optimiser steps that the run took before this stage; they determine the order of the examples.
             saver: callback that requests checkpoints; None leaves checkpoints to `args`.
-            callbacks: further callbacks of transformers.
+            callbacks: further callbacks of transformers, called before those of `setup`.
 
         Raises:
             ValueError: a loss needs a teacher and there is none.
@@ -74,15 +75,26 @@ class DistillationTrainer(Trainer):
         if self.targets is None and self.needs.teacher:
             raise ValueError(f"stage {stage.name!r} needs a teacher.")
         self.first_step, self.saver, self.sums = first_step, saver, LossSums(stage.name)
+        own_callbacks = select_callbacks(setup.callbacks, stage)
+        self.user_callbacks = UserCallbacks(own_callbacks, stage, can_evaluate=setup.selection is not None)
         train_first_layers(student, None if self.needs.student_logits else max(self.pairs))
-        super().__init__(
-            model=student,
-            args=args,
-            train_dataset=setup.train,
-            eval_dataset=setup.selection,
-            data_collator=split_off_index(setup.collate),  # on the CPU: reading them from a GPU would wait for it
-            callbacks=[*callbacks, EpochEnd(self.end_epoch), *([] if saver is None else [saver])],
-        )
+        try:
+            super().__init__(
+                model=student,
+                args=args,
+                train_dataset=setup.train,
+                eval_dataset=setup.selection,
+                data_collator=split_off_index(setup.collate),  # on the CPU: reading them from a GPU would wait for it
+                callbacks=[
+                    *callbacks,
+                    *([self.user_callbacks] if own_callbacks else []),  # before the saver, which sees what they request
+                    EpochEnd(self.end_epoch),
+                    *([] if saver is None else [saver]),
+                ],
+            )
+        except ValueError:  # a callback may fail in its first event
+            train_first_layers(student, None)
+            raise
         if self.targets is not None:
             self.targets.move_to(args.device)
         self.embedding_rows: EmbeddingRows | None = None
@@ -203,8 +215,13 @@ class DistillationTrainer(Trainer):
             Scores by name, each with the prefix `eval_`.
         """
         assert self.setup.score is not None and self.eval_dataset is not None
+        if self.embedding_rows is not None:  # a callback may ask for scores inside an epoch
+            self.embedding_rows.settle()
         scores = dict(self.setup.score(self.model, self.eval_dataset))
-        if self.record.epochs:
+        wanted = self.args.metric_for_best_model
+        if wanted is not None and wanted not in scores:
+            raise ValueError(f"metric: {wanted!r} is not among the scores of `score`, {sorted(scores)}.")
+        if self._has_ended_epoch():
             self.record.epochs[-1]["scores"] = scores
         metrics = {f"eval_{name}": value for name, value in scores.items()}
         self.log(metrics)
@@ -224,14 +241,36 @@ class DistillationTrainer(Trainer):
         self.sums.check()
         super().log(logs, start_time)
 
-    def _init_training_state(self, max_steps: int, steps_per_epoch: int, epochs: int, *args: Any) -> tuple[int, int]:
-        trained = super()._init_training_state(max_steps, steps_per_epoch, epochs, *args)
+    def _init_training_state(
+        self, max_steps: int, steps_per_epoch: int, epochs: int, checkpoint: Any, trial: Any
+    ) -> tuple[int, int]:
+        trained = super()._init_training_state(max_steps, steps_per_epoch, epochs, checkpoint, trial)
         self._first_weight_sums = self._sum_weights()  # here a checkpoint has been loaded
         best = Path(self.args.output_dir, f"checkpoint-{self.state.best_global_step}")
         if best.is_dir():  # the run's folder may have been moved since
             self.state.best_model_checkpoint = str(best)
+        stored = self.state.stateful_callbacks.get(type(self.user_callbacks).__name__)
+        if stored is not None:
+            self.user_callbacks.restore(stored)
         # After the last step of a stage that ends inside an epoch, the Trainer would take one step more.
-        return (epochs, 0) if self.state.global_step >= max_steps else trained
+        is_over = self.state.global_step >= max_steps or (checkpoint is not None and bool(self.record.ended))
+        return (epochs, 0) if is_over else trained
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        """Log, evaluate and save what is due: after the last step of an epoch once, when its means are in the record.
+
+        The Trainer calls this after the step and after the epoch. What a callback requests in that step waits for the
+        epoch's end: a checkpoint without it could not be resumed.
+        """
+        is_epoch_over = float(self.state.epoch).is_integer() or self.control.should_training_stop
+        if not is_epoch_over or self._has_ended_epoch():
+            super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        is_best = super()._determine_best_metric(metrics, trial)
+        if is_best and self.args.load_best_model_at_end:
+            self.control.should_save = True  # a callback may ask for scores inside an epoch
+        return is_best
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.sums.check()  # a run cannot resume from broken weights
@@ -256,7 +295,9 @@ class DistillationTrainer(Trainer):
         if state.max_steps >= FEWEST_STEPS:
             self.record.thirds = self.sums.thirds
         self.record.epochs.append({"epoch": state.epoch, "steps": state.global_step, "losses": losses})
+        is_log_due = control.should_log  # the next line would reset it
         self.log({f"epoch/{name}": value for name, value in losses.items()})
+        control.should_log = is_log_due
         threshold = self.stage.threshold
         is_full_epoch = abs(state.epoch - round(state.epoch)) < 1e-6
         if threshold is not None and is_full_epoch:
@@ -264,6 +305,10 @@ class DistillationTrainer(Trainer):
             if cosine < threshold:
                 self.record.ended = f"threshold: cosine {cosine:.4f} below {threshold:g}"
                 control.should_training_stop = True
+
+    def _has_ended_epoch(self) -> bool:
+        """Whether the record has an epoch that ends with the latest step."""
+        return bool(self.record.epochs) and self.record.epochs[-1]["steps"] == self.state.global_step
 
     def sum_over_processes(self, value: Tensor) -> Tensor:
         """Sum a value over all processes.
@@ -296,6 +341,9 @@ class DistillationTrainer(Trainer):
         self.record.seconds = time.perf_counter() - self._start_time
         self.record.cpu_seconds = time.process_time() - self._start_cpu_time
         self.record.steps = self.state.global_step
+        is_cut_short = self.control.should_training_stop and self.state.global_step < self.state.max_steps
+        if is_cut_short and self.user_callbacks.stopper and not self.record.ended:
+            self.record.ended = f"stopped by {self.user_callbacks.stopper} after step {self.state.global_step}"
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
         return LengthGroupedSampler(
