@@ -25,6 +25,7 @@ ROOMS = [
     "training",
     "report",
     "run",
+    "first_recipe",
     "sweep",
     "cli",
     "__main__",

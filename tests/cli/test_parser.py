@@ -51,9 +51,10 @@ def test_an_option_may_stand_before_everything():
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_alone_says_what_is_missing_with_the_shortest_example(verb, capsys):
     assert main([verb]) == 2
-    first, second = capsys.readouterr().err.splitlines()
+    first, second, third = capsys.readouterr().err.splitlines()
     assert first == f"innerdistill: {verb} needs a recipe file, or a model, a training file and its text column:"
     assert second == f"  {write_example(verb)}" and len(second) <= 80
+    assert third == "`innerdistill init` writes a recipe file for your data."
 
 
 def test_a_file_behind_an_override_is_told_its_place(capsys):

@@ -15,6 +15,7 @@ from innerdistill.cli.errors import handle_sigterm, report_error
 from innerdistill.cli.parser import parse_arguments, write_example
 from innerdistill.cli.printing import (
     print_caches,
+    print_first_recipe,
     print_keys,
     print_onnx,
     print_plan,
@@ -86,7 +87,8 @@ def _is_sweep(options: argparse.Namespace) -> bool:
     if not options.recipe and not options.overrides:
         raise ValueError(
             f"{options.verb} needs a recipe file, or a model, a training file and its text column:\n"
-            f"  {write_example(options.verb)}"
+            f"  {write_example(options.verb)}\n"
+            "`innerdistill init` writes a recipe file for your data."
         )
     return is_sweep(options.recipe)
 
@@ -101,6 +103,27 @@ def _announce(recipe: Recipe, *, finetunes: bool = False) -> None:
 
 def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"  # the first process that torchrun starts
+
+
+def _init(options: argparse.Namespace) -> None:
+    from innerdistill.first_recipe.request import SPLITS, Request, check_request  # noqa: PLC0415
+    from innerdistill.first_recipe.sample import read_sample  # noqa: PLC0415 - it needs pyarrow
+
+    request = Request(
+        model=options.teacher or options.base,
+        is_teacher=options.teacher is not None,
+        target=Path(options.output_file),
+        text=tuple(options.text),
+        label=options.label,
+        files={split: file for split in SPLITS if (file := getattr(options, split)) is not None},
+    )
+    check_request(request)
+    sample = read_sample(options.file)
+    print_text(f"Look at {options.file} and {request.model}.", to=errors)
+    _import_libraries()
+    from innerdistill.first_recipe.first_recipe import write_first_recipe  # noqa: PLC0415
+
+    print_first_recipe(write_first_recipe(sample, request), request.target)
 
 
 def _plan(options: argparse.Namespace) -> None:
@@ -288,6 +311,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 VERBS: dict[str, Callable[[argparse.Namespace], int | None]] = {
+    "init": _init,
     "plan": _plan,
     "finetune": _finetune,
     "distill": _distill,

@@ -13,7 +13,17 @@ from innerdistill.recipe.recipe import Recipe
 from innerdistill.support.messages import shorten_value, suggest_name
 from innerdistill.sweep.declaration import TUNING
 
-DESCRIPTION = "Distil a fine-tuned encoder into a student with half its layers, from its internal representations."
+DESCRIPTION = """\
+Distil a fine-tuned encoder into a student with half its layers, from its
+internal representations."""
+STEPS = """\
+From your data to a student:
+  innerdistill init reviews.csv --teacher my-model    write recipe.yaml
+  innerdistill plan recipe.yaml                       check it, train nothing
+  innerdistill distill recipe.yaml                    train the student
+Or without a file, with every key on the command line:
+  {example}
+`innerdistill VERB --help` explains a verb."""
 WITHOUT_FILE = "Without a recipe file, every key is given on the command line:\n  {example}"
 # The fewest keys that a verb runs with: the label column is called `label`, and everything else has a default.
 SHORTEST = "innerdistill {verb} teacher.{kind}=my-model data.train=my.csv data.text=text"
@@ -85,7 +95,12 @@ def build_parser() -> argparse.ArgumentParser:
     Returns:
         The parser.
     """
-    parser = argparse.ArgumentParser(prog="innerdistill", description=DESCRIPTION)
+    parser = argparse.ArgumentParser(
+        prog="innerdistill",
+        description=DESCRIPTION,
+        epilog=STEPS.format(example=write_example("distill")),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"innerdistill {innerdistill.__version__}")
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -93,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     def verb(name: str, description: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=description, description=description)
 
+    _add_init_options(verb("init", "write a commented recipe for a data file and a model"))
     for name, description in (
         ("plan", "print sizes, parts and time of a recipe or a sweep without training"),
         ("finetune", "fine-tune the recipe's teacher.base as a teacher"),
@@ -137,6 +153,21 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--delete", nargs="+", metavar="NAME", default=[], help="names of entries, as they are listed")
     parser.set_defaults(verbs=list(verbs.choices))
     return parser
+
+
+def _add_init_options(added: argparse.ArgumentParser) -> None:
+    added.add_argument("file", help="training file: CSV, TSV, JSON lines or Parquet")
+    models = added.add_mutually_exclusive_group(required=True)
+    models.add_argument("--teacher", metavar="MODEL", help="fine-tuned classifier: folder or name")
+    models.add_argument("--base", metavar="MODEL", help="pre-trained model to fine-tune first: folder or name")
+    added.add_argument("--text", nargs="+", default=[], metavar="COLUMN", help="text column, or two (default: guessed)")
+    added.add_argument("--label", metavar="COLUMN", help="label column (default: guessed)")
+    added.add_argument("--validation", metavar="FILE", help="file to score on (default: a tenth of the training file)")
+    added.add_argument("--test", metavar="FILE", help="test file; its labels are optional")
+    added.add_argument("--unlabelled", metavar="FILE", help="texts without labels, which the teacher labels")
+    added.add_argument(
+        "-o", "--output-file", default="recipe.yaml", metavar="FILE", help="recipe to write (default: recipe.yaml)"
+    )
 
 
 def _add_sweep_options(added: argparse.ArgumentParser) -> None:

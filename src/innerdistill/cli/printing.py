@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from innerdistill.cli.terminal import console, create_table, errors, print_table
 from innerdistill.support.messages import format_duration
 
 if TYPE_CHECKING:
+    from innerdistill.first_recipe.first_recipe import FirstRecipe
     from innerdistill.recipe.keys import Key
     from innerdistill.report.record import Scores
     from innerdistill.report.speed_record import Latency, ModelSpeed, OnnxRecord
@@ -23,6 +25,22 @@ if TYPE_CHECKING:
 # Everything that needs torch is imported inside the functions, so that --help and a wrong recipe answer at once.
 
 MAX_COLUMNS = 80  # columns of a terminal
+
+
+def print_first_recipe(written: FirstRecipe, target: Path) -> None:
+    """Print what a recipe was judged by, and what to do with it.
+
+    Args:
+        written: from `write_first_recipe`.
+        target: the recipe.
+    """
+    for sentence in written.findings:
+        print_text(sentence)
+    for warning in written.warnings:
+        print_text(f"Warning: {warning}", to=errors, style="bold yellow")
+    console.print(f"Recipe  {target}", soft_wrap=True)
+    print_text("Read it and correct what is wrong. Then:")
+    console.print(f"  innerdistill plan {shlex.quote(str(target))}", soft_wrap=True)
 
 
 def print_plan(job: Job) -> None:

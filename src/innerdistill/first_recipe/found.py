@@ -1,0 +1,107 @@
+"""Found: what was found in a file and a model, and the sentences that say so on the terminal and in the recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from innerdistill.data.task_data import HELD_OUT, MOST_HELD_OUT
+from innerdistill.first_recipe.columns import Choice, choose_label, choose_text, refuse_missing_header
+from innerdistill.first_recipe.labels import Labels, examine_labels
+from innerdistill.first_recipe.lengths import Lengths, measure_lengths
+from innerdistill.first_recipe.model import Model, load_reader, read_model
+from innerdistill.first_recipe.request import Request
+from innerdistill.first_recipe.sample import Sample
+from innerdistill.support.messages import format_count, join_names, shorten_value
+
+FORMATS = {".csv": "CSV", ".tsv": "TSV", ".parquet": "Parquet"}  # all others are JSON lines
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in a file and a model.
+
+    Attributes:
+        sample: first rows of the file.
+        model: teacher or base model.
+        label: label column.
+        text: text columns.
+        labels: what the label column holds.
+        lengths: tokens of the texts; None if there are no texts.
+        files: further files by split: validation, test, unlabelled.
+    """
+
+    sample: Sample
+    model: Model
+    label: Choice
+    text: Choice
+    labels: Labels
+    lengths: Lengths | None
+    files: dict[str, str]
+
+    def describe_file(self) -> str:
+        """Format, rows and columns of the file."""
+        suffix = FORMATS.get(Path(self.sample.path).suffix.lower(), "JSON lines")
+        judged = "" if self.sample.is_whole else "judged by "
+        return f"{suffix}, {judged}{self.sample.describe_rows()}. Columns: {self.sample.name_columns()}."
+
+    def describe_model(self) -> str:
+        """Layers of the model, and its outputs."""
+        layers = format_count(self.model.num_layers, "layer")
+        if self.model.problem_type is None:
+            return f"A pre-trained model with {layers}. It is fine-tuned first, as the teacher."
+        outputs = "It predicts scores."
+        if not self.model.predicts_scores:
+            outputs = f"It predicts {len(self.model.outputs)} classes: {join_names(self.model.outputs)}."
+        return f"A fine-tuned model with {layers}. {outputs}"
+
+    def describe_held_out(self) -> str:
+        """Which parts of the training file are held out."""
+        if "validation" in self.files:
+            return "A tenth of the training file is held out, to choose settings by (selection)."
+        return (
+            "A tenth of the training file is held out to compute scores on (validation), and another one to choose "
+            "settings by (selection)."
+        )
+
+    def count_train(self) -> int | None:
+        """Number of training examples that are left when others are held out; None if the file is longer."""
+        if not self.sample.is_whole:
+            return None
+        rows = self.sample.num_rows
+        for _ in range(1 if "validation" in self.files else 2):
+            rows -= min(round(HELD_OUT * rows), MOST_HELD_OUT)
+        return rows
+
+    def list_warnings(self) -> list[str]:
+        """Sentences on what the user should look at."""
+        warnings = list(self.labels.warnings)
+        for column in self.text.columns:
+            missing = sum(value is None for value in column.values)
+            if missing:
+                name, rows = shorten_value(column.name), self.sample.describe_rows()
+                warnings.append(f"{missing:,} of {rows} have no text in {name}. Remove them before training.")
+        return warnings
+
+
+def examine(sample: Sample, request: Request) -> Found:
+    """Look at a file and a model.
+
+    Args:
+        sample: first rows of the data file.
+        request: what the user says.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ValueError: a file and a model that do not fit together.
+    """
+    model = read_model(request)
+    label = choose_label(sample, request.label, outputs=model.own_names, scores=model.predicts_scores)
+    text = choose_text(sample, request.text, label=label.columns[0])
+    refuse_missing_header(sample, [*label.columns, *text.columns])
+    labels = examine_labels(sample, label.columns[0], model)
+    tokenizer, limit = load_reader(model, texts=len(text.columns))
+    lengths = measure_lengths(text.columns, tokenizer, limit=limit)
+    return Found(sample, model, label, text, labels, lengths, dict(request.files))

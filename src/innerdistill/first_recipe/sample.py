@@ -1,0 +1,187 @@
+"""read_sample: the first rows of a data file, of any size, and what its columns hold."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from innerdistill.data.arrow import BLOCK_BYTES
+from innerdistill.data.formats import SUFFIXES, Block, find_broken_text, read_blocks
+from innerdistill.data.labels import read_label
+from innerdistill.support.messages import format_count, join_names, shorten_value
+
+MOST_ROWS = 10_000  # rows that a recipe is judged by
+SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars"}  # of files that are called .csv
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column of a sample, and what it may be good for.
+
+    Attributes:
+        name: its name.
+        values: its values as the file has them.
+    """
+
+    name: str
+    values: Sequence[Any]
+
+    @cached_property
+    def labels(self) -> list[str | None]:
+        """The values as labels, None where there is none; an empty list if they are neither names nor numbers."""
+        try:
+            return [read_label(value) for value in self.values]
+        except ValueError:
+            return []
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """How often each label occurs, the most frequent one first."""
+        return Counter(dict(Counter(label for label in self.labels if label is not None).most_common()))
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The values that are text and not empty; an empty list if any other value is no text."""
+        given = [value for value in self.values if value is not None]
+        return [text for text in given if text] if all(isinstance(value, str) for value in given) else []
+
+    @cached_property
+    def is_numeric(self) -> bool:
+        """Whether every label is a number."""
+        return bool(self.counts) and all(math.isfinite(_read_number(label)) for label in self.counts)
+
+    @cached_property
+    def has_decimals(self) -> bool:
+        """Whether every label is a number, and at least one has decimals."""
+        return self.is_numeric and not all(_read_number(label).is_integer() for label in self.counts)
+
+    @cached_property
+    def is_prose(self) -> bool:
+        """Whether most values are texts of several words, or in a script that writes no spaces between them."""
+        prose = sum(_is_prose(text) for text in self.texts)
+        return prose * 2 >= len(self.texts) > 0
+
+    @cached_property
+    def mean_length(self) -> float:
+        """Mean number of characters of the texts."""
+        return sum(map(len, self.texts)) / max(1, len(self.texts))
+
+    @cached_property
+    def repeats(self) -> bool:
+        """Whether a label occurs twice on average, as names of classes do and ids do not."""
+        return len(self.counts) * 2 <= self.counts.total()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The first rows of a data file.
+
+    Attributes:
+        path: path of the file.
+        columns: its columns by name.
+        num_rows: number of rows that were read.
+        is_whole: whether the file has no more rows.
+    """
+
+    path: str
+    columns: Mapping[str, Column]
+    num_rows: int
+    is_whole: bool
+
+    def describe_rows(self) -> str:
+        """Describe which rows the columns hold.
+
+        Returns:
+            Such as `2,400 rows` or `the first 10,000 rows`.
+        """
+        rows = format_count(self.num_rows, "row")
+        return rows if self.is_whole else f"the first {rows}"
+
+    def name_columns(self) -> str:
+        """Names of the columns, as they stand in a sentence."""
+        return join_names(list(self.columns))
+
+
+def read_sample(path: str) -> Sample:
+    """Read the first rows of a CSV, TSV, JSON lines or Parquet file.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        At most MOST_ROWS rows, and fewer of very long texts.
+
+    Raises:
+        ValueError: missing or damaged file, a folder, an unknown format, no rows, only one column.
+    """
+    if Path(path).is_dir():
+        raise ValueError(f"{path}: this is a folder; expected a file ({', '.join(SUFFIXES)}).")
+    columns: dict[str, list[Any]] = {}
+    num_rows = characters = 0
+    blocks = read_blocks(Path(path))
+    for block in blocks:
+        _add_block(columns, block, num_rows)
+        num_rows += len(next(iter(block.values()), ()))
+        characters += _count_characters(block)
+        if num_rows >= MOST_ROWS or characters > BLOCK_BYTES:
+            break
+    is_whole = num_rows <= MOST_ROWS and next(blocks, None) is None
+    if num_rows == 0:
+        raise ValueError(f"{path}: no rows.")
+    num_rows = min(num_rows, MOST_ROWS)
+    _check_text(path, columns)
+    _refuse_one_column(path, list(columns))
+    shown = {name: Column(name, values[:num_rows]) for name, values in columns.items()}
+    return Sample(path, shown, num_rows, is_whole)
+
+
+def _add_block(columns: dict[str, list[Any]], block: Block, num_rows: int) -> None:
+    """Add the rows of a block. In JSON lines, a later row may have a key that no row had before."""
+    added = len(next(iter(block.values()), ()))
+    for name in [*columns, *(name for name in block if name not in columns)]:
+        columns.setdefault(name, [None] * num_rows).extend(block.get(name, [None] * added))
+
+
+def _count_characters(block: Block) -> int:
+    return sum(len(value) for values in block.values() for value in values if isinstance(value, str))
+
+
+def _check_text(path: str, columns: Mapping[str, list[Any]]) -> None:
+    for name, values in columns.items():
+        position = find_broken_text(values)
+        if position is not None:
+            raise ValueError(
+                f"{path}: row {position + 1}: {shorten_value(name)} is not UTF-8 text "
+                f"({shorten_value(values[position])}); save the file as UTF-8."
+            )
+
+
+def _refuse_one_column(path: str, names: Sequence[str]) -> None:
+    if len(names) > 1:
+        return
+    separator = next((words for sign, words in SEPARATORS.items() if sign in names[0]), None)
+    if separator is not None and Path(path).suffix.lower() == ".csv":
+        raise ValueError(
+            f"{path}: its only column is {shorten_value(names[0])}; are the columns separated by {separator}? Save it "
+            "with commas, or with tabs as .tsv."
+        )
+    raise ValueError(
+        f"{path}: its only column is {shorten_value(names[0])}; expected a column of texts and one of labels."
+    )
+
+
+def _read_number(label: str) -> float:
+    try:
+        return float(label)
+    except ValueError:
+        return math.nan
+
+
+def _is_prose(text: str) -> bool:
+    has_letters = any(character.isalpha() for character in text)
+    return has_letters and (len(text.split()) > 1 or not text.isascii())
