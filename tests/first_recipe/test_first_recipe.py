@@ -202,6 +202,13 @@ def test_an_output_that_is_not_there_yet(init, save, folder):
     assert recipe.output == "runs/reviews-2"
 
 
+def test_onnx_files_only_where_their_packages_are(init, save, monkeypatch):
+    file, teacher = write("reviews.csv", make_rows(verdict=name_class)), save("teacher", "neg", "pos")
+    monkeypatch.setattr("innerdistill.first_recipe.contents.list_missing_packages", lambda extra: [extra])
+    recipe, _, _ = init(file, "--teacher", teacher)
+    assert not recipe.onnx and "This needs: pip install 'innerdistill[onnx]' onnx: true" in read_comments()
+
+
 def test_names_that_yaml_would_misread(init, save):
     rows = [{"no": row["review"], "on: #1": row["y"]} for row in make_rows(y=lambda n: ["yes", "no"][n % 2])]
     recipe, _, _ = init(write("a: b #c.csv", rows), "--teacher", save("off", "yes", "no"))
@@ -241,7 +248,7 @@ def test_bad_input_is_refused_in_a_sentence(init, save, folder, base_folder):
         (["none.csv", "--teacher", teacher], "none.csv: no such file."),
         (["empty", "--teacher", teacher], "empty: this is a folder; expected a file"),
         ([file, "--teacher", "empty"], "--teacher: empty: expected a model folder with a config.json."),
-        ([file, "--teacher", "./techer"], "--teacher: ./techer: no such folder; did you mean teacher?"),
+        ([file, "--teacher", "./teacher2"], "--teacher: ./teacher2: no such folder; did you mean teacher?"),
         ([file, "--teacher", base_folder], "without a head for classes or scores. To fine-tune it first, give it as"),
         (["other.csv", "--teacher", teacher], "'label': label 'bad' is not one of the teacher's labels (neg, pos)."),
         ([file, "--teacher", "numbered"], "the teacher names its 3 labels only LABEL_0, LABEL_1, LABEL_2"),
@@ -252,7 +259,7 @@ def test_bad_input_is_refused_in_a_sentence(init, save, folder, base_folder):
             ["words.csv", "--teacher", teacher],
             "no column looks like labels; name one with --label. Columns: id, words.",
         ),
-        ([file, "--teacher", teacher, "--text", "reviw"], "has no column 'reviw'. Did you mean 'review'?"),
+        ([file, "--teacher", teacher, "--text", "reviews"], "has no column 'reviews'. Did you mean 'review'?"),
         ([file, "--teacher", teacher, "--text", "a", "b", "c"], "--text: expected one column, or two for pairs;"),
         ([file, "--teacher", teacher, "--validation", "dev.csv"], "data.validation: dev.csv: no such file."),
         ([file, "--teacher", teacher, "--test", "words.csv"], "data.test: words.csv: no column 'review'."),

@@ -11,6 +11,7 @@ from innerdistill.first_recipe.entries import Entry
 from innerdistill.first_recipe.found import Found
 from innerdistill.recipe.advice import DEFAULT_LEARNING_RATE, show_rate
 from innerdistill.recipe.recipe import TeacherRecipe
+from innerdistill.support.extras import list_missing_packages
 from innerdistill.support.files import slugify
 from innerdistill.support.messages import format_count, join_names
 from innerdistill.training.arguments import DEFAULTS
@@ -140,9 +141,17 @@ def _list_training(found: Found) -> list[Entry]:
 def _list_results(found: Found) -> list[Entry]:
     return [
         Entry("baseline", True, ("Also train the same student without distillation, to compare.",)),
-        Entry("onnx", True, ("Also export the student to ONNX, in float32 and int8.",)),
+        _explain_export(),
         Entry("output", _choose_output(found), ("Folder of the student, its scores and its report.",)),
     ]
+
+
+def _explain_export() -> Entry:
+    """The key of the ONNX files; off where their packages are not installed, since a run would be refused."""
+    export = "Also export the student to ONNX, in float32 and int8."
+    if list_missing_packages("onnx"):
+        return Entry("onnx", True, (export, "This needs: pip install 'innerdistill[onnx]'"), is_off=True)
+    return Entry("onnx", True, (export,))
 
 
 def _choose_output(found: Found) -> str:
