@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from innerdistill.evaluation.answers import Answers, count_rarest
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.pseudo_values import compute_pseudo_values
 from innerdistill.problem_types.regression import REGRESSION
@@ -158,7 +159,7 @@ def compare(labels: Array, predictions: Sequence[Array], scoring: Scoring) -> Co
         for run in of_method[:, None]:
             units.append(Answers(run, _find_pseudo_values(labels, run[0], scoring)[None]))
         methods.append(units)
-    rarest = count_rarest(labels, scoring=scoring)
+    rarest = count_rarest(LabelledExamples(labels), scoring=scoring)
     return compare_pair("first", "second", *methods, metric=scoring.metric, rarest=rarest)
 
 

@@ -12,6 +12,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from innerdistill.evaluation.compare import score_with_errors
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.metrics import METRICS, Metric
 from innerdistill.report.run_folder import PREDICTIONS, read_predictions, read_record
 
@@ -77,9 +78,9 @@ def test_a_recipe_that_uses_all_four(innerdistill, recipe, make_model, tokenizer
     monkeypatch.setitem(METRICS, "kappa", Metric(cohen_kappa_score, "classes"))
     predictions = read_predictions(tmp_path / "run" / PREDICTIONS, "validation")
     scores, scoring = record.scores["validation"].student, record.data.scoring
-    labels, logits = predictions["label"], predictions["student"]
+    examples, logits = LabelledExamples.from_columns(predictions), predictions["student"]
     errors = [
-        score_with_errors(labels, logits, scoring=replace(scoring, metric=metric))["standard_error"]
+        score_with_errors(examples, logits, scoring=replace(scoring, metric=metric))["standard_error"]
         for metric in ("kappa", "macro_f1")
     ]
     assert scores.metric == "kappa" and scores.standard_error == pytest.approx(errors[0])

@@ -13,11 +13,13 @@ from statsmodels.stats.anova import anova_lm
 
 from innerdistill.evaluation.crossed import estimate_crossed
 from innerdistill.evaluation.crossed_teachers import estimate_over_teachers
+from innerdistill.evaluation.labelled_examples import mark_groups, sum_groups
 
 
 def estimate(values, *, is_accuracy=False, groups=None, different=None):
     different = np.any(values != 0, axis=0) if different is None else different
-    return estimate_crossed(values, different=different, is_accuracy=is_accuracy, groups=groups)
+    values, different = sum_groups(values, groups), mark_groups(different, groups)
+    return estimate_crossed(values, different=different, is_accuracy=is_accuracy)
 
 
 def draw(seed, units=6, examples=40, *, of_units=0.5, of_examples=0.5):
@@ -122,6 +124,14 @@ def test_few_different_answers_widen_the_interval_of_accuracy_only():
 def test_differences_that_are_all_the_same_have_no_interval():
     found = estimate(np.full((8, 20), 0.5), is_accuracy=True)
     assert found.is_constant and not found.has_interval and found.mean == 0.5
+
+
+@pytest.mark.parametrize("is_accuracy", [False, True])
+def test_groups_of_one_example_change_nothing(is_accuracy):
+    values, groups = draw(3, 5, 30), np.random.default_rng(0).permutation(30)
+    plain, found = (estimate(values, is_accuracy=is_accuracy, groups=each) for each in (None, groups))
+    assert found.interval == pytest.approx(plain.interval, rel=1e-12) and found.p == pytest.approx(plain.p, rel=1e-12)
+    assert (found.examples, found.different) == (plain.examples, plain.different)
 
 
 def test_groups_of_one_size_count_as_their_means():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from innerdistill.data.labels import UNLABELLED
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.predicted_classes import (
     compare_classes,
     compute_calibration_error,
@@ -49,11 +50,15 @@ def test_distances_are_the_kl_of_the_probabilities():
 
 def test_swapped_labels_are_told_from_a_bad_teacher():
     labels = np.array([0, 1] * 20)
-    assert "'no' meant 'yes' and 'yes' meant 'no'" in find_swapped_labels(labels, logits(1 - labels), NAMES)
-    assert find_swapped_labels(labels, logits(labels), NAMES) is None
-    assert find_swapped_labels(labels, logits(np.zeros(40, int)), NAMES) is None
-    assert find_swapped_labels(labels[:20], logits(1 - labels[:20]), NAMES) is None  # too few to tell
+    assert "'no' meant 'yes' and 'yes' meant 'no'" in find_swapped_labels(
+        LabelledExamples(labels), logits(1 - labels), NAMES
+    )
+    assert find_swapped_labels(LabelledExamples(labels), logits(labels), NAMES) is None
+    assert find_swapped_labels(LabelledExamples(labels), logits(np.zeros(40, int)), NAMES) is None
+    assert find_swapped_labels(LabelledExamples(labels[:20]), logits(1 - labels[:20]), NAMES) is None  # too few to tell
     names, uneven = ("a", "b", "c", "d"), np.array([0] * 60 + [1] * 20 + [2] * 12 + [3] * 8)
-    assert find_swapped_labels(uneven, logits(np.full(100, 3), 4), names) is None  # collapsed to a rare class
+    assert (
+        find_swapped_labels(LabelledExamples(uneven), logits(np.full(100, 3), 4), names) is None
+    )  # collapsed to a rare class
     guesses = np.random.default_rng(0).integers(0, 4, 100)
-    assert find_swapped_labels(uneven, logits(guesses, 4), names) is None
+    assert find_swapped_labels(LabelledExamples(uneven), logits(guesses, 4), names) is None

@@ -11,6 +11,7 @@ from transformers import AutoConfig
 
 import innerdistill
 from innerdistill.data.tasks import Task
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.metrics import METRICS, select_metrics
 from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.losses.loss import LossInputs, measure
@@ -186,7 +187,7 @@ def test_a_model_agrees_with_itself(problem_type, encoded, names, logits):
 def test_warnings_are_lists_of_sentences(problem_type, labels, encoded, names, logits):
     examples = problem_type.examples
     assert examples.warn_of_missing(encoded, encoded, names) == examples.warn_of_spellings(labels) == []
-    assert problem_type.predictions.find_swapped_labels(encoded, logits, names) is None
+    assert problem_type.predictions.find_swapped_labels(LabelledExamples(encoded), logits, names) is None
 
 
 def test_the_columns_of_predict_are_those_that_it_names(problem_type, names, logits):

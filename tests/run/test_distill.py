@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 from innerdistill import distill, evaluate, finetune, load_recipe
 from innerdistill.cli.printing import print_summary
 from innerdistill.evaluation.compare import score_with_errors
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.losses.loss import Loss
 from innerdistill.models.families import encoder_layers
 from innerdistill.report.page import write_report
@@ -98,7 +99,7 @@ def test_every_score_can_be_computed_again(run):
     for split in ("selection", "validation"):
         rows = read_predictions(run / "predictions.parquet", split)
         for model in ("teacher", "student"):
-            again = score_with_errors(rows["label"], rows[model], scoring=record.data.scoring)
+            again = score_with_errors(LabelledExamples.from_columns(rows), rows[model], scoring=record.data.scoring)
             assert Scores.model_validate(again) == getattr(record.scores[split], model)
         again = record.problem_type.predictions.compare(rows["label"], rows["teacher"], rows["student"])
         assert again == record.agreement[split]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from innerdistill import Recipe, distill
-from innerdistill.data.arrow import read_numbers
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.report.formatting import format_share
 from innerdistill.report.headline import list_problems, summarize_run
@@ -116,7 +116,7 @@ def test_a_collapse_is_said_once_at_the_end(job_of_three):
     compared = {"scores": {"validation": scores}}
     warnings = collect_warnings(job, compared, predictions={"validation": columns}, stages=[])
     assert not any("predicts" in warning or "recall" in warning for warning in warnings)
-    assert "(collapsed)" in str(find_teacher_problem(job, labels, constant, split="selection"))
+    assert "(collapsed)" in str(find_teacher_problem(job, LabelledExamples(labels), constant, split="selection"))
 
 
 def test_a_loss_that_does_not_fall(content, caplog):
@@ -159,7 +159,7 @@ def test_a_teacher_whose_label_order_is_swapped(content, swapped_teacher, caplog
 def find_problem(made):
     job = assemble(Recipe.model_validate(made))
     logits = compute_teacher_logits(job, ["selection"])["selection"]
-    return find_teacher_problem(job, read_numbers(job.splits["selection"], "labels"), logits, split="selection")
+    return find_teacher_problem(job, LabelledExamples.from_dataset(job.splits["selection"]), logits, split="selection")
 
 
 def name_outputs(folder, *names):

@@ -38,7 +38,7 @@ def test_shares_are_those_of_the_mean_scores(group):
     assert interval == f"{100 * share.interval[0]:.1f} % ... {100 * share.interval[1]:.1f} %"
     assert table.rows[0][5] == "shown"
     above = compare_with_teacher(group, "sid").estimate(group.constant_values)
-    constant = max(np.bincount(group.labels)) / len(group.labels)
+    constant = max(np.bincount(group.examples.labels)) / len(group.examples.labels)
     assert above.share == pytest.approx((students - constant) / (teacher - constant))
     assert any(shown.title == "Shares" for shown in build_tables(group, alone=True))
 
@@ -90,10 +90,10 @@ def test_kappa_stands_beside_both_accuracies(of_eight_seeds, gather_finished):
     (group,) = gather_finished(of_eight_seeds)
     assert [row[2] for row in build_right_and_wrong(group).rows] == ["–", "–"]
     predictions = group.teacher_answers.predictions[0]
-    predictions[:20] = 1 - group.labels[:20]
+    predictions[:20] = 1 - group.examples.labels[:20]
     table = build_right_and_wrong(group)
-    teacher = predictions == group.labels
-    students = [run.predictions[0] == group.labels for run in group.methods["sid"].list_answers()]
+    teacher = predictions == group.examples.labels
+    students = [run.predictions[0] == group.examples.labels for run in group.methods["sid"].list_answers()]
     kappa = np.mean([compute_kappa(teacher, right) for right in students])
     assert table.rows[0][:2] == ("sid", f"{kappa:.3f}")
     low, high = map(float, table.rows[0][2].split(" ... "))

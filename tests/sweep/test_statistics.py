@@ -9,6 +9,7 @@ from scipy import stats
 
 from innerdistill.evaluation.answers import Answers, collect_answers, count_rarest, join_answers
 from innerdistill.evaluation.crossed import estimate_crossed
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.problem_types.regression import REGRESSION
 from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
 from innerdistill.sweep.gates import bound_collapse
@@ -204,10 +205,13 @@ def test_methods_need_the_same_seeds_and_examples():
 def test_answers_leave_out_examples_without_a_label():
     labels, logits = np.array([0, 1, -100, 1]), np.eye(2)[[0, 1, 1, 0]]
     scoring = SINGLE_LABEL_CLASSIFICATION.make_scoring("accuracy", ("a", "b"))
-    answers = collect_answers(labels, logits, scoring=scoring)
+    examples = LabelledExamples(labels)
+    answers = collect_answers(examples, logits, scoring=scoring)
     assert answers.predictions.tolist() == [[0, 1, 0]] and answers.pseudo_values[0] == pytest.approx([1, 1, 0])
-    assert answers.scores == pytest.approx([2 / 3]) and count_rarest(labels, scoring=scoring) == 1
-    assert count_rarest(np.array([0.5, 0.7]), scoring=REGRESSION.make_scoring("spearman", None)) is None
+    assert answers.scores == pytest.approx([2 / 3]) and count_rarest(examples, scoring=scoring) == 1
+    assert (
+        count_rarest(LabelledExamples(np.array([0.5, 0.7])), scoring=REGRESSION.make_scoring("spearman", None)) is None
+    )
 
 
 def test_collapse_that_was_not_seen_is_not_excluded():

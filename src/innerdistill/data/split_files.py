@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from innerdistill.data.formats import read_blocks
@@ -53,17 +53,35 @@ def locate_splits(recipe: DataRecipe, task: Task) -> dict[str, Path]:
     return {split: folder / name for split, name in names.items() if name is not None}
 
 
-def list_columns(task: Task, labelled: bool | None) -> tuple[Sequence[str], Sequence[str]]:
+def needs_groups(split: str, splits: Container[str]) -> bool:
+    """Whether `data.group` is read for a split: for those that are scored, and for train if one is held out of it.
+
+    Args:
+        split: name of the split.
+        splits: names of the splits that have a file, or a split of a `datasets` data set.
+
+    Returns:
+        True if its examples need their group.
+    """
+    if split == "train":
+        return "validation" not in splits or "selection" not in splits
+    return split != "unlabelled"
+
+
+def list_columns(task: Task, labelled: bool | None, *, grouped: bool = False) -> tuple[Sequence[str], Sequence[str]]:
     """List the columns of a split's file.
 
     Args:
         task: task that names the columns.
         labelled: a value of LABELLED.
+        grouped: whether examples with a label need their group, if the task has groups.
 
     Returns:
-        Columns that the file must have, and those that it may have.
+        Columns that the file must have, and those that it may have; each once.
     """
-    return [*task.text, *([task.label] if labelled else [])], [task.label] if labelled is None else []
+    of_label = [task.label, *([task.group] if grouped and task.group else [])]
+    needed = dict.fromkeys([*task.text, *(of_label if labelled else [])])
+    return list(needed), [name for name in of_label if labelled is None and name not in needed]
 
 
 def check_headers(recipe: DataRecipe) -> None:
@@ -78,8 +96,9 @@ def check_headers(recipe: DataRecipe) -> None:
     task = resolve_task(recipe)
     if reads_dataset(recipe):
         return
-    for split, path in locate_splits(recipe, task).items():
-        columns, optional = list_columns(task, LABELLED[split])
+    paths = locate_splits(recipe, task)
+    for split, path in paths.items():
+        columns, optional = list_columns(task, LABELLED[split], grouped=needs_groups(split, paths))
         with name_key(f"data.{split}"):
             next(read_blocks(path, columns=columns, optional=optional, header=task.get_header(split)), None)
 

@@ -20,7 +20,7 @@ def hash_texts(table: pa.Table, *, salt: str = "", column: str | None = None) ->
     Args:
         table: table from `read_file` or `read_split`.
         salt: text that makes the hashes of different purposes independent.
-        column: name of a text column; None means all texts of a row, joined by a tab.
+        column: name of a column of text; None means all texts of a row, joined by a tab.
 
     Returns:
         One number per row, in the order of the table. (num_rows,)
@@ -49,12 +49,19 @@ def list_text_columns(table: pa.Table) -> list[str]:
 
 
 def choose_stratified(
-    table: pa.Table, strata: NDArray[np.int64], *, size: float | int, salt: str, from_each: bool = False
+    table: pa.Table,
+    strata: NDArray[np.int64],
+    *,
+    size: float | int,
+    salt: str,
+    from_each: bool = False,
+    together: str | None = None,
 ) -> NDArray[np.bool_]:
     """Choose the same share of every stratum by the hash of the text.
 
     Within a stratum, texts are ordered by SHA-256(salt, text), and the first ones are chosen. Rows of equal text stay
-    together, in the stratum of the first of them. So the share can be a little larger where texts repeat.
+    together, in the stratum of the first of them. So the share can be a little larger where texts repeat. With
+    `together`, all this holds for the values of that column in place of the texts.
 
     Args:
         table: table from `read_file` or `read_split`.
@@ -63,12 +70,13 @@ def choose_stratified(
         salt: text that makes different splits of the same texts independent.
         from_each: choose at least one text of every stratum, and never all of them. So the only text of a stratum is
             not chosen. Strata of which some texts, but not all, are chosen anyway stay as they are.
+        together: name of a column whose equal values stay together; None means the texts.
 
     Returns:
         True for the rows that were chosen. (num_rows,)
     """
     share = size if isinstance(size, float) else min(1.0, size / max(1, table.num_rows))
-    hashes = hash_texts(table, salt=salt)
+    hashes = hash_texts(table, salt=salt, column=together)
     texts, first, text_of = np.unique(hashes, return_index=True, return_inverse=True)
     strata = strata[first][text_of]
     order = np.lexsort((hashes, strata))

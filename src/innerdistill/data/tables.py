@@ -2,6 +2,7 @@
 
 `row` is the 1-based number of the row in its source, so that a message or a prediction can name it. Labels are text
 here, null where there is none: a CSV file has no other type, and class names are text anyway.
+With `data.group` there is a column `group` too: what the examples that belong together have in common, as text.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def read_file(
     examples: ExampleType,
     split: str,
     labelled: bool | None = True,
+    grouped: bool = False,
     allow_null: bool = False,
 ) -> pa.Table:
     """Read one CSV, TSV, JSON lines or Parquet file.
@@ -42,17 +44,21 @@ def read_file(
         examples: how texts and labels are read.
         split: train, validation, test or unlabelled, for the column names of files without a header line.
         labelled: True: every row needs a label. None: labels may be missing. False: labels are not read.
+        grouped: whether rows with a label need their group, if the task has groups; else groups are not read.
         allow_null: whether a text may be null; it is null in the table then.
 
     Returns:
-        Table of row (int64), text1 (string), text2 (string, for pairs), label (string, null where missing).
+        Table of row (int64), text1 (string), text2 (string, for pairs), label (string, null where missing), and group
+        (string, null where missing) if it is read.
 
     Raises:
-        ValueError: missing or damaged file, missing column, missing text or label; names the file and the row.
+        ValueError: missing or damaged file, missing column, missing text, label or group; names the file and the row.
     """
-    columns, optional = list_columns(task, labelled)
+    columns, optional = list_columns(task, labelled, grouped=grouped)
     blocks = read_blocks(Path(path), columns=columns, optional=optional, header=task.get_header(split))
-    return _build_plain_table(blocks, task, examples, where=str(path), labelled=labelled, allow_null=allow_null)
+    return _build_plain_table(
+        blocks, task, examples, where=str(path), labelled=labelled, grouped=grouped, allow_null=allow_null
+    )
 
 
 def read_tables(path: Path) -> Iterator[pa.Table]:
@@ -142,7 +148,13 @@ def read_dataset(name: str, subset: str | None) -> DatasetDict:
 
 
 def read_split(
-    splits: DatasetDict, split: str, task: Task, *, examples: ExampleType, labelled: bool | None = True
+    splits: DatasetDict,
+    split: str,
+    task: Task,
+    *,
+    examples: ExampleType,
+    labelled: bool | None = True,
+    grouped: bool = False,
 ) -> pa.Table:
     """Read one split of a data set of `datasets`.
 
@@ -152,22 +164,24 @@ def read_split(
         task: task that names the columns.
         examples: how texts and labels are read.
         labelled: True: every row needs a label. None: labels may be missing. False: labels are not read.
+        grouped: whether rows with a label need their group, if the task has groups; else groups are not read.
 
     Returns:
         As `read_file`.
 
     Raises:
-        ValueError: missing split or column, missing text or label.
+        ValueError: missing split or column, missing text, label or group.
     """
     if split not in splits:
         hint = suggest_name(split, splits, kind="splits")
         raise ValueError(f"data: the data set has no split {shorten_value(split)}. {hint}")
     dataset = splits[split]
-    for name in (*task.text, *([task.label] if labelled else [])):
+    columns, optional = list_columns(task, labelled, grouped=grouped)
+    for name in columns:
         if name not in dataset.column_names:
             hint = suggest_name(name, dataset.column_names, kind="columns")
             raise ValueError(f"split {split!r}: no column {shorten_value(name)}. {hint}")
-    names = [name for name in dataset.column_names if name in (*task.text, task.label)]
+    names = [name for name in dataset.column_names if name in (*columns, *optional)]
     feature = dataset.features.get(task.label)
 
     def read_batches() -> Iterator[Block]:
@@ -178,7 +192,8 @@ def read_split(
                 block[task.label] = [None if n in (None, -1) else feature.int2str(n) for n in block[task.label]]
             yield block
 
-    return _build_plain_table(read_batches(), task, examples, where=f"split {split!r}", labelled=labelled)
+    where = f"split {split!r}"
+    return _build_plain_table(read_batches(), task, examples, where=where, labelled=labelled, grouped=grouped)
 
 
 def _build_plain_table(
@@ -188,11 +203,14 @@ def _build_plain_table(
     *,
     where: str,
     labelled: bool | None,
+    grouped: bool,
     allow_null: bool = False,
 ) -> pa.Table:
     """Bring the columns that a task names into the package's own form, checked."""
     texts = [f"text{number}" for number in range(1, len(task.text) + 1)]
-    schema = pa.schema([("row", pa.int64()), *((name, pa.string()) for name in texts), ("label", pa.string())])
+    group = task.group if grouped else None
+    plain = [*texts, "label", *(["group"] if group else [])]
+    schema = pa.schema([("row", pa.int64()), *((name, pa.string()) for name in plain)])
 
     def build_batches() -> Iterator[pa.RecordBatch]:
         first = 1
@@ -204,6 +222,8 @@ def _build_plain_table(
             ]
             given = block.get(task.label, [None] * count) if labelled is not False else [None] * count
             columns.append(_read_labels(given, examples, where, task.label, first, needed=bool(labelled)))
+            if group:
+                columns.append(_read_groups(block.get(group, [None] * count), columns[-1], where, group, first))
             yield pa.record_batch(columns, schema)
             first += count
 
@@ -262,6 +282,19 @@ def _read_labels(
                 "data.unlabelled names."
             )
     return _build_strings(labels, where, name, first)
+
+
+def _read_groups(values: list[Any], labels: pa.Array, where: str, name: str, first: int) -> pa.Array:
+    """What the examples of a group have in common, as text; a number that is missing in a Parquet file is NaN."""
+    groups = []
+    for row, (value, label) in enumerate(zip(values, labels.to_pylist(), strict=True), start=first):
+        is_missing = value is None or str(value).strip() in ("", "nan")
+        if is_missing and label is not None:
+            raise ValueError(
+                f"{where}: row {row} has a label, but no {shorten_value(name)}, the column that data.group names."
+            )
+        groups.append(None if is_missing else str(value))
+    return _build_strings(groups, where, name, first)
 
 
 def _build_strings(values: Sequence[str | None], where: str, name: str, first: int) -> pa.Array:

@@ -11,16 +11,17 @@ import numpy as np
 import pyarrow as pa
 
 from innerdistill.data.arrow import iterate_blocks, select_rows
+from innerdistill.data.example_groups import number_groups
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.labels import number_labels
-from innerdistill.data.split_files import LABELLED, locate_splits, reads_dataset
+from innerdistill.data.split_files import LABELLED, locate_splits, needs_groups, reads_dataset
 from innerdistill.data.splits import choose_number, choose_stratified, hash_texts, mark_shared_texts
 from innerdistill.data.tables import read_dataset, read_file, read_split
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import name_key
 
-PART_OF_TRAIN = "a stratified tenth of train, at most 10,000 rows, chosen by a hash of the text"
+PART_OF_TRAIN = "a stratified tenth of train, at most 10,000 rows, chosen by a hash of the {text}"
 OVERLAP = "validation_rows_that_are_also_in_train"
 SELECTION_OVERLAP = "selection_rows_also_in"
 DROPPED = "{split}_rows_dropped_because_they_share_a_text_with_train"
@@ -39,6 +40,7 @@ class TaskData:
     Attributes:
         task: columns, labels and metric.
         splits: train, selection, validation and, where given, test and unlabelled. Columns row, text1, [text2], label.
+            With `data.group`, the splits that are scored also have the number of each example's group, `group`.
         names: class names in the order of their ids; None where labels are numbers.
         notes: counts and decisions, for run.json.
     """
@@ -49,11 +51,15 @@ class TaskData:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """Compute SHA-256 over texts, labels and columns of all splits. Runs of the same data have the same one."""
+        """Compute SHA-256 over texts, labels and columns of all splits. Runs of the same data have the same one.
+
+        Groups are left out: they change neither a teacher nor a student.
+        """
         digest = hashlib.sha256(repr((self.task, self.names)).encode())
         for name in sorted(self.splits):
             digest.update(name.encode())
-            add_table(digest, self.splits[name])
+            table = self.splits[name]
+            add_table(digest, table.drop_columns("group") if "group" in table.column_names else table)
         return digest.hexdigest()
 
 
@@ -73,8 +79,9 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
 
     On the selection split, checkpoints, thresholds and learning rates may be chosen. Validation is for reporting only.
     With `train_rows`, a held-out selection split has at most a tenth of that, or 200 examples if that is more.
-    Held-out splits and `train_rows` depend on the hash of the texts, not on a seed. Of a rare class, one text goes to
-    train first, then one to validation if that is held out, then one to selection.
+    Held-out splits and `train_rows` depend on the hash of the texts, not on a seed. With `data.group`, held-out splits
+    depend on the hash of that column, so that examples of one group are never on two sides. Of a rare class, one text
+    goes to train first, then one to validation if that is held out, then one to selection.
 
     Args:
         recipe: the `data` section of a recipe.
@@ -89,19 +96,20 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
     task = resolve_task(recipe)
     splits = _read_splits(recipe, task, examples)
     labels = splits["train"]["label"]
+    part_of_train = PART_OF_TRAIN.format(text=task.group or "text")
     names = examples.find_names(number_labels(labels)[1], task)
     examples.encode_labels(labels, task, names=names, where="train", rows=splits["train"]["row"])  # finds wrong labels
     notes: dict[str, Any] = {"rows_read": {name: table.num_rows for name, table in splits.items()}}
     if "validation" not in splits:
         splits["train"], splits["validation"] = _hold_out(splits["train"], examples, salt="validation")
-        notes["validation"] = PART_OF_TRAIN
+        notes["validation"] = part_of_train
     if task.drop_overlap:
         _drop_overlap(splits, "validation", notes)
     notes[OVERLAP] = _count_equal(splits["validation"], splits["train"])
     is_held_out = "selection" not in splits
     if is_held_out:
         splits["train"], splits["selection"] = _hold_out(splits["train"], examples, salt="selection")
-    notes["selection"] = PART_OF_TRAIN if is_held_out else f"{recipe.selection}; nothing is held out of train for it"
+    notes["selection"] = part_of_train if is_held_out else f"{recipe.selection}; nothing is held out of train for it"
     if task.drop_overlap:
         _drop_overlap(splits, "selection", notes)
     if not is_held_out:
@@ -112,7 +120,7 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
     if recipe.train_rows is not None and is_held_out:
         limit = max(LEAST_HELD_OUT, int(HELD_OUT * recipe.train_rows))
         splits["selection"] = _reduce(splits["selection"], limit, examples, salt="selection")
-        notes["selection"] = f"{PART_OF_TRAIN}; of these at most {limit:,}, because of data.train_rows"
+        notes["selection"] = f"{part_of_train}; of these at most {limit:,}, because of data.train_rows"
     for name, table in splits.items():
         if table.num_rows == 0:
             raise ValueError(
@@ -120,23 +128,29 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
                 "equal text stay together; give more rows with different texts."
             )
     notes["rows"] = {name: table.num_rows for name, table in splits.items()}
+    if task.group is not None:
+        notes["groups"] = number_groups(splits, task.group)
     return TaskData(task, splits, names, notes)
 
 
 def _read_splits(recipe: DataRecipe, task: Task, examples: ExampleType) -> dict[str, pa.Table]:
     tables = {}
     if reads_dataset(recipe):
-        dataset = read_dataset(str(recipe.path), recipe.subset)
-        for split, labelled in LABELLED.items():
+        dataset, names = read_dataset(str(recipe.path), recipe.subset), {}
+        for split in LABELLED:
             standard = split if split in (*dataset, "train") and split != "selection" else None
-            name = getattr(recipe, split) or standard
-            if name is not None:
-                with name_key(f"data.{split}"):
-                    tables[split] = read_split(dataset, name, task, examples=examples, labelled=labelled)
+            if (name := getattr(recipe, split) or standard) is not None:
+                names[split] = name
+        for split, name in names.items():
+            options: dict[str, Any] = {"labelled": LABELLED[split], "grouped": needs_groups(split, names)}
+            with name_key(f"data.{split}"):
+                tables[split] = read_split(dataset, name, task, examples=examples, **options)
         return tables
-    for split, path in locate_splits(recipe, task).items():
+    paths = locate_splits(recipe, task)
+    for split, path in paths.items():
+        options = {"labelled": LABELLED[split], "grouped": needs_groups(split, paths)}
         with name_key(f"data.{split}"):
-            tables[split] = read_file(path, task, examples=examples, split=split, labelled=LABELLED[split])
+            tables[split] = read_file(path, task, examples=examples, split=split, **options)
     return tables
 
 
@@ -156,7 +170,9 @@ def _hold_out(table: pa.Table, examples: ExampleType, *, salt: str) -> tuple[pa.
     """Take a part out of train. A rare class keeps an example in train, then gets one in the part that is taken out."""
     strata = examples.group_labels(table["label"])
     size = HELD_OUT if HELD_OUT * table.num_rows <= MOST_HELD_OUT else MOST_HELD_OUT
-    apart = choose_stratified(table, strata, size=size, salt=salt, from_each=examples.needs_every_group)
+    together = "group" if "group" in table.column_names else None
+    from_each = examples.needs_every_group
+    apart = choose_stratified(table, strata, size=size, salt=salt, from_each=from_each, together=together)
     return select_rows(table, ~apart), select_rows(table, apart)
 
 

@@ -5,7 +5,7 @@ Adding a task is one entry in TASKS. Source of the layouts: the GLUE benchmark's
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import suggest_name
@@ -23,6 +23,8 @@ class Task:
         files: file names by split, inside the task's folder.
         names: column names by split, for files that have no header line.
         drop_overlap: score only validation rows that share no text with the training rows.
+        group: column whose equal values mark examples that belong together; None if each stands for itself. It changes
+            no example, so it is no part of what the fingerprint of the data reads.
     """
 
     text: tuple[str, ...]
@@ -32,6 +34,7 @@ class Task:
     files: tuple[tuple[str, str], ...] = (("train", "train.tsv"), ("validation", "dev.tsv"), ("test", "test.tsv"))
     names: tuple[tuple[str, tuple[str, ...]], ...] = ()
     drop_overlap: bool = False
+    group: str | None = field(default=None, repr=False)
 
     def get_header(self, split: str) -> tuple[str, ...] | None:
         """Get the column names of a split whose file has no header line.
@@ -61,7 +64,7 @@ def resolve_task(recipe: DataRecipe) -> Task:
         hint = suggest_name(recipe.task, TASKS, kind="tasks")
         raise ValueError(f"data.task: unknown task {recipe.task!r}. {hint}")
     task = TASKS[recipe.task] if recipe.task else Task(text=())
-    given = {name: getattr(recipe, name) for name in ("label", "labels", "metric", "drop_overlap")}
+    given = {name: getattr(recipe, name) for name in ("label", "labels", "metric", "drop_overlap", "group")}
     task = replace(task, **{name: value for name, value in given.items() if value is not None})
     if recipe.text:
         task = replace(task, text=recipe.text)

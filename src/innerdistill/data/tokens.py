@@ -54,7 +54,8 @@ def tokenise(
         folder: folder in which token ids are cached for later runs; None means in memory only.
 
     Returns:
-        Dataset of the tokenizer's columns plus labels, row and length; and the number of truncated examples.
+        Dataset of the tokenizer's columns plus labels, row, length and, where the table has it, group; and the number
+        of truncated examples.
 
     Raises:
         ValueError: a label that is not known, or no label of this kind.
@@ -62,8 +63,9 @@ def tokenise(
     targets = examples.encode_labels(table["label"], task, names=names, where=where, rows=table["row"])
     texts = list_text_columns(table)
     encode = partial(examples.encode_texts, tokenizer=tokenizer, texts=texts, max_length=max_length)
-    labelled = pa.table({**{name: table[name] for name in texts}, "labels": targets, "row": table["row"]})
-    source = Dataset(labelled, fingerprint="not-looked-for")
+    facts = [name for name in ("row", "group") if name in table.column_names]
+    labelled = {**{name: table[name] for name in texts}, "labels": targets, **{name: table[name] for name in facts}}
+    source = Dataset(pa.table(labelled), fingerprint="not-looked-for")
     options: dict[str, Any] = {"batched": True, "remove_columns": texts}
     dataset = None
     if folder is not None and (key := _compute_key(table, tokenizer, targets, max_length)) is not None:

@@ -1,14 +1,18 @@
-"""What runs answer to the same examples, as statistics need it. Shapes: R runs, N examples, C outputs."""
+"""What runs answer to the same examples, as statistics need it.
+
+Shapes: R runs, N examples, G groups of them that count as one, C outputs. Where none belong together, G is N.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from innerdistill.evaluation.labelled_examples import LabelledExamples, mark_groups, sum_groups
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.pseudo_values import compute_pseudo_values
 
@@ -21,11 +25,13 @@ class Answers:
 
     Attributes:
         predictions: predictions of every run. (R, N)
-        pseudo_values: pseudo-values of the primary metric, whose mean is a run's score. (R, N)
+        pseudo_values: pseudo-values of the primary metric by group, whose mean is a run's score. (R, G)
+        groups: number of the group of each example (N,); None if each example stands for itself.
     """
 
     predictions: Array
     pseudo_values: NDArray[np.float64]
+    groups: Array | None = None
 
     @property
     def collapsed(self) -> NDArray[np.bool_]:
@@ -38,21 +44,21 @@ class Answers:
         return np.asarray(self.pseudo_values.mean(1))
 
 
-def collect_answers(labels: Array, logits: Array, *, scoring: Scoring) -> Answers:
+def collect_answers(examples: LabelledExamples, logits: Array, *, scoring: Scoring) -> Answers:
     """Collect the answers of one run.
 
     Args:
-        labels: class ids or scores; examples without a label do not take part. (N,)
+        examples: examples of a split; those without a label do not take part. (N,)
         logits: output of the run's model. (N, C)
         scoring: metric, names and what the outputs mean.
 
     Returns:
         The answers, with R = 1.
     """
-    known = scoring.predictions.has_label(labels)
-    predictions = scoring.predictions.predict(logits[known])
-    values = compute_pseudo_values(labels[known], predictions, scoring=scoring)
-    return Answers(predictions[None], values[None])
+    known = scoring.predictions.has_label(examples.labels)
+    examples, predictions = examples.select(known), scoring.predictions.predict(logits[known])
+    values = compute_pseudo_values(examples.labels, predictions, scoring=scoring)
+    return Answers(predictions[None], sum_groups(values, examples.groups)[None], examples.groups)
 
 
 def join_answers(runs: Sequence[Answers]) -> Answers:
@@ -65,27 +71,49 @@ def join_answers(runs: Sequence[Answers]) -> Answers:
         All of them, in their order.
 
     Raises:
-        ValueError: runs with other numbers of examples.
+        ValueError: runs with other numbers of examples, or with other groups of them.
     """
     counts = sorted({run.predictions.shape[1] for run in runs})
     if len(counts) > 1:
         raise ValueError(f"runs were scored on {counts[0]:,} and on {counts[-1]:,} examples, so cannot be compared.")
     return Answers(
-        np.concatenate([run.predictions for run in runs]), np.concatenate([run.pseudo_values for run in runs])
+        np.concatenate([run.predictions for run in runs]),
+        np.concatenate([run.pseudo_values for run in runs]),
+        find_shared_groups(runs),
     )
 
 
-def count_rarest(labels: Array, *, scoring: Scoring) -> int | None:
-    """Count the examples of the rarest class that occurs.
+def find_shared_groups(runs: Iterable[Answers]) -> Array | None:
+    """Find the groups of examples that all of some runs have.
 
     Args:
-        labels: class ids or scores. (N,)
+        runs: at least one, of the same number of examples.
+
+    Returns:
+        Number of the group of each example (N,); None if each example stands for itself.
+
+    Raises:
+        ValueError: runs with other groups.
+    """
+    first, *others = (run.groups for run in runs)
+    for groups in others:
+        are_same = groups is first if groups is None or first is None else np.array_equal(groups, first)
+        if not are_same:
+            raise ValueError("runs were scored with other values in the column of data.group, so cannot be compared.")
+    return first
+
+
+def count_rarest(examples: LabelledExamples, *, scoring: Scoring) -> int | None:
+    """Count the examples of the rarest class that occurs; those of a group count as one.
+
+    Args:
+        examples: examples of a split. (N,)
         scoring: metric, names and what the outputs mean.
 
     Returns:
-        Number of its examples; None where labels are no classes.
+        Number of its examples, or of the groups that hold any; None where labels are no classes.
     """
     if scoring.primary.shape != "classes":
         return None
-    known = labels[scoring.predictions.has_label(labels)]
-    return int(np.unique(known, return_counts=True)[1].min())
+    known = examples.select(scoring.predictions.has_label(examples.labels))
+    return min(int(mark_groups(known.labels == label, known.groups).sum()) for label in np.unique(known.labels))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from innerdistill.data.arrow import read_numbers
 from innerdistill.evaluation.differences import compare_logits, compare_with_constant
+from innerdistill.evaluation.labelled_examples import LabelledExamples, sum_groups
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.pseudo_values import compute_pseudo_values, estimate_standard_error
 from innerdistill.evaluation.scoring import score_outputs
@@ -28,33 +29,36 @@ def compare(
     Returns:
         `scores`, with their standard error over examples and the difference from the constant answer, by split and
         model; splits without labels have none. For two models also `agreement` and `differences` by split: the
-        student's score less the teacher's. And by split the columns row, label (N,) and the logits (N, C).
+        student's score less the teacher's. And by split the columns row, label, with groups also group (N,), and the
+        logits (N, C).
     """
     results: dict[str, Any] = {"scores": {}, "agreement": {}, "differences": {}}
     predictions = {}
     for split in next(iter(logits.values())):
-        labels = read_numbers(splits[split], "labels")
+        examples = LabelledExamples.from_dataset(splits[split])
+        labels = examples.labels
         of_split = {name: of_model[split] for name, of_model in logits.items()}
-        predictions[split] = {"row": read_numbers(splits[split], "row"), "label": labels, **of_split}
+        groups = {} if examples.groups is None else {"group": examples.groups}
+        predictions[split] = {"row": read_numbers(splits[split], "row"), "label": labels, **groups, **of_split}
         is_labelled = bool(scoring.predictions.has_label(labels).any())
         if is_labelled:
             results["scores"][split] = {}
             for name, values in of_split.items():
-                results["scores"][split][name] = score_with_errors(labels, values, scoring=scoring)
+                results["scores"][split][name] = score_with_errors(examples, values, scoring=scoring)
         if len(of_split) == 2:
             agreement = scoring.predictions.compare(labels, of_split["teacher"], of_split["student"])
             results["agreement"][split] = agreement
             if is_labelled:
-                difference = compare_logits(labels, of_split["student"], of_split["teacher"], scoring=scoring)
+                difference = compare_logits(examples, of_split["student"], of_split["teacher"], scoring=scoring)
                 results["differences"][split] = difference.as_dict()
     return results, predictions
 
 
-def score_with_errors(labels: NDArray[Any], logits: NDArray[Any], *, scoring: Scoring) -> dict[str, Any]:
+def score_with_errors(examples: LabelledExamples, logits: NDArray[Any], *, scoring: Scoring) -> dict[str, Any]:
     """Compute the scores of one model on one split, with the errors of the primary one.
 
     Args:
-        labels: class ids or scores. (N,)
+        examples: examples of the split. (N,)
         logits: output of the model. (N, C)
         scoring: metric, names, what the outputs mean, and the constant answer.
 
@@ -65,11 +69,11 @@ def score_with_errors(labels: NDArray[Any], logits: NDArray[Any], *, scoring: Sc
     Raises:
         ValueError: no example has a label.
     """
-    known = scoring.predictions.has_label(labels)
-    predictions = scoring.predictions.predict(logits[known])
-    values = compute_pseudo_values(labels[known], predictions, scoring=scoring)
+    known = scoring.predictions.has_label(examples.labels)
+    labelled, predictions = examples.select(known), scoring.predictions.predict(logits[known])
+    values = compute_pseudo_values(labelled.labels, predictions, scoring=scoring)
     return {
-        **score_outputs(labels, logits, scoring=scoring),
-        "standard_error": estimate_standard_error(values),
-        "above_constant": compare_with_constant(labels, logits, scoring=scoring).as_dict(),
+        **score_outputs(examples.labels, logits, scoring=scoring),
+        "standard_error": estimate_standard_error(sum_groups(values, labelled.groups)),
+        "above_constant": compare_with_constant(examples, logits, scoring=scoring).as_dict(),
     }

@@ -1,6 +1,7 @@
 """The mean of values of runs on examples, with the noise of both: two-way crossed mean squares.
 
 Every run answers the same examples, so runs and examples are crossed. Shapes: U units (seeds or teachers), N examples.
+Examples that belong together come in as one: `labelled_examples.sum_groups`.
 """
 
 from __future__ import annotations
@@ -148,9 +149,7 @@ class CrossedEstimate(Estimate):
         return float(quantiles.sum()) * self.standard_error
 
 
-def estimate_crossed(
-    values: Array, *, different: Flags, is_accuracy: bool, groups: NDArray[np.generic] | None = None
-) -> CrossedEstimate:
+def estimate_crossed(values: Array, *, different: Flags, is_accuracy: bool) -> CrossedEstimate:
     """Estimate a mean over units and examples from the mean squares of a two-way crossed layout.
 
     With a and b the variances of the means of units and of examples, divided by their numbers, and c the mean square of
@@ -166,13 +165,10 @@ def estimate_crossed(
         values: differences of two methods' pseudo-values, by unit and example. (U, N)
         different: whether any run answers an example differently. (N,)
         is_accuracy: whether the values are differences of correctness.
-        groups: number or name of the group of each example, whose members belong together; None if none do. (N,)
 
     Returns:
         The estimate.
     """
-    if groups is not None:
-        values, different = sum_groups(values, different, groups)
     units, examples = values.shape
     of_units, of_examples, mean = values.mean(1), values.mean(0), float(values.mean())
     is_level = bool(np.ptp(values) < ROUNDING)
@@ -198,27 +194,6 @@ def estimate_crossed(
         different=int(different.sum()),
         is_constant=is_level and abs(mean) >= ROUNDING,
     )
-
-
-def sum_groups(values: Array, different: Flags, groups: NDArray[np.generic]) -> tuple[Array, Flags]:
-    """Make one unit of the examples of each group, without a change of the mean.
-
-    With m the mean of a unit's N values and G groups, a group counts as m + (G / N) sum (d - m). With groups of one
-    size this is its mean.
-
-    Args:
-        values: by unit and example. (U, N)
-        different: whether any run answers an example differently. (N,)
-        groups: number or name of the group of each example. (N,)
-
-    Returns:
-        Values by unit and group (U, G), and whether any example of a group is answered differently. (G,)
-    """
-    names, group_of = np.unique(groups, return_inverse=True)
-    means = values.mean(1, keepdims=True)
-    sums = np.stack([np.bincount(group_of, weights=row) for row in values - means])
-    of_groups = np.bincount(group_of, weights=different) > 0
-    return means + len(names) / len(groups) * sums, of_groups
 
 
 def combine_degrees(variance: float, parts: Sequence[float], degrees: Sequence[int]) -> float:

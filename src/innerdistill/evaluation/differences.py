@@ -1,6 +1,6 @@
 """The difference of two models' scores on the same examples, with its standard error over examples.
 
-Shapes: N examples, C outputs.
+Shapes: N examples, C outputs. Examples that belong together count as one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from innerdistill.evaluation.labelled_examples import LabelledExamples, mark_groups, sum_groups
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.pseudo_values import compute_pseudo_values, estimate_standard_error
 
@@ -49,14 +50,17 @@ class PairedDifference:
         return asdict(self)
 
 
-def compare_on_examples(labels: Array, first: Array, second: Array, *, scoring: Scoring) -> PairedDifference:
+def compare_on_examples(
+    examples: LabelledExamples, first: Array, second: Array, *, scoring: Scoring
+) -> PairedDifference:
     """Compare the primary scores of two models on the same examples.
 
     With d the difference of the pseudo-values of an example, the variance of the difference is var(d) / N. For accuracy
-    with fewer than 10 examples answered differently, 2 / N^2 is added to it.
+    with fewer than 10 examples answered differently, 2 / N^2 is added to it. With groups, d is that of a group, and N
+    the number of groups.
 
     Args:
-        labels: class ids or scores, none missing. (N,)
+        examples: examples of a split, all with a label. (N,)
         first: predictions of the first model, from `scoring.predictions.predict`. (N,)
         second: predictions of the second model. (N,)
         scoring: metric, names and what the outputs mean.
@@ -64,19 +68,20 @@ def compare_on_examples(labels: Array, first: Array, second: Array, *, scoring: 
     Returns:
         The difference with its standard error.
     """
-    differences = compute_pseudo_values(labels, first, scoring=scoring)
-    differences = differences - compute_pseudo_values(labels, second, scoring=scoring)
-    error, different = estimate_standard_error(differences), int((first != second).sum())
-    if scoring.metric == "accuracy" and different < FEW_DIFFERENT:
-        error = float(np.sqrt(error**2 + 2 / len(labels) ** 2))
-    return PairedDifference(float(differences.mean()), error, different)
+    differences = compute_pseudo_values(examples.labels, first, scoring=scoring)
+    differences = differences - compute_pseudo_values(examples.labels, second, scoring=scoring)
+    by_group, differs = sum_groups(differences, examples.groups), first != second
+    error = estimate_standard_error(by_group)
+    if scoring.metric == "accuracy" and mark_groups(differs, examples.groups).sum() < FEW_DIFFERENT:
+        error = float(np.sqrt(error**2 + 2 / len(by_group) ** 2))
+    return PairedDifference(float(differences.mean()), error, int(differs.sum()))
 
 
-def compare_logits(labels: Array, first: Array, second: Array, *, scoring: Scoring) -> PairedDifference:
+def compare_logits(examples: LabelledExamples, first: Array, second: Array, *, scoring: Scoring) -> PairedDifference:
     """Compare the primary scores of two models on the examples that have a label.
 
     Args:
-        labels: class ids or scores; examples without a label do not take part. (N,)
+        examples: examples of a split; those without a label do not take part. (N,)
         first: output of the first model. (N, C)
         second: output of the second model. (N, C)
         scoring: metric, names and what the outputs mean.
@@ -84,21 +89,21 @@ def compare_logits(labels: Array, first: Array, second: Array, *, scoring: Scori
     Returns:
         The difference with its standard error.
     """
-    known, predict = scoring.predictions.has_label(labels), scoring.predictions.predict
-    return compare_on_examples(labels[known], predict(first[known]), predict(second[known]), scoring=scoring)
+    known, predict = scoring.predictions.has_label(examples.labels), scoring.predictions.predict
+    return compare_on_examples(examples.select(known), predict(first[known]), predict(second[known]), scoring=scoring)
 
 
-def compare_with_constant(labels: Array, logits: Array, *, scoring: Scoring) -> PairedDifference:
+def compare_with_constant(examples: LabelledExamples, logits: Array, *, scoring: Scoring) -> PairedDifference:
     """Compare the primary score of a model with that of the constant answer.
 
     Args:
-        labels: class ids or scores; examples without a label do not take part. (N,)
+        examples: examples of a split; those without a label do not take part. (N,)
         logits: output of the model. (N, C)
         scoring: metric, names, what the outputs mean, and the constant answer.
 
     Returns:
         The model's score less the constant answer's, with its standard error.
     """
-    known = scoring.predictions.has_label(labels)
-    predictions = scoring.predictions.predict(logits[known])
-    return compare_on_examples(labels[known], predictions, scoring.answer_constant(labels[known]), scoring=scoring)
+    known = scoring.predictions.has_label(examples.labels)
+    examples, predictions = examples.select(known), scoring.predictions.predict(logits[known])
+    return compare_on_examples(examples, predictions, scoring.answer_constant(examples.labels), scoring=scoring)

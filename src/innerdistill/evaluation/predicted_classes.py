@@ -15,6 +15,8 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import precision_recall_fscore_support
 
 from innerdistill.data.class_labels import has_class
+from innerdistill.evaluation.labelled_examples import LabelledExamples, sum_groups
+from innerdistill.evaluation.pseudo_values import estimate_standard_error
 
 Array = NDArray[Any]
 
@@ -220,28 +222,29 @@ def match_outputs_to_labels(labels: Array, logits: Array) -> tuple[list[int], fl
     return matched.tolist(), float(np.trace(counts) / total), float(counts[outputs, matched].sum() / total)
 
 
-def find_swapped_labels(labels: Array, logits: Array, names: Sequence[str]) -> str | None:
+def find_swapped_labels(examples: LabelledExamples, logits: Array, names: Sequence[str]) -> str | None:
     """Find a model whose outputs seem to mean other classes than they are named after.
 
     Another order of its labels has to win 0.2 accuracy, and then has to beat the most frequent class by more than two
     standard errors. So neither a collapsed model nor one that guesses is taken for one with swapped labels.
 
     Args:
-        labels: class ids. (N,)
+        examples: examples of a split; those without a label do not take part. (N,)
         logits: output of the model. (N, C)
         names: class names by id.
 
     Returns:
         The rest of a sentence about the model, or None; also None for too few examples.
     """
-    known = has_class(labels)
-    labels, predictions = labels[known], predict_classes(logits[known])
+    known = has_class(examples.labels)
+    labels, predictions = examples.labels[known], predict_classes(logits[known])
     if len(labels) < FEWEST_TO_MATCH:
         return None
     meant, as_named, at_best = match_outputs_to_labels(labels, logits[known])
     most_frequent = np.bincount(labels).argmax()
     won = (np.array(meant)[predictions] == labels).astype(float) - (labels == most_frequent)
-    if at_best - as_named < SWAPPED or won.mean() <= 2 * won.std(ddof=1) / np.sqrt(len(won)):
+    error = estimate_standard_error(sum_groups(won, examples.select(known).groups))
+    if at_best - as_named < SWAPPED or won.mean() <= 2 * error:
         return None
     moved = [f"{names[i]!r} meant {names[j]!r}" for i, j in enumerate(meant) if i != j]
     shown = moved if len(moved) <= MOST_NAMED else [*moved[:MOST_NAMED], f"{len(moved) - MOST_NAMED} more were renamed"]

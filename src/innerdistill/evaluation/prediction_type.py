@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from innerdistill.data.example_type import Names
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.metrics import Metric, Shape, find_metric, select_metrics
 
 Array = NDArray[Any]
@@ -37,7 +38,7 @@ class PredictionType:
         show_label: (label, names) -> a label for people.
         show_answer: (logits of one example (C,), names) -> `answer`, and what else there is to show, by name.
         make_columns: (logits (N, C), names) -> the columns that `predict` adds to a file, by name.
-        find_swapped_labels: (labels (N,), logits (N, C), names) -> a sentence if the outputs of a model seem to mean
+        find_swapped_labels: (examples (N,), logits (N, C), names) -> a sentence if the outputs of a model seem to mean
             other labels than they are named after, else None.
     """
 
@@ -53,7 +54,7 @@ class PredictionType:
     show_label: Callable[[Any, Any], Any]
     show_answer: Callable[[Array, Any], dict[str, Any]]
     make_columns: Callable[[Array, Sequence[str]], dict[str, Any]]
-    find_swapped_labels: Callable[[Array, Array, Any], str | None]
+    find_swapped_labels: Callable[[LabelledExamples, Array, Any], str | None]
 
 
 @dataclass(frozen=True)

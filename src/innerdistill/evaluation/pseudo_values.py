@@ -48,7 +48,7 @@ def estimate_standard_error(pseudo_values: Array) -> float:
     """Estimate the standard error over examples of a mean of pseudo-values: sd / sqrt(N), with ddof 1.
 
     Args:
-        pseudo_values: pseudo-values of a score, or of a difference of two. (N,)
+        pseudo_values: pseudo-values of a score, or of a difference of two, by example or group of examples. (N,)
 
     Returns:
         In the units of the metric; 0 for one example, where nothing is known.

@@ -1,4 +1,7 @@
-"""The share of its teacher's score that a student keeps, with an interval. Shapes: U units, N examples."""
+"""The share of its teacher's score that a student keeps, with an interval.
+
+Shapes: U units, N examples. Examples that belong together come in as one: `labelled_examples.sum_groups`.
+"""
 
 from __future__ import annotations
 

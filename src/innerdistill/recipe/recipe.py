@@ -100,6 +100,11 @@ class DataRecipe(Section):
         "A selection split that is held out of train is reduced to a tenth of it, or to 200.",
     )
     drop_overlap: bool | None = Field(None, description="Drop evaluation examples whose text is in train too.")
+    group: Text | None = Field(
+        None,
+        description="Column whose equal values mark examples that belong together, such as the questions on one text. "
+        "They count as one in every interval and test, and stay together where a split is held out of train.",
+    )
     note: Text | None = Field(None, description="Note on the data that reports show under the scores.")
 
 

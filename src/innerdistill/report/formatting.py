@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from innerdistill.evaluation.metrics import METRICS
-from innerdistill.report.record import Scores
+from innerdistill.report.record import RunRecord, Scores
 
 TEMPLATES = Path(__file__).parent / "templates"
 NOT_APPLICABLE = "–"
@@ -31,6 +31,22 @@ def list_metrics(scores: Scores) -> list[str]:
         left_out.add("macro_f1" if scores.metric == "f1" else "f1")
     names = [name for name in scores.values if name not in left_out]
     return sorted(names, key=lambda name: name != scores.metric)
+
+
+def describe_groups(record: RunRecord, split: str = "validation") -> str:
+    """Say which examples of a run belong together, and that every standard error and interval counts them as one.
+
+    Args:
+        record: record of the run.
+        split: name of the split.
+
+    Returns:
+        A sentence; empty without `data.group`.
+    """
+    if record.data.groups is None or split not in record.data.groups:
+        return ""
+    counts = f"{record.data.rows[split]:,} examples, {record.data.groups[split]:,} groups"
+    return f"Examples with the same “{record.recipe.data.group}” count as one: {counts}."
 
 
 def compute_share(student: float, teacher: Scores) -> float | None:

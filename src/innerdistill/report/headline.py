@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from innerdistill.evaluation.differences import PairedDifference, compare_logits
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.report.formatting import compute_share_above_constant, format_percent, format_share
 from innerdistill.report.record import RunRecord, Scores
@@ -83,7 +84,8 @@ def compare_with_baseline(folder: Path, record: RunRecord) -> PairedDifference:
     """
     student = read_predictions(folder / PREDICTIONS, SPLIT)
     baseline = read_predictions(folder / BASELINE_FOLDER / PREDICTIONS, SPLIT)
-    return compare_logits(student["label"], student["student"], baseline["student"], scoring=record.data.scoring)
+    examples = LabelledExamples.from_columns(student)
+    return compare_logits(examples, student["student"], baseline["student"], scoring=record.data.scoring)
 
 
 def compute_speedup(slow: Latency, fast: Latency) -> float | None:

@@ -31,6 +31,9 @@ class DataRecord(Part):
 
     rows_read: dict[str, int] = Field(description="examples read from the files, by split")
     rows: dict[str, int] = Field(description="examples used, by split")
+    groups: dict[str, int] | None = Field(
+        None, description="groups of examples that count as one, by split; only with `data.group`"
+    )
     selection: str = Field(description="where the selection split comes from")
     validation: str | None = Field(None, description="where the validation split comes from, if it has no file")
     validation_rows_that_are_also_in_train: int | None = Field(None, description="examples whose text is in train too")

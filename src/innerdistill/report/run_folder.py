@@ -3,7 +3,7 @@
 recipe.yaml          the recipe, complete
 model/               the trained model: config, model.safetensors, tokenizer, README.md (model card); onnx/ on request
 run.json             what happened and what came out: a `RunRecord`
-predictions.parquet  row, split, label, logits of teacher and student
+predictions.parquet  row, split, label, with `data.group` also group, logits of teacher and student
 examples.json        attention of teacher and student on a few examples, and their largest disagreements
 report.html          the report, one page
 tensorboard/         one log per stage
@@ -207,7 +207,7 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]
 
     Args:
         path: the file.
-        splits: by split the columns row, label (N,) and, by model, its logits (N, C).
+        splits: by split the columns row, label, with groups also group (N,), and, by model, its logits (N, C).
     """
     tables = []
     for split, columns in splits.items():
@@ -230,7 +230,7 @@ def read_predictions(path: Path, split: str) -> dict[str, NDArray[Any]]:
         split: name of the split.
 
     Returns:
-        row, label (N,) and the logits of `teacher` and `student`, those that are there (N, C).
+        row, label, with groups also group (N,), and the logits of `teacher` and `student`, those that are there (N, C).
 
     Raises:
         ValueError: missing, damaged or another file.
@@ -245,15 +245,17 @@ def unpack_table(table: pa.Table) -> dict[str, NDArray[Any]]:
     """Unpack predictions into arrays.
 
     Args:
-        table: columns of predictions.parquet.
+        table: columns of predictions.parquet on one split.
 
     Returns:
-        row, label (N,) and the logits of `teacher` and `student`, those that are there (N, C).
+        row, label, with groups also group (N,), and the logits of `teacher` and `student`, those that are there (N, C).
 
     Raises:
         KeyError: a column is missing.
     """
     columns = {name: table[name].to_numpy() for name in ("row", "label")}
+    if "group" in table.column_names and not table["group"].null_count:  # null on a split that has no groups
+        columns["group"] = table["group"].to_numpy()
     for model in ("teacher", "student"):
         logits = [table[name].to_numpy() for name in table.column_names if name.startswith(f"{model}_")]
         if logits:

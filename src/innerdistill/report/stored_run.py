@@ -15,6 +15,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from innerdistill.evaluation.differences import compare_with_constant
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.recipe.identity import list_differences
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.explorer import read_examples
@@ -81,7 +82,7 @@ class StoredRun(ABC):
         """Read the predictions on all splits.
 
         Returns:
-            split, row, label and a column per logit of student and teacher.
+            split, row, label, with groups also group, and a column per logit of student and teacher.
 
         Raises:
             ValueError: missing or damaged.
@@ -95,7 +96,7 @@ class StoredRun(ABC):
             split: name of the split.
 
         Returns:
-            row, label (N,) and the logits of `teacher` and `student` (N, C).
+            row, label, with groups also group (N,), and the logits of `teacher` and `student` (N, C).
 
         Raises:
             ValueError: missing or damaged.
@@ -129,7 +130,8 @@ class StoredRun(ABC):
             return scores
         if split not in self._older_teacher_scores:
             columns = self.read_predictions(split)
-            difference = compare_with_constant(columns["label"], columns["teacher"], scoring=self.record.data.scoring)
+            examples, scoring = LabelledExamples.from_columns(columns), self.record.data.scoring
+            difference = compare_with_constant(examples, columns["teacher"], scoring=scoring)
             self._older_teacher_scores[split] = scores.model_copy(
                 update={"above_constant": Difference.model_validate(difference.as_dict())}
             )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.class_labels import are_stock_names
 from innerdistill.evaluation.differences import PairedDifference, compare_with_constant
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.evaluation.predicted_classes import match_outputs_to_labels
 from innerdistill.evaluation.scoring import score_outputs
@@ -62,7 +63,8 @@ def check_teacher(job: Job) -> None:
     refusal = None
     if is_first_process():
         logits = compute_teacher_logits(job, ["selection"])["selection"]
-        problem = find_teacher_problem(job, read_numbers(job.splits["selection"], "labels"), logits, split="selection")
+        examples = LabelledExamples.from_dataset(job.splits["selection"])
+        problem = find_teacher_problem(job, examples, logits, split="selection")
         if problem is not None and problem.is_useless and not job.recipe.teacher.allow_weak:
             refusal = f"{USELESS_TEACHER} {problem} To distil from it anyway, set teacher.allow_weak=true."
         elif problem is not None:
@@ -72,12 +74,14 @@ def check_teacher(job: Job) -> None:
         raise ValueError(refusal)
 
 
-def find_teacher_problem(job: Job, labels: NDArray[Any], logits: NDArray[Any], *, split: str) -> TeacherProblem | None:
+def find_teacher_problem(
+    job: Job, examples: LabelledExamples, logits: NDArray[Any], *, split: str
+) -> TeacherProblem | None:
     """Find out what is wrong with a teacher: collapsed, label order swapped, no better than a constant answer.
 
     Args:
         job: job with a fine-tuned teacher.
-        labels: class ids or scores. (N,)
+        examples: examples of the split. (N,)
         logits: output of the teacher. (N, C)
         split: name of the split, for the sentence.
 
@@ -85,19 +89,19 @@ def find_teacher_problem(job: Job, labels: NDArray[Any], logits: NDArray[Any], *
         The problem; None for a teacher that beats the constant answer by more than two standard errors of the paired
         difference, or without any label to judge by.
     """
-    scoring = job.scoring
+    scoring, labels = job.scoring, examples.labels
     known = scoring.predictions.has_label(labels)
     if not known.any():
         return None
     scores = score_outputs(labels, logits, scoring=scoring)
-    above = compare_with_constant(labels, logits, scoring=scoring)
+    above = compare_with_constant(examples, logits, scoring=scoring)
     predictions = scoring.predictions.predict(logits)
     if np.ptp(predictions) == 0:
         answer = scoring.predictions.show_label(predictions[0], scoring.names)
         cause = f"The teacher predicts {answer!r} for all {len(labels):,} examples of {split} (collapsed)."
         return TeacherProblem(cause, _advise_on_training(job), is_useless=True)
     is_trained_here = job.recipe.teacher.base is not None
-    swapped = scoring.predictions.find_swapped_labels(labels, logits, scoring.names)
+    swapped = scoring.predictions.find_swapped_labels(examples, logits, scoring.names)
     if swapped is not None and not is_trained_here:
         cause = f"On {split}, the teacher's {swapped}."
         advice = _advise_on_order(job, match_outputs_to_labels(labels, logits)[0])

@@ -26,6 +26,7 @@ from innerdistill.data.batches import INPUT_NAMES, Collator
 from innerdistill.data.task_data import load_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.differences import compare_logits
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.latency import (
     compute_typical_length,
     describe_machine,
@@ -215,7 +216,7 @@ def write_onnx(
     times = {name: Latency(**percentiles) for name, percentiles in measure_latencies(calls).items()}
     paths = {TORCH: "model.safetensors"} | {name: f"{ONNX}/{file}" for name, file in FILES.items()}
     contestants = {name: Contestant(path, sizes[name], logits[name], times[name]) for name, path in paths.items()}
-    labels = read_numbers(rows, "labels")
+    examples = LabelledExamples.from_dataset(rows)
     return OnnxRecord(
         rows=len(rows),
         batch_size=1,
@@ -224,7 +225,7 @@ def write_onnx(
         machine=describe_machine(torch.device("cpu")),
         onnxruntime=onnxruntime.__version__,
         metric=None if scoring is None else scoring.metric,
-        files={name: _describe_file(name, contestants, labels, scoring=scoring) for name in contestants},
+        files={name: _describe_file(name, contestants, examples, scoring=scoring) for name in contestants},
     )
 
 
@@ -294,19 +295,19 @@ def _check_float32(folder: Path, logits: Mapping[str, NDArray[np.float32]]) -> N
 
 
 def _describe_file(
-    name: str, contestants: Mapping[str, Contestant], labels: NDArray[Any], *, scoring: Scoring | None
+    name: str, contestants: Mapping[str, Contestant], examples: LabelledExamples, *, scoring: Scoring | None
 ) -> OnnxFile:
     """The model or a file of it, with scores if the data is known, and compared with the model if it is a file."""
     contestant, model = contestants[name], contestants[TORCH]
     facts: dict[str, Any] = {}
     if scoring is not None:
-        facts["scores"] = select_numbers(score_outputs(labels, contestant.logits, scoring=scoring))
+        facts["scores"] = select_numbers(score_outputs(examples.labels, contestant.logits, scoring=scoring))
     if name != TORCH:
         facts["largest_difference"] = _compute_largest_difference(contestant.logits, model.logits)
     if name != TORCH and scoring is not None:
-        agreement = scoring.predictions.compare(labels, model.logits, contestant.logits)
+        agreement = scoring.predictions.compare(examples.labels, model.logits, contestant.logits)
         facts[scoring.predictions.agreement] = agreement[scoring.predictions.agreement]
-        difference = compare_logits(labels, model.logits, contestant.logits, scoring=scoring)
+        difference = compare_logits(examples, model.logits, contestant.logits, scoring=scoring)
         facts["standard_error"] = difference.standard_error
     return OnnxFile(file=contestant.file, file_bytes=contestant.file_bytes, latency_ms=contestant.latency, **facts)
 

@@ -12,6 +12,7 @@ from datasets import Dataset
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.task_data import OVERLAP, SELECTION_OVERLAP, TaskData
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.recipe.advice import advise_on_teacher, correct_rate, find_student_rate, name_other_rate
 from innerdistill.run.job import Job
 from innerdistill.run.judge_teacher import describe_missed_classes, find_teacher_problem, list_missed_classes
@@ -41,7 +42,9 @@ def collect_warnings(
     warnings, columns = [], predictions["validation"]
     scores = compared["scores"].get("validation", {})
     if "teacher" in columns and not scores.get("teacher", {}).get("collapsed"):  # the headline says so, and what to try
-        problem = find_teacher_problem(job, columns["label"], columns["teacher"], split="validation")
+        problem = find_teacher_problem(
+            job, LabelledExamples.from_columns(columns), columns["teacher"], split="validation"
+        )
         warnings += [] if problem is None else [str(problem)]
     warnings += _list_missed_by_trained(job, scores)
     warnings += list_stage_warnings(stages)

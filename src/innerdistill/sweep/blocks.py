@@ -1,7 +1,7 @@
 """Blocks: the finished runs of a sweep in few files. A block is one teacher with all its students.
 
 blocks/NAME.jsonl     a line for each run: its folder inside the sweep's folder, and its run.json as `record`
-blocks/NAME.parquet   its predictions: model, split, row, label and a column per logit
+blocks/NAME.parquet   its predictions: model, split, row, label, with groups also group, and a column per logit
 
 A line also names the model in the Parquet file that is the run's teacher. That is `teacher` where all runs share the
 teacher's outputs, which are stored once, and a model of the run's own where they differ in any bit. Records and
@@ -30,7 +30,7 @@ from innerdistill.report.stored_run import StoredRun
 from innerdistill.support.files import compute_checksum, open_whole_file
 
 TEACHER = "teacher"  # the model whose logits all runs of a block share
-EXAMPLE = ("split", "row", "label")  # columns of every predictions.parquet
+EXAMPLE = ("split", "row", "label", "group")  # columns of predictions.parquet; `group` with data.group only
 LINE = {"run", "teacher", "checksum", "record"}  # keys of a line
 
 
@@ -100,7 +100,7 @@ class Block:
             split: name of the split; None reads all.
 
         Returns:
-            split, row, label and a column per logit, in the order in which they were written.
+            split, row, label, with groups also group, and a column per logit, in the order in which they were written.
 
         Raises:
             ValueError: damaged.
@@ -170,7 +170,7 @@ class BlockRun(StoredRun):
         if (teacher := self.block.lines[self.name]["teacher"]) is None:
             return table
         of_teacher = _rename_logits(self.block.read_logits(teacher, split=split), "teacher")
-        for name in of_teacher.column_names[len(EXAMPLE) :]:
+        for name in _name_logits(of_teacher, "teacher"):
             table = table.append_column(name, of_teacher[name])
         return table
 
@@ -233,6 +233,7 @@ def _write_predictions(path: Path, runs: Mapping[str, StoredRun]) -> dict[str, s
 
 def _open_writer(path: Path, schema: pa.Schema) -> pa.parquet.ParquetWriter:
     """Rows are in order and logits hardly repeat, so they get encodings of their own."""
+    integers = [name for name in ("row", "group") if name in schema.names]
     encodings = {name: "BYTE_STREAM_SPLIT" for name in schema.names if name.startswith("logit_")}
     return pa.parquet.ParquetWriter(
         path,
@@ -240,20 +241,21 @@ def _open_writer(path: Path, schema: pa.Schema) -> pa.parquet.ParquetWriter:
         compression="zstd",
         compression_level=9,
         use_dictionary=["model", "split", "label"],
-        column_encoding={"row": "DELTA_BINARY_PACKED", **encodings},
+        column_encoding={**dict.fromkeys(integers, "DELTA_BINARY_PACKED"), **encodings},
     )
 
 
 def _take_logits(table: pa.Table, model: str, place: str) -> pa.Table | None:
     """The predictions of one model of a run, with neutral names of the logits; None if there are none."""
-    known = {*EXAMPLE, *_name_logits(table, "student"), *_name_logits(table, "teacher")}
+    examples = [name for name in EXAMPLE if name != "group" or name in table.column_names]
+    known = {*examples, *_name_logits(table, "student"), *_name_logits(table, "teacher")}
     if set(table.column_names) != known:
         raise ValueError(f"{place}: its predictions have other columns than a run's, which a block cannot store.")
     names = _name_logits(table, model)
     if not names:
         return None
     logits = [f"logit_{number}" for number in range(len(names))]
-    return table.select([*EXAMPLE, *names]).rename_columns([*EXAMPLE, *logits]).replace_schema_metadata(None)
+    return table.select([*examples, *names]).rename_columns([*examples, *logits]).replace_schema_metadata(None)
 
 
 def _name_logits(table: pa.Table, model: str) -> list[str]:
@@ -273,9 +275,9 @@ def _are_identical(first: pa.Table, second: pa.Table) -> bool:
     if first.schema != second.schema or len(first) != len(second):
         return False
     for ours, theirs in zip(first.columns, second.columns, strict=True):
-        if ours.null_count or theirs.null_count:
-            return False
         if pa.types.is_floating(ours.type):
+            if ours.null_count or theirs.null_count:
+                return False
             if ours.to_numpy().tobytes() != theirs.to_numpy().tobytes():
                 return False
         elif not ours.equals(theirs):

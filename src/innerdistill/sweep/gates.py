@@ -1,6 +1,6 @@
 """What forbids a verdict: runs that collapsed, and too few examples that tell two methods apart.
 
-Shapes: U units, N examples.
+Shapes: U units, N examples. Examples that belong together count as one.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from innerdistill.evaluation.crossed import FEWEST_FOR_INTERVAL
+from innerdistill.report.formatting import describe_groups
 from innerdistill.sweep.alike import check_alike, identify_teacher
 from innerdistill.sweep.declaration import TEACHER_SEED, Sweep
 from innerdistill.sweep.grid import name_group
@@ -60,8 +61,9 @@ def group_runs(finished: Sequence[CellRun]) -> list[Group]:
     for entry in finished:
         cell = entry.cell
         group = groups.setdefault(cell.group, Group(cell.group, cell.task, cell.setting))
-        if cell.note not in group.note:
-            group.note = f"{group.note} {cell.note}".strip()
+        for sentence in (describe_groups(entry.run.record), cell.note):
+            if sentence not in group.note:
+                group.note = f"{group.note} {sentence}".strip()
         group.methods.setdefault(cell.method, Method(cell.method)).runs[cell.seed] = entry.run
     check_alike([entry.run for entry in finished])
     return list(groups.values())

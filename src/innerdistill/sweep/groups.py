@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from innerdistill.evaluation.answers import Answers, collect_answers, count_rarest, join_answers
+from innerdistill.evaluation.labelled_examples import LabelledExamples, sum_groups
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.evaluation.pseudo_values import compute_pseudo_values
 from innerdistill.report.formatting import list_metrics
@@ -149,7 +150,7 @@ class Group(Compared):
     """Runs of one task and setting, which differ in method and seed only, and share one teacher.
 
     Attributes:
-        note: what the recipe says of the data.
+        note: which examples count as one, and what the recipe says of the data.
         methods: methods by name.
         beside: the groups with other teachers that it is compared with; None where comparisons are tested within it.
     """
@@ -229,27 +230,29 @@ class Group(Compared):
         return read_validation(next(self.list_runs()))
 
     @cached_property
-    def labels(self) -> NDArray[Any]:
-        """Labels of the validation examples that have one, as an array (N,)."""
-        labels = self._validation["label"]
-        return np.asarray(labels[self.first_record.data.scoring.predictions.has_label(labels)])
+    def examples(self) -> LabelledExamples:
+        """The validation examples that have a label, N of them."""
+        examples = LabelledExamples.from_columns(self._validation)
+        return examples.select(self.first_record.data.scoring.predictions.has_label(examples.labels))
 
     @cached_property
     def rarest_class(self) -> int | None:
-        """Validation examples of the rarest class that occurs; None where labels are no classes."""
-        return count_rarest(self.labels, scoring=self.first_record.data.scoring)
+        """Validation examples of the rarest class that occurs, or groups of them; None where labels are no classes."""
+        return count_rarest(self.examples, scoring=self.first_record.data.scoring)
 
     @cached_property
     def teacher_answers(self) -> Answers:
         """Predictions and pseudo-values of the teacher on the validation examples."""
         columns = self._validation
-        return collect_answers(columns["label"], columns["teacher"], scoring=self.first_record.data.scoring)
+        examples = LabelledExamples.from_columns(columns)
+        return collect_answers(examples, columns["teacher"], scoring=self.first_record.data.scoring)
 
     @cached_property
     def constant_values(self) -> NDArray[np.float64]:
-        """Pseudo-values of the constant answer, as an array (N,)."""
-        scoring = self.first_record.data.scoring
-        return compute_pseudo_values(self.labels, scoring.answer_constant(self.labels), scoring=scoring)
+        """Pseudo-values of the constant answer by example or group of examples, as an array (G,)."""
+        scoring, labels = self.first_record.data.scoring, self.examples.labels
+        values = compute_pseudo_values(labels, scoring.answer_constant(labels), scoring=scoring)
+        return sum_groups(values, self.examples.groups)
 
     @property
     def has_several_seeds(self) -> bool:

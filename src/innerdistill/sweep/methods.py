@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from innerdistill.evaluation.answers import Answers, collect_answers
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.report.record import LayerDistance, RunRecord, TrainedStage
 from innerdistill.report.stored_run import StoredRun
 
@@ -76,7 +77,8 @@ class Method:
             run = self.runs[seed]
             columns = read_validation(run)
             scoring = run.record.data.scoring
-            self._answers[seed] = collect_answers(columns["label"], columns["student"], scoring=scoring)
+            examples = LabelledExamples.from_columns(columns)
+            self._answers[seed] = collect_answers(examples, columns["student"], scoring=scoring)
         return self._answers[seed]
 
     def list_answers(self) -> list[Answers]:
@@ -179,7 +181,7 @@ def read_validation(run: StoredRun) -> dict[str, NDArray[Any]]:
         run: finished run.
 
     Returns:
-        row, label (N,) and the logits of `teacher` and `student` (N, C).
+        row, label, with groups also group (N,), and the logits of `teacher` and `student` (N, C).
 
     Raises:
         ValueError: they are missing or damaged; the sentence says what to do.

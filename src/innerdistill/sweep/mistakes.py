@@ -6,6 +6,7 @@ import numpy as np
 
 from innerdistill.evaluation.crossed import CrossedEstimate, estimate_crossed
 from innerdistill.evaluation.kappa import compute_kappa_pseudo_values
+from innerdistill.evaluation.labelled_examples import mark_groups, sum_groups
 from innerdistill.report.formatting import NOT_APPLICABLE
 from innerdistill.sweep.gates import describe_obstacle
 from innerdistill.sweep.groups import Group
@@ -23,16 +24,16 @@ def build_right_and_wrong(group: Group) -> Table:
     Returns:
         A row for each method: kappa of right and wrong with its interval, accuracy, and the numbers of examples.
     """
-    rows = []
+    rows, labels = [], group.examples.labels
     for method in group.methods.values():
         estimate, interval = estimate_kappa(group, method.name)
-        accuracies = [(run.predictions[0] == group.labels).mean() for run in method.list_answers()]
+        accuracies = [(run.predictions[0] == labels).mean() for run in method.list_answers()]
         row = [method.name, f"{estimate.mean:.3f}", interval, str(Value(tuple(map(float, accuracies))))]
         for count in (method.right_and_wrong or {}).values():
             row.append(f"{count.mean:.1f}" + ("" if count.deviation is None else f" ± {count.deviation:.1f}"))
         rows.append(tuple(row))
     counts = ("both right", "only the teacher right", "only the student right", "both wrong")
-    right = (group.teacher_answers.predictions[0] == group.labels).mean()
+    right = (group.teacher_answers.predictions[0] == labels).mean()
     notes = [
         "± is the standard deviation over seeds." if group.has_several_seeds else "",
         "Kappa is that of right and wrong answers: 1 if student and teacher err on the same examples, 0 if no more "
@@ -59,13 +60,14 @@ def estimate_kappa(group: Group, method: str) -> tuple[CrossedEstimate, str]:
         The mean over seeds with its variance over seeds and examples, and its interval for people: a dash where it
         would not hold.
     """
-    of_teacher = group.teacher_answers.predictions[0] == group.labels
+    labels, groups = group.examples.labels, group.examples.groups
+    of_teacher = group.teacher_answers.predictions[0] == labels
     answers = group.methods[method].list_answers()
-    of_students = np.stack([run.predictions[0] == group.labels for run in answers])
-    values = np.stack([compute_kappa_pseudo_values(of_teacher, run) for run in of_students])
-    different = (of_students != of_teacher).any(0)
+    of_students = np.stack([run.predictions[0] == labels for run in answers])
+    values = sum_groups(np.stack([compute_kappa_pseudo_values(of_teacher, run) for run in of_students]), groups)
+    different = mark_groups((of_students != of_teacher).any(0), groups)
     estimate = estimate_crossed(values, different=different, is_accuracy=False)
-    fewest = int(min(of_teacher.sum(), (~of_teacher).sum()))
+    fewest = int(min(mark_groups(right, groups).sum() for right in (of_teacher, ~of_teacher)))
     obstacle = describe_obstacle(estimate, None, different, metric="kappa", rarest=fewest)
     is_shown = estimate.has_interval and not obstacle and not any(run.collapsed.any() for run in answers)
     return estimate, format_interval(estimate.interval, digits=3) if is_shown else NOT_APPLICABLE

@@ -1,6 +1,6 @@
 """What share of their teacher's score students keep: of the score, and of what lies above the constant answer.
 
-Shapes: U units, N examples.
+Shapes: U units, N examples. Examples that belong together count as one.
 """
 
 from __future__ import annotations

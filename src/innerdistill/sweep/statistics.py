@@ -1,7 +1,7 @@
 """Whether one method is better than another: over seeds or teachers and over examples, corrected, in a sentence.
 
 The unit is the seed; where a sweep has several teachers, it is the teacher, with the mean over its students. Shapes: U
-units, R runs of a unit, N examples.
+units, R runs of a unit, N examples, G groups of examples that count as one; G is N where none belong together.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from innerdistill.evaluation.answers import Answers
+from innerdistill.evaluation.answers import Answers, find_shared_groups
 from innerdistill.evaluation.crossed import (
     FEWEST_FOR_INTERVAL,
     LEVEL,
@@ -22,6 +22,7 @@ from innerdistill.evaluation.crossed import (
     estimate_crossed,
 )
 from innerdistill.evaluation.crossed_teachers import estimate_over_teachers
+from innerdistill.evaluation.labelled_examples import mark_groups
 from innerdistill.sweep.gates import Collapse, count_collapsed, describe_obstacle
 
 Over = Literal["seeds", "teachers"]
@@ -172,9 +173,9 @@ def compare_pair(
     """
     if len(first) != len(second):
         raise ValueError(f"{method} has {len(first)} seeds, {against} {len(second)}; both need the same ones.")
+    different = find_different(first, second)
     by_run = [ours.pseudo_values - theirs.pseudo_values for ours, theirs in zip(first, second, strict=True)]
     differences = np.stack([runs.mean(0) for runs in by_run])
-    different = find_different(first, second)
     estimate: Estimate = estimate_crossed(differences, different=different, is_accuracy=metric == "accuracy")
     if are_seeds_shared and len(by_run) > 1 and len(by_run[0]) > 1:
         estimate = estimate_over_teachers(np.stack(by_run))
@@ -198,17 +199,21 @@ def compare_pair(
 
 
 def find_different(first: Sequence[Answers], second: Sequence[Answers]) -> NDArray[np.bool_]:
-    """Find the examples that two methods answer differently in any run.
+    """Find the examples, or groups of examples, that two methods answer differently in any run.
 
     Args:
         first: answers of the first method, by unit. (U of (R, N))
         second: answers of the second one, of the same units and runs.
 
     Returns:
-        True for each of them. (N,)
+        True for each of them. (G,)
+
+    Raises:
+        ValueError: runs with other groups.
     """
+    groups = find_shared_groups([*first, *second])
     differs = [(ours.predictions != theirs.predictions).any(0) for ours, theirs in zip(first, second, strict=True)]
-    return np.any(differs, axis=0)
+    return mark_groups(np.any(differs, axis=0), groups)
 
 
 def correct_comparisons(comparisons: Sequence[Comparison], *, untested: int = 0) -> list[Comparison]:

@@ -1,0 +1,110 @@
+"""Examples that models are scored on: their labels, and which of them belong together and count as one.
+
+Shapes: N examples, G groups; where no examples belong together, G is N.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from innerdistill.data.arrow import read_numbers
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class LabelledExamples:
+    """The examples of a split.
+
+    Attributes:
+        labels: class ids or scores. (N,)
+        groups: number of the group of each example (N,); None if each example stands for itself.
+    """
+
+    labels: Array
+    groups: Array | None = None
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Array]) -> LabelledExamples:
+        """Take the examples from predictions.
+
+        Args:
+            columns: label and, with groups, group by name. (N,)
+
+        Returns:
+            The examples.
+        """
+        return cls(columns["label"], columns.get("group"))
+
+    @classmethod
+    def from_dataset(cls, dataset: Dataset) -> LabelledExamples:
+        """Take the examples from a tokenised split.
+
+        Args:
+            dataset: columns labels and, with groups, group.
+
+        Returns:
+            The examples.
+        """
+        groups = read_numbers(dataset, "group") if "group" in dataset.column_names else None
+        return cls(read_numbers(dataset, "labels"), groups)
+
+    def select(self, chosen: NDArray[np.bool_]) -> LabelledExamples:
+        """Select some of the examples.
+
+        Args:
+            chosen: True for these. (N,)
+
+        Returns:
+            The selected examples.
+        """
+        return LabelledExamples(self.labels[chosen], None if self.groups is None else self.groups[chosen])
+
+
+def sum_groups(values: NDArray[np.float64], groups: Array | None) -> NDArray[np.float64]:
+    """Make one value of those of each group, without a change of the mean.
+
+    With m the mean of N values and G groups, a group counts as m + (G / N) sum (d - m). With groups of one size this is
+    its mean.
+
+    Args:
+        values: pseudo-values, or differences of them, by example. (..., N)
+        groups: number of the group of each example (N,); None if each example stands for itself.
+
+    Returns:
+        Values by group. (..., G)
+
+    >>> sum_groups(np.array([0.0, 1.0, 5.0, 6.0]), np.array([0, 0, 1, 1]))
+    array([0.5, 5.5])
+    """
+    if groups is None:
+        return values
+    numbers, group_of = np.unique(groups, return_inverse=True)
+    means = values.mean(-1, keepdims=True)
+    rows = (values - means).reshape(-1, len(groups))
+    sums = np.stack([np.bincount(group_of, weights=row) for row in rows])
+    return np.asarray(means + len(numbers) / len(groups) * sums.reshape(*values.shape[:-1], len(numbers)))
+
+
+def mark_groups(marks: NDArray[np.bool_], groups: Array | None) -> NDArray[np.bool_]:
+    """Mark the groups of which any example is marked.
+
+    Args:
+        marks: True for some examples. (N,)
+        groups: number of the group of each example (N,); None if each example stands for itself.
+
+    Returns:
+        True for their groups, in the order of `sum_groups`. (G,)
+    """
+    if groups is None:
+        return marks
+    _, group_of = np.unique(groups, return_inverse=True)
+    return np.asarray(np.bincount(group_of, weights=marks) > 0)
