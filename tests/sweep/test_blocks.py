@@ -28,7 +28,7 @@ def same_bits(first, second):
 def make_run(tmp_path):
     """A run folder with made predictions of 3 + 5 examples; what is not random is given."""
 
-    def make(name, *, teacher=None, label=None, seed=0, student_type=np.float32):
+    def make(name, *, teacher=None, label=None, seed=0, student_type=np.float32, grouped=()):
         folder, draw = tmp_path / "sweep" / name, np.random.default_rng(seed)
         folder.mkdir(parents=True)
         (folder / "run.json").write_text(
@@ -37,6 +37,8 @@ def make_run(tmp_path):
         splits = {}
         for split, rows in (("selection", [3, 5, 9]), ("validation", [0, 1, 2, 3, 4])):
             columns = {"row": np.array(rows), "label": label(rows) if label else np.array(rows) % 2}
+            if split in grouped:
+                columns["group"] = (np.array(rows) // 2).astype(np.int32)
             if teacher is not None:
                 columns["teacher"] = np.resize(teacher, (len(rows), 2)).astype(np.float32)
             splits[split] = columns | {"student": draw.normal(size=(len(rows), 2)).astype(student_type)}
@@ -87,6 +89,19 @@ def test_labels_of_a_regression_are_numbers(make_run, store):
     run = make_run("a/seed-1", label=lambda rows: np.array(rows) / 3)
     (stored,) = store(run).list_runs().values()
     same_bits(run.read_table(), stored.read_table())
+
+
+@pytest.mark.parametrize("grouped", [("validation",), ("selection", "validation")])
+def test_groups_of_examples_are_stored_and_the_teacher_still_once(make_run, store, grouped):
+    """A split of train that has no groups has nulls there, and no groups when it is read."""
+    runs = [make_run(f"a/seed-{seed}", teacher=[0.5], seed=seed, grouped=grouped) for seed in (1, 2)]
+    block = store(*runs)
+    assert {line["teacher"] for line in block.lines.values()} == {"teacher"}
+    for run, stored in zip(runs, block.list_runs().values(), strict=True):
+        same_bits(run.read_table(), stored.read_table())
+        for split in ("selection", "validation"):
+            assert ("group" in stored.read_predictions(split)) == (split in grouped)
+        assert stored.read_predictions("validation")["group"].tolist() == [0, 0, 1, 1, 2]
 
 
 def test_a_baseline_is_stored_with_its_run(make_run, store):

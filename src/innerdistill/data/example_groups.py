@@ -36,7 +36,7 @@ def number_groups(splits: dict[str, pa.Table], name: str) -> dict[str, int]:
         if len(names) == 1 and table.num_rows > 1:
             raise ValueError(
                 f"data.group: all {table.num_rows:,} examples of {split} have the same {shorten_value(name)}, so they "
-                "would count as one; name another column."
+                "would count as one; name another column, or add examples with other values."
             )
         numbers = pc.fill_null(pc.index_in(values, names).cast(pa.int32()), NO_GROUP)
         splits[split] = table.set_column(table.column_names.index("group"), "group", numbers)

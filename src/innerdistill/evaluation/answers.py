@@ -76,11 +76,9 @@ def join_answers(runs: Sequence[Answers]) -> Answers:
     counts = sorted({run.predictions.shape[1] for run in runs})
     if len(counts) > 1:
         raise ValueError(f"runs were scored on {counts[0]:,} and on {counts[-1]:,} examples, so cannot be compared.")
-    return Answers(
-        np.concatenate([run.predictions for run in runs]),
-        np.concatenate([run.pseudo_values for run in runs]),
-        find_shared_groups(runs),
-    )
+    groups = find_shared_groups(runs)
+    predictions, values = [run.predictions for run in runs], [run.pseudo_values for run in runs]
+    return Answers(np.concatenate(predictions), np.concatenate(values), groups)
 
 
 def find_shared_groups(runs: Iterable[Answers]) -> Array | None:
