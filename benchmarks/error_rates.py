@@ -12,7 +12,7 @@ its simulation standard error. Shapes: U seeds, N examples.
 import argparse
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from innerdistill.evaluation.answers import Answers, count_rarest
-from innerdistill.evaluation.labelled_examples import LabelledExamples
+from innerdistill.evaluation.labelled_examples import LabelledExamples, sum_groups
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.pseudo_values import compute_pseudo_values
 from innerdistill.problem_types.regression import REGRESSION
@@ -77,6 +77,8 @@ class Case:
         noise: what matters.
         means: mean of the normal model by method; for correlations, of the seeds' own correlations.
         shares: share of the examples by class.
+        group_size: examples that belong together: half of the variance of what an example is worth is their group's.
+        knows_groups: whether the examples of a group count as one.
     """
 
     metric: str
@@ -85,6 +87,13 @@ class Case:
     noise: Noise
     means: tuple[float, float] = (1.1, 1.0)
     shares: tuple[float, ...] = (0.5, 0.5)
+    group_size: int = 1
+    knows_groups: bool = True
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """Number of the group of each example, as an array (N,)."""
+        return np.arange(self.examples) // self.group_size
 
     @property
     def scoring(self) -> Scoring:
@@ -139,14 +148,17 @@ class Case:
         return labels, predictions
 
     def _draw_parts(self, generator: np.random.Generator, deviation: float) -> Array:
-        return deviation * generator.standard_normal(self.examples)
+        own = generator.standard_normal(self.examples)
+        if self.group_size > 1:
+            own = np.sqrt(0.5) * (own + generator.standard_normal(self.examples)[self.groups])
+        return deviation * own
 
 
-def compare(labels: Array, predictions: Sequence[Array], scoring: Scoring) -> Comparison:
+def compare(examples: LabelledExamples, predictions: Sequence[Array], scoring: Scoring) -> Comparison:
     """Compare two methods by their predictions, as a sweep does.
 
     Args:
-        labels: class ids or scores. (N,)
+        examples: class ids or scores, and groups. (N,)
         predictions: of both methods. (U, N)
         scoring: metric, and what the outputs mean.
 
@@ -157,9 +169,10 @@ def compare(labels: Array, predictions: Sequence[Array], scoring: Scoring) -> Co
     for of_method in predictions:
         units = []
         for run in of_method[:, None]:
-            units.append(Answers(run, _find_pseudo_values(labels, run[0], scoring)[None]))
+            values = sum_groups(_find_pseudo_values(examples.labels, run[0], scoring), examples.groups)
+            units.append(Answers(run, values[None], examples.groups))
         methods.append(units)
-    rarest = count_rarest(LabelledExamples(labels), scoring=scoring)
+    rarest = count_rarest(examples, scoring=scoring)
     return compare_pair("first", "second", *methods, metric=scoring.metric, rarest=rarest)
 
 
@@ -236,7 +249,8 @@ def simulate_case(case: Case, *, draws: int, collapse: float = 0.0) -> Rates:
         labels, predictions = case.draw(generator)
         if collapse:
             predictions[1][generator.random(case.seeds) < collapse] = np.argmax(case.shares)
-        return compare(labels, predictions, case.scoring)
+        groups = case.groups if case.group_size > 1 and case.knows_groups else None
+        return compare(LabelledExamples(labels, groups), predictions, case.scoring)
 
     truth = case.compute_truth()
     if collapse:  # the accuracy of a run that collapsed is the share of its class
@@ -275,6 +289,19 @@ def list_special() -> Iterator[tuple[str, Case, float]]:
     yield "neither seeds nor examples matter", Case("accuracy", 5, 1500, NEITHER), 0.0
 
 
+def list_grouped() -> Iterator[tuple[str, Case]]:
+    """List the cases in which five examples belong together.
+
+    Yields:
+        Whether they count as one, and the case.
+    """
+    for metric in ("accuracy", "mcc"):
+        for noise, name in ((NOISES[0], "seeds and examples matter"), (NOISES[2], "examples matter")):
+            case = Case(metric, 8, 1500, noise, shares=SHARES[metric], group_size=5)
+            yield f"{metric}, {name}, groups of 5 count as one", case
+            yield f"{metric}, {name}, groups of 5 are ignored", replace(case, knows_groups=False)
+
+
 def list_committed() -> Iterator[tuple[str, Group, tuple[str, str]]]:
     """List pairs of methods of committed sweeps, on one machine with at least five seeds of both.
 
@@ -289,9 +316,7 @@ def list_committed() -> Iterator[tuple[str, Group, tuple[str, str]]]:
                     yield f"{name} {group.name}".strip(), group, pair
 
 
-def simulate_committed(
-    group: Group, pair: tuple[str, str], *, draws: int, seeds: int = 5, examples: int = 1500
-) -> Rates:
+def simulate_committed(group: Group, pair: tuple[str, str], *, draws: int, seeds: int = 5, number: int = 1500) -> Rates:
     """Draw seeds and examples of committed predictions as if they were all there are.
 
     Args:
@@ -299,7 +324,7 @@ def simulate_committed(
         pair: two methods.
         draws: number of comparisons.
         seeds: seeds drawn, U.
-        examples: examples drawn, N.
+        number: examples drawn, N.
 
     Returns:
         The counts.
@@ -313,8 +338,9 @@ def simulate_committed(
 
     def draw(generator: np.random.Generator) -> Comparison:
         units = generator.integers(0, len(known), seeds)
-        drawn = generator.integers(0, len(labels), examples)
-        return compare(labels[drawn], [of_method[units][:, drawn] for of_method in predictions], scoring)
+        drawn = generator.integers(0, len(labels), number)
+        examples = LabelledExamples(labels[drawn])
+        return compare(examples, [of_method[units][:, drawn] for of_method in predictions], scoring)
 
     return simulate(draw, float(scores[0] - scores[1]), draws=draws)
 
@@ -334,6 +360,8 @@ def main() -> None:
     print(f"ordinary cases: coverage {min(covered):.3f} to {max(covered):.3f}, mean {np.mean(covered):.3f}")
     for name, case, collapse in list_special():
         print(f"{name}: {simulate_case(case, draws=of_others, collapse=collapse)}", flush=True)
+    for name, case in list_grouped():
+        print(f"{name}: {simulate_case(case, draws=draws.get(case.metric, of_others))}", flush=True)
     for name, group, pair in list_committed():
         rates = simulate_committed(group, pair, draws=of_others)
         print(f"{name}, {pair[0]} against {pair[1]}, 5 seeds, 1500 examples: {rates}", flush=True)
