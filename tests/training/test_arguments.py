@@ -1,6 +1,7 @@
 """Options of the Trainer: what is refused, and that Python and recipes refuse it with the same sentence."""
 
 import pytest
+import torch
 
 from innerdistill import load_recipe
 from innerdistill.data.batches import make_collator
@@ -40,3 +41,13 @@ def test_an_option_of_a_later_stage_is_refused_before_the_first(run, tmp_path):
     with pytest.raises(ValueError, match=r"^internal_trainer\.lr_scheduler_type: 'greedy' follows a loss"):
         run(stages=[STAGE, internal], internal_trainer={"lr_scheduler_type": "greedy"})
     assert not (tmp_path / "run").exists()
+
+
+def test_workers_of_the_data_loader_change_nothing(run):
+    """Their random generators and their order of batches must not matter: the student is identical to the byte."""
+    stages = [Stage("first", {"gold_labels": 1.0}, {}, steps=8), STAGE]  # the first one ends inside an epoch
+    options = {"use_cpu": True, "per_device_train_batch_size": 8, "learning_rate": 1e-3}
+    alone, helped = (
+        run(stages=stages, trainer={**options, "dataloader_num_workers": workers}).state_dict() for workers in (0, 2)
+    )
+    assert all(torch.equal(alone[name], helped[name]) for name in alone)

@@ -35,6 +35,7 @@ from innerdistill.run.warnings import list_label_warnings, list_unknown_token_wa
 from innerdistill.support.messages import name_key
 from innerdistill.training.arguments import check_sections
 from innerdistill.training.check_arguments import check_arguments
+from innerdistill.training.recompute import check_recomputation
 from innerdistill.training.schedules import SchedulePlan, build_stages
 from innerdistill.training.stage import Stage
 from innerdistill.training.targets import has_fast_bfloat16
@@ -87,7 +88,7 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
         check_windows(pairs, copied, source=source or teacher, teacher=internal_teacher or teacher)
     if not any(collect_needs(stage.losses, stage.pairs, losses).teacher_layers for stage in stages):
         internal_teacher = None
-    arguments = _check_training_arguments(recipe, stages)
+    arguments = _check_training_arguments(recipe, stages, teacher)
     device = arguments[-1].device
     _warn_of_slow_bfloat16(arguments, device)
 
@@ -224,14 +225,19 @@ def _load_internal_teacher(recipe: Recipe, problem_type: ProblemType, names: Nam
         return load_base(name, problem_type.head, names=names)
 
 
-def _check_training_arguments(recipe: Recipe, stages: Sequence[Stage]) -> list[TrainingArguments]:
+def _check_training_arguments(
+    recipe: Recipe, stages: Sequence[Stage], teacher: PreTrainedModel
+) -> list[TrainingArguments]:
     """Build the Trainer's arguments of every section and stage once, so that a wrong option is refused now."""
     sections = {
         "trainer": recipe.trainer,
         "internal_trainer": recipe.internal_trainer,
         "teacher.trainer": recipe.teacher.trainer,
     }
-    return check_sections(sections, stages, folder=Path(recipe.output), seed=recipe.seed)
+    arguments = check_sections(sections, stages, folder=Path(recipe.output), seed=recipe.seed)
+    for stage_arguments in arguments:
+        check_recomputation(teacher, stage_arguments)
+    return arguments
 
 
 def _warn_of_slow_bfloat16(arguments: Sequence[TrainingArguments], device: torch.device) -> None:

@@ -31,6 +31,7 @@ SET_ELSEWHERE = {
 SCORED_PER_EPOCH = "the selection split is scored after every epoch"
 OWN_EVALUATION = "the selection split is scored by `score`, not by the Trainer"
 OWN_LAUNCH = "a run over several processes is started with torchrun"
+RECOMPUTED = "captured layers get gradients in the default way only"
 COMPILED = "a compiled model cannot be captured"
 NOT_SUPPORTED = {
     "remove_unused_columns": "no column is ever removed",
@@ -47,12 +48,12 @@ NOT_SUPPORTED = {
     "label_smoothing_factor": "the recipe's `losses` section names every loss",
     "use_liger_kernel": "its kernels hide the attention",
     "push_to_hub": "nothing is uploaded",
-    "gradient_checkpointing": "recomputed layers would be captured twice",
     "report_to": "TensorBoard files are always written",
     **dict.fromkeys(("eval_strategy", "do_eval", "eval_steps", "eval_delay", "eval_on_start"), SCORED_PER_EPOCH),
     **dict.fromkeys(("bf16_full_eval", "fp16_full_eval", "prediction_loss_only", "batch_eval_metrics"), OWN_EVALUATION),
     **dict.fromkeys(("eval_do_concat_batches", "eval_use_gather_object"), OWN_EVALUATION),
     **dict.fromkeys(("eval_accumulation_steps", "include_for_metrics"), OWN_EVALUATION),
+    **dict.fromkeys(("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"), RECOMPUTED),
     **dict.fromkeys(("torch_compile", "torch_compile_backend", "torch_compile_mode"), COMPILED),
     **dict.fromkeys(("deepspeed", "fsdp", "fsdp_config", "parallelism_config"), OWN_LAUNCH),
 }
@@ -69,7 +70,15 @@ AT_LEAST = {
 FRAMEWORKS = ("deepspeed", "fsdp", "fsdp_config", "parallelism_config")  # an empty value is allowed
 LOSS_DRIVEN_SCHEDULERS = ("reduce_lr_on_plateau", "greedy")  # learning-rate schedules that follow a held-out loss
 MODEL_OPTIMIZERS = ("lomo", "adalomo", "galore", "apollo")  # optimisers built from the model itself
-SWITCHES = ("bf16", "fp16", "use_cpu", "dataloader_drop_last", "full_determinism")
+SWITCHES = (
+    "bf16",
+    "fp16",
+    "use_cpu",
+    "dataloader_drop_last",
+    "full_determinism",
+    "activation_checkpointing",
+    "gradient_checkpointing",
+)
 
 
 def check_arguments(section: str, options: Mapping[str, Any]) -> None:

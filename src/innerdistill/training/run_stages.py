@@ -30,6 +30,7 @@ from innerdistill.support.processes import count_processes, is_first_process, le
 from innerdistill.training.arguments import check_sections, make_training_arguments
 from innerdistill.training.callbacks import Saver, StageProgress, StepTimer
 from innerdistill.training.checkpoints import CALLBACKS, Checkpoints
+from innerdistill.training.recompute import check_recomputation
 from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.stage import Stage, StageRecord, list_stage_warnings
 from innerdistill.training.stopping import catch_stop_signals
@@ -81,7 +82,8 @@ def distill_models(
         Stopped: SIGTERM or Ctrl-C arrived, and a checkpoint was written.
     """
     sections = {"trainer": setup.trainer, "internal_trainer": setup.internal_trainer}
-    check_sections(sections, stages, folder=Path(folder), seed=setup.seed)
+    for arguments in check_sections(sections, stages, folder=Path(folder), seed=setup.seed):
+        check_recomputation(student, arguments)
     check_callbacks(setup.callbacks, stages, can_evaluate=setup.selection is not None)
     probe(student)
     if isinstance(teacher, PreTrainedModel):

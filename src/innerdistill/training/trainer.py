@@ -22,6 +22,7 @@ from innerdistill.training.callbacks import EpochEnd, Saver
 from innerdistill.training.checkpoints import write_broken_step
 from innerdistill.training.embedding_rows import EmbeddingRows, hold_embedding_rows
 from innerdistill.training.loss_sums import BrokenLossError, LossSums
+from innerdistill.training.recompute import keep_highest_layer, stop_recomputing
 from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.stage import StageRecord
 from innerdistill.training.targets import Targets
@@ -129,6 +130,7 @@ class DistillationTrainer(Trainer):
             raise ValueError(f"{broken} The examples of that step are in {path}.") from None
         finally:
             train_first_layers(self.model, None)
+            stop_recomputing(self.model)
             if self.embedding_rows is not None:
                 self.embedding_rows.release()
             # 16-bit training wraps the model's forward; the next stage and evaluation need it unwrapped.
@@ -246,6 +248,8 @@ class DistillationTrainer(Trainer):
     ) -> tuple[int, int]:
         trained = super()._init_training_state(max_steps, steps_per_epoch, epochs, checkpoint, trial)
         self._first_weight_sums = self._sum_weights()  # here a checkpoint has been loaded
+        num_layers = self.model.config.num_hidden_layers
+        keep_highest_layer(self.model, num_layers if self.needs.student_logits else max(1, *self.needs.student_layers))
         best = Path(self.args.output_dir, f"checkpoint-{self.state.best_global_step}")
         if best.is_dir():  # the run's folder may have been moved since
             self.state.best_model_checkpoint = str(best)

@@ -1,0 +1,53 @@
+"""Gradient checkpointing: transformers computes layers again in the backward pass, so their activations take no memory.
+
+Captured layers work too: what the losses read stays in memory, and the second forward pass captures nothing. The
+highest layer that runs is computed once. `capture` may compute it for [CLS] alone, which the second pass would not know.
+"""
+
+from __future__ import annotations
+
+from transformers import PreTrainedModel, TrainingArguments
+
+from innerdistill.models.families import encoder_layers
+
+
+def check_recomputation(model: PreTrainedModel, arguments: TrainingArguments, *, section: str = "trainer") -> None:
+    """Check that the layers of a model can be recomputed, if the options ask for it.
+
+    Args:
+        model: student, or another model of its family.
+        arguments: arguments of a stage.
+        section: name of the recipe section that the options are from, for messages.
+
+    Raises:
+        ValueError: transformers cannot recompute layers of this family.
+    """
+    if arguments.gradient_checkpointing and not model.supports_gradient_checkpointing:
+        family = model.config.model_type
+        raise ValueError(
+            f"{section}.gradient_checkpointing is not supported: transformers cannot recompute layers of {family}."
+        )
+
+
+def keep_highest_layer(model: PreTrainedModel, number: int) -> None:
+    """Compute the highest layer that runs only once.
+
+    Args:
+        model: model whose layers are recomputed; changed in place.
+        number: number of the layer, 1-based.
+    """
+    for module in encoder_layers(model)[number - 1].modules():
+        if getattr(module, "gradient_checkpointing", False):
+            module.gradient_checkpointing = False
+
+
+def stop_recomputing(model: PreTrainedModel) -> None:
+    """Undo what the Trainer does to a model for gradient checkpointing.
+
+    Args:
+        model: model that was trained; changed in place.
+    """
+    for module in model.modules():
+        if getattr(module, "gradient_checkpointing", False):
+            module.gradient_checkpointing = False
+    model.disable_input_require_grads()
