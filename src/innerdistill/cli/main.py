@@ -110,7 +110,7 @@ def _init(options: argparse.Namespace) -> None:
     from innerdistill.first_recipe.sample import read_sample  # noqa: PLC0415 - it needs pyarrow
 
     request = Request(
-        model=options.teacher or options.base,
+        model=options.base if options.teacher is None else options.teacher,
         is_teacher=options.teacher is not None,
         target=Path(options.output_file),
         text=tuple(options.text),

@@ -63,7 +63,10 @@ def choose_label(sample: Sample, given: str | None, *, outputs: Collection[str],
         ValueError: no such column, or none that looks like labels; all columns are named.
     """
     if given is not None:
-        return Choice((_find_column(sample, given, option="--label"),), "as given")
+        column = _find_column(sample, given, option="--label")
+        if not column.counts:
+            raise ValueError(f"--label: column {shorten_value(given)} of {sample.path} does not hold labels.")
+        return Choice((column,), "as given")
     columns = [column for column in sample.columns.values() if _may_hold_labels(column)]
     if scores:
         columns = [column for column in columns if column.is_numeric]
@@ -105,6 +108,8 @@ def choose_text(sample: Sample, given: Sequence[str], *, label: Column) -> Choic
     if given:
         columns = [_find_column(sample, name, option="--text") for name in given]
         for column in columns:
+            if column is label:
+                raise ValueError(f"--text: {shorten_value(label.name)} is the label column; name another with --label.")
             if not column.texts:
                 raise ValueError(f"--text: column {shorten_value(column.name)} of {sample.path} does not hold texts.")
         return Choice(tuple(columns), "as given")

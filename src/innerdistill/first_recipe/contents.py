@@ -117,7 +117,12 @@ def _list_training(found: Found) -> list[Entry]:
         ),
         Entry("schedule.epochs_per_layer", EPOCHS_PER_LAYER, (length,)),
         Entry("schedule.classification_epochs", CLASSIFICATION_EPOCHS, ("Epochs of the last stage: predictions.",)),
-        Entry("schedule.total_steps", 2_000, ("Instead of epochs, for a file of any size.",), is_off=True),
+        Entry(
+            "schedule.total_steps",
+            2_000,
+            ("Instead of epochs: a number of steps, however large the file is.",),
+            is_off=True,
+        ),
         Entry(
             "losses.gold_labels",
             1,

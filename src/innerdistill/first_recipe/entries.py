@@ -76,7 +76,12 @@ def _write_entry(entry: Entry, *, indent: str) -> list[str]:
         line
         for sentence in entry.comments
         for line in textwrap.wrap(
-            sentence, MAX_COLUMNS, initial_indent=mark, subsequent_indent=mark, break_on_hyphens=False
+            sentence,
+            MAX_COLUMNS,
+            initial_indent=mark,
+            subsequent_indent=mark,
+            break_on_hyphens=False,
+            break_long_words=False,
         )
     ]
     name = entry.key.rpartition(".")[2]
