@@ -16,8 +16,9 @@ from pathlib import Path
 import innerdistill
 
 recipe = innerdistill.load_recipe("recipe.yaml", overrides=["schedule.name=pid"])
-folder: Path = innerdistill.distill(recipe)
-report: Path = innerdistill.write_report(folder)
+run: innerdistill.Run = innerdistill.distill(recipe, student=3, overwrite=True)
+folder: Path = run / "model"
+report: Path = innerdistill.write_report(run.folder)
 plan = innerdistill.SchedulePlan(
     pairs={1: 2}, internal={"cls_cosine": 1.0}, classification={"soft_labels": 1.0}, recipe=recipe.schedule
 )
@@ -26,9 +27,9 @@ names: list[str] = [stage.name for stage in innerdistill.build_stages(plan)]
 WRONG = """
 import innerdistill
 
-folder = innerdistill.distill(3)
+run = innerdistill.distill(3)
 innerdistill.measure_speed({}, batch="1")
-folder.stages
+run.stages
 innerdistill.build_stages(["sid"])
 """
 ERRORS = {4: "arg-type", 5: "call-arg", 6: "attr-defined", 7: "arg-type"}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the same names as below
     from innerdistill.run.distill import distill
     from innerdistill.run.evaluate import evaluate
     from innerdistill.run.finetune import finetune
+    from innerdistill.run.finished_run import Run
     from innerdistill.run.onnx import export
     from innerdistill.sweep.grid import load_sweep
     from innerdistill.sweep.sweep import run_sweep
@@ -48,6 +49,7 @@ _MODULES = {
     "Loss": "losses.loss",
     "Metric": "evaluation.metrics",
     "Recipe": "recipe.recipe",
+    "Run": "run.finished_run",
     "Schedule": "training.schedules",
     "SchedulePlan": "training.schedules",
     "ScheduleRecipe": "recipe.recipe",
@@ -83,6 +85,7 @@ __all__ = [
     "Loss",
     "Metric",
     "Recipe",
+    "Run",
     "Schedule",
     "SchedulePlan",
     "ScheduleRecipe",

@@ -229,12 +229,10 @@ def test_a_loss_from_outside_the_package(recipe, tmp_path):
         return (squares * token_mask).sum(-1) / token_mask.sum(-1)
 
     schedule = {"name": "pid", "classification_epochs": 1}
-    content = recipe(
-        tmp_path / "run", losses={"hidden_mse": 0.1, "attention_kl": 0, "cls_cosine": 0}, schedule=schedule
-    )
-    outside = {"hidden_mse": Loss(hidden_mse, needs=("hidden", "token_mask"))}
-    folder = distill(content, losses=outside)
-    assert evaluate(content, losses=outside)["scores"] == json.loads((folder / "run.json").read_text())["scores"]
+    content = recipe(tmp_path / "run", losses={"attention_kl": 0, "cls_cosine": 0}, schedule=schedule)
+    weighted = {"hidden_mse": (Loss(hidden_mse, needs=("hidden", "token_mask")), 0.1)}
+    folder = distill(content, losses=weighted)
+    assert evaluate(content, losses=weighted)["scores"] == json.loads((folder / "run.json").read_text())["scores"]
     losses = [set(epoch.losses) for stage in read_record(folder).stages for epoch in stage.epochs]
     assert {"hidden_mse/1", "loss"} in losses
 

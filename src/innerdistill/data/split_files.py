@@ -7,7 +7,7 @@ from pathlib import Path
 
 from innerdistill.data.formats import read_blocks
 from innerdistill.data.tasks import Task, resolve_task
-from innerdistill.recipe.recipe import DataRecipe
+from innerdistill.recipe.recipe import IN_MEMORY, DataRecipe
 from innerdistill.support.messages import name_key
 
 # Whether the examples of a split need a label. None: labels may be missing. False: labels are not read.
@@ -35,7 +35,7 @@ def locate_splits(recipe: DataRecipe, task: Task) -> dict[str, Path]:
         task: its task.
 
     Returns:
-        Paths by split; the files may be missing.
+        Paths by split, without the splits that are objects; the files may be missing.
 
     Raises:
         ValueError: `data.path` is not a folder, or no training file is named.
@@ -50,7 +50,7 @@ def locate_splits(recipe: DataRecipe, task: Task) -> dict[str, Path]:
         names["train"] = names["train"] or dict(task.files)["train"]
     if names["train"] is None:
         raise ValueError("data.train: name the training file (or give data.path, the folder of a task's files).")
-    return {split: folder / name for split, name in names.items() if name is not None}
+    return {split: folder / name for split, name in names.items() if name not in (None, IN_MEMORY)}
 
 
 def needs_groups(split: str, splits: Container[str]) -> bool:

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import ClassLabel, Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 
-from innerdistill.data.arrow import BLOCK, write_to_disk
+from innerdistill.data.arrow import write_to_disk
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.formats import Block, find_broken_text, read_blocks, read_json_blocks, read_parquet_tables
+from innerdistill.data.in_memory import wrap_rows
 from innerdistill.data.split_files import list_columns
 from innerdistill.data.tasks import Task
-from innerdistill.support.messages import get_first_line, shorten_value, suggest_name
+from innerdistill.support.messages import get_first_line, name_key, shorten_value, suggest_name
 
 JSON_TEXT = {"content": "JSON"}  # metadata of a field whose cells are JSON texts
 
@@ -175,25 +176,42 @@ def read_split(
     if split not in splits:
         hint = suggest_name(split, splits, kind="splits")
         raise ValueError(f"data: the data set has no split {shorten_value(split)}. {hint}")
-    dataset = splits[split]
-    columns, optional = list_columns(task, labelled, grouped=grouped)
-    for name in columns:
-        if name not in dataset.column_names:
-            hint = suggest_name(name, dataset.column_names, kind="columns")
-            raise ValueError(f"split {split!r}: no column {shorten_value(name)}. {hint}")
-    names = [name for name in dataset.column_names if name in (*columns, *optional)]
-    feature = dataset.features.get(task.label)
-
-    def read_batches() -> Iterator[Block]:
-        for batch in dataset.select_columns(names).with_format("arrow").iter(BLOCK):
-            block = batch.to_pydict()
-            if isinstance(feature, ClassLabel):
-                # -1 is how `datasets` marks the hidden labels of test splits.
-                block[task.label] = [None if n in (None, -1) else feature.int2str(n) for n in block[task.label]]
-            yield block
-
     where = f"split {split!r}"
-    return _build_plain_table(read_batches(), task, examples, where=where, labelled=labelled, grouped=grouped)
+    return read_rows(splits[split], task, examples=examples, where=where, labelled=labelled, grouped=grouped)
+
+
+def read_rows(
+    given: Any,
+    task: Task,
+    *,
+    examples: ExampleType,
+    where: str,
+    labelled: bool | None = True,
+    grouped: bool = False,
+) -> pa.Table:
+    """Read one split from a Python object.
+
+    Args:
+        given: data set, DataFrame or rows, as `wrap_rows` takes them.
+        task: task that names the columns.
+        examples: how texts and labels are read.
+        where: name of the split, for messages.
+        labelled: True: every row needs a label. None: labels may be missing. False: labels are not read.
+        grouped: whether rows with a label need their group, if the task has groups; else groups are not read.
+
+    Returns:
+        As `read_file`.
+
+    Raises:
+        ValueError: an object of another kind, missing column, missing text, label or group.
+    """
+    columns, optional = list_columns(task, labelled, grouped=grouped)
+
+    def read_blocks() -> Iterator[Block]:
+        with name_key(where):
+            yield from wrap_rows(given).read_blocks(columns, optional)
+
+    return _build_plain_table(read_blocks(), task, examples, where=where, labelled=labelled, grouped=grouped)
 
 
 def _build_plain_table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.labels import number_labels
 from innerdistill.data.split_files import LABELLED, locate_splits, needs_groups, reads_dataset
 from innerdistill.data.splits import choose_number, choose_stratified, hash_texts, mark_shared_texts
-from innerdistill.data.tables import read_dataset, read_file, read_split
+from innerdistill.data.tables import read_dataset, read_file, read_rows, read_split
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import name_key
@@ -74,7 +75,7 @@ def add_table(digest: hashlib._Hash, table: pa.Table) -> None:
         digest.update(repr(block.to_pydict()).encode())
 
 
-def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
+def load_task(recipe: DataRecipe, examples: ExampleType, *, objects: Mapping[str, Any] | None = None) -> TaskData:
     """Read all splits that a recipe names. Without `selection`, a tenth of train, at most 10,000 rows, is held out.
 
     On the selection split, checkpoints, thresholds and learning rates may be chosen. Validation is for reporting only.
@@ -86,6 +87,8 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
     Args:
         recipe: the `data` section of a recipe.
         examples: how examples of its problem type are read.
+        objects: Python objects by key of the section, where the recipe says IN_MEMORY: rows of a split, or a
+            DatasetDict as `path`.
 
     Returns:
         The splits as text.
@@ -94,7 +97,7 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
         ValueError: missing file or column, empty split, unknown label; the sentence names file and row.
     """
     task = resolve_task(recipe)
-    splits = _read_splits(recipe, task, examples)
+    splits = _read_splits(recipe, task, examples, objects or {})
     labels = splits["train"]["label"]
     part_of_train = PART_OF_TRAIN.format(text=task.group or "text")
     names = examples.find_names(number_labels(labels)[1], task)
@@ -133,24 +136,32 @@ def load_task(recipe: DataRecipe, examples: ExampleType) -> TaskData:
     return TaskData(task, splits, names, notes)
 
 
-def _read_splits(recipe: DataRecipe, task: Task, examples: ExampleType) -> dict[str, pa.Table]:
-    tables = {}
+def _read_splits(
+    recipe: DataRecipe, task: Task, examples: ExampleType, objects: Mapping[str, Any]
+) -> dict[str, pa.Table]:
+    sources: dict[str, Any] = {}
+    dataset = None
     if reads_dataset(recipe):
-        dataset, names = read_dataset(str(recipe.path), recipe.subset), {}
+        dataset = objects["path"] if "path" in objects else read_dataset(str(recipe.path), recipe.subset)
         for split in LABELLED:
             standard = split if split in (*dataset, "train") and split != "selection" else None
             if (name := getattr(recipe, split) or standard) is not None:
-                names[split] = name
-        for split, name in names.items():
-            options: dict[str, Any] = {"labelled": LABELLED[split], "grouped": needs_groups(split, names)}
-            with name_key(f"data.{split}"):
-                tables[split] = read_split(dataset, name, task, examples=examples, **options)
-        return tables
-    paths = locate_splits(recipe, task)
-    for split, path in paths.items():
-        options = {"labelled": LABELLED[split], "grouped": needs_groups(split, paths)}
-        with name_key(f"data.{split}"):
-            tables[split] = read_file(path, task, examples=examples, split=split, **options)
+                sources[split] = name
+    else:
+        sources |= locate_splits(recipe, task)
+    sources |= {split: rows for split, rows in objects.items() if split in LABELLED}
+    tables = {}
+    for split in filter(sources.__contains__, LABELLED):
+        source, where = sources[split], f"data.{split}"
+        options: dict[str, Any] = {"labelled": LABELLED[split], "grouped": needs_groups(split, sources)}
+        if split in objects:
+            tables[split] = read_rows(source, task, examples=examples, where=where, **options)
+            continue
+        with name_key(where):
+            if dataset is not None:
+                tables[split] = read_split(dataset, source, task, examples=examples, **options)
+            else:
+                tables[split] = read_file(source, task, examples=examples, split=split, **options)
     return tables
 
 

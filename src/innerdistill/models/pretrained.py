@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -22,6 +25,7 @@ from innerdistill.models.check_weights import WRAPPERS, LoadedModel, is_wrapped
 from innerdistill.models.config_file import check_config_file, refuse_adapter
 from innerdistill.models.families import family_of, max_positions
 from innerdistill.models.heads import Head, has_label_names
+from innerdistill.recipe.recipe import IN_MEMORY
 from innerdistill.support.messages import get_first_line
 
 logger = logging.getLogger(__name__)
@@ -62,11 +66,53 @@ def _is_adapter_on_hub(name: str) -> bool:
         return False
 
 
-def load_classifier(name: str, head: Head) -> PreTrainedModel:
+@contextmanager
+def open_as_folder(given: Any) -> Iterator[str]:
+    """Open a model or tokenizer as a folder. One in memory is written into a temporary folder, so it is not changed.
+
+    So an object and its saved files take the same way, and give the same run.
+
+    Args:
+        given: folder or name; or a model or tokenizer of transformers.
+
+    Yields:
+        The folder or name.
+
+    Raises:
+        ValueError: as what runs inside, without the temporary folder's name.
+    """
+    if isinstance(given, str):
+        yield given
+        return
+    with TemporaryDirectory() as folder, _restore_config(given):
+        try:
+            given.save_pretrained(folder)
+            yield folder
+        except OSError as error:
+            raise ValueError(
+                f"the {type(given).__name__} cannot be written into {folder} ({error.strerror})."
+            ) from None
+        except ValueError as error:
+            raise ValueError(str(error).replace(folder, f"the {type(given).__name__}")) from None
+
+
+@contextmanager
+def _restore_config(given: Any) -> Iterator[None]:
+    """Leave the configuration of a model as it is: saving the model writes some keys into it."""
+    config = vars(given.config) if isinstance(given, PreTrainedModel) else {}
+    before = dict(config)
+    try:
+        yield
+    finally:
+        config.clear()
+        config.update(before)
+
+
+def load_classifier(name: str | PreTrainedModel, head: Head) -> PreTrainedModel:
     """Load a fine-tuned model.
 
     Args:
-        name: folder or name of the model.
+        name: folder or name of the model; or a model in memory, of which a copy is loaded.
         head: head that it has.
 
     Returns:
@@ -88,11 +134,13 @@ def default_device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
-def load_base(name: str, head: Head, *, names: Sequence[str] | None, seed: int = 1) -> PreTrainedModel:
+def load_base(
+    name: str | PreTrainedModel, head: Head, *, names: Sequence[str] | None, seed: int = 1
+) -> PreTrainedModel:
     """Load a pre-trained model with a new head.
 
     Args:
-        name: folder or name of the model.
+        name: folder or name of the model; or a model in memory, of which a copy is loaded.
         head: head that it gets.
         names: class names in the order of their ids; None where labels are numbers.
         seed: random seed of the new head.
@@ -117,11 +165,13 @@ def load_base(name: str, head: Head, *, names: Sequence[str] | None, seed: int =
     return model
 
 
-def load_tokenizer(name: str, model: PreTrainedModel, *, texts: int) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    name: str | PreTrainedTokenizerBase, model: PreTrainedModel, *, texts: int
+) -> PreTrainedTokenizerBase:
     """Load the tokenizer that belongs to a model, and check that the model can read what it gives.
 
     Args:
-        name: folder or name of the model.
+        name: folder or name of the model; or a tokenizer in memory, of which a copy is loaded.
         model: model loaded from there.
         texts: texts of an example, 1 or 2.
 
@@ -131,11 +181,12 @@ def load_tokenizer(name: str, model: PreTrainedModel, *, texts: int) -> PreTrain
     Raises:
         ValueError: not found, without words or a padding token, or with tokens that the model does not have.
     """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, padding_side="right", trust_remote_code=False)
-    except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
-        raise ValueError(f"{name}: no tokenizer could be loaded ({get_first_line(error)}).") from None
-    check_tokenizer(name, tokenizer, model, texts=texts)
+    with open_as_folder(name) as folder:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right", trust_remote_code=False)
+        except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
+            raise ValueError(f"{folder}: no tokenizer could be loaded ({get_first_line(error)}).") from None
+        check_tokenizer(folder, tokenizer, model, texts=texts)
     return tokenizer
 
 
@@ -159,8 +210,17 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, wa
     return wanted or min(limit, tokenizer.model_max_length)
 
 
-def _load(name: str, head: Head, **options: Any) -> LoadedModel:
+def _load(given: str | PreTrainedModel, head: Head, **options: Any) -> LoadedModel:
     """Load a model that need not be complete; `options` change its configuration."""
+    with open_as_folder(given) as name:
+        loaded = _load_folder(name, head, options)
+    if isinstance(given, str):
+        return loaded
+    loaded.model.config.name_or_path = loaded.model.name_or_path = IN_MEMORY
+    return replace(loaded, name=f"the {type(given).__name__}")
+
+
+def _load_folder(name: str, head: Head, options: dict[str, Any]) -> LoadedModel:
     check_files(name, head)
     read_config(name)
     options |= {"dtype": "float32", "use_safetensors": True, "trust_remote_code": False}

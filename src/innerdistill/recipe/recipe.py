@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+IN_MEMORY = "<in memory>"  # stands where a run was given a Python object
 MAX_TEXT = 4_096  # characters of a name or a path
 MAX_PART = 255  # bytes of what stands between two slashes: more than that, no file system knows
 
@@ -211,7 +212,24 @@ class Recipe(Section):
     onnx: bool = Field(False, description="Also export ONNX files in float32 and int8, with scores and latency.")
     baseline: bool = Field(False, description="Also train the same student without distillation, for comparison.")
     seed: int = Field(1, ge=0, lt=2**31, description="Random seed of the student, the order of examples and dropout.")
+    objects: dict[Text, Text] = Field(
+        default_factory=dict,
+        description="Functions and classes that the run was given from Python: qualified name and hash of the source. "
+        "Written by a run.",
+    )
     output: Place = Field("runs/run", description="Folder of the run.")
     overwrite: bool = Field(
         False, description="Overwrite the run in `output`. An unfinished run of the same recipe resumes."
     )
+
+    def list_objects(self) -> list[str]:
+        """List what the run was given as Python objects, which a file cannot name.
+
+        Returns:
+            Dotted keys that say IN_MEMORY, then the names of functions and classes.
+        """
+        keys = {f"data.{key}": value for key, value in self.data} | {
+            f"teacher.{key}": value for key, value in self.teacher
+        }
+        keys["student.source"] = self.student.source
+        return [*(key for key, value in keys.items() if value == IN_MEMORY), *self.objects]

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from innerdistill.recipe.identity import TARGETS, TEACHER_NAME, list_differences
-from innerdistill.recipe.recipe import Recipe
+from innerdistill.recipe.recipe import IN_MEMORY, Recipe
 from innerdistill.recipe.yaml import read_yaml, write_yaml
 from innerdistill.report.run_folder import (
     BASELINE_FOLDER,
@@ -260,4 +260,4 @@ def _list_inputs(recipe: Recipe) -> list[tuple[str, str]]:
     paths |= {"teacher.path": recipe.teacher.path, "teacher.base": recipe.teacher.base}
     paths |= {"teacher.internal": recipe.teacher.find_internal()}
     paths |= {"teacher.folder": recipe.teacher.folder, "student.source": recipe.student.source}
-    return [(key, path) for key, path in paths.items() if path is not None]
+    return [(key, path) for key, path in paths.items() if path not in (None, IN_MEMORY)]

@@ -30,6 +30,7 @@ from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type, find_problem_type_of_model
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.job import Job
+from innerdistill.run.objects import Objects, check_objects
 from innerdistill.run.preview import check_recipe_names
 from innerdistill.run.warnings import list_label_warnings, list_unknown_token_warnings
 from innerdistill.support.messages import name_key
@@ -43,12 +44,12 @@ from innerdistill.training.targets import has_fast_bfloat16
 logger = logging.getLogger(__name__)
 
 
-def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job:
+def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     """Load data and models, decide the layer map and the stages, and check that everything fits together.
 
     Args:
         recipe: recipe of the run.
-        losses: further losses by name, from outside the package.
+        objects: Python objects in place of what a recipe names.
 
     Returns:
         A job that can start.
@@ -57,20 +58,24 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
         ValueError: a recipe, data or models that do not fit together.
     """
     logger.info("Load data and models.")
-    outside = dict(losses or {})
+    objects = objects or Objects()
+    check_objects(recipe, objects)
+    outside = dict(objects.losses)
     check_names(recipe, ChainMap(outside, LOSSES))
 
     problem_type = find_problem_type(recipe.data)
     examples = problem_type.examples
-    data = load_task(recipe.data, examples)
+    data = load_task(recipe.data, examples, objects=objects.data)
     # A ChainMap, because merging the dicts would import the losses of every installed package.
     losses = ChainMap(outside, dict(problem_type.output_losses), LOSSES)
-    teacher, names = _load_teacher(recipe, data, problem_type)
-    with name_key("teacher"):
-        tokenizer = load_tokenizer(recipe.teacher.path or str(recipe.teacher.base), teacher, texts=len(data.task.text))
+    models = _find_models(recipe, objects)
+    teacher, names = _load_teacher(recipe, data, problem_type, models)
+    with name_key("teacher" if objects.tokenizer is None else "tokenizer"):
+        folder = recipe.teacher.path or str(recipe.teacher.base)
+        tokenizer = load_tokenizer(objects.tokenizer or folder, teacher, texts=len(data.task.text))
     architecture = probe(teacher)
-    source = _load_source(recipe, teacher, problem_type, names)
-    internal_teacher = _load_internal_teacher(recipe, problem_type, names)
+    source = _load_source(recipe, teacher, problem_type, names, models)
+    internal_teacher = _load_internal_teacher(recipe, problem_type, names, models)
 
     num_layers = recipe.student.num_layers or max(1, architecture.num_layers // 2)
     pairs = choose_layers(recipe.layer_map, num_layers, architecture.num_layers, key="layer_map")
@@ -115,7 +120,24 @@ def assemble(recipe: Recipe, *, losses: Mapping[str, Loss] | None = None) -> Job
         max_length=max_length,
         truncated=truncated,
         unknown=unknown,
+        callbacks=objects.callbacks,
     )
+
+
+def _find_models(recipe: Recipe, objects: Objects) -> dict[str, PreTrainedModel | str]:
+    """The models of a recipe by key: folders and names, or objects in their place."""
+    names = {
+        "teacher.path": recipe.teacher.path,
+        "teacher.base": recipe.teacher.base,
+        "teacher.internal": recipe.teacher.find_internal(),
+        "student.source": recipe.teacher.base if recipe.student.source == "base" else recipe.student.source,
+    }
+    objects_by_key = dict(objects.models)
+    if "teacher.base" in objects.models:  # other keys may speak of it
+        for key, word in (("teacher.internal", recipe.teacher.internal), ("student.source", recipe.student.source)):
+            if word == "base":
+                objects_by_key[key] = objects.models["teacher.base"]
+    return {key: objects_by_key.get(key, name) for key, name in names.items() if name is not None}
 
 
 def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
@@ -173,17 +195,20 @@ def _measure_unknown_tokens(
     return shares
 
 
-def _load_teacher(recipe: Recipe, data: TaskData, problem_type: ProblemType) -> tuple[PreTrainedModel, Names]:
+def _load_teacher(
+    recipe: Recipe, data: TaskData, problem_type: ProblemType, models: Mapping[str, PreTrainedModel | str]
+) -> tuple[PreTrainedModel, Names]:
     """Load the teacher or its base model, and match the labels of the data to its outputs."""
     if recipe.teacher.base is not None:
         if (recipe.data.task, recipe.data.metric, recipe.data.labels) == (None, None, None):
             problem_type.examples.refuse_names(data.names, data.task)
         with name_key("teacher.base"):
-            teacher = load_base(recipe.teacher.base, problem_type.head, names=data.names, seed=recipe.teacher.seed)
+            base = models["teacher.base"]
+            teacher = load_base(base, problem_type.head, names=data.names, seed=recipe.teacher.seed)
         return teacher, data.names
     assert recipe.teacher.path is not None
     with name_key("teacher.path"):
-        teacher = load_classifier(recipe.teacher.path, problem_type.head)
+        teacher = load_classifier(models["teacher.path"], problem_type.head)
         teacher_type = find_problem_type_of_model(teacher.config)
     if teacher_type is not problem_type:
         raise ValueError(
@@ -196,7 +221,11 @@ def _load_teacher(recipe: Recipe, data: TaskData, problem_type: ProblemType) -> 
 
 
 def _load_source(
-    recipe: Recipe, teacher: PreTrainedModel, problem_type: ProblemType, names: Names
+    recipe: Recipe,
+    teacher: PreTrainedModel,
+    problem_type: ProblemType,
+    names: Names,
+    models: Mapping[str, PreTrainedModel | str],
 ) -> PreTrainedModel | None:
     """Load the model whose layers the student copies; None for the teacher itself, or for `random` weights."""
     source = recipe.student.source
@@ -205,24 +234,24 @@ def _load_source(
     if source == "base" and recipe.teacher.base is None:
         raise ValueError("student.source: 'base' means the layers of teacher.base, which is not given.")
     with name_key("student.source"):
-        name = str(recipe.teacher.base) if source == "base" else source
-        model = load_base(name, problem_type.head, names=names, seed=recipe.seed)
+        model = load_base(models["student.source"], problem_type.head, names=names, seed=recipe.seed)
     if source != "base":
         # Another model may have other names for its labels; the student uses the teacher's names.
         model.config.id2label, model.config.label2id = teacher.config.id2label, teacher.config.label2id
     return model
 
 
-def _load_internal_teacher(recipe: Recipe, problem_type: ProblemType, names: Names) -> PreTrainedModel | None:
+def _load_internal_teacher(
+    recipe: Recipe, problem_type: ProblemType, names: Names, models: Mapping[str, PreTrainedModel | str]
+) -> PreTrainedModel | None:
     """Load the model that the internal losses learn from; None for the teacher itself.
 
     Its head is new and never read. The seed is fixed, so that runs of all seeds share its cached outputs.
     """
-    name = recipe.teacher.find_internal()
-    if name is None:
+    if "teacher.internal" not in models:
         return None
     with name_key("teacher.internal"):
-        return load_base(name, problem_type.head, names=names)
+        return load_base(models["teacher.internal"], problem_type.head, names=names)
 
 
 def _check_training_arguments(

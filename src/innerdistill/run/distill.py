@@ -18,15 +18,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
-from innerdistill.losses.loss import Loss
 from innerdistill.models.fingerprint import weights_fingerprint
-from innerdistill.recipe.loading import load_recipe
-from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.output_folder import open_run_folder
 from innerdistill.report.page import write_report
 from innerdistill.report.run_folder import BASELINE_FOLDER, is_finished, read_record
@@ -40,8 +36,10 @@ from innerdistill.run.finish import (
     is_trained,
     record_seconds,
 )
+from innerdistill.run.finished_run import Run
 from innerdistill.run.job import Job
 from innerdistill.run.judge_teacher import check_teacher
+from innerdistill.run.objects import Arguments, RecipeSource, collect
 from innerdistill.run.onnx import export_run
 from innerdistill.run.preview import check_extras
 from innerdistill.run.speed import time_together
@@ -53,24 +51,32 @@ from innerdistill.training.schedules import BASELINE, SchedulePlan, build_stages
 logger = logging.getLogger(__name__)
 
 
-def distill(recipe: Recipe | Mapping[str, Any] | str | Path, *, losses: Mapping[str, Loss] | None = None) -> Path:
-    """Distil a student from a teacher, as a recipe describes it.
+def distill(recipe: RecipeSource | None = None, **arguments: Unpack[Arguments]) -> Run:
+    """Distil a student from a teacher, as a recipe describes it, or with models and data in memory.
+
+    Keyword arguments are the sections and keys of a recipe. They override those of `recipe`. Where a recipe names a
+    model or a file, the object itself may stand: `distill(teacher=model, tokenizer=tokenizer, train=dataset,
+    student=6, output="runs/half")`. The objects are read, and stay as they are.
 
     Args:
-        recipe: a Recipe, a mapping, or the path of a YAML file.
-        losses: further losses by name, from outside the package; `recipe.losses` holds their weights.
+        recipe: a Recipe, a mapping, the path of a YAML file, or None.
+        **arguments: sections, keys and objects, as `Arguments` describes them.
 
     Returns:
-        The run folder. transformers alone can load the student in its subfolder `model/`.
+        The finished run: its student, scores, report and folder.
 
     Raises:
         ValueError: a recipe, data or models that do not fit together, before anything is written. Or a problem that
             shows up later, such as a full disk or the folder of another run; the state is saved then.
     """
     start = time.monotonic()
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    check_extras(recipe)
-    job = assemble(recipe, losses=losses)
+    checked, objects = collect(recipe, arguments)
+    check_extras(checked)
+    with objects.register():
+        return Run(_distill(assemble(checked, objects), start), data=objects.data)
+
+
+def _distill(job: Job, start: float) -> Path:
     with enter_in_first_process(open_run_folder(job.recipe)) as folder:
         was_finished = is_finished(folder, job.recipe)
         if job.recipe.teacher.base is not None:

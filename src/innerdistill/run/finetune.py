@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from transformers import PreTrainedModel
 
@@ -21,7 +20,6 @@ from innerdistill.recipe.identity import (
     fine_tunes_alike,
     merge_teacher_trainer,
 )
-from innerdistill.recipe.loading import load_recipe
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.card import write_card
 from innerdistill.report.output_folder import lock_beside, open_run_folder
@@ -37,7 +35,9 @@ from innerdistill.report.run_folder import (
 )
 from innerdistill.run.assemble import assemble
 from innerdistill.run.finish import delete_checkpoints, finish, is_trained, record_seconds
+from innerdistill.run.finished_run import Run
 from innerdistill.run.job import Job
+from innerdistill.run.objects import Arguments, RecipeSource, collect
 from innerdistill.run.onnx import export_run
 from innerdistill.run.preview import check_base_is_named, check_extras
 from innerdistill.run.speed import time_together
@@ -57,24 +57,30 @@ from innerdistill.training.stage import Stage
 logger = logging.getLogger(__name__)
 
 
-def finetune(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
+def finetune(recipe: RecipeSource | None = None, **arguments: Unpack[Arguments]) -> Run:
     """Fine-tune the recipe's `teacher.base` with all its layers on gold labels (experiment E1.0 of the paper).
 
     The teacher is trained in the cache, where `distill` finds it, and copied into the run folder.
 
     Args:
         recipe: a Recipe, a mapping, or the path of a YAML file. `baseline` has no effect: a teacher has none.
+        **arguments: as those of `distill`.
 
     Returns:
-        The run folder. Its subfolder `model/` can be the `teacher.path` of other recipes.
+        The run. Its `model`, or the subfolder `model/` of its folder, can be the teacher of others.
 
     Raises:
         ValueError: a recipe, data or a model that do not fit together; nothing is written then.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    check_base_is_named(recipe)
-    check_extras(recipe)
-    job = assemble(recipe.model_copy(update={"baseline": False}))
+    checked, objects = collect(recipe, arguments)
+    check_base_is_named(checked)
+    check_extras(checked)
+    with objects.register():
+        job = assemble(checked.model_copy(update={"baseline": False}), objects)
+        return Run(_finetune(job), data=objects.data)
+
+
+def _finetune(job: Job) -> Path:
     with enter_in_first_process(open_run_folder(job.recipe, of_teacher=True)) as folder:
         if not is_trained(job, folder, teacher=False):
             cached = _finetune_into_cache(job)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, concatenate_datasets
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from innerdistill.data.arrow import read_numbers, select_evenly
 from innerdistill.data.batches import Collator
@@ -58,6 +58,7 @@ class Job:
         max_length: highest number of tokens of an example.
         truncated: number of truncated examples by split.
         unknown: share of tokens that the tokenizer does not know, by split.
+        callbacks: callbacks of transformers' Trainer that the user gives.
     """
 
     recipe: Recipe
@@ -78,6 +79,7 @@ class Job:
     max_length: int = 512
     truncated: Mapping[str, int] = field(default_factory=dict)
     unknown: Mapping[str, float] = field(default_factory=dict)
+    callbacks: Sequence[TrainerCallback] = ()
 
     @property
     def metric(self) -> str:

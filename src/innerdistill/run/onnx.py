@@ -12,6 +12,7 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ from innerdistill.report.run_folder import (
 )
 from innerdistill.report.speed_record import Latency, OnnxFile, OnnxRecord
 from innerdistill.run.job import Job
+from innerdistill.run.preview import refuse_missing_object
 from innerdistill.run.speed import make_onnx_calls, time_together
 from innerdistill.support.extras import require_extra
 from innerdistill.support.files import open_whole_folder
@@ -92,13 +94,14 @@ class Contestant:
     latency: Latency
 
 
-def export(model: str | Path) -> OnnxRecord:
+def export(model: str | PathLike[str], *, data: Mapping[str, Any] | None = None) -> OnnxRecord:
     """Write the ONNX files of a finished run, or of any classifier of a supported family.
 
     The files of a run are scored on its validation split; its run.json, model card and report are updated.
 
     Args:
         model: folder of a run, or of a model.
+        data: rows by split, of a run that was given Python objects.
 
     Returns:
         Sizes, latencies and, for a run, scores of the files beside those of the model.
@@ -118,7 +121,7 @@ def export(model: str | Path) -> OnnxRecord:
         return write_onnx(model, folder, *_draw_random_rows(model), length=RANDOM_LENGTH)
     model, _ = load_fine_tuned(str(find_model_folder(folder)))  # a run may have none
     with lock_folder(folder):
-        add_onnx(model, folder, *_load_validation(model, folder))
+        add_onnx(model, folder, *_load_validation(model, folder, data or {}))
         time_together(folder)
         write_report(folder)
     record = read_record(folder).onnx
@@ -316,11 +319,14 @@ def _compute_largest_difference(first: NDArray[np.float32], second: NDArray[np.f
     return float(np.abs(first - second).max())
 
 
-def _load_validation(student: PreTrainedModel, folder: Path) -> tuple[Dataset, Collator]:
+def _load_validation(student: PreTrainedModel, folder: Path, objects: Mapping[str, Any]) -> tuple[Dataset, Collator]:
     """The validation split of a finished run, as its student reads it."""
     record = read_record(folder)
     examples = record.problem_type.examples
-    data = load_task(record.recipe.data, examples)
+    for key in record.recipe.list_objects():
+        if key.startswith("data.") and key.removeprefix("data.") not in objects:
+            raise ValueError(refuse_missing_object(key, function="export"))
+    data = load_task(record.recipe.data, examples, objects=objects)
     if data.fingerprint() != record.data.fingerprint:
         raise ValueError(f"{folder}: its data has changed since the run, so its files cannot be scored.")
     tokenizer = load_tokenizer(str(folder / MODEL), student, texts=len(data.task.text))

@@ -5,22 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.data.formats import dump_json
 from innerdistill.data.splits import list_text_columns
-from innerdistill.data.tables import JSON_TEXT, read_file, read_json_tables, read_tables
+from innerdistill.data.tables import JSON_TEXT, read_file, read_json_tables, read_rows, read_tables
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.models.config_file import refuse_missing_folder
 from innerdistill.models.pretrained import default_device, load_tokenizer, longest_input
+from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import load_fine_tuned
 from innerdistill.report.run_folder import find_model_folder, has_record, read_record
 from innerdistill.support.files import open_whole_file
@@ -29,6 +33,89 @@ from innerdistill.support.messages import get_first_line, shorten_value
 logger = logging.getLogger(__name__)
 
 FORMATS = (".csv", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A fine-tuned model with what it needs to predict.
+
+    Attributes:
+        model: the model, in eval mode.
+        tokenizer: its tokenizer.
+        problem_type: what it predicts.
+        max_length: tokens of an example, at most; longer ones are truncated, as in training.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    problem_type: ProblemType
+    max_length: int
+
+    def predict(self, rows: pa.Table, task: Task) -> tuple[dict[str, Any], int]:
+        """Predict the rows of a table.
+
+        Args:
+            rows: table from `read_file` or `read_rows`.
+            task: task that names the columns.
+
+        Returns:
+            Columns of predictions by name (N,), and the number of truncated examples.
+        """
+        examples, names = self.problem_type.examples, self.problem_type.head.name_outputs(self.model.config)
+        dataset, truncated = tokenise(
+            rows, task, self.tokenizer, examples=examples, names=names, max_length=self.max_length
+        )
+        logits = predict_logits(self.model, dataset, examples.make_collator(self.tokenizer))
+        return self.problem_type.predictions.make_columns(logits, names), truncated
+
+
+def load_predictor(folder: Path, *, max_length: int | None, texts: int) -> Predictor:
+    """Load a fine-tuned model for predictions, onto the accelerator if there is one.
+
+    Args:
+        folder: folder of the model.
+        max_length: tokens of an example, at most; None means as many as the model reads.
+        texts: texts of an example, 1 or 2.
+
+    Returns:
+        The model with its tokenizer.
+
+    Raises:
+        ValueError: no model there, or none that is supported.
+    """
+    model, problem_type = load_fine_tuned(str(folder))
+    tokenizer = load_tokenizer(str(folder), model, texts=texts)
+    longest = longest_input(tokenizer, model, max_length)
+    return Predictor(model.to(default_device()), tokenizer, problem_type, longest)
+
+
+def predict_texts(predictor: Predictor, texts: Sequence[str] | Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """Predict texts in memory.
+
+    Args:
+        predictor: the model.
+        texts: texts, or pairs of texts.
+
+    Returns:
+        A dict for each: predicted_label and probability_<label> per class; or predicted_score.
+
+    Raises:
+        ValueError: one text instead of a list, or something that is not text.
+    """
+    if isinstance(texts, str):
+        raise ValueError("predict: expected a list of texts, got one text; put it into a list.")
+    texts = list(texts)
+    if not texts:
+        return []
+    are_pairs = not isinstance(texts[0], str)
+    columns: dict[str, list[Any]] = {"text": texts}
+    if are_pairs:
+        columns = {"text1": [pair[0] for pair in texts], "text2": [pair[1] for pair in texts]}
+    task = Task(tuple(columns))
+    rows = read_rows(columns, task, examples=predictor.problem_type.examples, where="predict", labelled=False)
+    predictions, _ = predictor.predict(rows, task)
+    lists = {name: np.asarray(values).tolist() for name, values in predictions.items()}
+    return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
 
 def predict_file(
@@ -92,27 +179,20 @@ def predict_blocks(
         task = resolve_task(record.recipe.data)
     else:
         raise ValueError(f"{folder}: there is no run.json beside the model, so name the text columns with --text.")
-    classifier, problem_type = load_fine_tuned(str(folder))
-    examples, names = problem_type.examples, problem_type.head.name_outputs(classifier.config)
+    # Truncated as in training, so that the same text gets the same prediction.
+    longest = record.data.max_length if record else None
+    predictor = load_predictor(folder, max_length=longest, texts=len(task.text))
+    examples = predictor.problem_type.examples
     rows = read_file(file, task, examples=examples, split="prediction", labelled=False, allow_null=True)
     if not skip_empty:
         _refuse_null_texts(file, rows, task)
-    tokenizer = load_tokenizer(str(folder), classifier, texts=len(task.text))
-    classifier = classifier.to(default_device())
-    # Truncated as in training, so that the same text gets the same prediction.
-    longest = longest_input(tokenizer, classifier, record.data.max_length if record else None)
     start = truncated = blank = 0
     is_json = Path(file).suffix.lower() in (".jsonl", ".ndjson", ".json")
     for table in (read_json_tables if is_json and keep_json else read_tables)(Path(file)):
         block = rows.slice(start, table.num_rows)
         is_blank = _mark_blank_rows(block)
         skipped = pa.array(is_blank if skip_empty else [False] * len(is_blank), pa.bool_())
-        block = _fill_null_texts(block)
-        dataset, truncated_in_block = tokenise(
-            block, task, tokenizer, examples=examples, names=names, max_length=longest
-        )
-        logits = predict_logits(classifier, dataset, examples.make_collator(tokenizer))
-        predictions = problem_type.predictions.make_columns(logits, names)
+        predictions, truncated_in_block = predictor.predict(_fill_null_texts(block), task)
         if clashes := [name for name in table.column_names if name in predictions]:
             raise ValueError(
                 f"{file}: column {shorten_value(clashes[0])} would be lost beside the predictions; rename it."
@@ -125,7 +205,9 @@ def predict_blocks(
     if blank and not skip_empty:
         logger.warning("%d of %d rows have an empty text; with --skip-empty they get no prediction", blank, start)
     if truncated:
-        logger.warning("%d of %d rows are longer than %d tokens and were truncated", truncated, start, longest)
+        logger.warning(
+            "%d of %d rows are longer than %d tokens and were truncated", truncated, start, predictor.max_length
+        )
 
 
 def write_tables(tables: Iterable[pa.Table], path: str | Path) -> int:

@@ -35,6 +35,8 @@ def refuse_early(recipe: Recipe, *, finetunes: bool = False, writes: bool = True
         ValueError: an unknown name, a missing file, folder, column or package, layers that do not exist, or a finished
             run.
     """
+    for key in recipe.list_objects():
+        raise ValueError(refuse_missing_object(key))
     if finetunes:
         check_base_is_named(recipe)
     check_recipe_names(recipe, (*BUILT_IN, *find_entry_points("losses")))
@@ -49,6 +51,22 @@ def refuse_early(recipe: Recipe, *, finetunes: bool = False, writes: bool = True
         check_extras(recipe)
     if writes and int(os.environ.get("WORLD_SIZE", "1")) == 1:  # of several processes, the first one looks later
         check_run_folder(recipe.model_copy(update={"baseline": False}) if finetunes else recipe, of_teacher=finetunes)
+
+
+def refuse_missing_object(key: str, *, function: str = "distill") -> str:
+    """Say that the recipe of a run speaks of a Python object that is not there.
+
+    Args:
+        key: from `Recipe.list_objects`.
+        function: function of the package that takes it.
+
+    Returns:
+        One sentence.
+    """
+    return (
+        f"{key}: the run was given a Python object here, which its recipe.yaml does not hold; call "
+        f"innerdistill.{function} with it again, or name a file or folder."
+    )
 
 
 def check_base_is_named(recipe: Recipe) -> None:

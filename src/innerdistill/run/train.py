@@ -130,4 +130,5 @@ def make_setup(job: Job, *, train: Dataset) -> TrainingSetup:
         group_by_length=recipe.group_by_length,
         seed=recipe.seed,
         checkpoint_minutes=recipe.checkpoint_minutes,
+        callbacks=job.callbacks,
     )

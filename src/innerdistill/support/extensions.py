@@ -7,6 +7,7 @@ Names are read from the metadata of the installed packages, so nothing is import
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
@@ -63,6 +64,29 @@ class Registry(MutableMapping[str, T]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    @contextmanager
+    def extend(self, entries: Mapping[str, T]) -> Iterator[None]:
+        """Add built-in entries for a while.
+
+        Args:
+            entries: entries by name.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            ValueError: a name that is taken.
+        """
+        for name in entries:
+            if name in self:
+                raise ValueError(f"{self.group}: {name!r} is taken; choose another name.")
+        self._built_in |= entries
+        try:
+            yield
+        finally:
+            for name in entries:
+                del self._built_in[name]
 
     def __setitem__(self, name: str, entry: T) -> None:
         self._built_in[name] = entry

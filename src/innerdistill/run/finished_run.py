@@ -1,0 +1,178 @@
+"""Run: a finished run in Python, with its student, scores, predictions and report."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from innerdistill.evaluation.metrics import show_metric
+from innerdistill.report.page import write_report
+from innerdistill.report.record import RunRecord
+from innerdistill.report.run_folder import REPORT, find_model_folder, read_record
+from innerdistill.report.speed_record import OnnxRecord
+from innerdistill.run.onnx import export
+from innerdistill.run.predict import Predictor, load_predictor, predict_texts
+
+HEIGHT = 800  # pixels of the report in a notebook
+
+
+class Report:
+    """The report of a run, which a notebook shows.
+
+    Attributes:
+        path: the HTML file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is read yet.
+
+        Args:
+            path: the HTML file.
+        """
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"Report({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own, so that its styles stay inside."""
+        page = html.escape(self.path.read_text(encoding="utf-8"), quote=True)
+        return f'<iframe srcdoc="{page}" width="100%" height="{HEIGHT}" style="border: 0"></iframe>'
+
+
+class Run(os.PathLike[str]):
+    """A finished run. It can stand wherever a path of its folder can: `run / "model"`.
+
+    Attributes:
+        folder: folder of the run.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, data: Mapping[str, Any] | None = None) -> None:
+        """Nothing is read yet.
+
+        Args:
+            folder: folder of the run.
+            data: rows by split, where the run was given Python objects; `export` reads them.
+        """
+        self.folder = Path(folder)
+        self._data = dict(data or {})
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Run:
+        """Open a finished run.
+
+        Args:
+            folder: folder of the run.
+
+        Returns:
+            The run.
+
+        Raises:
+            ValueError: no finished run there.
+        """
+        read_record(folder)
+        return cls(folder)
+
+    @property
+    def record(self) -> RunRecord:
+        """What the run was asked for, what happened, and what came out: its run.json."""
+        return read_record(self.folder)
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Scores by split and model, such as `run.scores["validation"]["student"]["accuracy"]`."""
+        return {split: scores.model_dump(mode="json") for split, scores in self.record.scores.items()}
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The trained model, in eval mode: the student, or the teacher of a fine-tuning."""
+        return self._predictor.model
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Tokenizer of the model."""
+        return self._predictor.tokenizer
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        record = self.record
+        texts = len(record.recipe.data.text) or 1
+        return load_predictor(find_model_folder(self.folder), max_length=record.data.max_length, texts=texts)
+
+    def predict(self, texts: Sequence[str] | Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+        """Predict texts.
+
+        Args:
+            texts: texts, or pairs of texts where the model was trained on pairs.
+
+        Returns:
+            A dict for each: predicted_label and probability_<label> per class; or predicted_score.
+
+        Raises:
+            ValueError: one text instead of a list, or something that is not text.
+        """
+        return predict_texts(self._predictor, texts)
+
+    def report(self) -> Report:
+        """Write the report, if it is not there, and show it in a notebook.
+
+        Returns:
+            The report.
+        """
+        path = self.folder / REPORT
+        return Report(path if path.is_file() else write_report(self.folder))
+
+    def export(self, **data: Any) -> OnnxRecord:
+        """Export the model to ONNX, in float32 and int8. The files are compared with the model, scored and timed.
+
+        Args:
+            **data: rows by split (`train`, `validation`, ...) as the run was given them. Only a run that was loaded
+                with `Run.load`, and whose data were Python objects, needs them.
+
+        Returns:
+            Sizes, latencies and scores of the files.
+
+        Raises:
+            ValueError: data missing or changed, or a file that cannot be written.
+        """
+        return export(self.folder, data={**self._data, **data})
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def __truediv__(self, part: str | os.PathLike[str]) -> Path:
+        return self.folder / part
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run | Path) and Path(other) == self.folder
+
+    def __hash__(self) -> int:
+        return hash(self.folder)
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    def _repr_html_(self) -> str:
+        """A line and a table of scores; `report` has the rest."""
+        record = self.record
+        rows = []
+        for split, scores in record.scores.items():
+            for name, of_model in (("teacher", scores.teacher), ("student", scores.student)):
+                if of_model is not None:
+                    rows.append(f"<tr><td>{split}</td><td>{name}</td><td>{of_model.primary:.3f}</td></tr>")
+        metric = html.escape(show_metric(record.data.metric))
+        head = f"<tr><th>split</th><th>model</th><th>{metric}</th></tr>"
+        folder = html.escape(str(self.folder))
+        return f"<p>Run in <code>{folder}</code></p><table>{head}{''.join(rows)}</table>"

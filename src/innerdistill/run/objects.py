@@ -1,0 +1,376 @@
+"""Python objects in place of what a recipe names: `distill(teacher=model, train=dataset)`.
+
+arguments of the call -> flat keys of a recipe -> a Recipe, which says IN_MEMORY where an object stands, and the Objects
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+from datasets import Dataset, DatasetDict
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+
+from innerdistill.data.in_memory import choose_label, choose_text, is_data_frame, wrap_rows
+from innerdistill.data.tasks import TASKS
+from innerdistill.evaluation.metrics import METRICS, Metric, Shape
+from innerdistill.losses.loss import Loss
+from innerdistill.recipe.loading import load_recipe, read_content, set_key
+from innerdistill.recipe.recipe import IN_MEMORY, Recipe
+from innerdistill.run.preview import refuse_missing_object
+from innerdistill.support.messages import name_key, shorten_value, suggest_name
+from innerdistill.training.schedules import SCHEDULES, Schedule, SchedulePlan
+from innerdistill.training.stage import Stage
+
+SPLITS = ("train", "validation", "selection", "test", "unlabelled")
+MODELS = ("teacher.path", "teacher.base", "teacher.internal", "student.source")
+SECTIONS = ("data", "teacher", "teacher.trainer", "student", "schedule", "losses", "trainer", "internal_trainer")
+# What a section means that is given as one value.
+SHORT_FOR = {"data": "data.path", "teacher": "teacher.path", "student": "student.source", "schedule": "schedule.name"}
+
+RecipeSource = Recipe | Mapping[str, Any] | str | Path
+Rows = Any  # datasets.Dataset or IterableDataset, DataFrame, list or iterable of dicts, mapping of columns, file
+
+
+class Arguments(TypedDict, total=False):
+    """Keyword arguments of `distill`, `finetune` and `evaluate`: sections and keys of a recipe, and Python objects.
+
+    Attributes:
+        data: section of the recipe; or a DatasetDict, whose splits have their usual names.
+        train: training examples: `datasets.Dataset` or `IterableDataset`, pandas or polars DataFrame, list or other
+            iterable of dicts, mapping of columns, or file.
+        validation: examples that are only reported on; without them, a tenth of train is held out.
+        selection: examples that checkpoints and settings are chosen on; without them, a tenth of train is held out.
+        test: further examples that are reported on.
+        unlabelled: texts without labels; the teacher labels them.
+        teacher: fine-tuned model, its folder or its name; or section of the recipe.
+        student: number of layers; or a model, folder or name whose layers the student copies; or section of the recipe.
+        tokenizer: tokenizer of the teacher; needed where the teacher is an object.
+        layer_map: teacher layer of each student layer.
+        losses: by name a weight, or a `Loss` with its weight: `{"mine": (Loss(...), 1.0)}`.
+        metrics: by name a function (labels, predictions) -> score, of which higher is better, as scikit-learn has them;
+            or a `Metric`. All are computed; `data.metric` names the primary one.
+        schedules: by name a function (SchedulePlan) -> list of stages, or a `Schedule`; `schedule` names one of them.
+        callbacks: callbacks of transformers' Trainer, for every stage.
+        temperature: temperature of the soft labels.
+        schedule: name of the schedule, or section of the recipe.
+        trainer: keys of TrainingArguments.
+        internal_trainer: keys that override `trainer` in internal stages.
+        group_by_length: whether batches hold examples of similar lengths.
+        pad_to_max_length: whether every batch is padded to `data.max_length`.
+        checkpoint: `last` or `best`, the final weights.
+        checkpoint_minutes: minutes between two checkpoints.
+        onnx: whether to export ONNX files too.
+        baseline: whether to train the same student without distillation too.
+        seed: random seed of student, order and dropout.
+        output: folder of the run.
+        overwrite: whether to overwrite the run in `output`.
+    """
+
+    data: Mapping[str, Any] | str | Path
+    train: Rows
+    validation: Rows
+    selection: Rows
+    test: Rows
+    unlabelled: Rows
+    teacher: Mapping[str, Any] | PreTrainedModel | str | Path
+    student: Mapping[str, Any] | PreTrainedModel | str | Path | int
+    tokenizer: PreTrainedTokenizerBase
+    layer_map: str | Sequence[int] | Mapping[int, int]
+    losses: Mapping[str, float | Loss | tuple[Loss, float]]
+    metrics: Mapping[str, Callable[..., float] | Metric]
+    schedules: Mapping[str, Callable[[SchedulePlan], list[Stage]] | Schedule]
+    callbacks: Sequence[TrainerCallback]
+    temperature: float
+    schedule: Mapping[str, Any] | str
+    trainer: Mapping[str, Any]
+    internal_trainer: Mapping[str, Any]
+    group_by_length: bool
+    pad_to_max_length: bool
+    checkpoint: str
+    checkpoint_minutes: float
+    onnx: bool
+    baseline: bool
+    seed: int
+    output: str | Path
+    overwrite: bool
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Python objects that a run was given.
+
+    Attributes:
+        models: models by key of the recipe, such as `teacher.path`.
+        data: rows by split, or a DatasetDict as `path`.
+        tokenizer: tokenizer of the teacher; None means the one in its folder.
+        losses: losses by name.
+        metrics: metrics by name.
+        schedules: schedules by name.
+        callbacks: callbacks of transformers' Trainer.
+    """
+
+    models: Mapping[str, PreTrainedModel] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: PreTrainedTokenizerBase | None = None
+    losses: Mapping[str, Loss] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    callbacks: Sequence[TrainerCallback] = ()
+
+    @contextmanager
+    def register(self) -> Iterator[None]:
+        """Let recipes name the metrics and schedules, for as long as the run takes.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            ValueError: a name that is taken.
+        """
+        with METRICS.extend(self.metrics), SCHEDULES.extend(self.schedules):
+            yield
+
+    def describe(self) -> dict[str, str]:
+        """Describe what a recipe cannot name: functions and classes by qualified name and hash of their source."""
+        described = {f"losses.{name}": describe_code(loss.function) for name, loss in self.losses.items()}
+        described |= {f"metrics.{name}": describe_code(metric.score) for name, metric in self.metrics.items()}
+        described |= {f"schedules.{name}": describe_code(each.function) for name, each in self.schedules.items()}
+        for number, callback in enumerate(self.callbacks, start=1):
+            described[f"callbacks.{number}"] = describe_code(type(callback))
+        return described
+
+
+def collect(recipe: RecipeSource | None, arguments: Mapping[str, Any]) -> tuple[Recipe, Objects]:
+    """Collect what a call was given: a recipe with names, and objects where it has none.
+
+    Keyword arguments override the keys of the recipe, one by one, as `key=value` does on the command line.
+
+    Args:
+        recipe: a Recipe, a mapping (sections, or dotted keys), the path of a YAML file, or None.
+        arguments: keyword arguments, as `Arguments` has them.
+
+    Returns:
+        The checked recipe and the objects.
+
+    Raises:
+        ValueError: an unknown argument, the same thing given twice, or an object of the wrong kind.
+    """
+    if isinstance(recipe, Recipe) and not arguments:
+        return recipe, Objects()
+    for name in arguments.keys() - Arguments.__annotations__.keys():
+        known = suggest_name(name, Arguments.__annotations__, kind="arguments")
+        raise ValueError(f"unknown argument {shorten_value(name)}. {known}")
+    keys = {} if recipe is None else _flatten(_read(recipe))
+    for key, value in _flatten(arguments, are_arguments=True).items():
+        keys.pop(key, None)  # the keys of the call come in their own order
+        keys[key] = value
+    objects = _take_objects(keys)
+    _choose_columns(keys, objects.data)
+    keys["objects"] = objects.describe()
+    content: dict[str, Any] = {}
+    for key, value in keys.items():
+        set_key(content, key, str(value) if isinstance(value, Path) else value)
+    return load_recipe(content), objects
+
+
+def check_objects(recipe: Recipe, objects: Objects) -> None:
+    """Check that every object that a recipe speaks of is there: a run's recipe.yaml has none of them.
+
+    Args:
+        recipe: recipe of a run.
+        objects: the objects.
+
+    Raises:
+        ValueError: one is missing; names its key.
+    """
+    given = {*objects.models, *(f"data.{name}" for name in objects.data), *objects.describe()}
+    for key in recipe.list_objects():
+        if key not in given:
+            raise ValueError(refuse_missing_object(key))
+
+
+def describe_code(code: Any) -> str:
+    """Name a function or class, with a hash of its source, by which a changed one is recognised.
+
+    Args:
+        code: function, class or other callable.
+
+    Returns:
+        Such as `my_project.metrics.cost 3fa9c1d2`.
+    """
+    code = getattr(code, "wraps", code)
+    named = code if hasattr(code, "__qualname__") else type(code)
+    try:
+        source = inspect.getsource(code if code is named else named)
+    except (OSError, TypeError):  # typed into a prompt, or written in C
+        source = repr(getattr(getattr(code, "__code__", None), "co_code", None))
+    return f"{named.__module__}.{named.__qualname__} {hashlib.sha256(source.encode()).hexdigest()[:8]}"
+
+
+def _read(recipe: RecipeSource) -> Mapping[str, Any]:
+    if isinstance(recipe, Recipe):
+        return recipe.model_dump()
+    return recipe if isinstance(recipe, Mapping) else read_content(recipe)
+
+
+def _flatten(content: Mapping[str, Any], *, are_arguments: bool = False) -> dict[str, Any]:
+    """Values by dotted key. Sections are nested or dotted; an argument may also be short for a key."""
+    keys: dict[str, Any] = {}
+
+    def add(key: str, value: Any) -> None:
+        if key in SECTIONS and isinstance(value, Mapping) and not isinstance(value, DatasetDict):
+            for name, part in value.items():
+                add(f"{key}.{name}", part)
+            return
+        key = _expand(key, value) if are_arguments else key
+        if key in keys:
+            raise ValueError(f"{key} is given twice; leave one out.")
+        keys[key] = value
+
+    for key, value in content.items():
+        add(str(key), value)
+    return keys
+
+
+def _expand(argument: str, value: Any) -> str:
+    """The key that an argument is short for: `train` for `data.train`, `student=6` for `student.num_layers`."""
+    if argument in SPLITS:
+        return f"data.{argument}"
+    if argument == "student" and type(value) is int:
+        return "student.num_layers"
+    return SHORT_FOR.get(argument, argument)
+
+
+def _take_objects(keys: dict[str, Any]) -> Objects:
+    """Take the objects out of the keys; IN_MEMORY stays where one stood."""
+    models: dict[str, PreTrainedModel] = {}
+    for key in MODELS:
+        if not isinstance(value := keys.get(key), str | Path | None):
+            if not isinstance(value, PreTrainedModel):
+                kind = type(value).__name__
+                raise ValueError(f"{key}: expected a model of transformers, a folder or a name; got {kind}.")
+            models[key], keys[key] = value, IN_MEMORY
+    teacher = models.get("teacher.path")
+    if teacher is not None and teacher is models.get("student.source"):
+        raise ValueError(
+            "student: this is the teacher itself; give the number of layers, for example student=3, to copy some of "
+            "the teacher's layers."
+        )
+    tokenizer = keys.pop("tokenizer", None)
+    if not isinstance(tokenizer, PreTrainedTokenizerBase | None):
+        raise ValueError(f"tokenizer: expected a tokenizer of transformers, got {type(tokenizer).__name__}.")
+    of_teacher = teacher or models.get("teacher.base")
+    if of_teacher is not None and tokenizer is None:
+        raise ValueError("tokenizer: the teacher is an object, so give its tokenizer too.")
+    data = _take_data(keys)
+    return Objects(
+        models,
+        data,
+        tokenizer,
+        _take_losses(keys),
+        _take_metrics(keys, _find_shape(keys, of_teacher)),
+        {name: _make_schedule(name, each) for name, each in (keys.pop("schedules", None) or {}).items()},
+        tuple(_check_callbacks(keys.pop("callbacks", None) or ())),
+    )
+
+
+def _take_data(keys: dict[str, Any]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    path = keys.get("data.path")
+    if isinstance(path, Dataset) or is_data_frame(path):
+        raise ValueError("data: this is one split; give it as train=.")
+    if isinstance(path, DatasetDict):
+        data["path"], keys["data.path"] = path, IN_MEMORY
+    for split in SPLITS:
+        if not isinstance(value := keys.get(f"data.{split}"), str | Path | None):
+            with name_key(f"data.{split}"):
+                data[split], keys[f"data.{split}"] = wrap_rows(value), IN_MEMORY
+    return data
+
+
+def _choose_columns(keys: dict[str, Any], data: Mapping[str, Any]) -> None:
+    """Name text and label columns of the training examples where nobody has, so that the recipe says what they are."""
+    train = data.get("train")
+    if train is None and "path" in data:
+        train = data["path"].get(keys.get("data.train") or "train")
+    if train is None or keys.get("data.task") in TASKS or keys.get("data.text"):
+        return
+    rows = wrap_rows(train)
+    if "data.label" not in keys and (label := choose_label(rows)) is not None:
+        keys["data.label"] = label
+    keys["data.text"] = choose_text(rows, keys.get("data.label"))
+
+
+def _take_losses(keys: dict[str, Any]) -> dict[str, Loss]:
+    losses: dict[str, Loss] = {}
+    for key, value in list(keys.items()):
+        name = key.removeprefix("losses.")
+        if name == key:
+            continue
+        loss, weight = value if isinstance(value, tuple) and len(value) == 2 else (value, None)
+        if isinstance(loss, Loss):
+            if weight is None:
+                raise ValueError(f"{key}: give the loss with its weight, for example (loss, 1.0).")
+            losses[name], keys[key] = loss, weight
+    return losses
+
+
+def _find_shape(keys: Mapping[str, Any], teacher: PreTrainedModel | None) -> Shape:
+    """What functions of one's own score: what the primary metric scores."""
+    metric = keys.get("data.metric") or (TASKS[keys["data.task"]].metric if keys.get("data.task") in TASKS else None)
+    if metric in METRICS:
+        return METRICS[metric].shape
+    return "scores" if teacher is not None and teacher.config.num_labels == 1 else "classes"
+
+
+def _take_metrics(keys: dict[str, Any], shape: Shape) -> dict[str, Metric]:
+    metrics: dict[str, Metric] = {}
+    for name, metric in (keys.pop("metrics", None) or {}).items():
+        if not isinstance(metric, Metric) and not callable(metric):
+            raise ValueError(f"metrics: expected a function or a Metric as {name!r}, got {shorten_value(metric)}.")
+        metrics[name] = metric if isinstance(metric, Metric) else Metric(CheckedScore(name, metric), shape)
+    return metrics
+
+
+@dataclass(frozen=True)
+class CheckedScore:
+    """A score function of the user's, whose faults are told in one sentence.
+
+    Attributes:
+        name: name of the metric.
+        wraps: function (labels, predictions) -> score.
+    """
+
+    name: str
+    wraps: Callable[..., Any]
+
+    def __call__(self, labels: Any, predictions: Any) -> float:
+        """Score predictions; ValueError if the function raises or returns no number."""
+        try:
+            score = self.wraps(labels, predictions)
+        except Exception as error:
+            raise ValueError(f"metrics: {self.name!r} raised {type(error).__name__}: {error}") from error
+        try:
+            return float(score)
+        except (TypeError, ValueError):
+            raise ValueError(f"metrics: {self.name!r} returned {shorten_value(score)}, expected a number.") from None
+
+
+def _make_schedule(name: str, given: Any) -> Schedule:
+    if not isinstance(given, Schedule) and not callable(given):
+        raise ValueError(f"schedules: expected a function or a Schedule as {name!r}, got {shorten_value(given)}.")
+    return given if isinstance(given, Schedule) else Schedule(given)
+
+
+def _check_callbacks(callbacks: Sequence[Any]) -> Sequence[TrainerCallback]:
+    for callback in callbacks:
+        if not isinstance(callback, TrainerCallback):
+            hint = "; give an object, not its class" if isinstance(callback, type) else ""
+            raise ValueError(f"callbacks: {shorten_value(callback)} is no TrainerCallback of transformers{hint}.")
+    return callbacks
