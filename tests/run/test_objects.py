@@ -217,7 +217,9 @@ def test_a_run_resumes_with_the_same_function_only(rows, loaded, options, from_f
     changes = {"schedule": {"epochs_per_layer": 2, "classification_epochs": 1}, "checkpoint_minutes": 0}
     whole = distill(**rows, **loaded, **{**options, **changes, "output": options["output"] + "-whole"})
     failing = {**options, **changes, "metrics": {"mine": Failing()}}
-    with pytest.raises(ValueError, match="metrics: 'mine' raised RuntimeError: the server is down"):
+    with pytest.raises(
+        ValueError, match="stage '.*', step .*: metrics.mine raised RuntimeError: the server is down. The run can be"
+    ):
         distill(**rows, **loaded, **failing)
     with pytest.raises(ValueError, match=r"objects\.metrics\.mine \('.*Failing .*', now '.*cost .*'\)"):
         distill(**rows, **loaded, **{**failing, "metrics": {"mine": cost}})
@@ -261,10 +263,11 @@ BAD = [
     (lambda rows, loaded, path: {"shedule": "sid"}, "unknown argument 'shedule'. Did you mean 'schedule'?"),
     (lambda rows, loaded, path: {"metrics": {"accuracy": cost}}, "metrics: 'accuracy' is taken; choose another name."),
     (lambda rows, loaded, path: {"metrics": {"mine": 3}}, "metrics: expected a function or a Metric as 'mine', got 3."),
-    (lambda rows, loaded, path: {"metrics": {"mine": lambda labels, predictions: "high"}}, "metrics: 'mine' returned 'high', expected a number."),
-    (lambda rows, loaded, path: {"metrics": {"mine": stop}}, "metrics: 'mine' raised RuntimeError: stop"),
+    (lambda rows, loaded, path: {"metrics": {"mine": lambda labels, predictions: "high"}}, "metrics.mine returned 'high', expected a number."),
+    (lambda rows, loaded, path: {"metrics": {"mine": stop}}, "metrics.mine raised RuntimeError: stop"),
     (lambda rows, loaded, path: {"losses": {"mine": Loss(cost, needs=("student_logits",))}}, "losses.mine: give the loss with its weight, for example (loss, 1.0)."),
-    (lambda rows, loaded, path: {"callbacks": [print]}, "callbacks: <built-in function print> is no TrainerCallback of transformers."),
+    (lambda rows, loaded, path: {"losses": {"mine": (Loss(stop, needs=("student_logits",)), 1.0)}}, "stage 'classification', step 0: losses.mine raised RuntimeError: stop"),
+    (lambda rows, loaded, path: {"callbacks": [print]}, "callbacks: expected objects of a transformers.TrainerCallback, got builtin_function_or_method."),
 ]  # fmt: skip
 
 

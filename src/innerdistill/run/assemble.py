@@ -40,6 +40,7 @@ from innerdistill.training.recompute import check_recomputation
 from innerdistill.training.schedules import SchedulePlan, build_stages
 from innerdistill.training.stage import Stage
 from innerdistill.training.targets import has_fast_bfloat16
+from innerdistill.training.user_callbacks import check_callbacks
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
         recipe.student.layers, num_layers, len(encoder_layers(source or teacher)), key="student.layers"
     )
     stages = build_stages(_plan_schedule(recipe, pairs, losses))
+    check_callbacks(objects.callbacks, stages, can_evaluate=True)
     max_length = longest_input(tokenizer, teacher, recipe.data.max_length)
 
     if source is not None:

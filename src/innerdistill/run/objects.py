@@ -5,15 +5,14 @@ arguments of the call -> flat keys of a recipe -> a Recipe, which says IN_MEMORY
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
 from datasets import Dataset, DatasetDict
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from innerdistill.data.in_memory import choose_label, choose_text, is_data_frame, wrap_rows
@@ -24,8 +23,10 @@ from innerdistill.recipe.loading import load_recipe, read_content, set_key
 from innerdistill.recipe.recipe import IN_MEMORY, Recipe
 from innerdistill.run.preview import refuse_missing_object
 from innerdistill.support.messages import name_key, shorten_value, suggest_name
+from innerdistill.support.user_code import UserCodeError, call_user_code, describe_code
 from innerdistill.training.schedules import SCHEDULES, Schedule, SchedulePlan
 from innerdistill.training.stage import Stage
+from innerdistill.training.user_callbacks import describe_callbacks
 
 SPLITS = ("train", "validation", "selection", "test", "unlabelled")
 MODELS = ("teacher.path", "teacher.base", "teacher.internal", "student.source")
@@ -141,8 +142,8 @@ class Objects:
         described = {f"losses.{name}": describe_code(loss.function) for name, loss in self.losses.items()}
         described |= {f"metrics.{name}": describe_code(metric.score) for name, metric in self.metrics.items()}
         described |= {f"schedules.{name}": describe_code(each.function) for name, each in self.schedules.items()}
-        for number, callback in enumerate(self.callbacks, start=1):
-            described[f"callbacks.{number}"] = describe_code(type(callback))
+        for number, description in enumerate(describe_callbacks(self.callbacks), start=1):
+            described[f"callbacks.{number}"] = description
         return described
 
 
@@ -193,24 +194,6 @@ def check_objects(recipe: Recipe, objects: Objects) -> None:
     for key in recipe.list_objects():
         if key not in given:
             raise ValueError(refuse_missing_object(key))
-
-
-def describe_code(code: Any) -> str:
-    """Name a function or class, with a hash of its source, by which a changed one is recognised.
-
-    Args:
-        code: function, class or other callable.
-
-    Returns:
-        Such as `my_project.metrics.cost 3fa9c1d2`.
-    """
-    code = getattr(code, "wraps", code)
-    named = code if hasattr(code, "__qualname__") else type(code)
-    try:
-        source = inspect.getsource(code if code is named else named)
-    except (OSError, TypeError):  # typed into a prompt, or written in C
-        source = repr(getattr(getattr(code, "__code__", None), "co_code", None))
-    return f"{named.__module__}.{named.__qualname__} {hashlib.sha256(source.encode()).hexdigest()[:8]}"
 
 
 def _read(recipe: RecipeSource) -> Mapping[str, Any]:
@@ -276,7 +259,7 @@ def _take_objects(keys: dict[str, Any]) -> Objects:
         _take_losses(keys),
         _take_metrics(keys, _find_shape(keys, of_teacher)),
         {name: _make_schedule(name, each) for name, each in (keys.pop("schedules", None) or {}).items()},
-        tuple(_check_callbacks(keys.pop("callbacks", None) or ())),
+        tuple(keys.pop("callbacks", None) or ()),
     )
 
 
@@ -317,7 +300,7 @@ def _take_losses(keys: dict[str, Any]) -> dict[str, Loss]:
         if isinstance(loss, Loss):
             if weight is None:
                 raise ValueError(f"{key}: give the loss with its weight, for example (loss, 1.0).")
-            losses[name], keys[key] = loss, weight
+            losses[name], keys[key] = replace(loss, function=CheckedLoss(name, loss.function)), weight
     return losses
 
 
@@ -351,26 +334,34 @@ class CheckedScore:
     wraps: Callable[..., Any]
 
     def __call__(self, labels: Any, predictions: Any) -> float:
-        """Score predictions; ValueError if the function raises or returns no number."""
-        try:
-            score = self.wraps(labels, predictions)
-        except Exception as error:
-            raise ValueError(f"metrics: {self.name!r} raised {type(error).__name__}: {error}") from error
+        """Score predictions; UserCodeError if the function raises or returns no number."""
+        score = call_user_code(f"metrics.{self.name}", self.wraps, labels, predictions)
         try:
             return float(score)
         except (TypeError, ValueError):
-            raise ValueError(f"metrics: {self.name!r} returned {shorten_value(score)}, expected a number.") from None
+            found = shorten_value(score)
+            raise UserCodeError(f"metrics.{self.name} returned {found}, expected a number.") from None
+
+
+@dataclass(frozen=True)
+class CheckedLoss:
+    """A loss function of the user's, whose faults are told in one sentence.
+
+    Attributes:
+        name: name of the loss.
+        wraps: the function of a Loss.
+    """
+
+    name: str
+    wraps: Callable[..., Tensor]
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """Compute the loss; UserCodeError if the function raises."""
+        loss: Tensor = call_user_code(f"losses.{self.name}", self.wraps, *inputs)
+        return loss
 
 
 def _make_schedule(name: str, given: Any) -> Schedule:
     if not isinstance(given, Schedule) and not callable(given):
         raise ValueError(f"schedules: expected a function or a Schedule as {name!r}, got {shorten_value(given)}.")
     return given if isinstance(given, Schedule) else Schedule(given)
-
-
-def _check_callbacks(callbacks: Sequence[Any]) -> Sequence[TrainerCallback]:
-    for callback in callbacks:
-        if not isinstance(callback, TrainerCallback):
-            hint = "; give an object, not its class" if isinstance(callback, type) else ""
-            raise ValueError(f"callbacks: {shorten_value(callback)} is no TrainerCallback of transformers{hint}.")
-    return callbacks

@@ -18,6 +18,7 @@ from innerdistill.losses.loss import LossInputs, collect_needs, measure
 from innerdistill.models.capture import Internals, capture_then, train_first_layers
 from innerdistill.support.files import explain_full_disk
 from innerdistill.support.processes import is_first_process
+from innerdistill.support.user_code import UserCodeError
 from innerdistill.training.callbacks import EpochEnd, Saver
 from innerdistill.training.checkpoints import write_broken_step
 from innerdistill.training.embedding_rows import EmbeddingRows, hold_embedding_rows
@@ -111,7 +112,8 @@ class DistillationTrainer(Trainer):
             Output of Trainer.train.
 
         Raises:
-            ValueError: a loss became NaN or infinite; names the stage, the step and a file with the step's examples.
+            ValueError: a loss became NaN or infinite; names the stage, the step and a file with the step's examples. A
+                function of the user's failed.
         """
         self._start_time = time.perf_counter() - self.record.seconds
         self._start_cpu_time = time.process_time() - self.record.cpu_seconds
@@ -124,6 +126,9 @@ class DistillationTrainer(Trainer):
             if not self._sum_weights().isfinite().all():  # after the last update no loss is computed
                 what = "the student's weights are no longer finite numbers"
                 raise BrokenLossError(self.stage.name, self.state.global_step, what=what)
+        except UserCodeError as error:
+            where = f"stage {self.stage.name!r}, step {self.state.global_step}"
+            raise ValueError(f"{where}: {error} The run can be resumed from its last checkpoint.") from error
         except BrokenLossError as broken:
             rows = self.train_dataset[self._get_train_sampler().rows_of(broken.step)]
             path = write_broken_step(Path(self.args.output_dir), broken.step, rows)

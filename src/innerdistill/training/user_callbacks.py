@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from innerdistill.support.user_code import describe_code
 from innerdistill.training.stage import Stage
 
 EVENTS = tuple(name for name in vars(TrainerCallback) if name.startswith("on_"))
@@ -159,15 +158,10 @@ def describe_callbacks(callbacks: Sequence[TrainerCallback]) -> list[str]:
 
 
 def _describe_callback(callback: TrainerCallback) -> str:
-    kind = type(callback)
-    description = f"{kind.__module__}.{kind.__qualname__}"
+    description = describe_code(type(callback))
     if isinstance(callback, ExportableState):
-        description += f"({', '.join(f'{name}={value!r}' for name, value in callback.state()['args'].items())})"
-    try:
-        source = inspect.getsource(kind)
-    except (OSError, TypeError):  # a class that was typed into an interpreter
-        return description
-    return f"{description} with source {hashlib.sha256(source.encode()).hexdigest()[:8]}"
+        description += f" ({', '.join(f'{name}={value!r}' for name, value in callback.state()['args'].items())})"
+    return description
 
 
 def _stops_early(callback: TrainerCallback) -> bool:

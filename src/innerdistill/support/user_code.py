@@ -1,0 +1,56 @@
+"""Functions and classes of the user's own: named in records, and blamed in one sentence where they fail."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from innerdistill.support.messages import describe_memory_problem, get_first_line
+
+
+class UserCodeError(ValueError):
+    """A function of the user's own failed; the sentence names it."""
+
+
+def call_user_code(name: str, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call a function of the user's own.
+
+    Args:
+        name: name of the function in a recipe, such as `metrics.cost`.
+        function: the function.
+        *args: its arguments.
+        **options: its keyword arguments.
+
+    Returns:
+        What it returns.
+
+    Raises:
+        UserCodeError: it raised. Where memory ran out, that is raised as it is.
+    """
+    try:
+        return function(*args, **options)
+    except Exception as error:
+        if describe_memory_problem(error) is not None:
+            raise
+        raise UserCodeError(f"{name} raised {type(error).__name__}: {get_first_line(error)}.") from error
+
+
+def describe_code(code: Any) -> str:
+    """Name a function or class, with a hash of its source, by which a changed one is recognised.
+
+    Args:
+        code: function, class or other callable.
+
+    Returns:
+        Such as `my_project.metrics.cost 3fa9c1d2`. The hash of code without a source, as in an interactive shell, is
+        that of its instructions.
+    """
+    code = getattr(code, "wraps", code)
+    named = code if hasattr(code, "__qualname__") else type(code)
+    try:
+        source = inspect.getsource(named)
+    except (OSError, TypeError):
+        source = repr(getattr(getattr(code, "__code__", None), "co_code", None))
+    return f"{named.__module__}.{named.__qualname__} {hashlib.sha256(source.encode()).hexdigest()[:8]}"
