@@ -5,6 +5,7 @@ import argparse
 import pytest
 
 from innerdistill.cli.errors import report_error
+from innerdistill.cli.parser import parse_arguments
 from innerdistill.recipe.yaml import write_yaml
 
 
@@ -67,3 +68,15 @@ def test_what_every_sweep_writes_is_no_finished_work(stop, tmp_path):
 def test_of_a_recipe_that_cannot_be_read_nothing_is_claimed(stop):
     assert stop("output: [") == COMMAND.format("resume")
     assert stop({"output": "out"}, "plan") == ""  # a verb that stores nothing
+
+
+def test_a_run_without_a_recipe_file_resumes_too(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["distill", "teacher.path=t", "output=out"]
+    options = parse_arguments(words)
+    assert report_error(KeyboardInterrupt(), options, words) == 130
+    assert "Nothing is stored yet. Run the same command again to start:" in capsys.readouterr().err
+    (tmp_path / "out" / "checkpoints" / "01").mkdir(parents=True)
+    assert report_error(KeyboardInterrupt(), options, words) == 130
+    said = capsys.readouterr().err
+    assert said.endswith("again to resume:\n  innerdistill distill teacher.path=t output=out\n")

@@ -230,6 +230,12 @@ def test_rows_without_a_label_or_a_text_are_counted(init, save):
     assert "1 of 120 rows have no label, such as row 4." in warned and "1 of 120 rows have no text in" in warned
 
 
+def test_too_few_texts_are_said(init, save):
+    rows = [{"review": "good1 bad1", "verdict": name_class(n)} for n in range(40)]
+    _, _, warned = init(write("same.csv", rows), "--teacher", save("teacher", "neg", "pos"))
+    assert "Only 1 different text: too few to train and to score a student." in warned
+
+
 def refused(init, folder, *words):
     before = sorted(folder.rglob("*"))
     _, said, warned = init(*words, code=2)

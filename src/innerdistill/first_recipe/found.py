@@ -14,6 +14,7 @@ from innerdistill.first_recipe.request import Request
 from innerdistill.first_recipe.sample import Sample
 from innerdistill.support.messages import format_count, join_names, shorten_value
 
+FEW_TEXTS = 30  # of fewer, a tenth is one or two
 FORMATS = {".csv": "CSV", ".tsv": "TSV", ".parquet": "Parquet"}  # all others are JSON lines
 
 
@@ -76,6 +77,11 @@ class Found:
     def list_warnings(self) -> list[str]:
         """Sentences on what the user should look at."""
         warnings = list(self.labels.warnings)
+        different = len(set(zip(*(column.labels for column in self.text.columns), strict=True)))
+        if different < FEW_TEXTS:  # rows of equal text stay together when a tenth is held out
+            warnings.append(
+                f"Only {format_count(different, 'different text')}: too few to train and to score a student."
+            )
         for column in self.text.columns:
             missing = sum(value is None for value in column.values)
             if missing:
