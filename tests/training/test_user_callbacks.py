@@ -208,9 +208,9 @@ def test_a_failing_callback_is_one_sentence_and_the_run_resumes(run, monkeypatch
     assert not student.get_input_embeddings().sparse and not hasattr(student, "_is_accelerate_prepared")
     monkeypatch.setattr(Failing, "is_broken", False)
     steps = Diary()
-    with pytest.raises(ValueError, match=r"differs in callbacks \(\S+Failing with source \w+, now \S+Failing .*Diary"):
+    with pytest.raises(ValueError, match=r"differs in callbacks \(\S+Failing \w+, now \S+Failing .*Diary"):
         run(Failing(), steps, stages=[LAST], minutes=0, resume=True)
-    with pytest.raises(ValueError, match=r"differs in callbacks \(\S+Failing with source \w+, now none\)"):
+    with pytest.raises(ValueError, match=r"differs in callbacks \(\S+Failing \w+, now none\)"):
         run(stages=[LAST], minutes=0, resume=True)
     taken = []
     monkeypatch.setattr(Failing, "on_step_begin", lambda *_, **__: taken.append(1))

@@ -148,7 +148,7 @@ def _finetune(options: argparse.Namespace) -> None:
     _import_libraries()
     from innerdistill.run.finetune import finetune  # noqa: PLC0415
 
-    _print_and_end(finetune(recipe))
+    _print_and_end(finetune(recipe).folder)
 
 
 def _distill(options: argparse.Namespace) -> None:
@@ -157,7 +157,7 @@ def _distill(options: argparse.Namespace) -> None:
     _import_libraries()
     from innerdistill.run.distill import distill  # noqa: PLC0415
 
-    _print_and_end(distill(recipe))
+    _print_and_end(distill(recipe).folder)
 
 
 def _print_and_end(folder: Path) -> None:

@@ -74,6 +74,8 @@ def group_scores(labels: pa.ChunkedArray) -> NDArray[np.int64]:
         Number of the group. (N,)
     """
     codes, values = number_labels(labels)
+    if len(codes) == 0:  # no quantile of nothing
+        return codes
     scores = np.array([float(label or "nan") for label in values])[codes]
     return np.searchsorted(np.quantile(scores, [0.2, 0.4, 0.6, 0.8]), scores)
 

@@ -79,7 +79,7 @@ class Run(os.PathLike[str]):
         Raises:
             ValueError: no finished run there.
         """
-        read_record(folder)
+        read_record(Path(folder))
         return cls(folder)
 
     @property

@@ -307,7 +307,7 @@ def _take_losses(keys: dict[str, Any]) -> dict[str, Loss]:
 def _find_shape(keys: Mapping[str, Any], teacher: PreTrainedModel | None) -> Shape:
     """What functions of one's own score: what the primary metric scores."""
     metric = keys.get("data.metric") or (TASKS[keys["data.task"]].metric if keys.get("data.task") in TASKS else None)
-    if metric in METRICS:
+    if metric is not None and metric in METRICS:
         return METRICS[metric].shape
     return "scores" if teacher is not None and teacher.config.num_labels == 1 else "classes"
 

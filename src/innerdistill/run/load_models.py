@@ -1,0 +1,149 @@
+"""load_models: the models of a recipe and their tokenizer, from folders, by name, or from Python objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from innerdistill.data.example_type import Names
+from innerdistill.data.task_data import TaskData
+from innerdistill.models.pretrained import load_base, load_classifier, load_tokenizer
+from innerdistill.problem_types.problem_type import ProblemType
+from innerdistill.problem_types.problem_types import find_problem_type_of_model
+from innerdistill.recipe.recipe import Recipe
+from innerdistill.run.objects import Objects
+from innerdistill.support.messages import name_key
+
+Place = str | PreTrainedModel  # folder or name of a model, or the object itself
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a recipe. Those that were objects are copies.
+
+    Attributes:
+        teacher: fine-tuned teacher, or the base model that it is made from.
+        names: class names in the order of its outputs; None where labels are numbers.
+        tokenizer: tokenizer of the teacher.
+        source: model whose layers the student copies; None if that is the teacher, or for random weights.
+        internal_teacher: model that the internal losses learn from; None if that is the teacher.
+    """
+
+    teacher: PreTrainedModel
+    names: Names
+    tokenizer: PreTrainedTokenizerBase
+    source: PreTrainedModel | None
+    internal_teacher: PreTrainedModel | None
+
+
+def load_models(recipe: Recipe, objects: Objects, data: TaskData, problem_type: ProblemType) -> Models:
+    """Load the models of a recipe.
+
+    Args:
+        recipe: recipe of the run.
+        objects: Python objects in place of what the recipe names.
+        data: the data, whose labels are matched to the outputs of the teacher.
+        problem_type: what the models predict.
+
+    Returns:
+        The models, in eval mode, in float32, on the CPU.
+
+    Raises:
+        ValueError: a model that cannot be loaded, or that does not fit the data.
+    """
+    places = _locate_models(recipe, objects)
+    teacher, names = _load_teacher(recipe, data, problem_type, places)
+    return Models(
+        teacher,
+        names,
+        _load_tokenizer(recipe, objects, teacher, texts=len(data.task.text)),
+        _load_source(recipe, teacher, problem_type, names, places),
+        _load_internal_teacher(recipe, problem_type, names, places),
+    )
+
+
+def _locate_models(recipe: Recipe, objects: Objects) -> dict[str, Place]:
+    """The models of a recipe by key: folders and names, or objects in their place."""
+    names = {
+        "teacher.path": recipe.teacher.path,
+        "teacher.base": recipe.teacher.base,
+        "teacher.internal": recipe.teacher.find_internal(),
+        "student.source": recipe.teacher.base if recipe.student.source == "base" else recipe.student.source,
+    }
+    objects_by_key = dict(objects.models)
+    if "teacher.base" in objects.models:  # other keys may speak of it
+        for key, word in (("teacher.internal", recipe.teacher.internal), ("student.source", recipe.student.source)):
+            if word == "base":
+                objects_by_key[key] = objects.models["teacher.base"]
+    return {key: objects_by_key.get(key, name) for key, name in names.items() if name is not None}
+
+
+def _load_teacher(
+    recipe: Recipe, data: TaskData, problem_type: ProblemType, places: Mapping[str, Place]
+) -> tuple[PreTrainedModel, Names]:
+    """Load the teacher or its base model, and match the labels of the data to its outputs."""
+    if recipe.teacher.base is not None:
+        if (recipe.data.task, recipe.data.metric, recipe.data.labels) == (None, None, None):
+            problem_type.examples.refuse_names(data.names, data.task)
+        with name_key("teacher.base"):
+            base = places["teacher.base"]
+            teacher = load_base(base, problem_type.head, names=data.names, seed=recipe.teacher.seed)
+        return teacher, data.names
+    assert recipe.teacher.path is not None
+    with name_key("teacher.path"):
+        teacher = load_classifier(places["teacher.path"], problem_type.head)
+        teacher_type = find_problem_type_of_model(teacher.config)
+    if teacher_type is not problem_type:
+        raise ValueError(
+            f"teacher.path: {recipe.teacher.path} predicts {teacher_type.wording.outputs}, but the metric "
+            f"{data.task.metric!r} needs {problem_type.wording.outputs}: choose another teacher or another data.metric."
+        )
+    outputs, declared = problem_type.head.name_outputs(teacher.config), data.task.labels is not None
+    with name_key(f"data.label: {data.task.label!r}"):
+        return teacher, problem_type.examples.match_names(data.names, outputs, declared=declared)
+
+
+def _load_tokenizer(
+    recipe: Recipe, objects: Objects, teacher: PreTrainedModel, *, texts: int
+) -> PreTrainedTokenizerBase:
+    if objects.tokenizer is not None:
+        with name_key("tokenizer"):
+            return load_tokenizer(objects.tokenizer, teacher, texts=texts)
+    with name_key("teacher"):
+        return load_tokenizer(recipe.teacher.path or str(recipe.teacher.base), teacher, texts=texts)
+
+
+def _load_source(
+    recipe: Recipe,
+    teacher: PreTrainedModel,
+    problem_type: ProblemType,
+    names: Names,
+    places: Mapping[str, Place],
+) -> PreTrainedModel | None:
+    """Load the model whose layers the student copies; None for the teacher itself, or for `random` weights."""
+    source = recipe.student.source
+    if source in ("teacher", "random"):
+        return None
+    if source == "base" and recipe.teacher.base is None:
+        raise ValueError("student.source: 'base' means the layers of teacher.base, which is not given.")
+    with name_key("student.source"):
+        model = load_base(places["student.source"], problem_type.head, names=names, seed=recipe.seed)
+    if source != "base":
+        # Another model may have other names for its labels; the student uses the teacher's names.
+        model.config.id2label, model.config.label2id = teacher.config.id2label, teacher.config.label2id
+    return model
+
+
+def _load_internal_teacher(
+    recipe: Recipe, problem_type: ProblemType, names: Names, places: Mapping[str, Place]
+) -> PreTrainedModel | None:
+    """Load the model that the internal losses learn from; None for the teacher itself.
+
+    Its head is new and never read. The seed is fixed, so that runs of all seeds share its cached outputs.
+    """
+    if "teacher.internal" not in places:
+        return None
+    with name_key("teacher.internal"):
+        return load_base(places["teacher.internal"], problem_type.head, names=names)
