@@ -26,7 +26,7 @@ SECTION_TITLES = {
 }
 
 API_GROUPS = {
-    "Whole jobs": ("distill", "finetune", "evaluate", "export", "write_report", "measure_speed"),
+    "Whole jobs": ("distill", "Arguments", "Run", "finetune", "evaluate", "export", "write_report", "measure_speed"),
     "Recipes": ("Recipe", "ScheduleRecipe", "load_recipe"),
     "Sweeps": ("load_sweep", "run_sweep"),
     "Models and data in memory": (

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the same names as below
     from innerdistill.run.evaluate import evaluate
     from innerdistill.run.finetune import finetune
     from innerdistill.run.finished_run import Run
+    from innerdistill.run.objects import Arguments
     from innerdistill.run.onnx import export
     from innerdistill.sweep.grid import load_sweep
     from innerdistill.sweep.sweep import run_sweep
@@ -43,6 +44,7 @@ _MODULES = {
     "PROBLEM_TYPES": "problem_types.problem_types",
     "SCHEDULES": "training.schedules",
     "TASKS": "data.tasks",
+    "Arguments": "run.objects",
     "DistillationTrainer": "training.trainer",
     "Family": "models.families",
     "Internals": "models.capture",
@@ -79,6 +81,7 @@ __all__ = [
     "PROBLEM_TYPES",
     "SCHEDULES",
     "TASKS",
+    "Arguments",
     "DistillationTrainer",
     "Family",
     "Internals",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pandas
@@ -14,6 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from innerdistill import Loss, Metric, Run, distill, evaluate, finetune
 from innerdistill.cli.main import main
 from innerdistill.models.fingerprint import weights_fingerprint
+from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.run_folder import read_record
 
 SHORT = {"epochs_per_layer": 1, "classification_epochs": 1}
@@ -161,6 +163,20 @@ def test_the_finished_run(rows, loaded, options):
     assert "iframe" in run.report()._repr_html_() and "<table>" in run._repr_html_()
     with pytest.raises(ValueError, match="put it into a list"):
         run.predict("a text")
+
+
+def test_the_examples_of_the_guide_run(rows, loaded, recipe, teacher_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    content = recipe("unused", schedule=SHORT)
+    (tmp_path / "recipe.yaml").write_text(write_yaml({**content, "teacher": {"path": str(teacher_folder)}}))
+    given = {**loaded, "reviews": {split: Dataset.from_list(rows[split]) for split in SPLITS}}
+    page = (Path(__file__).parents[2] / "docs/how-to/python.md").read_text()
+    examples = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    for folder in ("runs/reviews", "runs/balanced"):
+        (example,) = (code for code in examples if f'output="{folder}"' in code)
+        exec(example, given)
+    assert given["run"].record.data.metric == "balanced"
+    assert "predicted_label" in capsys.readouterr().out
 
 
 def cost(labels, predictions):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -16,7 +17,7 @@ from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.objects import Objects
 from innerdistill.support.messages import name_key
 
-Place = str | PreTrainedModel  # folder or name of a model, or the object itself
+Place: TypeAlias = str | PreTrainedModel  # folder or name of a model, or the object itself
 
 
 @dataclass(frozen=True)
