@@ -105,6 +105,30 @@ def test_objects_give_the_run_of_a_recipe_with_files(kind, rows, loaded, options
     assert read_record(run).teacher.path == "<in memory>"
 
 
+def test_token_ids_give_the_student_of_their_texts(rows, loaded, options, from_files):
+    def tokenise(split):
+        texts = Dataset.from_list(rows[split])
+        return texts.map(lambda row: loaded["tokenizer"](row["text"], padding="max_length"), remove_columns="text")
+
+    options["data"] = {"validation": tokenise("validation")}
+    run = distill(train=tokenise("train"), **loaded, **options)
+    assert run.record.recipe.data.text == ("input_ids",)
+    selection = set(run.record.data.rows.items())
+    assert selection == set(from_files.record.data.rows.items())
+    words = {row["text"] for row in rows["validation"]}
+    shown = json.loads((run / "examples.json").read_text())["disagreements"]
+    assert shown and all(example["texts"][0] in words for example in shown)
+    assert run.predict(["good", "bad"])
+    wrong = [({"input_ids": [5, 10**6], "label": "pos"}, "train: row 501: token 1000000 is not one of the tokenizer's")]
+    wrong += [({"input_ids": [5] * 100, "label": "pos"}, "train: row 501: 100 tokens, and at most 64 are allowed")]
+    wrong += [({"input_ids": [], "label": "pos"}, "data.train: row 501: 'input_ids' holds [], expected token ids.")]
+    wrong += [({"input_ids": [5], "attention_mask": [1, 1]}, "row 501: 'input_ids', 'attention_mask' and")]
+    for row, message in wrong:
+        train = [*tokenise("train"), {"label": "pos", **row}]
+        with pytest.raises(ValueError, match=re.escape(message)):
+            distill(train=train, **loaded, **{**options, "output": f"{options['output']}-wrong"})
+
+
 def test_a_data_set_with_its_splits(rows, loaded, options, from_files):
     splits = DatasetDict({split: Dataset.from_list(rows[split]) for split in SPLITS})
     assert read_all(distill(data=splits, **loaded, **options)) == read_all(from_files)

@@ -14,6 +14,7 @@ from datasets import ClassLabel, Dataset, IterableDataset
 
 from innerdistill.data.arrow import BLOCK
 from innerdistill.data.formats import Block
+from innerdistill.data.tasks import TOKEN_IDS
 from innerdistill.support.messages import get_first_line, join_names, shorten_value, suggest_name
 
 LABEL_COLUMNS = ("label", "labels")  # looked for where `data.label` is not given
@@ -101,7 +102,7 @@ def is_data_frame(given: Any) -> bool:
 
 
 def choose_text(rows: Rows, label: str | None) -> tuple[str, ...]:
-    """Choose the text column of an object where nobody has named it: the only one that holds text.
+    """Choose the text column of an object where nobody has named it: the only one that holds text, or token ids.
 
     Args:
         rows: rows of the object.
@@ -114,6 +115,8 @@ def choose_text(rows: Rows, label: str | None) -> tuple[str, ...]:
         ValueError: none or several columns hold text.
     """
     texts = [name for name in rows.text_columns if name != label]
+    if not texts and TOKEN_IDS in rows.columns:
+        return (TOKEN_IDS,)
     if len(texts) != 1:
         found = f"{join_names(texts)} hold text" if texts else "no column holds text"
         raise ValueError(

@@ -81,7 +81,8 @@ def list_columns(task: Task, labelled: bool | None, *, grouped: bool = False) ->
     """
     of_label = [task.label, *([task.group] if grouped and task.group else [])]
     needed = dict.fromkeys([*task.text, *(of_label if labelled else [])])
-    return list(needed), [name for name in of_label if labelled is None and name not in needed]
+    optional = [name for name in of_label if labelled is None and name not in needed]
+    return list(needed), [*optional, *(("attention_mask", "token_type_ids") if task.is_tokenised else ())]
 
 
 def check_headers(recipe: DataRecipe) -> None:

@@ -22,6 +22,7 @@ from innerdistill.data.formats import Block, find_broken_text, read_blocks, read
 from innerdistill.data.in_memory import wrap_rows
 from innerdistill.data.split_files import list_columns
 from innerdistill.data.tasks import Task
+from innerdistill.data.token_rows import pack_tokens
 from innerdistill.support.messages import get_first_line, name_key, shorten_value, suggest_name
 
 JSON_TEXT = {"content": "JSON"}  # metadata of a field whose cells are JSON texts
@@ -235,9 +236,12 @@ def _build_plain_table(
         for block in blocks:
             count = len(block[task.text[0]])
             columns = [pa.array(range(first, first + count), pa.int64())]
-            columns += [
-                _read_texts(block[name], examples, where, name, first, allow_null=allow_null) for name in task.text
-            ]
+            if task.is_tokenised:
+                columns.append(pack_tokens(block, where=where, first=first))
+            else:
+                columns += [
+                    _read_texts(block[name], examples, where, name, first, allow_null=allow_null) for name in task.text
+                ]
             given = block.get(task.label, [None] * count) if labelled is not False else [None] * count
             columns.append(_read_labels(given, examples, where, task.label, first, needed=bool(labelled)))
             if group:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import suggest_name
 
+TOKEN_IDS = "input_ids"  # noqa: S105 - a text column of this name holds token ids
+
 
 @dataclass(frozen=True)
 class Task:
@@ -35,6 +37,11 @@ class Task:
     names: tuple[tuple[str, tuple[str, ...]], ...] = ()
     drop_overlap: bool = False
     group: str | None = field(default=None, repr=False)
+
+    @property
+    def is_tokenised(self) -> bool:
+        """Whether examples are token ids already."""
+        return self.text == (TOKEN_IDS,)
 
     def get_header(self, split: str) -> tuple[str, ...] | None:
         """Get the column names of a split whose file has no header line.

@@ -22,6 +22,7 @@ from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.splits import list_text_columns
 from innerdistill.data.task_data import add_table
 from innerdistill.data.tasks import Task
+from innerdistill.data.token_rows import unpack_tokens
 from innerdistill.support.files import compute_checksum, read_json, write_json
 from innerdistill.support.in_use import hold_until_exit
 
@@ -62,7 +63,8 @@ def tokenise(
     """
     targets = examples.encode_labels(table["label"], task, names=names, where=where, rows=table["row"])
     texts = list_text_columns(table)
-    encode = partial(examples.encode_texts, tokenizer=tokenizer, texts=texts, max_length=max_length)
+    encode_rows = partial(unpack_tokens, where=where) if task.is_tokenised else examples.encode_texts
+    encode = partial(encode_rows, tokenizer=tokenizer, texts=texts, max_length=max_length)
     facts = [name for name in ("row", "group") if name in table.column_names]
     labelled = {**{name: table[name] for name in texts}, "labels": targets, **{name: table[name] for name in facts}}
     source = Dataset(pa.table(labelled), fingerprint="not-looked-for")

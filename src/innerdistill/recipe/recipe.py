@@ -86,7 +86,12 @@ class DataRecipe(Section):
     unlabelled: Place | None = Field(
         None, description="File or split of texts without labels; the teacher labels them."
     )
-    text: Columns = Field((), max_length=2, description="Text column; two columns for sentence pairs.")
+    text: Columns = Field(
+        (),
+        max_length=2,
+        description="Text column; two columns for sentence pairs. `input_ids` holds token ids, from the teacher's "
+        "tokenizer.",
+    )
     label: Text | None = Field(None, description="Label column (default: `label`).")
     labels: Labels | None = Field(None, min_length=2, description="Label names in the order of their ids.")
     metric: Text | None = Field(

@@ -16,6 +16,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from innerdistill.data.arrow import read_numbers, select_evenly
+from innerdistill.data.token_rows import decode_tokens
 from innerdistill.evaluation.compare import compare
 from innerdistill.evaluation.differences import PairedDifference
 from innerdistill.evaluation.examples import collect_attention, find_disagreements
@@ -200,6 +201,9 @@ def _write_examples(job: Job, student: PreTrainedModel, folder: Path, *, predict
         job.teacher, student, job.splits["validation"], job.collate, job.tokenizer, pairs=job.pairs
     )
     furthest = find_disagreements(job.data.splits["validation"], predictions, scoring=job.scoring)
+    if job.data.task.is_tokenised:
+        for example in furthest:
+            example["texts"] = [decode_tokens(text, job.tokenizer) for text in example["texts"]]
     write_json(folder / EXAMPLES, {"attention": attention, "disagreements": furthest}, indent=None)
 
 

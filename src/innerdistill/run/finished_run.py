@@ -11,6 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from innerdistill.data.tasks import resolve_task
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.report.page import write_report
 from innerdistill.report.record import RunRecord
@@ -105,7 +106,7 @@ class Run(os.PathLike[str]):
     @cached_property
     def _predictor(self) -> Predictor:
         record = self.record
-        texts = len(record.recipe.data.text) or 1
+        texts = len(resolve_task(record.recipe.data).text)
         return load_predictor(find_model_folder(self.folder), max_length=record.data.max_length, texts=texts)
 
     def predict(self, texts: Sequence[str] | Sequence[Sequence[str]]) -> list[dict[str, Any]]:
