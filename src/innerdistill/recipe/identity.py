@@ -14,6 +14,7 @@ from typing import Any
 
 from innerdistill.recipe.recipe import Recipe, TeacherRecipe
 from innerdistill.recipe.renames import translate_old_values
+from innerdistill.recipe.reporting import REPORTING_KEYS, drop_reporting
 
 WITHOUT_EFFECT = {
     "output",
@@ -24,6 +25,7 @@ WITHOUT_EFFECT = {
     "data.note",
     "onnx",
     "baseline",
+    *(f"trainer.{key}" for key in REPORTING_KEYS),
 }
 TEACHER_FINE_TUNING = ("epochs", "seed")  # keys of `teacher`
 FINE_TUNING = ("group_by_length", "pad_to_max_length", "checkpoint")  # keys that students and fine-tuning share
@@ -70,7 +72,7 @@ def select_shared_keys(recipe: Recipe) -> dict[str, Any]:
 
 
 def merge_teacher_trainer(recipe: Recipe) -> dict[str, Any]:
-    """Merge the options of the teacher's fine-tuning: the students' where it has none of its own.
+    """Merge the options of the teacher's fine-tuning: the students' where it has none of its own, without trackers.
 
     Args:
         recipe: recipe of the run.
@@ -78,7 +80,7 @@ def merge_teacher_trainer(recipe: Recipe) -> dict[str, Any]:
     Returns:
         Keys of TrainingArguments.
     """
-    return {**recipe.trainer, **recipe.teacher.trainer}
+    return {**drop_reporting(recipe.trainer), **recipe.teacher.trainer}
 
 
 def compute_teacher_key(recipe: Recipe, *, base: str, data: str, max_length: int, processes: int) -> str:

@@ -14,6 +14,7 @@ from innerdistill.losses.names import BUILT_IN
 from innerdistill.models.config_file import check_config_file, read_num_layers
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.recipe.recipe import Recipe
+from innerdistill.recipe.reporting import choose_trackers
 from innerdistill.report.output_folder import check_run_folder
 from innerdistill.support.extensions import find_entry_points
 from innerdistill.support.extras import require_extra
@@ -93,6 +94,7 @@ def check_extras(recipe: Recipe) -> None:
     """
     if recipe.onnx:
         require_extra("onnx", key="onnx: true")
+    choose_trackers(recipe.trainer)
 
 
 def check_recipe_names(recipe: Recipe, losses: Collection[str]) -> None:

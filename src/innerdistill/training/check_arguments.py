@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments, get_scheduler
 
+from innerdistill.recipe.reporting import REPORTING_KEYS, choose_trackers
 from innerdistill.support.messages import get_first_line, shorten_value, suggest_closest
 
 # Keys that other parts of a recipe set, and where.
@@ -48,7 +49,6 @@ NOT_SUPPORTED = {
     "label_smoothing_factor": "the recipe's `losses` section names every loss",
     "use_liger_kernel": "its kernels hide the attention",
     "push_to_hub": "nothing is uploaded",
-    "report_to": "TensorBoard files are always written",
     **dict.fromkeys(("eval_strategy", "do_eval", "eval_steps", "eval_delay", "eval_on_start"), SCORED_PER_EPOCH),
     **dict.fromkeys(("bf16_full_eval", "fp16_full_eval", "prediction_loss_only", "batch_eval_metrics"), OWN_EVALUATION),
     **dict.fromkeys(("eval_do_concat_batches", "eval_use_gather_object"), OWN_EVALUATION),
@@ -91,8 +91,14 @@ def check_arguments(section: str, options: Mapping[str, Any]) -> None:
     Raises:
         ValueError: an unknown key (with the nearest known one), a key that is not supported, or a wrong value.
     """
+    if section == "trainer":
+        choose_trackers(options)
     known = {field.name for field in fields(TrainingArguments)}
     for key, value in options.items():
+        if key in REPORTING_KEYS and section != "trainer":
+            raise ValueError(
+                f"{section}.{key} is not supported: it belongs to the whole run; set trainer.{key} instead."
+            )
         if key in SET_ELSEWHERE:
             raise ValueError(f"{section}.{key} is not supported: set {SET_ELSEWHERE[key]} instead.")
         if key in NOT_SUPPORTED and (value or key not in FRAMEWORKS):

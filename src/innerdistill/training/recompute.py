@@ -1,7 +1,7 @@
 """Gradient checkpointing: transformers computes layers again in the backward pass, so their activations take no memory.
 
 Captured layers work too: what the losses read stays in memory, and the second forward pass captures nothing. The
-highest layer that runs is computed once. `capture` may compute it for [CLS] alone, which the second pass would not know.
+highest layer that runs is computed once: `capture` may compute it for [CLS] alone, and the second pass would not.
 """
 
 from __future__ import annotations

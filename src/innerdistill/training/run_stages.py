@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments, set_seed
-from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
 from innerdistill.data.arrow import read_numbers
@@ -26,6 +24,7 @@ from innerdistill.losses.loss import Loss, collect_needs
 from innerdistill.models.check import check_internal_teacher
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import probe
+from innerdistill.recipe.reporting import choose_trackers, drop_reporting
 from innerdistill.support.processes import count_processes, is_first_process, let_first_process_go_first
 from innerdistill.training.arguments import check_sections, make_training_arguments
 from innerdistill.training.callbacks import Saver, StageProgress, StepTimer
@@ -35,6 +34,7 @@ from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.stage import Stage, StageRecord, list_stage_warnings
 from innerdistill.training.stopping import catch_stop_signals
 from innerdistill.training.targets import Targets
+from innerdistill.training.trackers import open_tensorboard, open_trackers
 from innerdistill.training.trainer import DistillationTrainer
 from innerdistill.training.user_callbacks import check_callbacks, describe_callbacks, needs_score
 
@@ -63,7 +63,8 @@ def distill_models(
         student: model that is trained in place.
         stages: stages in order, from `build_stages` or written by hand.
         setup: data, losses and options that all stages share.
-        folder: folder for TensorBoard files and checkpoints.
+        folder: folder for TensorBoard files and checkpoints. Its last two names are the default name of a tracker's
+            run.
         resume: whether to resume from the checkpoints in `folder` and to leave the last one there at the end. Without
             it, checkpoints are deleted before and after training.
         overwrite: with `resume`, whether to replace the checkpoints of another run instead of refusing.
@@ -90,6 +91,7 @@ def distill_models(
         teacher = _make_live_targets(teacher, internal_teacher)
     elif internal_teacher is not None:
         raise ValueError("internal_teacher: give the teacher as a model too, not as its outputs.")
+    names = choose_trackers(setup.trainer)
     setup = replace(setup, train=_add_positions(setup.train, teacher))
     checkpoints = Checkpoints(Path(folder) / "checkpoints", _identify(teacher, student, stages, setup))
     records = [StageRecord(stage) for stage in stages]
@@ -97,7 +99,7 @@ def distill_models(
         if not resume:
             checkpoints.remove()
         point = checkpoints.begin(student, records, overwrite=overwrite)
-    with _freeze_old_objects(), catch_stop_signals() as stop:
+    with _freeze_old_objects(), open_trackers(names) as trackers, catch_stop_signals() as stop:
         for number in range(point.stage, len(stages) + 1):
             record, earlier_records = records[number - 1], records[: number - 1]
             saver = Saver(checkpoints, earlier_records, minutes=setup.checkpoint_minutes, stop=stop)
@@ -105,17 +107,20 @@ def distill_models(
             callbacks: list[TrainerCallback] = [progress]
             if announce_time is not None and is_first_process():
                 callbacks.append(StepTimer(partial(announce_time, number)))
+            first_step = sum(earlier.steps for earlier in earlier_records)
+            for tracker in trackers:
+                tracker.begin_stage(record, first_step=first_step)
             logs_folder = Path(folder) / "tensorboard" / f"{number:02d} {record.stage.name}"
-            with closing(progress), _open_tensorboard(logs_folder, record) as tensorboard:
+            with closing(progress), open_tensorboard(names, logs_folder, record) as tensorboard:
                 trainer = DistillationTrainer(
                     student,
                     _make_stage_arguments(checkpoints.get_stage_folder(number), record.stage, setup, number=number),
                     setup=setup,
                     record=record,
                     teacher=teacher,
-                    first_step=sum(earlier.steps for earlier in earlier_records),
+                    first_step=first_step,
                     saver=saver,
-                    callbacks=[*tensorboard, *callbacks],
+                    callbacks=[*tensorboard, *trackers, *callbacks],
                 )
                 trainer.remove_callback(PrinterCallback)
                 is_inside = number == point.stage and not point.is_start
@@ -141,10 +146,11 @@ def _make_live_targets(teacher: PreTrainedModel, internal_teacher: PreTrainedMod
 
 def _make_stage_arguments(folder: Path, stage: Stage, setup: TrainingSetup, *, number: int) -> TrainingArguments:
     """Build the Trainer's arguments of a stage, and seed the random generators with the stage's own seed."""
+    run_name = "/".join(folder.absolute().parts[-4:-2])  # without checkpoints/01
     arguments = make_training_arguments(
         folder,
         stage,
-        setup.choose_options(stage),
+        {"run_name": run_name, **setup.choose_options(stage)},
         seed=int(np.random.SeedSequence((setup.seed, number)).generate_state(1)[0]),  # dropout differs between stages
         evaluate=setup.selection is not None,
         best_by=setup.metric if setup.should_select_best(stage) else None,
@@ -152,17 +158,6 @@ def _make_stage_arguments(folder: Path, stage: Stage, setup: TrainingSetup, *, n
     )
     set_seed(arguments.seed)
     return arguments
-
-
-@contextmanager
-def _open_tensorboard(folder: Path, record: StageRecord) -> Iterator[list[TrainerCallback]]:
-    """In the first process, a callback that writes TensorBoard files of a stage; in the others, none."""
-    if not is_first_process():
-        yield []
-        return
-    purge_step = record.steps + 1 if record.steps else None  # a resumed run logs the steps after its checkpoint again
-    with SummaryWriter(str(folder), purge_step=purge_step) as writer:
-        yield [TensorBoardCallback(writer)]
 
 
 def _add_positions(train: Dataset, teacher: Targets | None) -> Dataset:
@@ -200,7 +195,7 @@ def _identify(
         internal["internal_teacher"] = weights_fingerprint(teacher.internal.teacher)
     return {
         "stages": [asdict(stage) for stage in stages],
-        "trainer": dict(setup.trainer),
+        "trainer": drop_reporting(setup.trainer),
         "best": setup.best,
         "seed": setup.seed,
         "internal_trainer": dict(setup.internal_trainer),
