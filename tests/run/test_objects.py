@@ -10,7 +10,7 @@ import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Value
 from sklearn.metrics import balanced_accuracy_score
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
 
 from innerdistill import Loss, Metric, Run, distill, evaluate, finetune
 from innerdistill.cli.main import main
@@ -267,6 +267,34 @@ def test_a_run_resumes_with_the_same_function_only(rows, loaded, options, from_f
     assert (resumed / "model" / "model.safetensors").read_bytes() == (
         whole / "model" / "model.safetensors"
     ).read_bytes()
+
+
+class Fails(TrainerCallback):
+    """Fails in a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise RuntimeError("no more")
+
+
+def test_other_rows_are_no_resume_and_a_failing_callback_leaves_the_models(rows, loaded, options):
+    model = loaded["teacher"].train()
+    before = (weights_fingerprint(model), model.config.to_json_string(), [type(module) for module in model.modules()])
+    given = {**loaded, **options, "validation": rows["validation"], "checkpoint_minutes": 0, "callbacks": [Fails(3)]}
+    with pytest.raises(ValueError, match="callback Fails: .*step 3.* with RuntimeError: no more"):
+        distill(train=(row for row in rows["train"]), **given)
+    after = (weights_fingerprint(model), model.config.to_json_string(), [type(module) for module in model.modules()])
+    assert before == after and model.training and all(weight.requires_grad for weight in model.parameters())
+    with pytest.raises(ValueError, match="holds an unfinished run that differs in .*data"):
+        distill(train=(row for row in rows["train"][:-1]), **given)
+
+
+def test_a_model_without_weights_is_refused(rows, loaded, options):
+    with pytest.raises(ValueError, match="teacher.path: the BertForSequenceClassification is on the device meta"):
+        distill(**rows, **{**loaded, "teacher": loaded["teacher"].to("meta")}, **options)
 
 
 def stop(*_):

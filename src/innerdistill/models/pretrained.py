@@ -84,6 +84,8 @@ def open_as_folder(given: Any) -> Iterator[str]:
     if isinstance(given, str):
         yield given
         return
+    if isinstance(given, PreTrainedModel) and given.device.type == "meta":
+        raise ValueError(f"the {type(given).__name__} is on the device meta, so it has no weights; load it first.")
     with TemporaryDirectory() as folder, _restore_config(given):
         try:
             given.save_pretrained(folder)

@@ -193,7 +193,8 @@ def _identify(
     internal: dict[str, str] = {}
     if teacher is not None and teacher.internal is not None:
         internal["internal_teacher"] = weights_fingerprint(teacher.internal.teacher)
-    return {
+    return {  # what a user knows first: the first difference is named
+        "data": tokens + hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest(),
         "stages": [asdict(stage) for stage in stages],
         "trainer": drop_reporting(setup.trainer),
         "best": setup.best,
@@ -205,7 +206,6 @@ def _identify(
         "teacher": teacher and weights_fingerprint(teacher.teacher),
         **internal,
         "targets": teacher and _describe_targets(teacher, stages, setup.losses),
-        "data": tokens + hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest(),
         "processes": count_processes(),
         **({CALLBACKS: describe_callbacks(setup.callbacks)} if setup.callbacks else {}),
         **dict(zip(packages, map(version, packages), strict=True)),
