@@ -27,6 +27,18 @@ def drop_reporting(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if key not in REPORTING_KEYS}
 
 
+def drop_upload(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the keys of the upload, which comes after training.
+
+    Args:
+        options: `trainer` keys of a recipe.
+
+    Returns:
+        The other ones.
+    """
+    return {key: value for key, value in options.items() if key not in HUB_KEYS}
+
+
 def choose_trackers(options: Mapping[str, Any], *, section: str = "trainer") -> list[str]:
     """Choose what a run reports to: TensorBoard files by default, if tensorboard is installed.
 

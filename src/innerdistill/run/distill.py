@@ -9,7 +9,7 @@
 6. The scores go into run.json, predictions.parquet and a model card.
 7. If the recipe asks for it, the student is exported to ONNX, and a baseline is trained without distillation.
    Then all models and files are timed in turns, in one measurement.
-8. report.html shows the results.
+8. report.html shows the results. If the recipe asks for it, the model is uploaded.
 
 A run that was stopped in any of these steps resumes there.
 """
@@ -37,6 +37,7 @@ from innerdistill.run.finish import (
     record_seconds,
 )
 from innerdistill.run.finished_run import Run
+from innerdistill.run.hub import upload_run
 from innerdistill.run.job import Job
 from innerdistill.run.judge_teacher import check_teacher
 from innerdistill.run.objects import Arguments, RecipeSource, collect
@@ -94,6 +95,7 @@ def _distill(job: Job, start: float) -> Path:
                 record_seconds(folder, time.monotonic() - start)
             logger.info("Write the report.")
             write_report(folder)
+        upload_run(job.recipe, folder)
     return folder
 
 

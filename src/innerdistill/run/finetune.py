@@ -36,6 +36,7 @@ from innerdistill.report.run_folder import (
 from innerdistill.run.assemble import assemble
 from innerdistill.run.finish import delete_checkpoints, finish, is_trained, record_seconds
 from innerdistill.run.finished_run import Run
+from innerdistill.run.hub import upload_run
 from innerdistill.run.job import Job
 from innerdistill.run.objects import Arguments, RecipeSource, collect
 from innerdistill.run.onnx import export_run
@@ -92,6 +93,7 @@ def _finetune(job: Job) -> Path:
             time_together(folder)
             logger.info("Write the report.")
             write_report(folder)
+        upload_run(job.recipe, folder)
     return folder
 
 

@@ -16,6 +16,7 @@ from innerdistill.models.layer_map import choose_layers
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.reporting import choose_trackers
 from innerdistill.report.output_folder import check_run_folder
+from innerdistill.run.hub import check_upload
 from innerdistill.support.extensions import find_entry_points
 from innerdistill.support.extras import require_extra
 from innerdistill.support.messages import format_count, name_key, shorten_value, suggest_name
@@ -84,17 +85,18 @@ def check_base_is_named(recipe: Recipe) -> None:
 
 
 def check_extras(recipe: Recipe) -> None:
-    """Check that the packages which a run of the recipe needs are installed.
+    """Check what a run of the recipe needs beside data and models: installed packages, and a token for an upload.
 
     Args:
         recipe: the recipe.
 
     Raises:
-        ValueError: a missing package, and the extra that installs it.
+        ValueError: a missing package, and the extra that installs it; an upload that cannot work.
     """
     if recipe.onnx:
         require_extra("onnx", key="onnx: true")
     choose_trackers(recipe.trainer)
+    check_upload(recipe)
 
 
 def check_recipe_names(recipe: Recipe, losses: Collection[str]) -> None:

@@ -68,11 +68,13 @@ def run_sweep(
     planned = plan_sweep_cells(sweep)
     _select_blocks(planned, blocks)  # refuses those that are not there
     from innerdistill.run.assemble import check_names  # noqa: PLC0415 - takes seconds; what is wrong above is said at once
+    from innerdistill.run.hub import refuse_upload_of_sweep  # noqa: PLC0415
     from innerdistill.run.preview import check_extras  # noqa: PLC0415
 
     for cell in [*planned.tuning, *planned.cells]:  # a name that nobody knows would fail in one cell after the other
         with name_key(f"cell {cell.folder.relative_to(sweep.folder)}"):
             check_names(cell.recipe)
+            refuse_upload_of_sweep(cell.recipe)
             check_extras(cell.recipe)
             check_outside_cache(cell.recipe)
     _warn_of_several_teachers(sweep, planned.cells)

@@ -100,6 +100,7 @@ def make_training_arguments(
         "save_total_limit": 2,  # one being written, and a whole one before it
         "remove_unused_columns": False,
         "report_to": "none",
+        "push_to_hub": False,  # the Trainer would create a repository
         "logging_nan_inf_filter": False,
         "disable_tqdm": True,  # StageProgress shows the bar
     }

@@ -48,7 +48,8 @@ NOT_SUPPORTED = {
     "ignore_data_skip": "a resumed run skips the batches that it has trained on",
     "label_smoothing_factor": "the recipe's `losses` section names every loss",
     "use_liger_kernel": "its kernels hide the attention",
-    "push_to_hub": "nothing is uploaded",
+    "hub_token": "a run stores its recipe; run `hf auth login`, or set HF_TOKEN",
+    **dict.fromkeys(("hub_strategy", "hub_always_push", "hub_revision"), "a run uploads its model once, at its end"),
     **dict.fromkeys(("eval_strategy", "do_eval", "eval_steps", "eval_delay", "eval_on_start"), SCORED_PER_EPOCH),
     **dict.fromkeys(("bf16_full_eval", "fp16_full_eval", "prediction_loss_only", "batch_eval_metrics"), OWN_EVALUATION),
     **dict.fromkeys(("eval_do_concat_batches", "eval_use_gather_object"), OWN_EVALUATION),
@@ -78,6 +79,8 @@ SWITCHES = (
     "full_determinism",
     "activation_checkpointing",
     "gradient_checkpointing",
+    "push_to_hub",
+    "hub_private_repo",
 )
 
 

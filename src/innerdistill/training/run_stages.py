@@ -82,6 +82,11 @@ def distill_models(
             checkpoints of another run.
         Stopped: SIGTERM or Ctrl-C arrived, and a checkpoint was written.
     """
+    if setup.trainer.get("push_to_hub"):
+        raise ValueError(
+            "trainer.push_to_hub is not supported: distill_models writes no model folder; save the student, and call "
+            "its push_to_hub."
+        )
     sections = {"trainer": setup.trainer, "internal_trainer": setup.internal_trainer}
     for arguments in check_sections(sections, stages, folder=Path(folder), seed=setup.seed):
         check_recomputation(student, arguments)
