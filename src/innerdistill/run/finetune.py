@@ -76,6 +76,8 @@ def finetune(recipe: RecipeSource | None = None, **arguments: Unpack[Arguments])
     checked, objects = collect(recipe, arguments)
     check_base_is_named(checked)
     check_extras(checked)
+    if objects.callbacks:
+        raise ValueError("callbacks: not supported by finetune, since runs with other callbacks share its teacher.")
     with objects.register():
         job = assemble(checked.model_copy(update={"baseline": False}), objects)
         return Run(_finetune(job), data=objects.data)
@@ -168,7 +170,7 @@ def _finetune_into_cache(job: Job) -> Path:
             if is_first_process():
                 (folder / RUN).unlink(missing_ok=True)  # of another teacher
             logger.info("Fine-tune the teacher for %s.", format_count(job.recipe.teacher.epochs, "epoch"))
-            _run_finetuning(replace(job, recipe=teacher_recipe))
+            _run_finetuning(replace(job, recipe=teacher_recipe, callbacks=()))  # runs share the teacher
     return folder
 
 

@@ -40,7 +40,7 @@ def push_to_hub(
     try:
         address = api.create_repo(repo_id, private=private, exist_ok=True)
         message = "Upload a model distilled with innerdistill"
-        api.upload_folder(folder_path=folder, repo_id=address.repo_id, commit_message=message)
+        api.upload_folder(folder_path=Path(folder), repo_id=address.repo_id, commit_message=message)
     except Exception as error:  # also those of the HTTP library, which differs between versions
         raise ValueError(f"{os.fspath(folder)} was not uploaded to {repo_id}: {get_first_line(error)}.") from error
     return str(address)
@@ -58,7 +58,7 @@ def check_repository(repo_id: str, *, token: str | None = None) -> None:
     """
     from huggingface_hub import constants, get_token  # noqa: PLC0415 - as above
     from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
-    from huggingface_hub.utils import validate_repo_id  # noqa: PLC0415
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # noqa: PLC0415
 
     try:
         validate_repo_id(repo_id)

@@ -6,6 +6,8 @@ highest layer that runs is computed once: `capture` may compute it for [CLS] alo
 
 from __future__ import annotations
 
+from typing import Any
+
 from transformers import PreTrainedModel, TrainingArguments
 
 from innerdistill.models.families import encoder_layers
@@ -36,9 +38,7 @@ def keep_highest_layer(model: PreTrainedModel, number: int) -> None:
         model: model whose layers are recomputed; changed in place.
         number: number of the layer, 1-based.
     """
-    for module in encoder_layers(model)[number - 1].modules():
-        if getattr(module, "gradient_checkpointing", False):
-            module.gradient_checkpointing = False
+    _switch_off(encoder_layers(model)[number - 1])
 
 
 def stop_recomputing(model: PreTrainedModel) -> None:
@@ -47,7 +47,11 @@ def stop_recomputing(model: PreTrainedModel) -> None:
     Args:
         model: model that was trained; changed in place.
     """
+    _switch_off(model)
+    model.disable_input_require_grads()
+
+
+def _switch_off(model: Any) -> None:
     for module in model.modules():
         if getattr(module, "gradient_checkpointing", False):
             module.gradient_checkpointing = False
-    model.disable_input_require_grads()
