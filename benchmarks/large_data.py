@@ -1,4 +1,4 @@
-"""Does memory grow with the rows? The whole command on files of 10,000 and 1,000,000 rows, and what it held at most.
+"""Does memory grow with the rows? A run on files, and on an iterable in Python, and what it held at most.
 
 python benchmarks/large_data.py FOLDER [ROWS ...]
 
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -26,10 +27,12 @@ import pyarrow.parquet
 from rich.console import Console
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
+import innerdistill
 from innerdistill.cli.printing import create_table
 from innerdistill.recipe.yaml import write_yaml
 
-FORMATS = ("csv", "jsonl", "parquet")
+ITERABLE = "iterable"  # rows that a Python generator makes, given to `innerdistill.distill`
+FORMATS = ("csv", "jsonl", "parquet", ITERABLE)
 VALIDATION = 1_000
 
 
@@ -39,16 +42,27 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("rows", type=int, nargs="*", default=[10_000, 1_000_000])
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--iterable", action="store_true", help="the process that is measured; for internal use")
     options = parser.parse_args()
+    if options.iterable:
+        distill_iterable(options.folder, *options.rows)
+        return
     options.folder.mkdir(parents=True, exist_ok=True)
     make_teacher(options.folder / "teacher")
     write(options.folder / "validation.csv", VALIDATION, first=10**7)
     table = create_table("format", "rows", "file", "seconds", "memory at most")
     for kind in options.formats:
         for rows in options.rows:
+            if kind == ITERABLE:
+                command = [sys.executable, __file__, str(options.folder), str(rows), "--iterable"]
+                seconds, most = measure(command, options.folder)
+                table.add_row(kind, f"{rows:,}", "", f"{seconds:.0f}", f"{most:.0f} MB")
+                continue
             file = options.folder / f"train-{rows}.{kind}"
             write(file, rows)
-            seconds, most = run(options.folder, file)
+            (options.folder / "recipe.yaml").write_text(write_yaml(make_recipe(options.folder, str(file))))
+            command = [sys.executable, "-m", "innerdistill", "distill", str(options.folder / "recipe.yaml")]
+            seconds, most = measure(command, options.folder)
             table.add_row(kind, f"{rows:,}", f"{file.stat().st_size / 1e6:.1f} MB", f"{seconds:.0f}", f"{most:.0f} MB")
             file.unlink()
     Console().print(table)
@@ -96,24 +110,29 @@ def write(path: Path, rows: int, *, first: int = 0) -> None:
             writer.writerows(sentences(rows, first))
 
 
-def run(folder: Path, file: Path) -> tuple[float, float]:
-    """Distil on a file.
+def distill_iterable(folder: Path, rows: int) -> None:
+    """Distil on rows that a generator makes."""
+    innerdistill.distill(make_recipe(folder, sentences(rows, 0)))
+
+
+def make_recipe(folder: Path, train: Any) -> dict[str, Any]:
+    """A short run on training rows: a file, or an iterable."""
+    return {
+        "data": {"train": train, "validation": f"{folder}/validation.csv", "text": "sentence", "label": "sentiment"},
+        "teacher": {"path": str(folder / "teacher"), "allow_weak": True},  # it is random
+        "schedule": {"name": "all_layers", "total_steps": 20},
+        "output": str(folder / "run"),
+        "overwrite": True,
+    }
+
+
+def measure(command: list[str], folder: Path) -> tuple[float, float]:
+    """Run a command with an empty cache.
 
     Returns:
         Seconds, and the most memory in MB.
     """
-    recipe = {
-        "data": {
-            "train": str(file), "validation": str(folder / "validation.csv"), "text": "sentence", "label": "sentiment",
-        },
-        "teacher": {"path": str(folder / "teacher")},
-        "schedule": {"name": "all_layers", "total_steps": 20},
-        "output": str(folder / "run"),
-        "overwrite": True,
-    }  # fmt: skip
-    (folder / "recipe.yaml").write_text(write_yaml(recipe))
     began, most = time.perf_counter(), 0.0
-    command = [sys.executable, "-m", "innerdistill", "distill", str(folder / "recipe.yaml")]
     with (
         (folder / "log").open("w") as log,
         tempfile.TemporaryDirectory(dir=folder) as cache,
