@@ -125,6 +125,10 @@ def test_a_run_uploads_its_model_at_its_end(hub, recipe, teacher_folder, tmp_pat
     assert {"README.md", "model.safetensors", "tokenizer.json"} <= set(hub.files)
     assert hub.files == {str(path.relative_to(model)): path.read_bytes() for path in model.rglob("*") if path.is_file()}
     assert b"secret" not in (tmp_path / "run" / "recipe.yaml").read_bytes()
+    uploaded, hub.files = hub.files, {}
+    again = "import innerdistill, sys; print(innerdistill.Run.load(sys.argv[1]).push_to_hub('me/model'))"
+    done = run_with(hub, "-c", again, str(tmp_path / "run"))
+    assert done.stdout.strip() == f"{hub.address}/me/model" and hub.files == uploaded, done.stderr
 
 
 @pytest.fixture

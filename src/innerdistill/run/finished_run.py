@@ -17,6 +17,7 @@ from innerdistill.report.page import write_report
 from innerdistill.report.record import RunRecord
 from innerdistill.report.run_folder import REPORT, find_model_folder, read_record
 from innerdistill.report.speed_record import OnnxRecord
+from innerdistill.run.hub import push_to_hub
 from innerdistill.run.onnx import export
 from innerdistill.run.predict import Predictor, load_predictor, predict_texts
 
@@ -146,6 +147,22 @@ class Run(os.PathLike[str]):
             ValueError: data missing or changed, or a file that cannot be written.
         """
         return export(self.folder, data={**self._data, **data})
+
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+        """Upload the model and its card to the Hugging Face Hub.
+
+        Args:
+            repo_id: name of the repository, such as `my-name/my-model`; it is created if it does not exist.
+            private: whether a new repository is private; None leaves it to the account's settings.
+            token: token with write permission; None means that of `hf auth login` or HF_TOKEN.
+
+        Returns:
+            Address of the repository.
+
+        Raises:
+            ValueError: a name that is not one of a repository, no token, or a failed upload.
+        """
+        return push_to_hub(find_model_folder(self.folder), repo_id, private=private, token=token)
 
     def __fspath__(self) -> str:
         return str(self.folder)
