@@ -42,9 +42,9 @@ def main() -> None:
     tasks["own-scores"] = {**OWN, "data.label": "rating", "data.metric": "pearson"}
     methods = {name: {"schedule.name": name} for name in SCHEDULES}
     sweep = Sweep(recipe=SHORT, methods=methods, tasks=tasks, seeds=[1], output=str(FOLDER))
-    groups, failed = run_sweep(sweep, console=console)
-    print_sweep(groups)
-    sys.exit(f"failed: {failed}" if failed else 0)
+    results = run_sweep(sweep, console=console)
+    print_sweep(results.groups)
+    sys.exit(f"failed: {results.failed}" if results.failed else 0)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ SECTION_TITLES = {
 API_GROUPS = {
     "Whole jobs": ("distill", "Arguments", "Run", "finetune", "evaluate", "export", "write_report", "measure_speed"),
     "Recipes": ("Recipe", "ScheduleRecipe", "load_recipe"),
-    "Sweeps": ("load_sweep", "run_sweep"),
+    "Sweeps": ("load_sweep", "run_sweep", "SweepResults"),
     "Models and data in memory": (
         "distill_models",
         "TrainingSetup",

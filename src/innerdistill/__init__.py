@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the same names as below
     from innerdistill.run.objects import Arguments
     from innerdistill.run.onnx import export
     from innerdistill.sweep.grid import load_sweep
+    from innerdistill.sweep.results import SweepResults
     from innerdistill.sweep.sweep import run_sweep
     from innerdistill.training.run_stages import distill_models
     from innerdistill.training.schedules import SCHEDULES, Schedule, SchedulePlan, build_stages
@@ -56,6 +57,7 @@ _MODULES = {
     "SchedulePlan": "training.schedules",
     "ScheduleRecipe": "recipe.recipe",
     "Stage": "training.stage",
+    "SweepResults": "sweep.results",
     "TrainingSetup": "training.setup",
     "build_stages": "training.schedules",
     "build_student": "models.student",
@@ -93,6 +95,7 @@ __all__ = [
     "SchedulePlan",
     "ScheduleRecipe",
     "Stage",
+    "SweepResults",
     "TrainingSetup",
     "build_stages",
     "build_student",

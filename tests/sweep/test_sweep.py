@@ -150,7 +150,7 @@ def test_what_failed_is_forgotten_once_it_is_finished(write_sweep, fill_cells, m
     report_on(sweep)
     assert json.loads((sweep.folder / "failed.json").read_text()) == {names[1]: "no memory"}
     fill_cells(sweep, [second])
-    assert run_sweep(sweep)[1] == {} and not (sweep.folder / "failed.json").exists()
+    assert run_sweep(sweep).failed == {} and not (sweep.folder / "failed.json").exists()
 
 
 def test_a_stopped_sweep_says_how_it_is_resumed(write_sweep, monkeypatch, capsys):

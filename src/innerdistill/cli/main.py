@@ -302,7 +302,8 @@ def _sweep(options: argparse.Namespace) -> int:
         console.print(f"Gathered: {', '.join(file.name for file in copied) or 'nothing new'}.", soft_wrap=True)
         groups = report_on(sweep)
     else:
-        groups, failed = run_sweep(sweep, workers=options.workers, blocks=options.block, console=errors)
+        results = run_sweep(sweep, workers=options.workers, blocks=options.block, console=errors)
+        groups, failed = results.groups, results.failed
     print_sweep(groups)
     for folder, cause in failed.items():
         print_text(f"Failed: {folder}: {cause}", to=errors, style="red")

@@ -214,14 +214,9 @@ def print_sweep(groups: Sequence[Group]) -> None:
     """
     from innerdistill.sweep.headlines import describe_reserves  # noqa: PLC0415
     from innerdistill.sweep.report import describe_comparisons  # noqa: PLC0415
+    from innerdistill.sweep.results import build_short_scores  # noqa: PLC0415
     from innerdistill.sweep.sizes import find_swept_numbers  # noqa: PLC0415 - what prints keys does not wait for SciPy
-    from innerdistill.sweep.tables import (  # noqa: PLC0415
-        AGREEMENT,
-        SEEDS,
-        SHARE_OF_TEACHER,
-        build_tables,
-        explain_deviations,
-    )
+    from innerdistill.sweep.tables import explain_deviations  # noqa: PLC0415
 
     for group in groups:
         if group.name:
@@ -231,11 +226,10 @@ def print_sweep(groups: Sequence[Group]) -> None:
             for sentence in sentences:
                 print_text(f"Warning: {sentence}", to=errors, style="bold yellow")
             sentences = []
-        scores, *_ = build_tables(group, alone=False)
-        columns = [0, 1, *(scores.header.index(name) for name in (SHARE_OF_TEACHER, AGREEMENT, SEEDS))]
-        table = create_table(*(scores.header[n] for n in columns))
+        scores = build_short_scores(group)
+        table = create_table(*scores.header)
         for row in scores.rows:
-            table.add_row(*(row[n] for n in columns))
+            table.add_row(*row)
         print_table(table)
         print_text(" ".join(explain_deviations(group)))
         for sentence in [*sentences, *filter(None, [group.note])]:

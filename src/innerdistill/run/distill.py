@@ -47,6 +47,7 @@ from innerdistill.run.speed import time_together
 from innerdistill.run.teacher_cache import load_targets
 from innerdistill.run.train import train
 from innerdistill.support.processes import enter_in_first_process, is_first_process, wait_for_all
+from innerdistill.support.progress import quiet_libraries
 from innerdistill.training.schedules import BASELINE, SchedulePlan, build_stages
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def distill(recipe: RecipeSource | None = None, **arguments: Unpack[Arguments]) 
     start = time.monotonic()
     checked, objects = collect(recipe, arguments)
     check_extras(checked)
-    with objects.register():
+    with quiet_libraries(), objects.register():
         return Run(_distill(assemble(checked, objects), start), data=objects.data)
 
 

@@ -17,6 +17,7 @@ from innerdistill.run.assemble import assemble
 from innerdistill.run.finetune import load_or_finetune_teacher
 from innerdistill.run.objects import Arguments, RecipeSource, collect
 from innerdistill.run.teacher_cache import compute_teacher_logits
+from innerdistill.support.progress import quiet_libraries
 
 
 def evaluate(
@@ -39,7 +40,7 @@ def evaluate(
         ValueError: a recipe, data or models that do not fit together.
     """
     checked, objects = collect(recipe, arguments)
-    with objects.register():
+    with quiet_libraries(), objects.register():
         job = assemble(checked, objects)
         student = load_classifier(_find_model(model or job.recipe.output), job.problem_type.head)
         student = student.to(job.teacher.device)

@@ -53,6 +53,7 @@ from innerdistill.support.processes import (
     is_first_process,
     wait_for_all,
 )
+from innerdistill.support.progress import quiet_libraries
 from innerdistill.training.stage import Stage
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def finetune(recipe: RecipeSource | None = None, **arguments: Unpack[Arguments])
     check_extras(checked)
     if objects.callbacks:
         raise ValueError("callbacks: not supported by finetune, since runs with other callbacks share its teacher.")
-    with objects.register():
+    with quiet_libraries(), objects.register():
         job = assemble(checked.model_copy(update={"baseline": False}), objects)
         return Run(_finetune(job), data=objects.data)
 

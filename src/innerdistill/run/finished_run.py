@@ -183,14 +183,15 @@ class Run(os.PathLike[str]):
         return f"Run({str(self.folder)!r})"
 
     def _repr_html_(self) -> str:
-        """A line and a table of scores; `report` has the rest."""
+        """A table of scores; `report` has the rest."""
         record = self.record
+        trained = "student" if record.teacher is not None else "teacher"  # of `finetune`
+        columns = [trained] if record.teacher is None else ["teacher", trained]
         rows = []
         for split, scores in record.scores.items():
-            for name, of_model in (("teacher", scores.teacher), ("student", scores.student)):
-                if of_model is not None:
-                    rows.append(f"<tr><td>{split}</td><td>{name}</td><td>{of_model.primary:.3f}</td></tr>")
+            of_models = [scores.student] if scores.teacher is None else [scores.teacher, scores.student]
+            cells = "".join(f"<td>{of_model.primary:.3f}</td>" for of_model in of_models)
+            rows.append(f"<tr><th>{split}</th>{cells}</tr>")
         metric = html.escape(show_metric(record.data.metric))
-        head = f"<tr><th>split</th><th>model</th><th>{metric}</th></tr>"
-        folder = html.escape(str(self.folder))
-        return f"<p>Run in <code>{folder}</code></p><table>{head}{''.join(rows)}</table>"
+        head = f"<tr><th>{metric}</th>{''.join(f'<th>{name}</th>' for name in columns)}</tr>"
+        return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"

@@ -69,6 +69,7 @@ from innerdistill.support.extras import require_extra
 from innerdistill.support.files import open_whole_folder
 from innerdistill.support.messages import describe_memory_problem, get_first_line
 from innerdistill.support.processes import is_first_process
+from innerdistill.support.progress import quiet_libraries
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ class Contestant:
     latency: Latency
 
 
+@quiet_libraries()
 def export(model: str | PathLike[str], *, data: Mapping[str, Any] | None = None) -> OnnxRecord:
     """Write the ONNX files of a finished run, or of any classifier of a supported family.
 

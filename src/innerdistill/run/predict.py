@@ -29,6 +29,7 @@ from innerdistill.problem_types.problem_types import load_fine_tuned
 from innerdistill.report.run_folder import find_model_folder, has_record, read_record
 from innerdistill.support.files import open_whole_file
 from innerdistill.support.messages import get_first_line, shorten_value
+from innerdistill.support.progress import quiet_libraries
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Predictor:
         return self.problem_type.predictions.make_columns(logits, names), truncated
 
 
+@quiet_libraries()
 def load_predictor(folder: Path, *, max_length: int | None, texts: int) -> Predictor:
     """Load a fine-tuned model for predictions, onto the accelerator if there is one.
 
@@ -89,6 +91,7 @@ def load_predictor(folder: Path, *, max_length: int | None, texts: int) -> Predi
     return Predictor(model.to(default_device()), tokenizer, problem_type, longest)
 
 
+@quiet_libraries()
 def predict_texts(predictor: Predictor, texts: Sequence[str] | Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """Predict texts in memory.
 

@@ -129,11 +129,11 @@ def is_recipe(path: str | Path) -> bool:
     return "recipe" not in content and not Recipe.model_fields.keys().isdisjoint(content.keys() - {"output"})
 
 
-def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
+def load_sweep(source: str | Path | Mapping[str, Any], *, overrides: Iterable[str] = ()) -> Sweep:
     """Read a sweep and apply overrides.
 
     Args:
-        path: YAML file.
+        source: path of a YAML file, or the same content as a mapping.
         overrides: strings `dotted.key=value`, for example `recipe.data.path=/data/CoLA` or `seeds=[1, 2]`.
 
     Returns:
@@ -143,8 +143,8 @@ def load_sweep(path: str | Path, *, overrides: Iterable[str] = ()) -> Sweep:
         ValueError: unreadable file, unknown key, empty grid, comparison of an unknown method or declared twice, a key
             that the sweep itself sets, a grid that would override a method.
     """
-    overrides = list(overrides)
-    return _check_content(read_content(path, overrides=overrides), where=str(path), overrides=overrides)
+    where, overrides = "sweep" if isinstance(source, Mapping) else str(source), list(overrides)
+    return _check_content(read_content(source, overrides=overrides), where=where, overrides=overrides)
 
 
 def read_sweep(folder: Path) -> Sweep:

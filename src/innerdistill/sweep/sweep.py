@@ -31,6 +31,7 @@ from innerdistill.report.run_folder import MODEL
 from innerdistill.report.stored_run import FolderRun, StoredRun
 from innerdistill.support.files import open_whole_file, read_json, write_json
 from innerdistill.support.messages import name_key
+from innerdistill.support.progress import quiet_libraries
 from innerdistill.sweep.alike import check_alike
 from innerdistill.sweep.data_files import check_data_files
 from innerdistill.sweep.declaration import FAILED, SWEEP_FILE, TUNING, Sweep, derive_seed
@@ -38,6 +39,7 @@ from innerdistill.sweep.grid import Cell, read_sweep, select_teachers
 from innerdistill.sweep.groups import Group
 from innerdistill.sweep.latency import measure_sweep, select_untimed
 from innerdistill.sweep.report import PAGE, write_sweep_report
+from innerdistill.sweep.results import SweepResults
 from innerdistill.sweep.statistics import FEWEST_FOR_CLAIM
 from innerdistill.sweep.store import CellRun, RunStore
 from innerdistill.sweep.tuning import PlannedSweep, plan_sweep_cells
@@ -50,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 def run_sweep(
     sweep: Sweep, *, workers: int = 1, blocks: Sequence[int | str] = (), console: Console | None = None
-) -> tuple[list[Group], dict[Path, str]]:
+) -> SweepResults:
     """Run the cells that are not finished, then write the report over all of them.
 
     Args:
@@ -60,7 +62,7 @@ def run_sweep(
         console: where the progress over the grid is shown.
 
     Returns:
-        What was found, by task and setting, and the cause in a sentence for every cell that failed.
+        What was found by task and setting, the report, and the cause in a sentence for every cell that failed.
 
     Raises:
         ValueError: as `plan_cells` and `write_sweep_report`.
@@ -79,7 +81,7 @@ def run_sweep(
             check_outside_cache(cell.recipe)
     _warn_of_several_teachers(sweep, planned.cells)
     _announce_few_seeds(sweep)
-    with open_sweep_folder(sweep):
+    with quiet_libraries(), open_sweep_folder(sweep):
         runner = Runner(sweep, planned, workers=workers, console=console)
         if not planned.is_tuned:
             _announce_tuning(planned)
@@ -91,7 +93,7 @@ def run_sweep(
             if not sweep.keep_models:
                 for entry in finished:
                     _remove_models(entry.cell.folder)
-        return report_on(sweep), runner.failed
+        return SweepResults(sweep.folder, report_on(sweep), runner.failed)
 
 
 class Runner:

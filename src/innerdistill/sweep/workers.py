@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -23,6 +23,7 @@ from rich.text import Text
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.support.files import open_whole_file
 from innerdistill.support.messages import USELESS_TEACHER
+from innerdistill.support.progress import is_notebook, open_bar
 from innerdistill.sweep.grid import Cell
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -52,7 +53,8 @@ def run_cells(
     Raises:
         ValueError: a cell has a useless teacher; the others are stopped.
     """
-    with CellProgress(total, total - len(missing), console=console) as progress, ThreadPoolExecutor(workers) as pool:
+    kind = NotebookProgress if is_notebook() else CellProgress
+    with kind(total, total - len(missing), console=console) as progress, ThreadPoolExecutor(workers) as pool:
         running, begun = Running(assign_devices(workers)), time.monotonic()
         waiting = {pool.submit(_run_cell, cell, workers, running, progress): cell for cell in missing}
         try:
@@ -132,6 +134,58 @@ class CellProgress(Progress):
             self.console.print(f"{done}, {left}: {cell.folder}", soft_wrap=True)
 
 
+class NotebookProgress:
+    """The same in a notebook, where rich shows nothing without ipywidgets: one bar, which names the cells that run."""
+
+    def __init__(self, total: int, finished: int, *, console: Console | None = None) -> None:
+        """No cell runs yet.
+
+        Args:
+            total: number of cells of the grid.
+            finished: number of cells that are finished.
+            console: not used.
+        """
+        self._shown: dict[Path, str] = {}
+        self._bar = open_bar("runs", total=total, done=finished)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def start_cell(self, cell: Cell) -> None:
+        """Show that a cell runs.
+
+        Args:
+            cell: the cell.
+        """
+        self._shown[cell.folder] = cell.name
+        self._show()
+
+    def end_cell(self, cell: Cell) -> None:
+        """Show a cell no longer.
+
+        Args:
+            cell: the cell.
+        """
+        self._shown.pop(cell.folder, None)
+        self._show()
+
+    def count_cell(self, cell: Cell, *, seconds_left: float) -> None:
+        """Show that one more cell has run.
+
+        Args:
+            cell: the cell.
+            seconds_left: not used; the bar has an estimate of its own.
+        """
+        self._bar.update()
+
+    def _show(self) -> None:
+        running = "; ".join(list(self._shown.values()))
+        self._bar.set_postfix_str(f"running: {running}" if running else "")
+
+
 def assign_devices(workers: int) -> list[str | None]:
     """Assign a GPU to each worker, as CUDA_VISIBLE_DEVICES names it: one process does not use several.
 
@@ -189,7 +243,7 @@ class Running:
                 process.terminate()  # does nothing to one that has ended
 
 
-def _run_cell(cell: Cell, workers: int, running: Running, progress: CellProgress) -> str | None:
+def _run_cell(cell: Cell, workers: int, running: Running, progress: CellProgress | NotebookProgress) -> str | None:
     """One cell in a process of its own: what it leaves in memory, or how it dies, is not the sweep's business."""
     folder = cell.folder
     folder.parent.mkdir(parents=True, exist_ok=True)

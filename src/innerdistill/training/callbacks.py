@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 
 from innerdistill.support.messages import format_count
 from innerdistill.support.processes import count_processes, gather_from_all, is_first_process, wait_for_all
+from innerdistill.support.progress import open_bar
 from innerdistill.training.checkpoints import Checkpoints
 from innerdistill.training.loss_sums import LossSums
 from innerdistill.training.stage import Stage, StageRecord
@@ -48,12 +48,11 @@ class StageProgress(ProgressCallback):
         self.values: dict[str, str] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Announce the stage, and show the bar if the output is a terminal."""
+        """Announce the stage, and show the bar in a terminal or a notebook."""
         steps = format_count(state.max_steps, "step")
         logger.info("Stage %d of %d: %s, %s.", self.number, self.stages, self.stage.name, steps)
         if state.is_world_process_zero:
-            options: dict[str, Any] = {"initial": state.global_step, "dynamic_ncols": True, "disable": None}
-            self.training_bar = tqdm(total=state.max_steps, desc=self.name, **options)
+            self.training_bar = open_bar(self.name, total=state.max_steps, done=state.global_step)
         self.current_step = state.global_step
 
     def close(self) -> None:

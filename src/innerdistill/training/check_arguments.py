@@ -36,7 +36,7 @@ RECOMPUTED = "captured layers get gradients in the default way only"
 COMPILED = "a compiled model cannot be captured"
 NOT_SUPPORTED = {
     "remove_unused_columns": "no column is ever removed",
-    "disable_tqdm": "progress bars are shown in a terminal only",
+    "disable_tqdm": "progress bars are shown in a terminal and in a notebook",
     "per_device_eval_batch_size": "evaluation takes 64 examples of similar length at a time",
     "auto_find_batch_size": "another batch size changes the steps of a stage",
     "logging_nan_inf_filter": "a loss that is NaN or infinite stops the run",

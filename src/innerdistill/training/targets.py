@@ -17,7 +17,6 @@ import torch
 from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from innerdistill.data.arrow import read_numbers
@@ -28,6 +27,7 @@ from innerdistill.models.attention import AttentionMaps
 from innerdistill.models.capture import Internals, LayerInternals, capture
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import Architecture
+from innerdistill.support.progress import open_bar
 from innerdistill.training.stage import Stage
 from innerdistill.training.target_store import LOGITS, Part, TargetStore
 
@@ -302,7 +302,7 @@ def fill_store(
         layers, batch_size = _list_kinds(missing), _choose_batch_size(store, missing)
         batches = iterate_by_length(dataset, collate, batch_size=batch_size, device=teacher.device)
         total = math.ceil(len(dataset) / batch_size)
-        with tqdm(batches, "teacher", total=total, leave=False, dynamic_ncols=True, disable=None) as bar:
+        with open_bar("teacher", total=total, stays=False, over=batches) as bar:
             for rows, padded, _ in bar:
                 longest = int(store.lengths[rows].max())  # the teacher need not run on padding to a fixed length
                 inputs = {name: values[:, :longest] for name, values in padded.items()}
