@@ -41,6 +41,7 @@ API_GROUPS = {
     "Losses and metrics": ("Loss", "LOSSES", "Metric", "METRICS"),
     "Tasks and model families": ("TASKS", "PROBLEM_TYPES", "Family", "FAMILIES"),
 }
+WITH_METHODS = ("Run",)  # classes that are shown with their methods
 
 
 def write_python_api() -> str:
@@ -71,7 +72,8 @@ def write_api_group(title: str, names: Iterable[str]) -> str:
             meaning = inspect.getdoc(value)
             directives.append(f".. py:class:: innerdistill.{name}\n\n   {meaning} Keys: see :doc:`recipe`.")
         elif inspect.isclass(value):
-            directives.append(f".. autoclass:: innerdistill.{name}")
+            members = "\n   :members:" if name in WITH_METHODS else ""
+            directives.append(f".. autoclass:: innerdistill.{name}{members}")
         elif callable(value):
             directives.append(f".. autofunction:: innerdistill.{name}")
         else:

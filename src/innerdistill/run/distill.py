@@ -65,7 +65,7 @@ def distill(recipe: RecipeSource | None = None, **arguments: Unpack[Arguments]) 
         **arguments: sections, keys and objects, as `Arguments` describes them.
 
     Returns:
-        The finished run: its student, scores, report and folder.
+        The finished run, with its student, scores, report and folder.
 
     Raises:
         ValueError: a recipe, data or models that do not fit together, before anything is written. Or a problem that
