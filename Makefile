@@ -3,7 +3,7 @@ BIN := .venv/bin
 PROSE := README.md CONTRIBUTING.md CHANGELOG.md docs recipes examples tools src
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check docs soak bench bench-gpu format
+.PHONY: help install demo test test-all test-oldest test-wheel check docs soak bench bench-gpu format
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,6 +26,24 @@ test: install  ## run the tests that are not marked slow, offline: 5 to 15 minut
 
 test-all: install  ## run every test, offline: 10 to 30 minutes on 2 cores
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+test-oldest: .venv-oldest/installed  ## run every test with the oldest supported versions: 10 to 30 minutes on 2 cores
+	@.venv-oldest/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+.venv-oldest/installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable '.[dev]'
+	touch .venv-oldest/installed
+
+test-wheel:  ## build wheel and sdist, try the wheel in an environment without extras: 5 minutes and PyPI
+	rm -rf build/wheel
+	$(PYTHON) -m venv build/wheel/tools
+	build/wheel/tools/bin/python -m pip install --quiet build twine
+	build/wheel/tools/bin/python -m build --outdir build/wheel/dist .
+	build/wheel/tools/bin/python -m twine check --strict build/wheel/dist/*
+	$(PYTHON) -m venv build/wheel/empty
+	build/wheel/empty/bin/python -m pip install --quiet --constraint constraints.txt build/wheel/dist/*.whl
+	build/wheel/empty/bin/python tools/check_wheel.py
 
 check: install  ## ruff, mypy, pydoclint, codespell, plain English
 	$(BIN)/ruff check .

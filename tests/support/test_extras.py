@@ -1,6 +1,7 @@
 """Extras: pyproject.toml has the same ones, everything works without them, and what needs one names it."""
 
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -14,6 +15,18 @@ from innerdistill.support.extras import EXTRAS, list_missing_packages, require_e
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PACKAGES = [package for packages in EXTRAS.values() for package in packages]
+IMPORT_EVERYTHING = f"""
+import importlib, pkgutil, sys
+sys.modules |= dict.fromkeys({PACKAGES})  # importing one of them fails, as if it were not installed
+import innerdistill
+assert "torch" not in sys.modules
+for module in pkgutil.walk_packages(innerdistill.__path__, "innerdistill."):
+    if not module.name.endswith(("__main__", "fused_kl")):  # the kernels need triton
+        importlib.import_module(module.name)
+for name in innerdistill.__all__:
+    getattr(innerdistill, name)
+"""
 NO_ONNX = "needs the packages onnx, onnxscript and onnxruntime: pip install 'innerdistill[onnx]'."
 
 
@@ -42,6 +55,11 @@ def test_pyproject_has_the_same_extras():
     assert line == f"innerdistill[{','.join(EXTRAS)}]"
 
 
+def test_what_a_run_needs_is_no_extra():
+    required = {re.match(r"[\w.-]+", line).group() for line in PROJECT["dependencies"]}
+    assert required and not required.intersection(PACKAGES)
+
+
 def test_only_missing_packages_are_named(uninstall):
     require_extra("onnx", key="onnx: true")
     uninstall("onnxscript")
@@ -56,6 +74,10 @@ def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch, uninstall):
     monkeypatch.setitem(EXTRAS, "folder", ("wandb", "innerdistill"))
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
     assert list_missing_packages("folder") == ["wandb"]
+
+
+def test_everything_is_imported_without_extras():
+    subprocess.run([sys.executable, "-c", IMPORT_EVERYTHING], check=True)
 
 
 @pytest.fixture

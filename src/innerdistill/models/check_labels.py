@@ -14,6 +14,7 @@ from innerdistill.support.messages import join_names, shorten_value
 
 STOCK_NAME = re.compile(r"LABEL_\d+")  # transformers adds such a map where config.json has none
 EXAMPLE = '{"0": "negative", "1": "positive"}'
+EXPECTED = {"id2label": EXAMPLE, "label2id": "a mapping from label to number, or none at all"}
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def check_label_maps(name: str) -> None:
     for key in ("id2label", "label2id"):
         value = config.get(key)
         if value is not None and not isinstance(value, dict):
-            raise ValueError(f"{name}: {key} in its config.json is {shorten_value(value)}; expected {EXAMPLE}.")
+            raise ValueError(f"{name}: {key} in its config.json is {shorten_value(value)}; expected {EXPECTED[key]}.")
     id2label = config.get("id2label") or {}
     words = [key for key in id2label if not _is_whole_number(key)]
     if words and all(_is_whole_number(value) for value in id2label.values()):
@@ -90,8 +91,7 @@ def _check_reverse_map(name: str, labels: dict[int, str], label2id: Any) -> None
     """Refuse a label2id that says something else than id2label. Names that only label2id has are reported."""
     if label2id is not None and not isinstance(label2id, dict):
         raise ValueError(
-            f"{name}: label2id in its config.json is {shorten_value(label2id)}; expected a mapping from label to "
-            "number, or none at all."
+            f"{name}: label2id in its config.json is {shorten_value(label2id)}; expected {EXPECTED['label2id']}."
         )
     for label, index in (label2id or {}).items():
         if not _is_whole_number(index):
