@@ -2,10 +2,14 @@
 
 import csv
 import json
+import os
+import random
 import re
+import signal
 from pathlib import Path
 
 import pandas
+import polars
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Value
@@ -16,6 +20,7 @@ from innerdistill import Loss, Metric, Run, distill, evaluate, finetune
 from innerdistill.cli.main import main
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.recipe.yaml import write_yaml
+from innerdistill.training.stopping import Stopped
 from innerdistill.report.run_folder import read_record
 
 SHORT = {"epochs_per_layer": 1, "classification_epochs": 1}
@@ -85,6 +90,7 @@ CONTAINERS = {
     "dataset": Dataset.from_list,
     "class labels": make_class_label_set,
     "data frame": make_frame,
+    "polars": polars.DataFrame,
     "list": list,
     "columns": lambda rows: {name: [row[name] for row in rows] for name in rows[0]},
     "generator": lambda rows: (dict(row) for row in rows),
@@ -295,6 +301,54 @@ def test_other_rows_are_no_resume_and_a_failing_callback_leaves_the_models(rows,
 def test_a_model_without_weights_is_refused(rows, loaded, options):
     with pytest.raises(ValueError, match="teacher.path: the BertForSequenceClassification is on the device meta"):
         distill(**rows, **{**loaded, "teacher": loaded["teacher"].to("meta")}, **options)
+
+
+class Diary(TrainerCallback):
+    """Counts steps, and stops the process as Ctrl-C does in one of them."""
+
+    def __init__(self):
+        self.steps, self.stop_at = 0, None
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.steps += 1
+        if self.steps == self.stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def distil_all(given, diary, output):
+    """A call with everything: a data set, a teacher, a metric, a callback and a tracker of one's own."""
+    return distill(
+        **given,
+        metrics={"balanced": balanced_accuracy_score},
+        callbacks=[diary],
+        trainer={"learning_rate": 2e-3, "per_device_train_batch_size": 16, "use_cpu": True, "report_to": "wandb"},
+        schedule=SHORT,
+        output=output,
+    )
+
+
+def test_everything_of_ones_own_gives_the_same_bytes_and_resumes_to_them(
+    rows, loaded, from_files, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    given = {**loaded, **{split: Dataset.from_list(rows[split]) for split in SPLITS}}
+    diary = Diary()
+    whole = distil_all(given, diary, tmp_path / "whole")
+    theirs, ours = read_all(from_files), read_all(whole)
+    assert ours["scores"]["validation"]["student"].pop("balanced") > 0.5
+    for scores in (scores for split in ours["scores"].values() for scores in split.values()):
+        scores.pop("balanced", None)
+    assert ours == theirs and diary.steps == whole.record.steps
+    files = {name for name in list_files(from_files) if not name.startswith("tensorboard")}
+    assert {name for name in list_files(whole) if not name.startswith("tensorboard")} == files
+    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    stopped = Diary()
+    stopped.stop_at = random.Random(whole.record.finished).randrange(2, diary.steps)
+    with pytest.raises(Stopped):
+        distil_all(given, stopped, tmp_path / "stopped")
+    resumed = distil_all(given, Diary(), tmp_path / "stopped")
+    assert read_all(resumed) == read_all(whole)
 
 
 def stop(*_):
