@@ -20,8 +20,8 @@ from innerdistill import Loss, Metric, Run, distill, evaluate, finetune
 from innerdistill.cli.main import main
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.recipe.yaml import write_yaml
-from innerdistill.training.stopping import Stopped
 from innerdistill.report.run_folder import read_record
+from innerdistill.training.stopping import Stopped
 
 SHORT = {"epochs_per_layer": 1, "classification_epochs": 1}
 SPLITS = ("train", "validation")
