@@ -173,7 +173,11 @@ def test_a_student_source_and_a_base_in_memory(rows, recipe, base_folder, tmp_pa
     content = {**content, "teacher": {**content["teacher"], "base": base}, "output": tmp_path / "objects"}
     objects = distill(content, tokenizer=tokenizer)
     assert read_all(objects) == read_all(files)
-    assert finetune(content, tokenizer=tokenizer, output=tmp_path / "teacher").scores["validation"]["student"]
+    teacher = finetune(content, tokenizer=tokenizer, output=tmp_path / "teacher")
+    assert teacher.scores["validation"]["student"]
+    content = {**content, "teacher": {}, "student": {"num_layers": 2}}
+    student = distill(content, teacher=teacher, output=tmp_path / "of-run")
+    assert student.record.recipe.teacher.path == str(teacher / "model")
 
 
 def test_the_finished_run(rows, loaded, options):

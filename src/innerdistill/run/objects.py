@@ -5,9 +5,11 @@ arguments of the call -> flat keys of a recipe -> a Recipe, which says IN_MEMORY
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -21,6 +23,7 @@ from innerdistill.evaluation.metrics import METRICS, Metric, Shape
 from innerdistill.losses.loss import Loss
 from innerdistill.recipe.loading import load_recipe, read_content, set_key
 from innerdistill.recipe.recipe import IN_MEMORY, Recipe
+from innerdistill.report.run_folder import find_model_folder
 from innerdistill.run.preview import refuse_missing_object
 from innerdistill.support.messages import name_key, shorten_value, suggest_name
 from innerdistill.support.user_code import UserCodeError, call_user_code, describe_code
@@ -49,7 +52,7 @@ class Arguments(TypedDict, total=False):
         selection: examples that checkpoints and settings are chosen on; without them, a tenth of train is held out.
         test: further examples that are reported on.
         unlabelled: texts without labels; the teacher labels them.
-        teacher: fine-tuned model, its folder or its name; or section of the recipe.
+        teacher: fine-tuned model, its folder or its name, or the `Run` of `finetune`; or section of the recipe.
         student: number of layers; or a model, folder or name whose layers the student copies; or section of the recipe.
         tokenizer: tokenizer of the teacher; needed where the teacher is an object.
         layer_map: teacher layer of each student layer.
@@ -79,8 +82,8 @@ class Arguments(TypedDict, total=False):
     selection: Rows
     test: Rows
     unlabelled: Rows
-    teacher: Mapping[str, Any] | PreTrainedModel | str | Path
-    student: Mapping[str, Any] | PreTrainedModel | str | Path | int
+    teacher: Mapping[str, Any] | PreTrainedModel | str | PathLike[str]
+    student: Mapping[str, Any] | PreTrainedModel | str | PathLike[str] | int
     tokenizer: PreTrainedTokenizerBase
     layer_map: str | Sequence[int] | Mapping[int, int]
     losses: Mapping[str, float | Loss | tuple[Loss, float]]
@@ -98,7 +101,7 @@ class Arguments(TypedDict, total=False):
     onnx: bool
     baseline: bool
     seed: int
-    output: str | Path
+    output: str | PathLike[str]
     overwrite: bool
 
 
@@ -176,7 +179,7 @@ def collect(recipe: RecipeSource | None, arguments: Mapping[str, Any]) -> tuple[
     keys["objects"] = objects.describe()
     content: dict[str, Any] = {}
     for key, value in keys.items():
-        set_key(content, key, str(value) if isinstance(value, Path) else value)
+        set_key(content, key, os.fspath(value) if isinstance(value, PathLike) else value)
     return load_recipe(content), objects
 
 
@@ -234,7 +237,9 @@ def _take_objects(keys: dict[str, Any]) -> Objects:
     """Take the objects out of the keys; IN_MEMORY stays where one stood."""
     models: dict[str, PreTrainedModel] = {}
     for key in MODELS:
-        if not isinstance(value := keys.get(key), str | Path | None):
+        if isinstance(value := keys.get(key), PathLike):
+            keys[key] = str(find_model_folder(Path(value)))  # of a run too
+        elif not isinstance(value, str | None):
             if not isinstance(value, PreTrainedModel):
                 kind = type(value).__name__
                 raise ValueError(f"{key}: expected a model of transformers, a folder or a name; got {kind}.")
@@ -271,7 +276,7 @@ def _take_data(keys: dict[str, Any]) -> dict[str, Any]:
     if isinstance(path, DatasetDict):
         data["path"], keys["data.path"] = path, IN_MEMORY
     for split in SPLITS:
-        if not isinstance(value := keys.get(f"data.{split}"), str | Path | None):
+        if not isinstance(value := keys.get(f"data.{split}"), str | PathLike | None):
             with name_key(f"data.{split}"):
                 data[split], keys[f"data.{split}"] = wrap_rows(value), IN_MEMORY
     return data
