@@ -9,7 +9,6 @@ from pathlib import Path
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.run_folder import MODEL
 from innerdistill.support.messages import get_first_line
-from innerdistill.support.processes import is_first_process
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +114,8 @@ def upload_run(recipe: Recipe, folder: Path) -> None:
     Raises:
         ValueError: the upload failed; the run is finished in any case.
     """
+    from innerdistill.support.processes import is_first_process  # noqa: PLC0415 - it needs torch, `check_upload` does not
+
     if not recipe.trainer.get("push_to_hub") or not is_first_process():
         return
     repo_id, model = recipe.trainer["hub_model_id"], folder / MODEL
