@@ -1,5 +1,6 @@
 """What `run_sweep` returns, and a sweep as a mapping."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,11 @@ def test_a_notebook_shows_answers_scores_and_failures(write_sweep, fill_cells, m
     assert [list(group.methods) for group in results.groups] == [["a <b>", "soft labels"]]
     assert results.failed == {last.folder: "no <memory>"}
     assert Path(results.report()).is_file() and "<iframe" in results.report()._repr_html_()
+
+
+def test_the_example_of_the_guide_is_a_sweep():
+    page = (Path(__file__).parents[2] / "docs/how-to/python.md").read_text()
+    (example,) = (code for code in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "load_sweep" in code)
+    given = {}
+    exec(example.partition("results = ")[0], given)
+    assert len(plan_cells(given["sweep"])) == 16
