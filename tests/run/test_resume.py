@@ -86,10 +86,11 @@ def killed(content, tmp_path_factory):
 
 
 def files_of(folder):
-    return sorted(path for path in folder.rglob("*") if path.name != ".lock")
+    return sorted(path for path in Path(folder).rglob("*") if path.name != ".lock")
 
 
 def assert_same(folder, whole):
+    folder, whole = Path(folder), Path(whole)
     assert weights(folder) == weights(whole)
     ours, theirs = read_record(folder), read_record(whole)
     assert (ours.scores, ours.agreement, ours.distances) == (theirs.scores, theirs.agreement, theirs.distances)
