@@ -69,11 +69,11 @@ def test_only_missing_packages_are_named(uninstall):
 
 
 def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch, uninstall):
-    (tmp_path / "wandb").mkdir()
+    (tmp_path / "trackio").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(EXTRAS, "folder", ("wandb", "innerdistill"))
-    monkeypatch.delitem(sys.modules, "wandb", raising=False)
-    assert list_missing_packages("folder") == ["wandb"]
+    monkeypatch.setitem(EXTRAS, "folder", ("trackio", "innerdistill"))
+    monkeypatch.delitem(sys.modules, "trackio", raising=False)
+    assert list_missing_packages("folder") == ["trackio"]
 
 
 def test_everything_is_imported_without_extras():
