@@ -175,11 +175,7 @@ def _measure_unknown_tokens(
 
 
 def _check_training_arguments(recipe: Recipe, stages: Sequence[Stage], teacher: PreTrainedModel) -> torch.device:
-    """Build the Trainer's arguments of every section and stage once, so that a wrong option is refused now.
-
-    Returns:
-        Where the Trainer trains.
-    """
+    """Build the Trainer's arguments of every section and stage, so that a wrong option is refused now; its device."""
     sections = {
         "trainer": recipe.trainer,
         "internal_trainer": recipe.internal_trainer,
