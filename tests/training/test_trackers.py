@@ -163,6 +163,7 @@ def test_a_run_that_the_user_began_stays_open(run, tmp_path):
 
 def test_wandb_has_one_run_for_each_distillation(run, tmp_path):
     import wandb
+
     run("wandb")
     with pytest.raises(ValueError, match="no room"):
         run("wandb", Stopping(), folder="runs/other", run_name="named")
