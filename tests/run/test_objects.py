@@ -386,7 +386,7 @@ BAD = [
     (lambda rows, loaded, path: {"train": {"text": ["a"], "label": []}}, "data.train: expected columns of equal length; text has 1, label has 0."),
     (lambda rows, loaded, path: {"data": {"train": rows["train"]}}, "data.train is given twice; leave one out."),
     (lambda rows, loaded, path: {"data": Dataset.from_list(rows["train"])}, "data: this is one split; give it as train=."),
-    (lambda rows, loaded, path: {"shedule": "sid"}, "unknown argument 'shedule'. Did you mean 'schedule'?"),
+    (lambda rows, loaded, path: {"shcedule": "sid"}, "unknown argument 'shcedule'. Did you mean 'schedule'?"),
     (lambda rows, loaded, path: {"metrics": {"accuracy": cost}}, "metrics: 'accuracy' is taken; choose another name."),
     (lambda rows, loaded, path: {"metrics": {"mine": 3}}, "metrics: expected a function or a Metric as 'mine', got 3."),
     (lambda rows, loaded, path: {"metrics": {"mine": lambda labels, predictions: "high"}}, "metrics.mine returned 'high', expected a number."),
