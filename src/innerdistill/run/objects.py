@@ -238,7 +238,7 @@ def _take_objects(keys: dict[str, Any]) -> Objects:
     models: dict[str, PreTrainedModel] = {}
     for key in MODELS:
         if isinstance(value := keys.get(key), PathLike):
-            keys[key] = str(find_model_folder(Path(value)))  # of a run too
+            keys[key] = str(find_model_folder(Path(value)))  # a run stands for its model
         elif not isinstance(value, str | None):
             if not isinstance(value, PreTrainedModel):
                 kind = type(value).__name__
