@@ -20,6 +20,7 @@ from innerdistill import Loss, Metric, Run, distill, evaluate, finetune
 from innerdistill.cli.main import main
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.recipe.yaml import write_yaml
+from innerdistill.report.formatting import list_metrics
 from innerdistill.report.run_folder import read_record
 from innerdistill.training.stopping import Stopped
 
@@ -233,6 +234,8 @@ def test_metrics_schedules_and_losses_of_ones_own(rows, loaded, options):
     scores = run.scores["validation"]["student"]
     assert scores["metric"] == "balanced" and scores["standard_error"] > 0
     assert scores["cost"] == pytest.approx(2 - 2 * scores["accuracy"])
+    assert list_metrics(run.record.scores["validation"].student)[0] == "balanced"
+    assert "cost" not in list_metrics(run.record.scores["validation"].student)  # of it, no share means anything
     assert [stage.stage.name for stage in run.record.stages] == ["classification"]
     objects = run.record.recipe.objects
     assert objects.keys() == {"losses.outside", "metrics.balanced", "metrics.cost", "schedules.only soft"}

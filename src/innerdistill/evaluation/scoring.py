@@ -43,6 +43,9 @@ def score_outputs(labels: Array, logits: Array, *, scoring: Scoring) -> dict[str
         warnings.simplefilter("ignore", UserWarning)  # of samples that hold one class only: their score is defined
         for name, metric in scoring.metrics.items():
             scores[name] = scoring.score(metric, labels, predictions)
+    errors = [name for name, metric in scoring.metrics.items() if not metric.higher_is_better]
+    if set(errors) - {"mse"}:  # the user's own: who reads the record later does not know them
+        scores["lower_is_better"] = errors
     constants = scoring.score_constants(labels)
     scores["best_constant"] = max(constants)
     scores["constant"] = scores["best_constant"] if scoring.constant is None else constants[scoring.constant]

@@ -182,6 +182,9 @@ class Scores(Part):
     best_constant: float | None = Field(None, description="that of the best one on these examples; older runs lack it")
     above_constant: Difference | None = Field(None, description="less the constant answer; older runs lack it")
     standard_error: float = Field(description="standard error of the primary score over examples")
+    lower_is_better: tuple[str, ...] | None = Field(
+        None, description="metrics of errors, where the user's own are among them"
+    )
     calibration_error: float | None = Field(None, description="expected calibration error, 0 to 1")
     collapsed: bool | None = Field(None, description="whether the model predicts one class for all examples")
     per_class: dict[str, ClassScores] | None = None
