@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jinja2
 
+from innerdistill.evaluation.metrics import METRICS
 from innerdistill.report.record import RunRecord, Scores
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -25,7 +26,8 @@ def list_metrics(scores: Scores) -> list[str]:
     Returns:
         Names, the primary metric first.
     """
-    left_out = set(scores.lower_is_better)
+    built_in = [name for name, metric in METRICS.built_in.items() if not metric.higher_is_better]
+    left_out = set(scores.lower_is_better or built_in)
     if len(scores.per_class or ()) > 2:
         left_out.add("macro_f1" if scores.metric == "f1" else "f1")
     names = [name for name in scores.values if name not in left_out]
