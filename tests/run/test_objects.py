@@ -14,7 +14,12 @@ import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Value
 from sklearn.metrics import balanced_accuracy_score
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertForSequenceClassification,
+    TrainerCallback,
+)
 
 from innerdistill import Loss, Metric, Run, distill, evaluate, finetune
 from innerdistill.cli.main import main
@@ -196,8 +201,17 @@ def test_the_finished_run(rows, loaded, options):
     right = [row["predicted_label"] == given["label"] for row, given in zip(predicted, rows["validation"], strict=True)]
     assert run.scores["validation"]["student"]["accuracy"] == pytest.approx(sum(right) / len(right))
     assert "iframe" in run.report()._repr_html_() and "<table>" in run._repr_html_()
-    with pytest.raises(ValueError, match="put it into a list"):
-        run.predict("a text")
+    wrong = {
+        "put it into a list": "a text",
+        "got a DataFrame; give a column": pandas.DataFrame({"text": texts}),
+        "got a Dataset; give a column": Dataset.from_dict({"text": texts}),
+        "example 2 is ('a', 'b'), expected a text": ["a", ("a", "b")],
+        "example 1 is 3, expected a text": [3],
+    }
+    for message, given in wrong.items():
+        with pytest.raises(ValueError, match=re.escape(message)):
+            run.predict(given)
+    assert run.predict([]) == [] and run.predict(pandas.Series(texts[:2])) == predicted[:2]
 
 
 def test_the_examples_of_the_guide_run(rows, loaded, recipe, teacher_folder, tmp_path, monkeypatch, capsys):
@@ -378,11 +392,24 @@ BAD = [
     (lambda rows, loaded, path: {"tokenizer": None}, "tokenizer: the teacher is an object, so give its tokenizer too."),
     (lambda rows, loaded, path: {"tokenizer": "bert"}, "tokenizer: expected a tokenizer of transformers, got str."),
     (lambda rows, loaded, path: {"teacher": torch.nn.Linear(2, 2)}, "teacher.path: expected a model of transformers, a folder or a name; got Linear."),
+    (lambda rows, loaded, path: {"teacher": BertForSequenceClassification}, "got the class BertForSequenceClassification; load an object with from_pretrained."),
+    (lambda rows, loaded, path: {"student": "3"}, "student: expected a whole number of layers, a model or a folder; got '3'."),
+    (lambda rows, loaded, path: {"student": 3.0}, "student: expected a whole number of layers, a model or a folder; got 3.0."),
+    (lambda rows, loaded, path: {"train": DatasetDict({"a": Dataset.from_list(rows["train"])})}, "train: this is a DatasetDict; give it as data=, or one of its splits here."),
+    (lambda rows, loaded, path: {"train_dataset": rows["train"]}, "unknown argument 'train_dataset'. Did you mean 'train'?"),
+    (lambda rows, loaded, path: {"learning_rate": 1}, "unknown argument 'learning_rate'. It is a key of the trainer: trainer={'learning_rate': ...}."),
+    (lambda rows, loaded, path: {"metrics": [cost]}, "metrics: expected a dict of names and functions, got list."),
+    (lambda rows, loaded, path: {"metrics": {"mine": lambda labels: 1.0}}, "It is called with labels and predictions."),
+    (lambda rows, loaded, path: {"schedules": [cost]}, "schedules: expected a dict of names and functions, got list."),
+    (lambda rows, loaded, path: {"callbacks": Fails(1)}, "callbacks: expected a list, got Fails."),
+    (lambda rows, loaded, path: {"losses": {"mine": cost}}, "losses.mine: wrap the function: (innerdistill.Loss(function, needs=...), weight)."),
+    (lambda rows, loaded, path: {"train": [*rows["train"][:2], {"text": "a", "label": float("nan")}]}, "data.train: row 3 has no 'label'; give rows without a label as data.unlabelled, or leave them out."),
+    (lambda rows, loaded, path: {"recipe": loaded["teacher"]}, "recipe: expected a recipe, got BertForSequenceClassification; give objects by name"),
     (lambda rows, loaded, path: {"train": pandas.DataFrame(rows["train"]).rename(columns={"text": "words"}), "data": {"text": "text"}}, "data.train: no column 'text'."),
     (lambda rows, loaded, path: {"train": [{"a": 1}]}, "data.text: name the text column, for example data={'text': 'sentence'}, or two for pairs; no column holds text. Columns: a."),
     (lambda rows, loaded, path: {"train": break_off(rows["train"])}, "data.train: row 21 cannot be read (OSError: the connection was lost)."),
     (lambda rows, loaded, path: {"train": closed_file(path)}, "data.train: row 1 cannot be read (ValueError: I/O operation on closed file)."),
-    (lambda rows, loaded, path: {"train": ["a", "b"]}, "data.train: row 1 is 'a', expected a dict by column; give the path of the file, not its lines."),
+    (lambda rows, loaded, path: {"train": ["a", "b"]}, "data.train: row 1 is 'a', expected a dict by column, such as {'text': '...'}."),
     (lambda rows, loaded, path: {"train": 3}, "data.train: expected a file, a Dataset, a DataFrame, or rows as a list or iterable of dicts; got int."),
     (lambda rows, loaded, path: {"train": []}, "data.text: name the text column"),
     (lambda rows, loaded, path: {"train": [*rows["train"][:5], {"text": None, "label": "pos"}]}, "data.train: row 6 has no text in 'text'."),

@@ -214,8 +214,9 @@ def _check_rows(given: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
         rows = iter(given)
         for row in rows:
             if not isinstance(row, Mapping):
-                hint = "; give the path of the file, not its lines" if isinstance(row, str | bytes) else ""
-                raise _RowError(f"row {number:,} is {shorten_value(row)}, expected a dict by column{hint}.")
+                raise _RowError(
+                    f"row {number:,} is {shorten_value(row)}, expected a dict by column, such as {{'text': '...'}}."
+                )
             yield row
             number += 1
     except _RowError:

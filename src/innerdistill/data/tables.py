@@ -300,8 +300,8 @@ def _read_labels(
             raise ValueError(f"{where}: row {row}: {shorten_value(name)} {error}") from None
         if needed and labels[-1] is None:
             raise ValueError(
-                f"{where}: row {row} has no {shorten_value(name)}; put rows without a label into the file that "
-                "data.unlabelled names."
+                f"{where}: row {row} has no {shorten_value(name)}; give rows without a label as data.unlabelled, or "
+                "leave them out."
             )
     return _build_strings(labels, where, name, first)
 

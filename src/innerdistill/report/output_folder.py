@@ -167,7 +167,7 @@ def _decide_to_replace(folder: Path, recipe: Recipe, *, of_teacher: bool) -> boo
             state = f"a run without its {PREDICTIONS}"
         elif set(missing) <= {REPORT} and not other_model:
             state = "a finished run"
-        advice = "name another folder or set overwrite=true (in Python overwrite=True)"
+        advice = "name another folder or set overwrite=true (in Python overwrite=True, or Run.load to open it)"
         if other_model == TEACHER:
             teacher = f"teacher.path={folder / MODEL}"
             advice = f"name another one for its student. To use this teacher, replace teacher.base by {teacher}"

@@ -75,7 +75,7 @@ def distill(recipe: RecipeSource | None = None, **arguments: Unpack[Arguments]) 
     checked, objects = collect(recipe, arguments)
     check_extras(checked)
     with quiet_libraries(), objects.register():
-        return Run(_distill(assemble(checked, objects), start), data=objects.data)
+        return Run(_distill(assemble(checked, objects), start), objects=objects)
 
 
 def _distill(job: Job, start: float) -> Path:

@@ -81,7 +81,7 @@ def finetune(recipe: RecipeSource | None = None, **arguments: Unpack[Arguments])
         raise ValueError("callbacks: not supported by finetune, since runs with other callbacks share its teacher.")
     with quiet_libraries(), objects.register():
         job = assemble(checked.model_copy(update={"baseline": False}), objects)
-        return Run(_finetune(job), data=objects.data)
+        return Run(_finetune(job), objects=objects)
 
 
 def _finetune(job: Job) -> Path:

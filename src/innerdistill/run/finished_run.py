@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.data.tasks import resolve_task
-from innerdistill.evaluation.metrics import show_metric
+from innerdistill.evaluation.metrics import METRICS, Metric, show_metric
 from innerdistill.report.page import write_report
 from innerdistill.report.record import RunRecord
 from innerdistill.report.run_folder import REPORT, find_model_folder, read_record
 from innerdistill.report.speed_record import OnnxRecord
 from innerdistill.run.hub import push_to_hub
+from innerdistill.run.objects import Objects, make_metrics
 from innerdistill.run.onnx import export
 from innerdistill.run.predict import Predictor, load_predictor, predict_texts
 
@@ -58,15 +59,15 @@ class Run(os.PathLike[str]):
         folder: folder of the run.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, data: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, objects: Objects | None = None) -> None:
         """Nothing is read yet.
 
         Args:
             folder: folder of the run.
-            data: rows by split, where the run was given Python objects; `export` reads them.
+            objects: Python objects that the run was given; `export` needs its data and metrics.
         """
         self.folder = Path(folder)
-        self._data = dict(data or {})
+        self._objects = objects or Objects()
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Run:
@@ -106,9 +107,13 @@ class Run(os.PathLike[str]):
 
     @cached_property
     def _predictor(self) -> Predictor:
-        record = self.record
-        texts = len(resolve_task(record.recipe.data).text)
-        return load_predictor(find_model_folder(self.folder), max_length=record.data.max_length, texts=texts)
+        folder, longest = find_model_folder(self.folder), self.record.data.max_length
+        return load_predictor(folder, max_length=longest, texts=self._number_of_texts)
+
+    @cached_property
+    def _number_of_texts(self) -> int:
+        """Texts of an example, 1 or 2."""
+        return len(resolve_task(self.record.recipe.data).text)
 
     def predict(self, texts: Sequence[str] | Sequence[Sequence[str]]) -> list[dict[str, Any]]:
         """Predict texts.
@@ -120,9 +125,10 @@ class Run(os.PathLike[str]):
             A dict for each: predicted_label and probability_<label> per class; or predicted_score.
 
         Raises:
-            ValueError: one text instead of a list, or something that is not text.
+            ValueError: one text or a table instead of a list, something that is not text, or pairs where the model
+                reads single texts.
         """
-        return predict_texts(self._predictor, texts)
+        return predict_texts(self._predictor, texts, number=self._number_of_texts)
 
     def report(self) -> Report:
         """Write the report, if it is not there, and show it in a notebook.
@@ -133,20 +139,27 @@ class Run(os.PathLike[str]):
         path = self.folder / REPORT
         return Report(path if path.is_file() else write_report(self.folder))
 
-    def export(self, **data: Any) -> OnnxRecord:
+    def export(self, *, metrics: Mapping[str, Callable[..., float] | Metric] | None = None, **data: Any) -> OnnxRecord:
         """Export the model to ONNX, in float32 and int8. The files are compared with the model, scored and timed.
 
+        A run that was loaded with `Run.load` needs the Python objects that it was given.
+
         Args:
-            **data: rows by split (`train`, `validation`, ...) as the run was given them. Only a run that was loaded
-                with `Run.load`, and whose data were Python objects, needs them.
+            metrics: metrics of the user's own by name.
+            **data: rows by split (`train`, `validation`, ...).
 
         Returns:
             Sizes, latencies and scores of the files.
 
         Raises:
-            ValueError: data missing or changed, or a file that cannot be written.
+            ValueError: data or metrics missing or changed, or a file that cannot be written.
         """
-        return export(self.folder, data={**self._data, **data})
+        own_metrics = {
+            **self._objects.metrics,
+            **make_metrics(metrics or {}, self.record.problem_type.predictions.shape),
+        }
+        with METRICS.extend(own_metrics):
+            return export(self.folder, data={**self._objects.data, **data})
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
         """Upload the model and its card to the Hugging Face Hub.

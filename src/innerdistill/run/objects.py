@@ -21,7 +21,7 @@ from innerdistill.data.in_memory import choose_label, choose_text, is_data_frame
 from innerdistill.data.tasks import TASKS
 from innerdistill.evaluation.metrics import METRICS, Metric, Shape
 from innerdistill.losses.loss import Loss
-from innerdistill.recipe.loading import load_recipe, read_content, set_key
+from innerdistill.recipe.loading import TRAINING_KEYS, load_recipe, read_content, set_key
 from innerdistill.recipe.recipe import IN_MEMORY, Recipe
 from innerdistill.report.run_folder import find_model_folder
 from innerdistill.run.preview import refuse_missing_object
@@ -36,6 +36,20 @@ MODELS = ("teacher.path", "teacher.base", "teacher.internal", "student.source")
 SECTIONS = ("data", "teacher", "teacher.trainer", "student", "schedule", "losses", "trainer", "internal_trainer")
 # What a section means that is given as one value.
 SHORT_FOR = {"data": "data.path", "teacher": "teacher.path", "student": "student.source", "schedule": "schedule.name"}
+
+# Names that other libraries have for the same.
+OTHER_NAMES = {
+    "train_dataset": "train",
+    "train_data": "train",
+    "eval_dataset": "validation",
+    "eval_data": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "unlabeled": "unlabelled",
+    "model": "teacher",
+    "args": "trainer",
+    "output_dir": "output",
+}
 
 RecipeSource = Recipe | Mapping[str, Any] | str | Path
 Rows = Any  # datasets.Dataset or IterableDataset, DataFrame, list or iterable of dicts, mapping of columns, file
@@ -167,9 +181,13 @@ def collect(recipe: RecipeSource | None, arguments: Mapping[str, Any]) -> tuple[
     """
     if isinstance(recipe, Recipe) and not arguments:
         return recipe, Objects()
+    if not isinstance(recipe, Recipe | Mapping | str | PathLike | None) or _is_run(recipe):
+        raise ValueError(
+            f"recipe: expected a recipe, got {type(recipe).__name__}; give objects by name, such as teacher=, train= "
+            "or model=."
+        )
     for name in arguments.keys() - Arguments.__annotations__.keys():
-        known = suggest_name(name, Arguments.__annotations__, kind="arguments")
-        raise ValueError(f"unknown argument {shorten_value(name)}. {known}")
+        raise ValueError(f"unknown argument {shorten_value(name)}. {_suggest_argument(name)}")
     keys = {} if recipe is None else _flatten(_read(recipe))
     for key, value in _flatten(arguments, are_arguments=True).items():
         keys.pop(key, None)  # the keys of the call come in their own order
@@ -197,6 +215,41 @@ def check_objects(recipe: Recipe, objects: Objects) -> None:
     for key in recipe.list_objects():
         if key not in given:
             raise ValueError(refuse_missing_object(key))
+
+
+def make_metrics(given: Mapping[str, Any], shape: Shape) -> dict[str, Metric]:
+    """Make metrics of functions.
+
+    Args:
+        given: functions (labels, predictions) -> score, or metrics, by name.
+        shape: what the functions score, `classes` or `scores`.
+
+    Returns:
+        Metrics by name.
+
+    Raises:
+        ValueError: neither a function nor a Metric.
+    """
+    metrics: dict[str, Metric] = {}
+    for name, metric in given.items():
+        if not isinstance(metric, Metric) and not callable(metric):
+            raise ValueError(f"metrics: expected a function or a Metric as {name!r}, got {shorten_value(metric)}.")
+        metrics[name] = metric if isinstance(metric, Metric) else Metric(CheckedScore(name, metric), shape)
+    return metrics
+
+
+def _is_run(given: Any) -> bool:
+    """Whether an object stands for a folder without being a path, as a `Run` does."""
+    return isinstance(given, PathLike) and not isinstance(given, Path)
+
+
+def _suggest_argument(name: str) -> str:
+    """What may be meant by an argument that does not exist."""
+    if name in OTHER_NAMES:
+        return f"Did you mean {OTHER_NAMES[name]!r}?"
+    if name in TRAINING_KEYS:
+        return f"It is a key of the trainer: trainer={{{name!r}: ...}}."
+    return suggest_name(name, Arguments.__annotations__, kind="arguments")
 
 
 def _read(recipe: RecipeSource) -> Mapping[str, Any]:
@@ -228,7 +281,9 @@ def _expand(argument: str, value: Any) -> str:
     """The key that an argument is short for: `train` for `data.train`, `student=6` for `student.num_layers`."""
     if argument in SPLITS:
         return f"data.{argument}"
-    if argument == "student" and type(value) is int:
+    if argument == "student" and (type(value) in (int, float) or (isinstance(value, str) and value.isdecimal())):
+        if type(value) is not int:
+            raise ValueError(f"student: expected a whole number of layers, a model or a folder; got {value!r}.")
         return "student.num_layers"
     return SHORT_FOR.get(argument, argument)
 
@@ -241,8 +296,8 @@ def _take_objects(keys: dict[str, Any]) -> Objects:
             keys[key] = str(find_model_folder(Path(value)))  # a run stands for its model
         elif not isinstance(value, str | None):
             if not isinstance(value, PreTrainedModel):
-                kind = type(value).__name__
-                raise ValueError(f"{key}: expected a model of transformers, a folder or a name; got {kind}.")
+                got = _describe_kind(value)
+                raise ValueError(f"{key}: expected a model of transformers, a folder or a name; got {got}.")
             models[key], keys[key] = value, IN_MEMORY
     teacher = models.get("teacher.path")
     if teacher is not None and teacher is models.get("student.source"):
@@ -252,7 +307,7 @@ def _take_objects(keys: dict[str, Any]) -> Objects:
         )
     tokenizer = keys.pop("tokenizer", None)
     if not isinstance(tokenizer, PreTrainedTokenizerBase | None):
-        raise ValueError(f"tokenizer: expected a tokenizer of transformers, got {type(tokenizer).__name__}.")
+        raise ValueError(f"tokenizer: expected a tokenizer of transformers, got {_describe_kind(tokenizer)}.")
     of_teacher = teacher or models.get("teacher.base")
     if of_teacher is not None and tokenizer is None:
         raise ValueError("tokenizer: the teacher is an object, so give its tokenizer too.")
@@ -262,10 +317,16 @@ def _take_objects(keys: dict[str, Any]) -> Objects:
         data,
         tokenizer,
         _take_losses(keys),
-        _take_metrics(keys, _find_shape(keys, of_teacher)),
-        {name: _make_schedule(name, each) for name, each in (keys.pop("schedules", None) or {}).items()},
-        tuple(keys.pop("callbacks", None) or ()),
+        make_metrics(_take_mapping(keys, "metrics"), _find_shape(keys, of_teacher)),
+        {name: _make_schedule(name, each) for name, each in _take_mapping(keys, "schedules").items()},
+        _take_callbacks(keys),
     )
+
+
+def _describe_kind(value: Any) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}; load an object with from_pretrained"
+    return type(value).__name__
 
 
 def _take_data(keys: dict[str, Any]) -> dict[str, Any]:
@@ -277,6 +338,8 @@ def _take_data(keys: dict[str, Any]) -> dict[str, Any]:
         data["path"], keys["data.path"] = path, IN_MEMORY
     for split in SPLITS:
         if not isinstance(value := keys.get(f"data.{split}"), str | PathLike | None):
+            if isinstance(value, DatasetDict):
+                raise ValueError(f"{split}: this is a DatasetDict; give it as data=, or one of its splits here.")
             with name_key(f"data.{split}"):
                 data[split], keys[f"data.{split}"] = wrap_rows(value), IN_MEMORY
     return data
@@ -302,6 +365,8 @@ def _take_losses(keys: dict[str, Any]) -> dict[str, Loss]:
         if name == key:
             continue
         loss, weight = value if isinstance(value, tuple) and len(value) == 2 else (value, None)
+        if callable(loss) and not isinstance(loss, Loss):
+            raise ValueError(f"{key}: wrap the function: (innerdistill.Loss(function, needs=...), weight).")
         if isinstance(loss, Loss):
             if weight is None:
                 raise ValueError(f"{key}: give the loss with its weight, for example (loss, 1.0).")
@@ -317,13 +382,19 @@ def _find_shape(keys: Mapping[str, Any], teacher: PreTrainedModel | None) -> Sha
     return "scores" if teacher is not None and teacher.config.num_labels == 1 else "classes"
 
 
-def _take_metrics(keys: dict[str, Any], shape: Shape) -> dict[str, Metric]:
-    metrics: dict[str, Metric] = {}
-    for name, metric in (keys.pop("metrics", None) or {}).items():
-        if not isinstance(metric, Metric) and not callable(metric):
-            raise ValueError(f"metrics: expected a function or a Metric as {name!r}, got {shorten_value(metric)}.")
-        metrics[name] = metric if isinstance(metric, Metric) else Metric(CheckedScore(name, metric), shape)
-    return metrics
+def _take_mapping(keys: dict[str, Any], argument: str) -> Mapping[str, Any]:
+    given = keys.pop(argument, None)
+    if not isinstance(given, Mapping | None):
+        kind = type(given).__name__
+        raise ValueError(f"{argument}: expected a dict of names and functions, got {kind}.")
+    return given or {}
+
+
+def _take_callbacks(keys: dict[str, Any]) -> tuple[TrainerCallback, ...]:
+    given = keys.pop("callbacks", None) or ()
+    if not isinstance(given, list | tuple):
+        raise ValueError(f"callbacks: expected a list, got {type(given).__name__}.")
+    return tuple(given)
 
 
 @dataclass(frozen=True)
@@ -340,7 +411,8 @@ class CheckedScore:
 
     def __call__(self, labels: Any, predictions: Any) -> float:
         """Score predictions; UserCodeError if the function raises or returns no number."""
-        score = call_user_code(f"metrics.{self.name}", self.wraps, labels, predictions)
+        hint = " It is called with labels and predictions."
+        score = call_user_code(f"metrics.{self.name}", self.wraps, labels, predictions, hint=hint)
         try:
             return float(score)
         except (TypeError, ValueError):

@@ -35,6 +35,7 @@ from innerdistill.evaluation.latency import (
     measure_latencies,
     measure_size,
 )
+from innerdistill.evaluation.metrics import METRICS
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.predictions import BATCH_SIZE, compute_logits, predict_logits
 from innerdistill.evaluation.scoring import score_outputs, select_numbers
@@ -121,6 +122,7 @@ def export(model: str | PathLike[str], *, data: Mapping[str, Any] | None = None)
     if not has_record(folder):
         model, _ = load_fine_tuned(str(folder))
         return write_onnx(model, folder, *_draw_random_rows(model), length=RANDOM_LENGTH)
+    _check_objects(folder, data or {})
     model, _ = load_fine_tuned(str(find_model_folder(folder)))  # a run may have none
     with lock_folder(folder):
         add_onnx(model, folder, *_load_validation(model, folder, data or {}))
@@ -321,13 +323,18 @@ def _compute_largest_difference(first: NDArray[np.float32], second: NDArray[np.f
     return float(np.abs(first - second).max())
 
 
+def _check_objects(folder: Path, data: Mapping[str, Any]) -> None:
+    """Refuse a run whose data or metrics were Python objects that are not there, before anything is written."""
+    for key in read_record(folder).recipe.list_objects():
+        part, _, name = key.partition(".")
+        if (part == "data" and name not in data) or (part == "metrics" and name not in METRICS):
+            raise ValueError(refuse_missing_object(key, function="Run.export"))
+
+
 def _load_validation(student: PreTrainedModel, folder: Path, objects: Mapping[str, Any]) -> tuple[Dataset, Collator]:
     """The validation split of a finished run, as its student reads it."""
     record = read_record(folder)
     examples = record.problem_type.examples
-    for key in record.recipe.list_objects():
-        if key.startswith("data.") and key.removeprefix("data.") not in objects:
-            raise ValueError(refuse_missing_object(key, function="export"))
     data = load_task(record.recipe.data, examples, objects=objects)
     if data.fingerprint() != record.data.fingerprint:
         raise ValueError(f"{folder}: its data has changed since the run, so its files cannot be scored.")

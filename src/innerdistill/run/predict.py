@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
+from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.data.formats import dump_json
+from innerdistill.data.in_memory import is_data_frame
 from innerdistill.data.splits import list_text_columns
 from innerdistill.data.tables import JSON_TEXT, read_file, read_json_tables, read_rows, read_tables
 from innerdistill.data.tasks import Task, resolve_task
@@ -92,28 +94,36 @@ def load_predictor(folder: Path, *, max_length: int | None, texts: int) -> Predi
 
 
 @quiet_libraries()
-def predict_texts(predictor: Predictor, texts: Sequence[str] | Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+def predict_texts(
+    predictor: Predictor, texts: Sequence[str] | Sequence[Sequence[str]], *, number: int
+) -> list[dict[str, Any]]:
     """Predict texts in memory.
 
     Args:
         predictor: the model.
         texts: texts, or pairs of texts.
+        number: texts of an example, 1 or 2.
 
     Returns:
         A dict for each: predicted_label and probability_<label> per class; or predicted_score.
 
     Raises:
-        ValueError: one text instead of a list, or something that is not text.
+        ValueError: one text or a table instead of a list, something that is not text, or pairs where the model reads
+            single texts.
     """
     if isinstance(texts, str):
         raise ValueError("predict: expected a list of texts, got one text; put it into a list.")
-    texts = list(texts)
-    if not texts:
+    if isinstance(texts, Mapping | Dataset) or is_data_frame(texts):
+        kind = type(texts).__name__
+        raise ValueError(f"predict: expected a list of texts, got a {kind}; give a column, such as list(data['text']).")
+    examples = [[example] if number == 1 else example for example in texts]
+    for row, example in enumerate(examples, start=1):
+        if not isinstance(example, list | tuple) or [type(part) for part in example] != [str] * number:
+            wanted = "a text" if number == 1 else "a pair of texts"
+            raise ValueError(f"predict: example {row} is {shorten_value(texts[row - 1])}, expected {wanted}.")
+    if not examples:
         return []
-    are_pairs = not isinstance(texts[0], str)
-    columns: dict[str, list[Any]] = {"text": texts}
-    if are_pairs:
-        columns = {"text1": [pair[0] for pair in texts], "text2": [pair[1] for pair in texts]}
+    columns = {f"text{part + 1}": [example[part] for example in examples] for part in range(number)}
     task = Task(tuple(columns))
     rows = read_rows(columns, task, examples=predictor.problem_type.examples, where="predict", labelled=False)
     predictions, _ = predictor.predict(rows, task)

@@ -81,7 +81,7 @@ def check_base_is_named(recipe: Recipe) -> None:
         ValueError: `teacher.base` is missing.
     """
     if recipe.teacher.base is None:
-        raise ValueError("teacher.base: name the pre-trained model to fine-tune.")
+        raise ValueError("teacher.base: name the pre-trained model to fine-tune, in Python teacher={'base': model}.")
 
 
 def check_extras(recipe: Recipe) -> None:

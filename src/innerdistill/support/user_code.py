@@ -14,14 +14,14 @@ class UserCodeError(ValueError):
     """A function of the user's own failed; the sentence names it."""
 
 
-def call_user_code(name: str, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+def call_user_code(name: str, function: Callable[..., Any], *args: Any, hint: str = "") -> Any:
     """Call a function of the user's own.
 
     Args:
         name: name of the function in a recipe, such as `metrics.cost`.
         function: the function.
         *args: its arguments.
-        **options: its keyword arguments.
+        hint: sentence behind the one on its failure.
 
     Returns:
         What it returns.
@@ -30,11 +30,11 @@ def call_user_code(name: str, function: Callable[..., Any], *args: Any, **option
         UserCodeError: it raised. Where memory ran out, that is raised as it is.
     """
     try:
-        return function(*args, **options)
+        return function(*args)
     except Exception as error:
         if describe_memory_problem(error) is not None:
             raise
-        raise UserCodeError(f"{name} raised {type(error).__name__}: {get_first_line(error)}.") from error
+        raise UserCodeError(f"{name} raised {type(error).__name__}: {get_first_line(error)}.{hint}") from error
 
 
 def describe_code(code: Any) -> str:

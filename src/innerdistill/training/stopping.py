@@ -25,7 +25,8 @@ class Stopped(KeyboardInterrupt):
         Args:
             number: number of the signal.
         """
-        super().__init__(f"stopped by {signal.Signals(number).name}")
+        name = signal.Signals(number).name
+        super().__init__(f"stopped by {name}; a checkpoint is written, and the same call resumes the run")
         self.signal = number
 
 
