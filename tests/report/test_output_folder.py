@@ -96,7 +96,10 @@ def test_a_checkpoint_or_a_recipe_of_ones_own_is_kept(tmp_path):
 def test_a_baseline_is_added_to_a_finished_run(tmp_path):
     fill(tmp_path / "run", make_recipe(tmp_path / "run"), *TRAINED, "report.html")
     assert open_and_list(make_recipe(tmp_path / "run", baseline=True)) == {"recipe.yaml", *TRAINED, "report.html"}
-    with pytest.raises(ValueError, match=r"holds a finished run; .* set overwrite=true \(in Python overwrite=True, or Run.load to open it\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"holds a finished run; .* set overwrite=true \(in Python overwrite=True, or Run.load to open it\)",
+    ):
         open_and_list(make_recipe(tmp_path / "run"))
 
 
