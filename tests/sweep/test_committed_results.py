@@ -14,7 +14,7 @@ from innerdistill.sweep.tuning import plan_sweep_cells
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "results").rglob("sweep.yaml"))
-RUNS = 500
+RUNS = 521
 
 
 @pytest.fixture(params=SWEEPS, ids=lambda path: str(path.parent.relative_to(ROOT / "results")))
@@ -40,13 +40,17 @@ def test_every_run_is_a_cell_and_scores_what_its_predictions_say(committed):
 
 def test_the_table_of_cells_and_the_report_are_of_these_runs(committed):
     folder, finished = committed
+    report = (folder / "report.md").read_text()
+    tuned = [entry for entry in finished if entry.cell.is_tuning]
+    if tuned == finished:  # its other cells have not begun
+        assert f"{len(tuned)} of 84 tuning runs are finished." in report
+        return
     finished = [entry for entry in finished if not entry.cell.is_tuning]
     with (folder / "cells.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     metric = finished[0].run.record.data.metric
     scores = [entry.run.record.scores["validation"].student.primary for entry in finished]
     assert [float(row[metric]) for row in rows] == scores
-    report = (folder / "report.md").read_text()
     for group in group_runs(finished):
         for method in group.methods.values():
             assert str(method.score(metric)) in report, (group.name, method.name)

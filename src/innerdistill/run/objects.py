@@ -183,7 +183,7 @@ def collect(recipe: RecipeSource | None, arguments: Mapping[str, Any]) -> tuple[
         return recipe, Objects()
     if not isinstance(recipe, Recipe | Mapping | str | PathLike | None) or _is_run(recipe):
         raise ValueError(
-            f"recipe: expected a recipe, got {type(recipe).__name__}; give objects by name, such as teacher=, train= "
+            f"recipe: expected a recipe, got {type(recipe).__name__}; give objects by their names: teacher=, train= "
             "or model=."
         )
     for name in arguments.keys() - Arguments.__annotations__.keys():
