@@ -257,3 +257,15 @@ def make_trainer(make_model, tokenizer, tokenised, tmp_path):
         )
 
     return make
+
+
+@pytest.fixture
+def wandb_offline(tmp_path, monkeypatch):
+    """W&B without a network, which writes into `tmp_path`. It reads its settings once in a process, so it is ended."""
+    import wandb
+
+    for name, value in {"MODE": "offline", "DIR": str(tmp_path), "SILENT": "true"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    wandb.teardown()
+    yield
+    wandb.teardown()

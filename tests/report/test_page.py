@@ -49,7 +49,7 @@ def folders(recipe, sentences, tmp_path_factory):
         data = {"train": f"{folder}/train.csv", "validation": None, "text": column}
         teacher = {"epochs": 1, "folder": str(folder)}
         content = recipe(folder / name, data=data, teacher=teacher, schedule={"total_steps": 6}, baseline=True)
-        found.append(distill(content))
+        found.append(distill(content).folder)
     return found
 
 

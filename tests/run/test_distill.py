@@ -183,7 +183,7 @@ def test_a_teacher_from_finetune_is_cached_for_distill(recipe, tmp_path, capsys,
     teacher = {"epochs": 1, "folder": str(tmp_path / "teachers")}
     schedule = {"name": "soft_labels", "total_steps": 4}
     content = recipe(tmp_path / "teacher", teacher=teacher, schedule=schedule, baseline=True)
-    folder = finetune(content)
+    folder = finetune(content).folder
     print_summary(folder)
     shown = capsys.readouterr().out
     assert "teacher" in shown and "student" not in shown and "baseline" not in shown

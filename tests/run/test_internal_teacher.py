@@ -59,7 +59,11 @@ def test_a_copy_of_the_teacher_gives_the_identical_student(content, copy, target
     schedule = {"total_steps": 12, "classification_always": always}
     usual = distill(content("usual", teacher={"targets": targets}, schedule=schedule))
     copied = distill(content("copied", teacher={"targets": targets, "internal": copy}, schedule=schedule))
-    assert weights(copied) == weights(usual)
+    if targets == "live" and always:  # one pass of the teacher against two, which some CPUs round otherwise
+        ours, theirs = (load_file(run / "model" / "model.safetensors") for run in (copied, usual))
+        assert max(float(abs(ours[name] - theirs[name]).max()) for name in theirs) < 1e-5
+    else:
+        assert weights(copied) == weights(usual)
     record = read_record(copied)
     assert record.internal_teacher.path == copy and record.internal_teacher.layers == 4
     assert read_record(usual).internal_teacher is None

@@ -349,10 +349,8 @@ def distil_all(given, diary, output):
 
 
 def test_everything_of_ones_own_gives_the_same_bytes_and_resumes_to_them(
-    rows, loaded, from_files, tmp_path, monkeypatch
+    rows, loaded, from_files, tmp_path, wandb_offline
 ):
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     given = {**loaded, **{split: Dataset.from_list(rows[split]) for split in SPLITS}}
     diary = Diary()
     whole = distil_all(given, diary, tmp_path / "whole")

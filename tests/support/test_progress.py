@@ -40,10 +40,12 @@ def test_a_log_file_has_no_bar(capsys):
 @pytest.fixture(params=[True, False], ids=["shown", "turned off"])
 def shown(request):
     """The bars of libraries, on or off, as before afterwards."""
-    before = transformers_logging.is_progress_bar_enabled()
+    before, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     set_all(request.param)
+    transformers_logging.set_verbosity_warning()
     yield request.param
     set_all(before)
+    transformers_logging.set_verbosity(verbosity)
 
 
 def set_all(shown):

@@ -34,12 +34,9 @@ class Stopping(TrainerCallback):
 
 
 @pytest.fixture
-def run(make_model, tokenizer, tokenised, tmp_path, monkeypatch):
+def run(make_model, tokenizer, tokenised, tmp_path, monkeypatch, wandb_offline):
     """Train a student without a network; every tracker writes into `tmp_path`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

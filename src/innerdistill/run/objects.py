@@ -21,6 +21,7 @@ from innerdistill.data.in_memory import choose_label, choose_text, is_data_frame
 from innerdistill.data.tasks import TASKS
 from innerdistill.evaluation.metrics import METRICS, Metric, Shape
 from innerdistill.losses.loss import Loss
+from innerdistill.problem_types.problem_types import find_problem_type_of_model
 from innerdistill.recipe.loading import TRAINING_KEYS, load_recipe, read_content, set_key
 from innerdistill.recipe.recipe import IN_MEMORY, Recipe
 from innerdistill.report.run_folder import find_model_folder
@@ -317,7 +318,7 @@ def _take_objects(keys: dict[str, Any]) -> Objects:
         data,
         tokenizer,
         _take_losses(keys),
-        make_metrics(_take_mapping(keys, "metrics"), _find_shape(keys, of_teacher)),
+        make_metrics(_take_mapping(keys, "metrics"), _find_shape(keys, teacher)),
         {name: _make_schedule(name, each) for name, each in _take_mapping(keys, "schedules").items()},
         _take_callbacks(keys),
     )
@@ -379,7 +380,9 @@ def _find_shape(keys: Mapping[str, Any], teacher: PreTrainedModel | None) -> Sha
     metric = keys.get("data.metric") or (TASKS[keys["data.task"]].metric if keys.get("data.task") in TASKS else None)
     if metric is not None and metric in METRICS:
         return METRICS[metric].shape
-    return "scores" if teacher is not None and teacher.config.num_labels == 1 else "classes"
+    if teacher is None:
+        return "classes"
+    return find_problem_type_of_model(teacher.config).predictions.shape
 
 
 def _take_mapping(keys: dict[str, Any], argument: str) -> Mapping[str, Any]:
