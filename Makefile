@@ -27,7 +27,7 @@ test: install  ## run the tests that are not marked slow, offline: 5 to 15 minut
 test-all: install  ## run every test, offline: 10 to 30 minutes on 2 cores
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-test-oldest: .venv-oldest/installed  ## run every test with the oldest supported versions: 10 to 30 minutes on 2 cores
+test-oldest: .venv-oldest/installed  ## run every test with the oldest allowed versions
 	@.venv-oldest/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .venv-oldest/installed: pyproject.toml constraints-oldest.txt

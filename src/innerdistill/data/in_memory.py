@@ -27,7 +27,8 @@ class Rows:
     Attributes:
         columns: names of its columns.
         text_columns: those that hold text, judged by their type or by the first row.
-        read: (names of columns) -> blocks of rows by column, in order. Called once.
+        read: (names of columns) -> blocks of rows by column, in order. It raises ValueError where an iterator is read
+            a second time.
         class_names: class names by column, where the column holds class ids.
     """
 
