@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from innerdistill.support.extras import list_missing_packages, require_extra
@@ -15,28 +15,17 @@ HUB_KEYS = ("push_to_hub", "hub_model_id", "hub_private_repo")
 REPORTING_KEYS = (*TRACKER_KEYS, *HUB_KEYS)
 
 
-def drop_reporting(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the keys that change no result.
+def drop_reporting(options: Mapping[str, Any], keys: Collection[str] = REPORTING_KEYS) -> dict[str, Any]:
+    """Drop keys that report on a run and change no result.
 
     Args:
         options: `trainer` keys of a recipe.
+        keys: those that are dropped: all, or HUB_KEYS alone for training itself, since the upload comes after it.
 
     Returns:
         The other ones.
     """
-    return {key: value for key, value in options.items() if key not in REPORTING_KEYS}
-
-
-def drop_upload(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the keys of the upload, which comes after training.
-
-    Args:
-        options: `trainer` keys of a recipe.
-
-    Returns:
-        The other ones.
-    """
-    return {key: value for key, value in options.items() if key not in HUB_KEYS}
+    return {key: value for key, value in options.items() if key not in keys}
 
 
 def choose_trackers(options: Mapping[str, Any], *, section: str = "trainer") -> list[str]:

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from innerdistill.data.arrow import read_numbers
 from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.evaluation.scoring import score_outputs, select_numbers
-from innerdistill.recipe.reporting import drop_upload
+from innerdistill.recipe.reporting import HUB_KEYS, drop_reporting
 from innerdistill.run.cost import count_steps, estimate_stage_costs
 from innerdistill.run.distances import measure_stage
 from innerdistill.run.job import Job
@@ -124,7 +124,7 @@ def make_setup(job: Job, *, train: Dataset) -> TrainingSetup:
         score=score,
         metric=job.metric,
         best=recipe.checkpoint == "best",
-        trainer=drop_upload(recipe.trainer),
+        trainer=drop_reporting(recipe.trainer, HUB_KEYS),
         internal_trainer=recipe.internal_trainer,
         losses=job.losses,
         temperature=recipe.temperature,
