@@ -22,11 +22,11 @@ if TYPE_CHECKING:  # for type checkers and editors; the same names as below
     from innerdistill.recipe.loading import load_recipe
     from innerdistill.recipe.recipe import Recipe, ScheduleRecipe
     from innerdistill.report.page import write_report
+    from innerdistill.run.arguments import Arguments
     from innerdistill.run.distill import distill
     from innerdistill.run.evaluate import evaluate
     from innerdistill.run.finetune import finetune
     from innerdistill.run.finished_run import Run
-    from innerdistill.run.objects import Arguments
     from innerdistill.run.onnx import export
     from innerdistill.sweep.grid import load_sweep
     from innerdistill.sweep.results import SweepResults
@@ -45,7 +45,7 @@ _MODULES = {
     "PROBLEM_TYPES": "problem_types.problem_types",
     "SCHEDULES": "training.schedules",
     "TASKS": "data.tasks",
-    "Arguments": "run.objects",
+    "Arguments": "run.arguments",
     "DistillationTrainer": "training.trainer",
     "Family": "models.families",
     "Internals": "models.capture",

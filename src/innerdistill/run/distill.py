@@ -26,6 +26,7 @@ from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.report.output_folder import open_run_folder
 from innerdistill.report.page import write_report
 from innerdistill.report.run_folder import BASELINE_FOLDER, is_finished, read_record
+from innerdistill.run.arguments import Arguments, RecipeSource
 from innerdistill.run.assemble import assemble
 from innerdistill.run.distances import measure_first_distances
 from innerdistill.run.finetune import load_or_finetune_teacher
@@ -40,7 +41,7 @@ from innerdistill.run.finished_run import Run
 from innerdistill.run.hub import upload_run
 from innerdistill.run.job import Job
 from innerdistill.run.judge_teacher import check_teacher
-from innerdistill.run.objects import Arguments, RecipeSource, collect
+from innerdistill.run.objects import collect
 from innerdistill.run.onnx import export_run
 from innerdistill.run.preview import check_extras
 from innerdistill.run.speed import time_together

@@ -13,9 +13,10 @@ from innerdistill.evaluation.predictions import predict_splits
 from innerdistill.models.check import check_student
 from innerdistill.models.pretrained import load_classifier
 from innerdistill.report.run_folder import MODEL
+from innerdistill.run.arguments import Arguments, RecipeSource
 from innerdistill.run.assemble import assemble
 from innerdistill.run.finetune import load_or_finetune_teacher
-from innerdistill.run.objects import Arguments, RecipeSource, collect
+from innerdistill.run.objects import collect
 from innerdistill.run.teacher_cache import compute_teacher_logits
 from innerdistill.support.progress import quiet_libraries
 

@@ -33,12 +33,13 @@ from innerdistill.report.run_folder import (
     read_record,
     write_record,
 )
+from innerdistill.run.arguments import Arguments, RecipeSource
 from innerdistill.run.assemble import assemble
 from innerdistill.run.finish import delete_checkpoints, finish, is_trained, record_seconds
 from innerdistill.run.finished_run import Run
 from innerdistill.run.hub import upload_run
 from innerdistill.run.job import Job
-from innerdistill.run.objects import Arguments, RecipeSource, collect
+from innerdistill.run.objects import collect
 from innerdistill.run.onnx import export_run
 from innerdistill.run.preview import check_base_is_named, check_extras
 from innerdistill.run.speed import time_together

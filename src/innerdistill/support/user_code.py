@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from innerdistill.support.messages import describe_memory_problem, get_first_line
+from innerdistill.support.messages import describe_memory_problem, get_first_line, shorten_value
 
 
 class UserCodeError(ValueError):
@@ -54,3 +55,43 @@ def describe_code(code: Any) -> str:
     except (OSError, TypeError):
         source = repr(getattr(getattr(code, "__code__", None), "co_code", None))
     return f"{named.__module__}.{named.__qualname__} {hashlib.sha256(source.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
+class CheckedFunction:
+    """A function of the user's, whose faults are told in one sentence.
+
+    Attributes:
+        name: name in a recipe, such as `losses.mine`.
+        wraps: the function.
+    """
+
+    name: str
+    wraps: Callable[..., Any]
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the function; UserCodeError if it raises."""
+        return call_user_code(self.name, self.wraps, *args)
+
+
+@dataclass(frozen=True)
+class CheckedScore:
+    """A score function of the user's, whose faults are told in one sentence.
+
+    Attributes:
+        name: name in a recipe, such as `metrics.cost`.
+        wraps: function (labels, predictions) -> score.
+    """
+
+    name: str
+    wraps: Callable[..., Any]
+
+    def __call__(self, labels: Any, predictions: Any) -> float:
+        """Score predictions; UserCodeError if the function raises or returns no number."""
+        hint = " It is called with labels and predictions."
+        score = call_user_code(self.name, self.wraps, labels, predictions, hint=hint)
+        try:
+            return float(score)
+        except (TypeError, ValueError):
+            found = shorten_value(score)
+            raise UserCodeError(f"{self.name} returned {found}, expected a number.") from None
