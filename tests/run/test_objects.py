@@ -211,7 +211,7 @@ def test_the_finished_run(rows, loaded, options):
     for message, given in wrong.items():
         with pytest.raises(ValueError, match=re.escape(message)):
             run.predict(given)
-    assert run.predict([]) == [] and run.predict(pandas.Series(texts[:2])) == predicted[:2]
+    assert run.predict([]) == [] and run.predict(pandas.Series(texts[:2])) == run.predict(texts[:2])
 
 
 def test_the_examples_of_the_guide_run(rows, loaded, recipe, teacher_folder, tmp_path, monkeypatch, capsys):
