@@ -127,6 +127,25 @@ def test_a_block_of_another_machine_needs_the_tuning_block_only(
     assert nothing_runs[0] == [] and {cell.recipe.teacher.seed for cell in nothing_runs[1]} == {2}
 
 
+def test_values_may_be_tried_on_several_machines(write_tuned, nothing_runs, fill_cells):
+    sweep = load_sweep(write_tuned())
+    cells = plan_tuning_cells(sweep)
+    for number, rate in enumerate(RATES):
+        of_value = [cell for cell in cells if cell.setting["trainer.learning_rate"] == rate]
+        fill_cells(sweep, of_value, {"teacher.fingerprint": f"of machine {number}"})
+    run_sweep(sweep, blocks=["tuning"])
+    text = (sweep.folder / "report.md").read_text()
+    assert "their teachers are not identical, though their seed is the same" in text
+
+
+def test_runs_with_one_value_share_their_teacher(write_tuned, nothing_runs, fill_cells):
+    sweep = load_sweep(write_tuned())
+    for number, cell in enumerate(plan_tuning_cells(sweep)[:2]):
+        fill_cells(sweep, [cell], {"teacher.fingerprint": f"another {number}"})
+    with pytest.raises(ValueError, match="differ in teacher"):
+        run_sweep(sweep, blocks=["tuning"])
+
+
 def test_one_tuning_seed_gives_no_interval(write_tuned, nothing_runs, fill_tuning):
     sweep = load_sweep(write_tuned({"seeds": [101]}))
     fill_tuning(sweep)

@@ -7,24 +7,28 @@ from typing import Any
 
 from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.report.record import RunRecord
-from innerdistill.report.stored_run import StoredRun
+from innerdistill.sweep.store import CellRun, name_block
 
 START = "starting weights, so in student.source or the CPU type"
 SHOWN = 12  # characters of a fingerprint in a message
 
 
-def check_alike(runs: Iterable[StoredRun]) -> None:
+def check_alike(finished: Iterable[CellRun]) -> None:
     """Check that runs that belong together had the same data, teacher, start and package versions.
 
+    Tuning runs share teacher and start inside their block only. Blocks may come from machines of several CPU types,
+    whose teachers of the same seed differ in the last bits. Methods are compared at the same value, so inside a block.
+
     Args:
-        runs: finished runs of one sweep.
+        finished: finished cells of one sweep.
 
     Raises:
         ValueError: two runs that differ; the sentence names both, what differs, and both values.
     """
     known: dict[tuple[str, str], tuple[str, Any]] = {}
-    for run in runs:
-        for key, value in _collect_facts(run.record).items():
+    for entry in finished:
+        run, block = entry.run, name_block(entry.cell) if entry.cell.is_tuning else ""
+        for key, value in _collect_facts(run.record, block=block).items():
             if value is None:
                 continue
             first, expected = known.setdefault(key, (run.place, value))
@@ -59,11 +63,11 @@ def identify_internal_teacher(record: RunRecord) -> str | None:
     return None if record.internal_teacher is None else record.internal_teacher.fingerprint
 
 
-def _collect_facts(record: RunRecord) -> dict[tuple[str, str], Any]:
-    """Facts that are equal for runs of one sweep, by their name and by the keys that they follow from."""
+def _collect_facts(record: RunRecord, *, block: str) -> dict[tuple[str, str], Any]:
+    """Facts that are equal for runs of one sweep, by their name and by what they follow from."""
     recipe = record.recipe
     data = repr(recipe.data.model_dump(exclude={"note"}))
-    asked = repr(select_shared_keys(recipe))
+    asked = repr((block, select_shared_keys(recipe)))
     begun = repr((asked, recipe.student.model_dump(), recipe.seed))
     return {
         ("data", data): record.data.fingerprint,

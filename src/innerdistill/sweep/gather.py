@@ -65,7 +65,7 @@ def group_runs(finished: Sequence[CellRun]) -> list[Group]:
             if sentence not in group.note:
                 group.note = f"{group.note} {sentence}".strip()
         group.methods.setdefault(cell.method, Method(cell.method)).runs[cell.seed] = entry.run
-    check_alike([entry.run for entry in finished])
+    check_alike(finished)
     return list(groups.values())
 
 

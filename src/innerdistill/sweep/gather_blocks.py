@@ -44,7 +44,7 @@ def gather_blocks(sweep: Sweep, folders: Sequence[Path]) -> list[Path]:
                 f"--gather: {block.file} depends on tuning runs that are missing; gather the blocks of tuning too."
             )
         _check_recipes(block, by_name)
-    check_alike(entry.run for entry in store.select_finished(cells))
+    check_alike(store.select_finished(cells))
     new = _select_new(sweep.folder / BLOCKS, blocks)
     with open_sweep_folder(sweep):
         (sweep.folder / BLOCKS).mkdir(exist_ok=True)

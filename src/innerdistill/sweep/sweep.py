@@ -140,7 +140,7 @@ class Runner:
 
         def settle() -> None:
             """Refuse what cannot be compared, here and after every run: not when hours have passed."""
-            check_alike(entry.run for entry in [*others, *finished])
+            check_alike([*others, *finished])
             self.store.write_finished_blocks(cells, finished)
             self._remove_needless_models(finished)
 

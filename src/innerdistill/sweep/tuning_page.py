@@ -10,6 +10,7 @@ import numpy as np
 
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.report.figures import STYLE, render_svg
+from innerdistill.sweep.alike import identify_teacher
 from innerdistill.sweep.declaration import Sweep
 from innerdistill.sweep.figures import choose_lines, open_with_legend_below
 from innerdistill.sweep.methods import Method
@@ -41,6 +42,11 @@ def describe_tuning(sweep: Sweep, planned: PlannedSweep) -> list[str]:
     if facts := list_tuning_facts(sweep):
         changes = ", ".join(f"{name}={value}" for name, value in facts.items())
         sentences.append(f"Tuning runs have {changes}.")
+    teachers = {identify_teacher(run.record) for curve in planned.curves for runs in curve.runs for run in runs}
+    if len(teachers - {None}) > len({curve.place for curve in planned.curves}):
+        sentences.append(
+            "The values were tried on several CPU types, so their teachers are not identical, though their seed is the same."
+        )
     if len(seeds) < FEWEST_SEEDS:
         sentences.append(f"An interval needs {FEWEST_SEEDS} tuning seeds, and there {_count(len(seeds))}.")
     return sentences
