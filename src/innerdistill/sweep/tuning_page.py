@@ -45,7 +45,7 @@ def describe_tuning(sweep: Sweep, planned: PlannedSweep) -> list[str]:
     teachers = {identify_teacher(run.record) for curve in planned.curves for runs in curve.runs for run in runs}
     if len(teachers - {None}) > len({curve.place for curve in planned.curves}):
         sentences.append(
-            "The values were tried on several CPU types, so their teachers are not identical, though the seed is the same."
+            "The values were tried on several CPU types, so their teachers, of one seed, differ in the last bits."
         )
     if len(seeds) < FEWEST_SEEDS:
         sentences.append(f"An interval needs {FEWEST_SEEDS} tuning seeds, and there {_count(len(seeds))}.")
