@@ -211,13 +211,13 @@ def warn_of_missing_classes(train: NDArray[np.int64], validation: NDArray[np.int
         A sentence for each split that lacks classes, with the next step.
     """
     warnings = []
-    missing = _list_missing(train, names)
+    missing = list_missing_labels(np.isin(range(len(names)), train), names)
     if missing:
-        subject, it = _name_missing(missing)
+        subject, it = name_missing(missing)
         warnings.append(f"{subject} in train, so labels teach nothing about {it}. Give training examples of {it}.")
-    missing = _list_missing(validation, names)
+    missing = list_missing_labels(np.isin(range(len(names)), validation), names)
     if missing and has_class(validation).any():
-        (subject, it), scores = _name_missing(missing), "its score is" if len(missing) == 1 else "their scores are"
+        (subject, it), scores = name_missing(missing), "its score is" if len(missing) == 1 else "their scores are"
         warnings.append(
             f"{subject} in validation, so {scores} unknown: macro F1 is over {len(names) - len(missing)} of "
             f"{len(names)} classes. A model that predicts {it} gets an F1 of 0 for {it}. Give a validation file that "
@@ -226,13 +226,28 @@ def warn_of_missing_classes(train: NDArray[np.int64], validation: NDArray[np.int
     return warnings
 
 
-def _list_missing(ids: NDArray[np.int64], names: Sequence[str]) -> list[str]:
-    present = set(np.unique(ids).tolist())
-    return [name for index, name in enumerate(names) if index not in present]
+def list_missing_labels(occurs: NDArray[np.bool_], names: Sequence[str]) -> list[str]:
+    """List the labels that do not occur.
+
+    Args:
+        occurs: True for those that do, by id. (C,)
+        names: label names by id.
+
+    Returns:
+        Names.
+    """
+    return [name for name, is_there in zip(names, occurs.tolist(), strict=True) if not is_there]
 
 
-def _name_missing(names: Sequence[str]) -> tuple[str, str]:
-    """Beginning of a sentence on classes without an example, and the pronoun for them."""
+def name_missing(names: Sequence[str]) -> tuple[str, str]:
+    """Begin a sentence on labels without an example.
+
+    Args:
+        names: their names.
+
+    Returns:
+        The beginning, and the pronoun for the labels.
+    """
     quoted = join_names([shorten_value(name) for name in names])
     return (f"The class {quoted} has no example", "it") if len(names) == 1 else (f"No example of {quoted} is", "them")
 

@@ -25,10 +25,11 @@ class ExampleType:
 
     Attributes:
         read_text: (value of a text column) -> text. Raises ValueError that says what was expected.
-        read_label: (value of the label column) -> label as text, None where there is none. Raises as `read_text`.
+        read_label: (value of the label column, separator=) -> label as text, None where there is none; several labels
+            as a JSON list. Raises as `read_text`.
         find_names: (labels that occur in train, task) -> class names by id.
-        encode_labels: (labels as text (N,), task, names=, where=, rows=) -> what the model learns from. (N,)
-        has_label: (encoded labels (N,)) -> True for examples with a label. (N,)
+        encode_labels: (labels as text (N,), task, names=, where=, rows=) -> what the model learns from. (N,) or (N, C)
+        has_label: (encoded labels (N,) or (N, C)) -> True for examples with a label. (N,)
         group_labels: (labels as text (N,), none missing) -> number of a group, for stratified splits. (N,)
         needs_every_group: whether a split without examples of a group lacks something, as with classes.
         encode_texts: (columns by name, tokenizer=, texts=, max_length=) -> token ids, masks, length and whether
@@ -37,13 +38,12 @@ class ExampleType:
         match_names: (names, names of a model's outputs, declared=) -> names in the order of the outputs. Raises
             ValueError if they do not belong together.
         refuse_names: (names, task) -> None. Raises ValueError if the names are probably not meant as such.
-        warn_of_missing: (encoded labels of train (N,), of validation (N,), names) -> sentences on labels that do not
-            occur.
+        warn_of_missing: (encoded labels of train, of validation, names) -> sentences on labels that do not occur.
         warn_of_spellings: (labels as text (N,)) -> sentences on labels that differ only by case or spaces.
     """
 
     read_text: Callable[[Any], str]
-    read_label: Callable[[Any], str | None]
+    read_label: Callable[..., str | None]
     find_names: Callable[[list[str | None], Task], Any]
     encode_labels: Callable[..., NDArray[Any]]
     has_label: Callable[[NDArray[Any]], NDArray[np.bool_]]

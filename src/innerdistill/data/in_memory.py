@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
+import numpy as np
 from datasets import ClassLabel, Dataset, IterableDataset
 
 from innerdistill.data.arrow import BLOCK
@@ -30,12 +31,14 @@ class Rows:
         read: (names of columns) -> blocks of rows by column, in order. It raises ValueError where an iterator is read
             a second time.
         class_names: class names by column, where the column holds class ids.
+        first: columns of the first row or rows, as they are.
     """
 
     columns: Sequence[str]
     text_columns: Sequence[str]
     read: Callable[[list[str]], Iterable[Block]]
     class_names: Mapping[str, Sequence[str]]
+    first: Mapping[str, Sequence[Any]]
 
     def read_blocks(self, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Block]:
         """Read some columns.
@@ -148,13 +151,14 @@ def _wrap_dataset(dataset: Dataset) -> Rows:
     texts = [
         name for name, kind in dataset.features.items() if getattr(kind, "dtype", None) in ("string", "large_string")
     ]
-    return Rows(dataset.column_names, texts, read, names)
+    return Rows(dataset.column_names, texts, read, names, dataset[:1])
 
 
 def _find_class_names(features: Mapping[str, Any] | None) -> dict[str, Sequence[str]]:
     """Class names by column of `datasets`, which holds numbers: ids, and -1 for the hidden labels of test splits."""
     named = (features or {}).items()
-    return {name: feature.names for name, feature in named if isinstance(feature, ClassLabel)}
+    found = {name: getattr(feature, "feature", feature) for name, feature in named}  # of a list, that of its elements
+    return {name: feature.names for name, feature in found.items() if isinstance(feature, ClassLabel)}
 
 
 def _wrap_data_frame(frame: Any) -> Rows:
@@ -172,7 +176,7 @@ def _wrap_data_frame(frame: Any) -> Rows:
     for name in {name for name in columns if columns.count(name) > 1}:
         raise ValueError(f"column {shorten_value(name)} appears {columns.count(name)} times.")
     first = next(iter(read(columns)), {}) if list(frame.columns) == columns else {}
-    return Rows(columns, _find_texts(first), read, {})
+    return Rows(columns, _find_texts(first), read, {}, first)
 
 
 def _wrap_columns(columns: Mapping[str, Any]) -> Rows:
@@ -186,7 +190,7 @@ def _wrap_columns(columns: Mapping[str, Any]) -> Rows:
         for start in range(0, len(lists[names[0]]), BLOCK):
             yield {name: lists[name][start : start + BLOCK] for name in names}
 
-    return Rows(list(lists), _find_texts(lists), read, {})
+    return Rows(list(lists), _find_texts(lists), read, {}, lists)
 
 
 def _wrap_iterable(given: Iterable[Any]) -> Rows:
@@ -205,7 +209,7 @@ def _wrap_iterable(given: Iterable[Any]) -> Rows:
             yield {name: [row.get(name) for row in part] for name in names}
 
     columns = {str(name): [value] for name, value in first[0].items()} if first else {}
-    return Rows(list(columns), _find_texts(columns), read, _find_class_names(features))
+    return Rows(list(columns), _find_texts(columns), read, _find_class_names(features), columns)
 
 
 def _check_rows(given: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
@@ -237,6 +241,8 @@ def _find_texts(columns: Mapping[str, Sequence[Any]]) -> list[str]:
 
 def _read_value(value: Any, class_names: Sequence[str] | None) -> Any:
     """A value as a file would have it: a class id as its name, a NumPy number as Python's, NaN and NA as None."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_read_value(element, class_names) for element in value]
     if class_names is not None:
         return None if value in (None, -1) else class_names[value]
     if value is None or isinstance(value, str):

@@ -16,7 +16,7 @@ from innerdistill.support.messages import shorten_value
 UNLABELLED = -100  # class id of an example without a label; gold losses skip it
 
 
-def read_label(value: Any) -> str | None:
+def read_label(value: Any, **_: Any) -> str | None:
     """Bring the value of a label column into one form: text, which is all that a CSV file knows.
 
     Args:

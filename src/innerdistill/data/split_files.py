@@ -79,7 +79,7 @@ def list_columns(task: Task, labelled: bool | None, *, grouped: bool = False) ->
     Returns:
         Columns that the file must have, and those that it may have; each once.
     """
-    of_label = [task.label, *([task.group] if grouped and task.group else [])]
+    of_label = [*(task.label_columns or (task.label,)), *([task.group] if grouped and task.group else [])]
     needed = dict.fromkeys([*task.text, *(of_label if labelled else [])])
     optional = [name for name in of_label if labelled is None and name not in needed]
     return list(needed), [*optional, *(("attention_mask", "token_type_ids") if task.is_tokenised else ())]

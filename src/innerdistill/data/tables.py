@@ -230,6 +230,7 @@ def _build_plain_table(
     group = task.group if grouped else None
     plain = [*texts, "label", *(["group"] if group else [])]
     schema = pa.schema([("row", pa.int64()), *((name, pa.string()) for name in plain)])
+    list_rows: dict[bool, int] = {}
 
     def build_batches() -> Iterator[pa.RecordBatch]:
         first = 1
@@ -242,8 +243,9 @@ def _build_plain_table(
                 columns += [
                     _read_texts(block[name], examples, where, name, first, allow_null=allow_null) for name in task.text
                 ]
-            given = block.get(task.label, [None] * count) if labelled is not False else [None] * count
-            columns.append(_read_labels(given, examples, where, task.label, first, needed=bool(labelled)))
+            given = [None] * count if labelled is False else _take_labels(block, task, count)
+            _refuse_mixed_labels(given, where, task.label, first, list_rows)
+            columns.append(_read_labels(given, examples, task, where, first, needed=bool(labelled)))
             if group:
                 columns.append(_read_groups(block.get(group, [None] * count), columns[-1], where, group, first))
             yield pa.record_batch(columns, schema)
@@ -289,13 +291,37 @@ def _read_texts(
     return _build_strings(texts, where, name, first)
 
 
+def _take_labels(block: Block, task: Task, count: int) -> list[Any]:
+    """Values of the label column; of several columns, a dict by column for each row that has any value."""
+    if not task.label_columns:
+        return block.get(task.label, [None] * count)
+    marks = zip(*(block.get(name, [None] * count) for name in task.label_columns), strict=True)
+    rows = [dict(zip(task.label_columns, row, strict=True)) for row in marks]
+    return [row if any(mark is not None for mark in row.values()) else None for row in rows]
+
+
+def _refuse_mixed_labels(values: list[Any], where: str, name: str, first: int, list_rows: dict[bool, int]) -> None:
+    """Refuse a column of lists in some rows and text in others: what separates the labels of a text is then unclear.
+
+    `list_rows` holds the first row with a list (True) and the first one without (False) of the blocks so far.
+    """
+    for row, value in enumerate(values, start=first):
+        if value is not None and value != "":
+            list_rows.setdefault(isinstance(value, list | tuple), row)
+    if len(list_rows) > 1:
+        raise ValueError(
+            f"{where}: {shorten_value(name)} is a list in row {list_rows[True]} and none in row {list_rows[False]}; "
+            "write it as a list in every row."
+        )
+
+
 def _read_labels(
-    values: list[Any], examples: ExampleType, where: str, name: str, first: int, *, needed: bool
+    values: list[Any], examples: ExampleType, task: Task, where: str, first: int, *, needed: bool
 ) -> pa.Array:
-    labels = []
+    labels, name = [], task.label
     for row, value in enumerate(values, start=first):
         try:
-            labels.append(examples.read_label(value))
+            labels.append(examples.read_label(value, separator=task.separator))
         except ValueError as error:
             raise ValueError(f"{where}: row {row}: {shorten_value(name)} {error}") from None
         if needed and labels[-1] is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ import pyarrow as pa
 from innerdistill.data.arrow import iterate_blocks, select_rows
 from innerdistill.data.example_groups import number_groups
 from innerdistill.data.example_type import ExampleType, Names
+from innerdistill.data.formats import read_blocks
+from innerdistill.data.in_memory import wrap_rows
 from innerdistill.data.labels import number_labels
 from innerdistill.data.split_files import LABELLED, locate_splits, needs_groups, reads_dataset
 from innerdistill.data.splits import choose_number, choose_stratified, hash_texts, mark_shared_texts
@@ -75,7 +77,13 @@ def add_table(digest: hashlib._Hash, table: pa.Table) -> None:
         digest.update(repr(block.to_pydict()).encode())
 
 
-def load_task(recipe: DataRecipe, examples: ExampleType, *, objects: Mapping[str, Any] | None = None) -> TaskData:
+def load_task(
+    recipe: DataRecipe,
+    examples: ExampleType,
+    *,
+    metric: str | None = None,
+    objects: Mapping[str, Any] | None = None,
+) -> TaskData:
     """Read all splits that a recipe names. Without `selection`, a tenth of train, at most 10,000 rows, is held out.
 
     On the selection split, checkpoints, thresholds and learning rates may be chosen. Validation is for reporting only.
@@ -87,6 +95,7 @@ def load_task(recipe: DataRecipe, examples: ExampleType, *, objects: Mapping[str
     Args:
         recipe: the `data` section of a recipe.
         examples: how examples of its problem type are read.
+        metric: primary metric; None means the one that recipe or task name.
         objects: Python objects by key of the section, where the recipe says IN_MEMORY: rows of a split, or a
             DatasetDict as `path`.
 
@@ -97,6 +106,7 @@ def load_task(recipe: DataRecipe, examples: ExampleType, *, objects: Mapping[str
         ValueError: missing file or column, empty split, unknown label; the sentence names file and row.
     """
     task = resolve_task(recipe)
+    task = task if metric is None else replace(task, metric=metric)
     splits = _read_splits(recipe, task, examples, objects or {})
     labels = splits["train"]["label"]
     part_of_train = PART_OF_TRAIN.format(text=task.group or "text")
@@ -134,6 +144,37 @@ def load_task(recipe: DataRecipe, examples: ExampleType, *, objects: Mapping[str
     if task.group is not None:
         notes["groups"] = number_groups(splits, task.group)
     return TaskData(task, splits, names, notes)
+
+
+def read_first_label(recipe: DataRecipe, objects: Mapping[str, Any]) -> Any:
+    """Read the label of the first training example, which may be a list.
+
+    Args:
+        recipe: the `data` section of a recipe.
+        objects: Python objects by key of the section.
+
+    Returns:
+        Its value; None where there is none, where several columns hold labels, or in files that hold text alone.
+    """
+    task = resolve_task(recipe)
+    if task.label_columns:
+        return None
+    try:
+        rows = _find_first_rows(recipe, task, objects)
+    except (ValueError, KeyError):  # told in full when the data is read
+        return None
+    return next((value for value in rows.get(task.label, ()) if value is not None), None)
+
+
+def _find_first_rows(recipe: DataRecipe, task: Task, objects: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:
+    """Columns of the first training examples. An iterator is not advanced: it can be read once."""
+    if "train" in objects:
+        return wrap_rows(objects["train"]).first
+    if reads_dataset(recipe):
+        dataset = objects["path"] if "path" in objects else read_dataset(str(recipe.path), recipe.subset)
+        return wrap_rows(dataset[recipe.train or "train"]).first
+    path = locate_splits(recipe, task)["train"]
+    return {} if path.suffix in (".csv", ".tsv") else next(read_blocks(path, columns=[task.label]), {})
 
 
 def _read_splits(

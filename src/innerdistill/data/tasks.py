@@ -20,13 +20,16 @@ class Task:
     Attributes:
         text: one text column, or two for sentence pairs.
         label: label column.
+        label_columns: several label columns of 0 and 1 in place of one; none in most tasks.
+        separator: what separates labels that are one text.
         labels: class names in the order of their ids; None means those of the training data, sorted.
-        metric: primary metric, a name of METRICS. The problem type follows from it.
+        metric: primary metric, a name of METRICS.
         files: file names by split, inside the task's folder.
         names: column names by split, for files that have no header line.
         drop_overlap: score only validation rows that share no text with the training rows.
         group: column whose equal values mark examples that belong together; None if each stands for itself. It changes
-            no example, so it is no part of what the fingerprint of the data reads.
+            no example, so it is no part of what the fingerprint of the data reads. Nor are label_columns and separator:
+            the fingerprint reads the labels themselves.
     """
 
     text: tuple[str, ...]
@@ -37,6 +40,8 @@ class Task:
     names: tuple[tuple[str, tuple[str, ...]], ...] = ()
     drop_overlap: bool = False
     group: str | None = field(default=None, repr=False)
+    label_columns: tuple[str, ...] = field(default=(), repr=False)
+    separator: str = field(default=",", repr=False)
 
     @property
     def is_tokenised(self) -> bool:
@@ -71,7 +76,11 @@ def resolve_task(recipe: DataRecipe) -> Task:
         hint = suggest_name(recipe.task, TASKS, kind="tasks")
         raise ValueError(f"data.task: unknown task {recipe.task!r}. {hint}")
     task = TASKS[recipe.task] if recipe.task else Task(text=())
-    given = {name: getattr(recipe, name) for name in ("label", "labels", "metric", "drop_overlap", "group")}
+    given = {
+        name: getattr(recipe, name) for name in ("label", "labels", "metric", "drop_overlap", "group", "separator")
+    }
+    if isinstance(recipe.label, tuple):
+        given |= {"label": ", ".join(recipe.label), "label_columns": recipe.label}
     task = replace(task, **{name: value for name, value in given.items() if value is not None})
     if recipe.text:
         task = replace(task, text=recipe.text)

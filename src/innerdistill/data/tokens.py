@@ -66,7 +66,8 @@ def tokenise(
     encode_rows = partial(unpack_tokens, where=where) if task.is_tokenised else examples.encode_texts
     encode = partial(encode_rows, tokenizer=tokenizer, texts=texts, max_length=max_length)
     facts = [name for name in ("row", "group") if name in table.column_names]
-    labelled = {**{name: table[name] for name in texts}, "labels": targets, **{name: table[name] for name in facts}}
+    labels = targets if targets.ndim == 1 else pa.FixedSizeListArray.from_arrays(targets.ravel(), targets.shape[1])
+    labelled = {**{name: table[name] for name in texts}, "labels": labels, **{name: table[name] for name in facts}}
     source = Dataset(pa.table(labelled), fingerprint="not-looked-for")
     options: dict[str, Any] = {"batched": True, "remove_columns": texts}
     dataset = None

@@ -24,7 +24,7 @@ class Answers:
     """Answers of one or several runs to the examples that have a label.
 
     Attributes:
-        predictions: predictions of every run. (R, N)
+        predictions: predictions of every run, one number for each answer, equal for equal ones. (R, N)
         pseudo_values: pseudo-values of the primary metric by group, whose mean is a run's score. (R, G)
         groups: number of the group of each example (N,); None if each example stands for itself.
     """
@@ -58,7 +58,8 @@ def collect_answers(examples: LabelledExamples, logits: Array, *, scoring: Scori
     known = scoring.predictions.has_label(examples.labels)
     examples, predictions = examples.select(known), scoring.predictions.predict(logits[known])
     values = compute_pseudo_values(examples.labels, predictions, scoring=scoring)
-    return Answers(predictions[None], sum_groups(values, examples.groups)[None], examples.groups)
+    answers = scoring.predictions.identify(predictions)
+    return Answers(answers[None], sum_groups(values, examples.groups)[None], examples.groups)
 
 
 def join_answers(runs: Sequence[Answers]) -> Answers:
@@ -111,7 +112,7 @@ def count_rarest(examples: LabelledExamples, *, scoring: Scoring) -> int | None:
     Returns:
         Number of its examples, or of the groups that hold any; None where labels are no classes.
     """
-    if scoring.primary.shape != "classes":
-        return None
     known = examples.select(scoring.predictions.has_label(examples.labels))
-    return min(int(mark_groups(known.labels == label, known.groups).sum()) for label in np.unique(known.labels))
+    classes = scoring.predictions.mark_classes(known.labels, scoring.names)
+    counts = [int(mark_groups(marks, known.groups).sum()) for marks in classes]
+    return min(filter(None, counts), default=None)

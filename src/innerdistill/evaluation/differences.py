@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from innerdistill.evaluation.labelled_examples import LabelledExamples, mark_groups, sum_groups
+from innerdistill.evaluation.metrics import SHARES_OF_RIGHT
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.pseudo_values import compute_pseudo_values, estimate_standard_error
 
@@ -61,8 +62,8 @@ def compare_on_examples(
 
     Args:
         examples: examples of a split, all with a label. (N,)
-        first: predictions of the first model, from `scoring.predictions.predict`. (N,)
-        second: predictions of the second model. (N,)
+        first: predictions of the first model, from `scoring.predictions.predict`.
+        second: predictions of the second model.
         scoring: metric, names and what the outputs mean.
 
     Returns:
@@ -70,9 +71,10 @@ def compare_on_examples(
     """
     differences = compute_pseudo_values(examples.labels, first, scoring=scoring)
     differences = differences - compute_pseudo_values(examples.labels, second, scoring=scoring)
-    by_group, differs = sum_groups(differences, examples.groups), first != second
+    identify = scoring.predictions.identify
+    by_group, differs = sum_groups(differences, examples.groups), identify(first) != identify(second)
     error = estimate_standard_error(by_group)
-    if scoring.metric == "accuracy" and mark_groups(differs, examples.groups).sum() < FEW_DIFFERENT:
+    if scoring.metric in SHARES_OF_RIGHT and mark_groups(differs, examples.groups).sum() < FEW_DIFFERENT:
         error = float(np.sqrt(error**2 + 2 / len(by_group) ** 2))
     return PairedDifference(float(differences.mean()), error, int(differs.sum()))
 

@@ -25,7 +25,7 @@ class LabelledExamples:
     """The examples of a split.
 
     Attributes:
-        labels: class ids or scores. (N,)
+        labels: class ids or scores (N,); of multi-label classification 1 or 0 by label (N, C).
         groups: number of the group of each example (N,); None if each example stands for itself.
     """
 

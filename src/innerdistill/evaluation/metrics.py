@@ -21,11 +21,23 @@ from innerdistill.evaluation.correlations import (
     compute_spearman_pseudo_values,
     correlate,
 )
+from innerdistill.evaluation.label_set_metrics import (
+    compute_average_precision_pseudo_values,
+    compute_exact_match_pseudo_values,
+    compute_macro_f1_pseudo_values,
+    compute_micro_f1_pseudo_values,
+    score_average_precision,
+    score_exact_match,
+    score_macro_f1,
+    score_micro_f1,
+)
 from innerdistill.support.extensions import Registry
 from innerdistill.support.messages import suggest_closest
 
 Array = NDArray[Any]
-Shape = Literal["classes", "scores"]
+SHARES_OF_RIGHT = ("accuracy", "exact_match")  # metrics whose pseudo-values are 1 and 0: right and wrong
+
+Shape = Literal["classes", "scores", "label sets"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,8 @@ class Metric:
 
     Attributes:
         score: called with labels (N,) and predictions (N,), and with the facts that `reads` names as keywords.
-        shape: shape of the predictions that it needs: `classes` are class ids, `scores` are real numbers.
+        shape: shape of the predictions that it needs: `classes` are class ids, `scores` are real numbers. `label sets`
+            are labels of 1 and 0 (N, C), and predictions (N, C) of which those above 0 are chosen.
         higher_is_better: False for an error. An error cannot be the primary metric.
         reads: further facts: `names` (class names by id), `positive` (id of the class that f1 is of).
         pseudo_values: (labels (N,), predictions (N,)) -> numbers that average to the score (N,), from which standard
@@ -42,6 +55,7 @@ class Metric:
         of_counts: the same score for many confusion matrices (D, C, C), by label and prediction, at once: (D,). It
             only saves time too.
         title: name for people; if empty, the name in METRICS with spaces.
+        others: metrics of the same name for predictions of other shapes.
     """
 
     score: Callable[..., float]
@@ -51,6 +65,18 @@ class Metric:
     pseudo_values: Callable[[Array, Array], Array] | None = None
     of_counts: Callable[..., Array] | None = None
     title: str = ""
+    others: tuple[Metric, ...] = ()
+
+    def find(self, shape: Shape) -> Metric | None:
+        """Find the metric of this name for predictions of one shape.
+
+        Args:
+            shape: shape of the predictions.
+
+        Returns:
+            This metric or another one; None if there is none.
+        """
+        return next((metric for metric in (self, *self.others) if metric.shape == shape), None)
 
     def facts(self, **known: Any) -> dict[str, Any]:
         """The facts that the score reads.
@@ -64,38 +90,43 @@ class Metric:
         return {name: known[name] for name in self.reads}
 
 
-def find_metric(name: str) -> Metric:
+def find_metric(name: str, shape: Shape | None = None) -> Metric:
     """Look a metric up.
 
     Args:
         name: name of the metric.
+        shape: shape of the predictions; None means the first that the metric is for.
 
     Returns:
         The entry.
 
     Raises:
-        ValueError: unknown name; the sentence says which metrics fit which predictions.
+        ValueError: unknown name, or predictions that it is not for; the sentence says which metrics fit which ones.
     """
     if name not in METRICS:
         known = [known for known in METRICS if known not in METRICS.built_in or METRICS[known].higher_is_better]
         hint = " ".join(filter(None, [suggest_closest(name, known), _list_primary_metrics()]))
         raise ValueError(f"unknown metric {name!r}. {hint}")
-    return METRICS[name]
+    metric = METRICS[name] if shape is None else METRICS[name].find(shape)
+    if metric is None:
+        raise ValueError(f"{name!r} is no metric for {shape}. {_list_primary_metrics()}")
+    return metric
 
 
-def find_primary_metric(name: str) -> Metric:
+def find_primary_metric(name: str, shape: Shape | None = None) -> Metric:
     """Look up the metric that models are compared by and checkpoints are chosen by.
 
     Args:
         name: name of the metric.
+        shape: shape of the predictions; None means the first that the metric is for.
 
     Returns:
         The entry.
 
     Raises:
-        ValueError: unknown name, or a metric of which lower is better.
+        ValueError: unknown name, predictions that it is not for, or a metric of which lower is better.
     """
-    metric = find_metric(name)
+    metric = find_metric(name, shape)
     if not metric.higher_is_better:
         raise ValueError(f"{name!r} cannot be the primary metric, because lower is better. {_list_primary_metrics()}")
     return metric
@@ -105,12 +136,13 @@ def select_metrics(shape: Shape) -> dict[str, Metric]:
     """Select the built-in metrics that score predictions of one shape. Others are computed where they are the primary.
 
     Args:
-        shape: `classes` or `scores`.
+        shape: shape of the predictions.
 
     Returns:
         Metrics by name.
     """
-    return {name: metric for name, metric in METRICS.built_in.items() if metric.shape == shape}
+    found = ((name, metric.find(shape)) for name, metric in METRICS.built_in.items())
+    return {name: metric for name, metric in found if metric is not None}
 
 
 def show_metric(name: str) -> str:
@@ -235,7 +267,20 @@ METRICS = Registry(
     {
         "accuracy": Metric(accuracy_score, "classes", of_counts=accuracy_of_counts),
         "f1": Metric(_f1, "classes", reads=("names", "positive"), of_counts=f1_of_counts, title="F1"),
-        "macro_f1": Metric(_macro_f1, "classes", of_counts=macro_f1_of_counts, title="macro F1"),
+        "micro_f1": Metric(
+            score_micro_f1, "label sets", pseudo_values=compute_micro_f1_pseudo_values, title="micro F1"
+        ),
+        "macro_f1": Metric(
+            _macro_f1,
+            "classes",
+            of_counts=macro_f1_of_counts,
+            title="macro F1",
+            others=(Metric(score_macro_f1, "label sets", pseudo_values=compute_macro_f1_pseudo_values),),
+        ),
+        "mean_average_precision": Metric(
+            score_average_precision, "label sets", pseudo_values=compute_average_precision_pseudo_values
+        ),
+        "exact_match": Metric(score_exact_match, "label sets", pseudo_values=compute_exact_match_pseudo_values),
         "mcc": Metric(matthews_corrcoef, "classes", of_counts=mcc_of_counts, title="MCC"),
         "pearson": Metric(
             partial(correlate, pearsonr),

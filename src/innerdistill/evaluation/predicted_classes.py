@@ -16,6 +16,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from innerdistill.data.class_labels import has_class
 from innerdistill.evaluation.labelled_examples import LabelledExamples, sum_groups
+from innerdistill.evaluation.prediction_type import SwappedLabels
 from innerdistill.evaluation.pseudo_values import estimate_standard_error
 
 Array = NDArray[Any]
@@ -35,6 +36,39 @@ def predict_classes(logits: Array) -> Array:
         Class ids. (N,)
     """
     return logits.argmax(1)
+
+
+def identify_answers(predictions: Array) -> Array:
+    """Number each answer, equal answers alike: the predictions themselves, where these are one number each.
+
+    Args:
+        predictions: class ids or scores. (N,)
+
+    Returns:
+        The same. (N,)
+    """
+    return predictions
+
+
+def mark_classes(labels: Array, names: Sequence[str]) -> list[NDArray[np.bool_]]:
+    """Mark the examples of every class.
+
+    Args:
+        labels: class ids. (N,)
+        names: class names by id.
+
+    Returns:
+        By id, True for the examples of the class. (N,)
+    """
+    return [labels == index for index in range(len(names))]
+
+
+def choose_no_thresholds(*_: Any, **__: Any) -> None:
+    """Neither classes nor scores have thresholds.
+
+    Returns:
+        None.
+    """
 
 
 def make_constant_classes(labels: Array, names: Sequence[str]) -> Iterator[Array]:
@@ -184,7 +218,7 @@ def show_class_answer(logits: Array, names: Sequence[str]) -> dict[str, Any]:
     return {"answer": names[best], "probability": round(float(np.exp(log_softmax(logits)[best])), 3)}
 
 
-def make_class_columns(logits: Array, names: Sequence[str]) -> dict[str, Any]:
+def make_class_columns(logits: Array, names: Sequence[str], *_: Any) -> dict[str, Any]:
     """The columns that `predict` adds to a file.
 
     Args:
@@ -222,7 +256,7 @@ def match_outputs_to_labels(labels: Array, logits: Array) -> tuple[list[int], fl
     return matched.tolist(), float(np.trace(counts) / total), float(counts[outputs, matched].sum() / total)
 
 
-def find_swapped_labels(examples: LabelledExamples, logits: Array, names: Sequence[str]) -> str | None:
+def find_swapped_labels(examples: LabelledExamples, logits: Array, names: Sequence[str]) -> SwappedLabels | None:
     """Find a model whose outputs seem to mean other classes than they are named after.
 
     Another order of its labels has to win 0.2 accuracy, and then has to beat the most frequent class by more than two
@@ -234,7 +268,7 @@ def find_swapped_labels(examples: LabelledExamples, logits: Array, names: Sequen
         names: class names by id.
 
     Returns:
-        The rest of a sentence about the model, or None; also None for too few examples.
+        What was found; None for outputs in order, also for too few examples.
     """
     known = has_class(examples.labels)
     labels, predictions = examples.labels[known], predict_classes(logits[known])
@@ -249,4 +283,5 @@ def find_swapped_labels(examples: LabelledExamples, logits: Array, names: Sequen
     moved = [f"{names[i]!r} meant {names[j]!r}" for i, j in enumerate(meant) if i != j]
     shown = moved if len(moved) <= MOST_NAMED else [*moved[:MOST_NAMED], f"{len(moved) - MOST_NAMED} more were renamed"]
     pairs = f"{', '.join(shown[:-1])} and {shown[-1]}"
-    return f"label order seems to be swapped: its accuracy is {as_named:.3f}, and would be {at_best:.3f} if {pairs}"
+    sentence = f"label order seems to be swapped: its accuracy is {as_named:.3f}, and would be {at_best:.3f} if {pairs}"
+    return SwappedLabels(sentence, tuple(meant))

@@ -42,6 +42,15 @@ def make_constant_scores(labels: Array, *_: Any) -> Iterator[Array]:
         yield np.full_like(labels, score)
 
 
+def mark_no_classes(*_: Any) -> list[NDArray[np.bool_]]:
+    """Scores have no classes.
+
+    Returns:
+        Nothing.
+    """
+    return []
+
+
 def describe_scores(*_: Any) -> dict[str, Any]:
     """Scores have no further numbers beside their metrics.
 

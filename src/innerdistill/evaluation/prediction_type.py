@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,30 +21,52 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
+class SwappedLabels:
+    """A model whose outputs seem to mean other labels than they are named after.
+
+    Attributes:
+        sentence: the rest of a sentence that begins with the model, as in "the teacher's ...".
+        meant: label that each output seems to mean, by id.
+    """
+
+    sentence: str
+    meant: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class PredictionType:
     """How the outputs of one problem type are read, described and compared. Shapes: N examples, C outputs.
 
+    Labels and predictions are (N,), or (N, C) where an example has several.
+
     Attributes:
         shape: shape of the predictions; metrics state the shape that they need.
-        predict: (logits (N, C)) -> predictions. (N,)
-        has_label: (labels (N,)) -> True for examples with a label. (N,)
-        constant_predictions: (labels (N,), names) -> the constant answers that a model has to beat, each (N,).
-        describe: (labels (N,), logits (N, C), names) -> further scores by name. All examples have a label.
-        compare: (labels (N,), teacher logits (N, C), student logits (N, C)) -> numbers on their agreement, by name.
+        predict: (logits (N, C)) -> predictions.
+        identify: (predictions) -> one number for each example, equal for equal answers. (N,)
+        has_label: (labels) -> True for examples with a label. (N,)
+        mark_classes: (labels, names) -> by id, True for the examples of a class (N,); nothing where there are none.
+        choose_thresholds: (labels, logits (N, C), kind=) -> probabilities from which labels are predicted (C,), chosen
+            on these examples; None where there are no thresholds.
+        constant_predictions: (labels, names) -> the constant answers that a model has to beat.
+        describe: (labels, logits (N, C), names) -> further scores by name. All examples have a label.
+        compare: (labels, teacher logits (N, C), student logits (N, C)) -> numbers on their agreement, by name.
         agreement: name of the main one of these numbers, 1 for models that predict the same.
         show_agreement: (this number) -> text for people.
         measure_distances: (teacher logits (N, C), student logits (N, C)) -> True where they answer differently (N,),
             and how far apart their answers are (N,).
         show_label: (label, names) -> a label for people.
         show_answer: (logits of one example (C,), names) -> `answer`, and what else there is to show, by name.
-        make_columns: (logits (N, C), names) -> the columns that `predict` adds to a file, by name.
-        find_swapped_labels: (examples (N,), logits (N, C), names) -> a sentence if the outputs of a model seem to mean
-            other labels than they are named after, else None.
+        make_columns: (logits (N, C), names, thresholds (C,)) -> the columns that `predict` adds to a file, by name.
+        find_swapped_labels: (examples (N,), logits (N, C), names) -> what was found if the outputs of a model seem to
+            mean other labels than they are named after, else None.
     """
 
     shape: Shape
     predict: Callable[[Array], Array]
+    identify: Callable[[Array], Array]
     has_label: Callable[[Array], NDArray[np.bool_]]
+    mark_classes: Callable[[Array, Any], list[NDArray[np.bool_]]]
+    choose_thresholds: Callable[..., NDArray[np.float64] | None]
     constant_predictions: Callable[[Array, Any], Iterable[Array]]
     describe: Callable[[Array, Array, Any], dict[str, Any]]
     compare: Callable[[Array, Array, Array], dict[str, float]]
@@ -53,8 +75,8 @@ class PredictionType:
     measure_distances: Callable[[Array, Array], tuple[NDArray[np.bool_], Array]]
     show_label: Callable[[Any, Any], Any]
     show_answer: Callable[[Array, Any], dict[str, Any]]
-    make_columns: Callable[[Array, Sequence[str]], dict[str, Any]]
-    find_swapped_labels: Callable[[LabelledExamples, Array, Any], str | None]
+    make_columns: Callable[..., dict[str, Any]]
+    find_swapped_labels: Callable[[LabelledExamples, Array, Any], SwappedLabels | None]
 
 
 @dataclass(frozen=True)
@@ -79,7 +101,7 @@ class Scoring:
     @property
     def primary(self) -> Metric:
         """Entry of the primary metric."""
-        return find_metric(self.metric)
+        return find_metric(self.metric, self.predictions.shape)
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
@@ -91,8 +113,8 @@ class Scoring:
 
         Args:
             metric: entry of a metric that fits.
-            labels: labels, none missing. (N,)
-            predictions: from `predictions.predict`. (N,)
+            labels: labels, none missing.
+            predictions: from `predictions.predict`.
 
         Returns:
             The score.

@@ -1,4 +1,7 @@
-"""Logits of a model on a split, in batches of similar length."""
+"""Logits of a model on a split, in batches of similar length.
+
+They are relative to the model's thresholds where it has any, as multi-label classifiers do: above 0 is predicted.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ import torch
 from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from innerdistill.data.batches import Collator, iterate_by_length
 from innerdistill.models.capture import capture
+from innerdistill.models.heads import compute_cutoffs
 
 SPLITS = ("selection", "validation", "test")  # splits that models are scored on
 BATCH_SIZE = 64
@@ -58,7 +62,7 @@ def predict_logits(
 
     training = model.training
     model.eval()
-    logits = compute_logits(predict, dataset, collate, outputs=model.config.num_labels, batch_size=batch_size)
+    logits = compute_logits(predict, dataset, collate, config=model.config, batch_size=batch_size)
     model.train(training)
     return logits
 
@@ -68,7 +72,7 @@ def compute_logits(
     dataset: Dataset,
     collate: Collator,
     *,
-    outputs: int,
+    config: PretrainedConfig,
     batch_size: int = BATCH_SIZE,
 ) -> NDArray[np.float32]:
     """Compute logits for all examples, in the order of the dataset, with any function that predicts a batch.
@@ -77,14 +81,14 @@ def compute_logits(
         predict: (inputs by name (B, L)) -> logits. (B, C)
         dataset: tokenised split.
         collate: turns examples into a padded batch.
-        outputs: number of outputs, C.
+        config: configuration of the model, which says how many outputs it has, C, and what their thresholds are.
         batch_size: examples per batch.
 
     Returns:
         (N, C), float32.
     """
-    logits = np.empty((len(dataset), outputs), dtype=np.float32)
+    logits = np.empty((len(dataset), config.num_labels), dtype=np.float32)
     batches = iterate_by_length(dataset, collate, batch_size=batch_size, device=torch.device("cpu"))
     for indices, inputs, _ in batches:
         logits[indices] = predict(inputs)
-    return logits
+    return logits - compute_cutoffs(config)

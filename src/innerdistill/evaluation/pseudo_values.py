@@ -86,9 +86,9 @@ def _delete_one_of_each_pair(
     labels: Array, predictions: Array, metric: Metric, scoring: Scoring, *, score: float
 ) -> Array:
     """Pseudo-values of any metric: examples with the same label and the same prediction have the same one."""
-    pairs = np.stack([labels, predictions])
-    _, first, pair_of = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
-    without = [_score(np.delete(labels, i), np.delete(predictions, i), metric, scoring) for i in first]
+    pairs = np.hstack([labels.reshape(len(labels), -1), predictions.reshape(len(labels), -1)])
+    _, first, pair_of = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
+    without = [_score(np.delete(labels, i, axis=0), np.delete(predictions, i, axis=0), metric, scoring) for i in first]
     return np.asarray((score + (len(labels) - 1) * (score - np.array(without)))[pair_of.reshape(-1)])
 
 

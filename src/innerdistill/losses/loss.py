@@ -25,7 +25,8 @@ class LossInputs:
 
     Attributes:
         token_mask: True for real tokens. (B, L)
-        labels: class ids, UNLABELLED where there is none; or scores, NaN where there is none. (B,)
+        labels: class ids, UNLABELLED where there is none; or scores, NaN where there is none. (B,) Of multi-label
+            classification 1 or 0 by label, NaN where there is none. (B, C)
         temperature: T > 0 of the soft labels.
     """
 
@@ -124,10 +125,10 @@ def measure(
         else:
             values[name] = _apply(loss, teacher, student, inputs)
     for name, of_examples in values.items():
-        if of_examples.shape != inputs.labels.shape:
+        if of_examples.shape != inputs.labels.shape[:1]:
             raise ValueError(
                 f"losses.{name.partition('/')[0]}: it returned shape {tuple(of_examples.shape)}; expected one value "
-                f"per example, {tuple(inputs.labels.shape)}."
+                f"per example, {tuple(inputs.labels.shape[:1])}."
             )
     return values
 

@@ -9,7 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logit
 from transformers import PretrainedConfig
+
+from innerdistill.support.messages import shorten_value
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,83 @@ def configure_score_head(*_: Any) -> dict[str, Any]:
         Keys of the model's configuration.
     """
     return {"num_labels": 1, "problem_type": "regression"}
+
+
+def configure_label_set_head(names: Sequence[str]) -> dict[str, Any]:
+    """Configuration of a new head that predicts any number of labels.
+
+    Args:
+        names: label names in the order of their ids.
+
+    Returns:
+        Keys of the model's configuration.
+    """
+    return {**configure_class_head(names), "problem_type": "multi_label_classification"}
+
+
+def has_label_set_head(config: PretrainedConfig) -> bool:
+    """Tell whether a model's head may predict any number of labels. A head of several outputs may, unless it says else.
+
+    Args:
+        config: configuration of the model.
+
+    Returns:
+        True if it may.
+    """
+    return config.num_labels > 1 and config.problem_type in (None, "multi_label_classification")
+
+
+def read_thresholds(config: PretrainedConfig) -> NDArray[np.float64] | None:
+    """Read the probabilities from which a model predicts its labels.
+
+    Args:
+        config: configuration of the model.
+
+    Returns:
+        One per label (C,); None if the configuration has none.
+
+    Raises:
+        ValueError: not one probability for each label.
+    """
+    stored = getattr(config, "thresholds", None)
+    if stored is None:
+        return None
+    try:
+        thresholds = np.array(stored, dtype=np.float64)
+    except (TypeError, ValueError):
+        thresholds = np.zeros(0)
+    if thresholds.shape != (config.num_labels,) or not ((thresholds > 0) & (thresholds < 1)).all():
+        raise ValueError(
+            f"{config.name_or_path}: thresholds in its config.json are {shorten_value(stored)}; expected "
+            f"{config.num_labels} numbers between 0 and 1, one for each label."
+        )
+    return thresholds
+
+
+def store_thresholds(config: PretrainedConfig, thresholds: NDArray[np.float64] | None) -> None:
+    """Store thresholds in the configuration of a model.
+
+    Args:
+        config: configuration of the model; changed in place.
+        thresholds: probabilities (C,); None removes those that are there.
+    """
+    if thresholds is not None:
+        config.thresholds = thresholds.tolist()
+    elif hasattr(config, "thresholds"):
+        del config.thresholds
+
+
+def compute_cutoffs(config: PretrainedConfig) -> NDArray[np.float32]:
+    """Compute the logits from which a model predicts its labels: log(t / (1 - t)) for a threshold t.
+
+    Args:
+        config: configuration of the model.
+
+    Returns:
+        One per output, 0 without thresholds. (C,)
+    """
+    thresholds = read_thresholds(config)
+    return np.zeros(config.num_labels, np.float32) if thresholds is None else logit(thresholds).astype(np.float32)
 
 
 def has_class_head(config: PretrainedConfig) -> bool:

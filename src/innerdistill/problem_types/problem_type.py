@@ -60,6 +60,7 @@ class ProblemType:
         predictions: what the outputs mean, and how they are compared.
         default_metric: primary metric, where nothing else is known.
         wording: plain data for model cards, pages and files.
+        has_thresholds: whether its models store thresholds in their configuration.
     """
 
     name: str
@@ -70,6 +71,7 @@ class ProblemType:
     predictions: PredictionType
     default_metric: str
     wording: Wording
+    has_thresholds: bool = False
 
     def make_scoring(self, metric: str, names: Names, *, positive: int = 1, constant: int | None = None) -> Scoring:
         """Put together what the scores of a run depend on.

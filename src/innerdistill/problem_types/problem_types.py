@@ -3,40 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedModel
 
 from innerdistill.data.tasks import resolve_task
-from innerdistill.evaluation.metrics import find_primary_metric
+from innerdistill.evaluation.metrics import find_metric, find_primary_metric
 from innerdistill.models.pretrained import load_classifier, read_config
+from innerdistill.problem_types.multi_label_classification import MULTI_LABEL_CLASSIFICATION
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.regression import REGRESSION
 from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
 from innerdistill.recipe.recipe import DataRecipe
-from innerdistill.support.messages import join_names, name_key
+from innerdistill.support.messages import join_names, name_key, suggest_name
 
 PROBLEM_TYPES: dict[str, ProblemType] = {
-    problem_type.name: problem_type for problem_type in (SINGLE_LABEL_CLASSIFICATION, REGRESSION)
+    problem_type.name: problem_type
+    for problem_type in (SINGLE_LABEL_CLASSIFICATION, REGRESSION, MULTI_LABEL_CLASSIFICATION)
 }
 
 
-def find_problem_type(recipe: DataRecipe) -> ProblemType:
-    """Find the problem type of a task. It follows from the metric: the first type whose predictions fit it.
+@dataclass(frozen=True)
+class Choice:
+    """The problem type of a run, and why it is that one.
+
+    Attributes:
+        problem_type: the problem type.
+        metric: name of the primary metric.
+        reason: the rest of a sentence behind "because"; empty where nothing else was possible.
+    """
+
+    problem_type: ProblemType
+    metric: str
+    reason: str
+
+
+def find_problem_type(recipe: DataRecipe, *, teacher: PretrainedConfig | None = None, label: Any = None) -> Choice:
+    """Find the problem type of a run: the one that is named, or the one that metric, labels or teacher ask for.
 
     Args:
         recipe: the `data` section of a recipe.
+        teacher: configuration of the fine-tuned teacher; None where it is not fine-tuned yet.
+        label: value of the first label; None where it is not known.
 
     Returns:
-        The problem type.
+        Problem type and primary metric.
 
     Raises:
-        ValueError: unknown task or metric.
+        ValueError: unknown task, metric or problem type, or a metric that the problem type does not have.
     """
     task = resolve_task(recipe)
+    named = task.metric if recipe.metric is not None or recipe.task is not None else None
+    problem_type, reason = _choose_problem_type(recipe, named, teacher, label)
+    metric = named or problem_type.default_metric
     with name_key("data.metric"):
-        shape = find_primary_metric(task.metric).shape
-    return next(each for each in PROBLEM_TYPES.values() if each.predictions.shape == shape)
+        find_primary_metric(metric, problem_type.predictions.shape)
+    return Choice(problem_type, metric, reason)
+
+
+def _choose_problem_type(
+    recipe: DataRecipe, metric: str | None, teacher: PretrainedConfig | None, label: Any
+) -> tuple[ProblemType, str]:
+    if recipe.problem_type is not None:
+        if recipe.problem_type not in PROBLEM_TYPES:
+            hint = suggest_name(recipe.problem_type, PROBLEM_TYPES, kind="problem types")
+            raise ValueError(f"data.problem_type: unknown problem type {recipe.problem_type!r}. {hint}")
+        return PROBLEM_TYPES[recipe.problem_type], "data.problem_type says so"
+    possible = list(PROBLEM_TYPES.values())
+    if metric is not None:
+        with name_key("data.metric"):
+            find_primary_metric(metric)
+        possible = [each for each in possible if find_metric(metric).find(each.predictions.shape) is not None]
+    if len(possible) == 1:
+        return possible[0], f"data.metric={metric} is a metric for it"
+    if MULTI_LABEL_CLASSIFICATION in possible:
+        if isinstance(recipe.label, tuple):
+            return MULTI_LABEL_CLASSIFICATION, "data.label names several columns"
+        if isinstance(label, list | tuple):
+            return MULTI_LABEL_CLASSIFICATION, "the labels are lists"
+        if teacher is not None and teacher.problem_type == MULTI_LABEL_CLASSIFICATION.name:
+            return MULTI_LABEL_CLASSIFICATION, "the teacher's config.json says so"
+    return possible[0], ""
 
 
 def name_problem_type(data: Mapping[str, Any]) -> str:

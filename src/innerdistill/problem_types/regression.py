@@ -17,12 +17,14 @@ from innerdistill.data.score_labels import (
 )
 from innerdistill.data.tables import read_text
 from innerdistill.data.tokens import encode_texts
+from innerdistill.evaluation.predicted_classes import choose_no_thresholds, identify_answers
 from innerdistill.evaluation.predicted_scores import (
     compare_scores,
     describe_scores,
     find_no_swapped_labels,
     make_constant_scores,
     make_score_columns,
+    mark_no_classes,
     measure_score_distances,
     predict_scores,
     show_correlation,
@@ -67,7 +69,10 @@ REGRESSION = ProblemType(
     predictions=PredictionType(
         shape="scores",
         predict=predict_scores,
+        identify=identify_answers,
         has_label=has_score,
+        mark_classes=mark_no_classes,
+        choose_thresholds=choose_no_thresholds,
         constant_predictions=make_constant_scores,
         describe=describe_scores,
         compare=compare_scores,

@@ -22,11 +22,14 @@ from innerdistill.data.labels import read_label
 from innerdistill.data.tables import read_text
 from innerdistill.data.tokens import encode_texts
 from innerdistill.evaluation.predicted_classes import (
+    choose_no_thresholds,
     compare_classes,
     describe_classes,
     find_swapped_labels,
+    identify_answers,
     make_class_columns,
     make_constant_classes,
+    mark_classes,
     measure_class_distances,
     predict_classes,
     show_class,
@@ -68,7 +71,10 @@ SINGLE_LABEL_CLASSIFICATION = ProblemType(
     predictions=PredictionType(
         shape="classes",
         predict=predict_classes,
+        identify=identify_answers,
         has_label=has_class,
+        mark_classes=mark_classes,
+        choose_thresholds=choose_no_thresholds,
         constant_predictions=make_constant_classes,
         describe=describe_classes,
         compare=compare_classes,

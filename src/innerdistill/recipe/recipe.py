@@ -92,11 +92,27 @@ class DataRecipe(Section):
         description="Text column; two columns for sentence pairs. `input_ids` holds token ids, from the teacher's "
         "tokenizer.",
     )
-    label: Text | None = Field(None, description="Label column (default: `label`).")
+    label: Text | Columns | None = Field(
+        None,
+        description="Label column (default: `label`). For multi-label classification also several columns of 0 and 1, "
+        "whose names are the labels.",
+    )
     labels: Labels | None = Field(None, min_length=2, description="Label names in the order of their ids.")
+    problem_type: Text | None = Field(
+        None,
+        description="`single_label_classification`, `multi_label_classification` or `regression`. By default it "
+        "follows from metric, teacher and labels.",
+    )
+    separator: Text = Field(",", description="What separates the labels of an example, where they are one text.")
+    thresholds: Literal["shared", "per label", "half"] = Field(
+        "shared",
+        description="Probability from which a label of multi-label classification is predicted: the best one on the "
+        "selection split, `shared` by all labels or `per label`; or `half`, 0.5.",
+    )
     metric: Text | None = Field(
         None,
-        description="Primary metric (default: the task's, or accuracy). `pearson` and `spearman` are for regression.",
+        description="Primary metric (default: the task's, or that of the problem type, such as accuracy). `pearson` "
+        "and `spearman` are for regression.",
     )
     max_length: int | None = Field(None, ge=8, description="Tokens per example, at most (default: the model's limit).")
     train_rows: int | None = Field(

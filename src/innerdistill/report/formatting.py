@@ -28,7 +28,7 @@ def list_metrics(scores: Scores) -> list[str]:
     """
     built_in = [name for name, metric in METRICS.built_in.items() if not metric.higher_is_better]
     left_out = set(scores.lower_is_better or built_in)
-    if len(scores.per_class or ()) > 2:
+    if "f1" in scores.values and len(scores.per_class or ()) > 2:
         left_out.add("macro_f1" if scores.metric == "f1" else "f1")
     names = [name for name in scores.values if name not in left_out]
     return sorted(names, key=lambda name: name != scores.metric)

@@ -139,6 +139,8 @@ def _list_facts(record: RunRecord) -> list[str]:
 def _count_confusions(folder: Path, record: RunRecord) -> dict[str, list[list[int]]]:
     """Confusion matrices on validation by model; empty where no classes are predicted, or too many for a page."""
     names = list(record.scores["validation"].student.per_class or ())
+    if record.problem_type.predictions.shape != "classes":  # a matrix has one class per example
+        return {}
     if not 0 < len(names) <= MAX_CLASSES:
         return {}
     columns, predictions = read_predictions(folder / PREDICTIONS, "validation"), record.problem_type.predictions

@@ -83,6 +83,7 @@ class TeacherRecord(Part):
         description="mean cosine distance between the [CLS] of two examples, by layer, on the examples of `distances`; "
         "older runs lack it",
     )
+    thresholds: list[float] | None = Field(None, description="of multi-label classification, by label")
 
 
 class StudentRecord(Part):
@@ -92,6 +93,7 @@ class StudentRecord(Part):
     start: str | None = Field(None, description="hash of the weights before training; older runs lack it")
     base_model: str | None = Field(None, description="Hugging Face name of the model that the weights come from")
     license: str | None = Field(None, description="license that the card of this model states")
+    thresholds: list[float] | None = Field(None, description="of multi-label classification, by label")
 
 
 class LayerDistance(Part):

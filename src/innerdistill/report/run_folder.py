@@ -207,7 +207,8 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]
 
     Args:
         path: the file.
-        splits: by split the columns row, label, with groups also group (N,), and, by model, its logits (N, C).
+        splits: by split the columns row, label, with groups also group (N,), and, by model, its logits (N, C). Labels
+            of multi-label classification are (N, C) too.
     """
     tables = []
     for split, columns in splits.items():
@@ -253,11 +254,20 @@ def unpack_table(table: pa.Table) -> dict[str, NDArray[Any]]:
     Raises:
         KeyError: a column is missing.
     """
-    columns = {name: table[name].to_numpy() for name in ("row", "label")}
+    columns = {"row": table["row"].to_numpy()}
+    if "label_0" in table.column_names:
+        columns["label"] = _stack_columns(table, "label")
+    else:
+        columns["label"] = table["label"].to_numpy()
     if "group" in table.column_names and not table["group"].null_count:  # null on a split that has no groups
         columns["group"] = table["group"].to_numpy()
     for model in ("teacher", "student"):
-        logits = [table[name].to_numpy() for name in table.column_names if name.startswith(f"{model}_")]
-        if logits:
-            columns[model] = np.stack(logits, axis=1)
+        if f"{model}_0" in table.column_names:
+            columns[model] = _stack_columns(table, model)
     return columns
+
+
+def _stack_columns(table: pa.Table, name: str) -> NDArray[Any]:
+    """The columns NAME_0, NAME_1, ... side by side."""
+    columns = [table[column].to_numpy() for column in table.column_names if column.startswith(f"{name}_")]
+    return np.stack(columns, axis=1)

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArgum
 
 from innerdistill.data.arrow import find_cache
 from innerdistill.data.example_type import ExampleType, Names
-from innerdistill.data.task_data import TaskData, load_task
+from innerdistill.data.task_data import TaskData, load_task, read_first_label
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.metrics import find_primary_metric
 from innerdistill.losses.loss import Loss, collect_needs
@@ -24,8 +24,9 @@ from innerdistill.losses.registry import LOSSES
 from innerdistill.models.check import check_internal_teacher, check_source, check_windows
 from innerdistill.models.families import encoder_layers
 from innerdistill.models.layer_map import choose_layers
-from innerdistill.models.pretrained import longest_input
+from innerdistill.models.pretrained import longest_input, read_config
 from innerdistill.models.probe import probe
+from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.job import Job
@@ -64,9 +65,9 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     outside = dict(objects.losses)
     check_names(recipe, ChainMap(outside, LOSSES))
 
-    problem_type = find_problem_type(recipe.data)
+    problem_type, metric = _find_problem_type(recipe, objects)
     examples = problem_type.examples
-    data = load_task(recipe.data, examples, objects=objects.data)
+    data = load_task(recipe.data, examples, metric=metric, objects=objects.data)
     # A ChainMap, because merging the dicts would import the losses of every installed package.
     losses = ChainMap(outside, dict(problem_type.output_losses), LOSSES)
     models = load_models(recipe, objects, data, problem_type)
@@ -117,6 +118,22 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
         unknown=unknown,
         callbacks=objects.callbacks,
     )
+
+
+def _find_problem_type(recipe: Recipe, objects: Objects) -> tuple[ProblemType, str]:
+    """Problem type and primary metric. Teacher and labels are only looked at where the recipe leaves it open."""
+    config = label = None
+    if recipe.data.problem_type is None and recipe.data.task is None:
+        label = read_first_label(recipe.data, objects.data)
+        if (model := objects.models.get("teacher.path")) is not None:
+            config = model.config
+        elif recipe.teacher.path is not None:
+            with name_key("teacher.path"):
+                config = read_config(recipe.teacher.path)
+    choice = find_problem_type(recipe.data, teacher=config, label=label)
+    if choice.reason:
+        logger.info("Problem type: %s, because %s.", choice.problem_type.wording.title, choice.reason)
+    return choice.problem_type, choice.metric
 
 
 def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:

@@ -46,6 +46,7 @@ from innerdistill.run.onnx import export_run
 from innerdistill.run.preview import check_extras
 from innerdistill.run.speed import time_together
 from innerdistill.run.teacher_cache import load_targets
+from innerdistill.run.thresholds import settle_teacher_thresholds
 from innerdistill.run.train import train
 from innerdistill.support.processes import enter_in_first_process, is_first_process, wait_for_all
 from innerdistill.support.progress import quiet_libraries
@@ -84,6 +85,7 @@ def _distill(job: Job, start: float) -> Path:
         was_finished = is_finished(folder, job.recipe)
         if job.recipe.teacher.base is not None:
             job = replace(job, teacher=load_or_finetune_teacher(job))
+        settle_teacher_thresholds(job)
         check_teacher(job)
         _complete_run(job, folder)
         if job.recipe.baseline:

@@ -18,6 +18,7 @@ from innerdistill.run.assemble import assemble
 from innerdistill.run.finetune import load_or_finetune_teacher
 from innerdistill.run.objects import collect
 from innerdistill.run.teacher_cache import compute_teacher_logits
+from innerdistill.run.thresholds import settle_teacher_thresholds
 from innerdistill.support.progress import quiet_libraries
 
 
@@ -48,6 +49,7 @@ def evaluate(
         check_student(student, job.teacher, job.problem_type.head, names=job.names)
         if job.recipe.teacher.base is not None:
             job = replace(job, teacher=load_or_finetune_teacher(job))
+        settle_teacher_thresholds(job)
         logits = {"student": predict_splits(student, job.splits, job.collate), "teacher": compute_teacher_logits(job)}
         results, _ = compare(job.splits, logits, scoring=job.scoring)
         return results

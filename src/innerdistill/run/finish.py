@@ -23,6 +23,7 @@ from innerdistill.evaluation.examples import collect_attention, find_disagreemen
 from innerdistill.evaluation.latency import compute_typical_length, describe_machine, measure_speed
 from innerdistill.evaluation.predictions import predict_logits, predict_splits
 from innerdistill.losses.registry import LOSSES
+from innerdistill.models.heads import read_thresholds
 from innerdistill.models.pretrained import load_classifier
 from innerdistill.report.card import read_origin, write_card
 from innerdistill.report.record import (
@@ -52,6 +53,7 @@ from innerdistill.report.speed_record import Speed
 from innerdistill.run.distances import FirstDistances, measure_distances
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import compute_teacher_logits
+from innerdistill.run.thresholds import settle_thresholds
 from innerdistill.run.warnings import collect_warnings
 from innerdistill.support.extensions import find_packages
 from innerdistill.support.files import write_json
@@ -99,6 +101,7 @@ def finish(
         stages: what happened in training.
         distillation: start, targets and distances of a student; None for a fine-tuning.
     """
+    settle_thresholds(job, model)
     save_model(folder / MODEL, model, job.tokenizer, max_length=job.max_length)
     saved = load_classifier(str(folder / MODEL), job.problem_type.head).to(model.device)
     scored = f"{len(job.splits['validation']):,} examples of validation"
@@ -233,6 +236,7 @@ def _build_record(
             start=None if distillation is None else distillation.start,
             base_model=base_model,
             license=license_name,
+            thresholds=_list_thresholds(model),
         ),
         layer_map={} if distillation is None else job.pairs,
         stages=[TrainedStage.model_validate(asdict(stage)) for stage in stages],
@@ -256,10 +260,16 @@ def _describe_distillation(job: Job, student: PreTrainedModel, distillation: Dis
         described["internal_teacher"] = internal
     parts: dict[str, Any] = {}
     for name, fields in described.items():
-        parts[name] = TeacherRecord(**fields, cls_spread=first.spreads[name])
+        thresholds = _list_thresholds(job.teacher) if name == "teacher" else None
+        parts[name] = TeacherRecord(**fields, cls_spread=first.spreads[name], thresholds=thresholds)
         both = {"before": first.layers[name], "after": after[name]}
         parts[DISTANCES_FROM[name]] = Distances.model_validate(both)
     return parts
+
+
+def _list_thresholds(model: PreTrainedModel) -> list[float] | None:
+    thresholds = read_thresholds(model.config)
+    return None if thresholds is None else thresholds.tolist()
 
 
 def _find_extensions(

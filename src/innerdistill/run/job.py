@@ -162,6 +162,12 @@ class Job:
         scoring = self.problem_type.make_scoring(self.metric, self.names, positive=positive)
         return replace(scoring, constant=scoring.choose_constant(read_numbers(self.splits["train"], "labels")))
 
+    def count_train_labels(self) -> dict[str, int]:
+        """Count the training examples of every class, by its name; nothing where labels are no classes."""
+        labels = read_numbers(self.splits["train"], "labels")
+        classes = self.problem_type.predictions.mark_classes(labels, self.names)
+        return {name: int(marks.sum()) for name, marks in zip(self.names or (), classes, strict=True)}
+
     def describe_data(self) -> dict[str, Any]:
         """Describe the data for run.json."""
         return {

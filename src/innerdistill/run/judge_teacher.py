@@ -11,12 +11,10 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from innerdistill.data.arrow import read_numbers
 from innerdistill.data.class_labels import are_stock_names
 from innerdistill.evaluation.differences import PairedDifference, compare_with_constant
 from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.metrics import show_metric
-from innerdistill.evaluation.predicted_classes import match_outputs_to_labels
 from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.recipe.advice import advise_on_teacher
 from innerdistill.run.job import Job
@@ -96,15 +94,15 @@ def find_teacher_problem(
     scores = score_outputs(labels, logits, scoring=scoring)
     above = compare_with_constant(examples, logits, scoring=scoring)
     predictions = scoring.predictions.predict(logits)
-    if np.ptp(predictions) == 0:
+    if np.ptp(scoring.predictions.identify(predictions)) == 0:
         answer = scoring.predictions.show_label(predictions[0], scoring.names)
         cause = f"The teacher predicts {answer!r} for all {len(labels):,} examples of {split} (collapsed)."
         return TeacherProblem(cause, _advise_on_training(job), is_useless=True)
     is_trained_here = job.recipe.teacher.base is not None
     swapped = scoring.predictions.find_swapped_labels(examples, logits, scoring.names)
     if swapped is not None and not is_trained_here:
-        cause = f"On {split}, the teacher's {swapped}."
-        advice = _advise_on_order(job, match_outputs_to_labels(labels, logits)[0])
+        cause = f"On {split}, the teacher's {swapped.sentence}."
+        advice = _advise_on_order(job, swapped.meant)
         return TeacherProblem(cause, advice, above.is_clearly_negative)
     missed = describe_missed_classes(job, "teacher", list_missed_classes(scores), split=split)
     if above.is_clearly_positive:
@@ -146,10 +144,9 @@ def describe_missed_classes(job: Job, model: str, missed: Mapping[str, int], *, 
     """
     if not missed:
         return None
-    train, parts = read_numbers(job.splits["train"], "labels"), []
-    assert job.names  # only classes can be missed or swapped
+    counts, parts = job.count_train_labels(), []
     for name in list(missed)[:MOST_NAMED]:
-        in_train = int((train == job.names.index(name)).sum())
+        in_train = counts[name]
         parts.append(f"{shorten_value(name)} ({missed[name]:,} examples of {split}, {in_train:,} of train)")
     more = f" and {len(missed) - MOST_NAMED} more" if len(missed) > MOST_NAMED else ""
     verb = "its recall is" if len(missed) == 1 else "their recall is"

@@ -95,11 +95,12 @@ def _load_teacher(
     assert recipe.teacher.path is not None
     with name_key("teacher.path"):
         teacher = load_classifier(places["teacher.path"], problem_type.head)
-        teacher_type = find_problem_type_of_model(teacher.config)
-    if teacher_type is not problem_type:
+    if not problem_type.head.fits(teacher.config):
+        found = find_problem_type_of_model(teacher.config).wording.outputs
         raise ValueError(
-            f"teacher.path: {recipe.teacher.path} predicts {teacher_type.wording.outputs}, but the metric "
-            f"{data.task.metric!r} needs {problem_type.wording.outputs}: choose another teacher or another data.metric."
+            f"teacher.path: {recipe.teacher.path} predicts {found}, but {problem_type.wording.title} by "
+            f"{data.task.metric!r} needs {problem_type.wording.outputs}. Choose another teacher, data.metric or "
+            "data.problem_type."
         )
     outputs, declared = problem_type.head.name_outputs(teacher.config), data.task.labels is not None
     with name_key(f"data.label: {data.task.label!r}"):

@@ -6,7 +6,7 @@ arguments of the call -> flat keys of a recipe -> a Recipe, which says IN_MEMORY
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -18,9 +18,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 
 from innerdistill.data.in_memory import choose_label, choose_text, is_data_frame, wrap_rows
 from innerdistill.data.tasks import TASKS
+from innerdistill.evaluation.label_set_metrics import SetScore
 from innerdistill.evaluation.metrics import METRICS, Metric, Shape
 from innerdistill.losses.loss import Loss
-from innerdistill.problem_types.problem_types import find_problem_type_of_model
+from innerdistill.problem_types.problem_types import PROBLEM_TYPES, find_problem_type_of_model
 from innerdistill.recipe.loading import load_recipe, set_key
 from innerdistill.recipe.recipe import IN_MEMORY, Recipe
 from innerdistill.report.run_folder import find_model_folder
@@ -139,7 +140,7 @@ def make_metrics(given: Mapping[str, Any], shape: Shape) -> dict[str, Metric]:
     for name, metric in given.items():
         if not isinstance(metric, Metric) and not callable(metric):
             raise ValueError(f"metrics: expected a function or a Metric as {name!r}, got {shorten_value(metric)}.")
-        metrics[name] = metric if isinstance(metric, Metric) else Metric(CheckedScore(f"metrics.{name}", metric), shape)
+        metrics[name] = metric if isinstance(metric, Metric) else _wrap_score(name, metric, shape)
     return metrics
 
 
@@ -176,6 +177,11 @@ def _take_objects(keys: dict[str, Any]) -> Objects:
         {name: _make_schedule(name, each) for name, each in _take_mapping(keys, "schedules").items()},
         _take_callbacks(keys),
     )
+
+
+def _wrap_score(name: str, function: Callable[..., Any], shape: Shape) -> Metric:
+    score = CheckedScore(f"metrics.{name}", function)
+    return Metric(SetScore(score) if shape == "label sets" else score, shape)
 
 
 def _describe_kind(value: Any) -> str:
@@ -231,8 +237,10 @@ def _take_losses(keys: dict[str, Any]) -> dict[str, Loss]:
 
 def _find_shape(keys: Mapping[str, Any], teacher: PreTrainedModel | None) -> Shape:
     """What functions of one's own score: what the primary metric scores."""
+    if (named := PROBLEM_TYPES.get(str(keys.get("data.problem_type")))) is not None:
+        return named.predictions.shape
     metric = keys.get("data.metric") or (TASKS[keys["data.task"]].metric if keys.get("data.task") in TASKS else None)
-    if metric is not None and metric in METRICS:
+    if metric is not None and metric in METRICS and not METRICS[metric].others:
         return METRICS[metric].shape
     if teacher is None:
         return "classes"

@@ -287,8 +287,7 @@ def _compute_logits(
     for name, classifier in classifiers.items():
         # The int8 logits of a text depend on the texts beside it: each text alone, as a service is asked.
         batch_size = 1 if name == INT8 else BATCH_SIZE
-        outputs = model.config.num_labels
-        logits[name] = compute_logits(classifier, rows, collate, outputs=outputs, batch_size=batch_size)
+        logits[name] = compute_logits(classifier, rows, collate, config=model.config, batch_size=batch_size)
     return logits
 
 

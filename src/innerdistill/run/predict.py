@@ -25,6 +25,7 @@ from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.models.config_file import refuse_missing_folder
+from innerdistill.models.heads import read_thresholds
 from innerdistill.models.pretrained import default_device, load_tokenizer, longest_input
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import load_fine_tuned
@@ -69,7 +70,8 @@ class Predictor:
             rows, task, self.tokenizer, examples=examples, names=names, max_length=self.max_length
         )
         logits = predict_logits(self.model, dataset, examples.make_collator(self.tokenizer))
-        return self.problem_type.predictions.make_columns(logits, names), truncated
+        thresholds = read_thresholds(self.model.config)
+        return self.problem_type.predictions.make_columns(logits, names, thresholds), truncated
 
 
 @quiet_libraries()

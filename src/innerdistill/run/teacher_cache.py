@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from innerdistill.evaluation.predictions import SPLITS, predict_logits
 from innerdistill.losses.loss import collect_needs
+from innerdistill.models.heads import compute_cutoffs
 from innerdistill.run.job import Job
 from innerdistill.support.processes import (
     broadcast_from_first,
@@ -163,7 +164,7 @@ def compute_teacher_logits(job: Job, splits: Collection[str] = SPLITS) -> dict[s
         splits: names of splits; a split that the job does not have is left out.
 
     Returns:
-        Logits by split. (N, C)
+        Logits by split, relative to its thresholds. (N, C)
     """
     options = job.recipe.teacher
     is_cached = options.targets == "cache" or (options.targets == "auto" and options.targets_gigabytes > 0)
@@ -183,4 +184,4 @@ def _read_or_cache_logits(job: Job, examples: Dataset) -> NDArray[np.float32] | 
     except OSError as error:
         logger.warning("teacher.folder: nothing can be cached in %s (%s)", store.folder, error.strerror)
         return None
-    return np.array(store.arrays[LOGITS])
+    return np.array(store.arrays[LOGITS]) - compute_cutoffs(job.teacher.config)

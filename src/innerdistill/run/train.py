@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from datasets import Dataset
+from scipy.special import logit
 from transformers import PreTrainedModel
 
 from innerdistill.data.arrow import read_numbers
@@ -114,8 +115,11 @@ def make_setup(job: Job, *, train: Dataset) -> TrainingSetup:
     recipe = job.recipe
 
     def score(model: PreTrainedModel, selection: Dataset) -> dict[str, float]:
-        logits = predict_logits(model, selection, job.collate)
-        return select_numbers(score_outputs(read_numbers(selection, "labels"), logits, scoring=job.scoring))
+        labels, logits = read_numbers(selection, "labels"), predict_logits(model, selection, job.collate)
+        thresholds = job.problem_type.predictions.choose_thresholds(labels, logits, kind=recipe.data.thresholds)
+        if thresholds is not None:  # those that the model would get if training ended here
+            logits = logits - logit(thresholds)
+        return select_numbers(score_outputs(labels, logits, scoring=job.scoring))
 
     return TrainingSetup(
         train=train,

@@ -48,7 +48,8 @@ def describe_code(code: Any) -> str:
         Such as `my_project.metrics.cost 3fa9c1d2`. The hash of code without a source, as in an interactive shell, is
         that of its instructions.
     """
-    code = getattr(code, "wraps", code)
+    while hasattr(code, "wraps"):
+        code = code.wraps
     named = code if hasattr(code, "__qualname__") else type(code)
     try:
         source = inspect.getsource(named)

@@ -14,6 +14,7 @@ several machines can be put into one folder.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,7 @@ from innerdistill.report.stored_run import StoredRun
 from innerdistill.support.files import compute_checksum, open_whole_file
 
 TEACHER = "teacher"  # the model whose logits all runs of a block share
+OF_LABEL = re.compile(r"label_\d+")  # of multi-label classification, in place of `label`
 EXAMPLE = ("split", "row", "label", "group")  # columns of predictions.parquet; `group` with data.group only
 LINE = {"run", "teacher", "checksum", "record"}  # keys of a line
 
@@ -240,16 +242,16 @@ def _open_writer(path: Path, schema: pa.Schema) -> pa.parquet.ParquetWriter:
         schema,
         compression="zstd",
         compression_level=9,
-        use_dictionary=["model", "split", "label"],
+        use_dictionary=[name for name in schema.names if name in ("model", "split") or name.startswith("label")],
         column_encoding={**dict.fromkeys(integers, "DELTA_BINARY_PACKED"), **encodings},
     )
 
 
 def _take_logits(table: pa.Table, model: str, place: str) -> pa.Table | None:
     """The predictions of one model of a run, with neutral names of the logits; None if there are none."""
-    examples = [name for name in EXAMPLE if name != "group" or name in table.column_names]
+    examples = [name for name in table.column_names if name in EXAMPLE or OF_LABEL.fullmatch(name)]
     known = {*examples, *_name_logits(table, "student"), *_name_logits(table, "teacher")}
-    if set(table.column_names) != known:
+    if set(table.column_names) != known or not {"split", "row"} <= known:
         raise ValueError(f"{place}: its predictions have other columns than a run's, which a block cannot store.")
     names = _name_logits(table, model)
     if not names:

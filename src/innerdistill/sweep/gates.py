@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from innerdistill.evaluation.answers import Answers
 from innerdistill.evaluation.crossed import CrossedEstimate, Estimate
 from innerdistill.evaluation.differences import FEW_DIFFERENT
+from innerdistill.evaluation.metrics import SHARES_OF_RIGHT
 
 FEWEST_OF_CLASS = 10  # examples
 
@@ -82,7 +83,7 @@ def describe_obstacle(
     count = int(different.sum())
     if rarest is not None and rarest < FEWEST_OF_CLASS:
         return f"the rarest class has {rarest} example{'s' * (rarest != 1)}, and a verdict needs {FEWEST_OF_CLASS}"
-    if count < FEW_DIFFERENT and metric != "accuracy":
+    if count < FEW_DIFFERENT and metric not in SHARES_OF_RIGHT:
         return (
             f"only {count} of {len(different):,} examples are answered differently, and a verdict needs {FEW_DIFFERENT}"
         )

@@ -236,6 +236,11 @@ class Group(Compared):
         return examples.select(self.first_record.data.scoring.predictions.has_label(examples.labels))
 
     @cached_property
+    def right_answers(self) -> NDArray[Any]:
+        """The labels of these examples, numbered as the answers of models are, as an array (N,)."""
+        return self.first_record.data.scoring.predictions.identify(self.examples.labels)
+
+    @cached_property
     def rarest_class(self) -> int | None:
         """Validation examples of the rarest class that occurs, or groups of them; None where labels are no classes."""
         return count_rarest(self.examples, scoring=self.first_record.data.scoring)

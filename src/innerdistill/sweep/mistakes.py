@@ -24,7 +24,7 @@ def build_right_and_wrong(group: Group) -> Table:
     Returns:
         A row for each method: kappa of right and wrong with its interval, accuracy, and the numbers of examples.
     """
-    rows, labels = [], group.examples.labels
+    rows, labels = [], group.right_answers
     for method in group.methods.values():
         estimate, interval = estimate_kappa(group, method.name)
         accuracies = [(run.predictions[0] == labels).mean() for run in method.list_answers()]
@@ -60,7 +60,7 @@ def estimate_kappa(group: Group, method: str) -> tuple[CrossedEstimate, str]:
         The mean over seeds with its variance over seeds and examples, and its interval for people: a dash where it
         would not hold.
     """
-    labels, groups = group.examples.labels, group.examples.groups
+    labels, groups = group.right_answers, group.examples.groups
     of_teacher = group.teacher_answers.predictions[0] == labels
     answers = group.methods[method].list_answers()
     of_students = np.stack([run.predictions[0] == labels for run in answers])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from innerdistill.evaluation.answers import Answers, join_answers
 from innerdistill.evaluation.crossed import estimate_crossed
+from innerdistill.evaluation.metrics import SHARES_OF_RIGHT
 from innerdistill.evaluation.shares import Share, estimate_share, judge_share
 from innerdistill.report.formatting import NOT_APPLICABLE, format_percent
 from innerdistill.sweep.gates import count_collapsed, describe_obstacle
@@ -168,7 +169,7 @@ def _explain(place: Compared) -> list[str]:
 def _collect(
     place: Compared, units: Sequence[Unit], students: Sequence[Answers], references: Sequence[Answers]
 ) -> Kept:
-    different, is_accuracy = find_different(students, references), place.metric == "accuracy"
+    different, is_accuracy = find_different(students, references), place.metric in SHARES_OF_RIGHT
     student, reference = (np.stack([unit.pseudo_values.mean(0) for unit in side]) for side in (students, references))
     obstacle = describe_obstacle(
         estimate_crossed(student - reference, different=different, is_accuracy=is_accuracy),

@@ -23,6 +23,7 @@ from innerdistill.evaluation.crossed import (
 )
 from innerdistill.evaluation.crossed_teachers import estimate_over_teachers
 from innerdistill.evaluation.labelled_examples import mark_groups
+from innerdistill.evaluation.metrics import SHARES_OF_RIGHT
 from innerdistill.sweep.gates import Collapse, count_collapsed, describe_obstacle
 
 Over = Literal["seeds", "teachers"]
@@ -176,7 +177,7 @@ def compare_pair(
     different = find_different(first, second)
     by_run = [ours.pseudo_values - theirs.pseudo_values for ours, theirs in zip(first, second, strict=True)]
     differences = np.stack([runs.mean(0) for runs in by_run])
-    estimate: Estimate = estimate_crossed(differences, different=different, is_accuracy=metric == "accuracy")
+    estimate: Estimate = estimate_crossed(differences, different=different, is_accuracy=metric in SHARES_OF_RIGHT)
     if are_seeds_shared and len(by_run) > 1 and len(by_run[0]) > 1:
         estimate = estimate_over_teachers(np.stack(by_run))
     comparison = Comparison(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from innerdistill.evaluation.answers import Answers
 from innerdistill.evaluation.crossed import FEWEST_FOR_INTERVAL, CrossedEstimate, estimate_crossed
+from innerdistill.evaluation.metrics import SHARES_OF_RIGHT
 from innerdistill.sweep.gates import count_collapsed, describe_obstacle
 from innerdistill.sweep.groups import Group
 from innerdistill.sweep.statistics import find_different
@@ -69,7 +70,7 @@ def estimate_trend(
         slopes = slopes + weight * np.stack([one.pseudo_values[0] - other.pseudo_values[0] for one, other in units])
         different.append(find_different(ours, theirs))
     differs = np.any(different, axis=0)
-    estimate = estimate_crossed(slopes, different=differs, is_accuracy=metric == "accuracy")
+    estimate = estimate_crossed(slopes, different=differs, is_accuracy=metric in SHARES_OF_RIGHT)
     all_first, all_second = ([run for of_size in side for run in of_size] for side in (first, second))
     collapse = count_collapsed(all_first, all_second)
     return estimate, describe_obstacle(estimate, collapse, differs, metric=metric, rarest=None)

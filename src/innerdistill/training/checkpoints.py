@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors.torch import load_model, save_model
 from transformers import PreTrainedModel
 
@@ -219,7 +220,7 @@ def write_broken_step(folder: Path, step: int, rows: Mapping[str, Sequence[Any]]
     Returns:
         Path of the file.
     """
-    labels = [None if label != label else label for label in rows["labels"]]  # noqa: PLR0124 - NaN
+    labels = [None if np.isnan(label).any() else label for label in rows["labels"]]
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / BROKEN_STEP, {"step": step, **rows, "labels": labels}, indent=None)
     return folder / BROKEN_STEP
