@@ -20,7 +20,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from innerdistill.data.formats import read_blocks
 from innerdistill.data.tables import read_file
+from innerdistill.data.tagged_rows import read_tagged_rows
 from innerdistill.data.task_data import load_task
 from innerdistill.data.tasks import Task
 from innerdistill.data.tokens import tokenise
@@ -147,6 +149,55 @@ def parquet(draw):
     return buffer.getvalue()
 
 
+words = st.text(
+    st.characters(exclude_categories=["Cs", "Cc", "Zs"], exclude_characters="\ufeff"), min_size=1, max_size=9
+)
+tags = st.sampled_from(["O", "O", "B-person", "I-person", "B-a-b", "NOUN"])
+sentences = st.lists(st.lists(st.tuples(words, tags), min_size=1, max_size=9), max_size=9)
+
+
+@st.composite
+def conll(draw, separator):
+    """A CoNLL file, often with documents and comments, and sometimes with a line of another kind."""
+    lines = []
+    for sentence in draw(sentences):
+        lines += draw(st.sampled_from([[], [], [f"-DOCSTART-{separator}O", ""], ["# id x"], ["# id", "# text"]]))
+        lines += [separator.join(row) for row in sentence] + [""]
+    if lines and draw(st.sampled_from([False, False, True])):
+        other = ["", " ", "word", f"word{separator}", f"{separator}O", f"a{separator}b{separator}O", "#", "\u2028"]
+        lines.insert(draw(st.integers(0, len(lines))), draw(st.sampled_from(other)))
+    content = draw(st.sampled_from(LINE_ENDS)).join(lines)
+    return content.encode(draw(st.sampled_from(["utf-8"] * 20 + ["utf-8-sig", "utf-16", "latin-1"])), "replace")
+
+
+@st.composite
+def conllu(draw):
+    """A CoNLL-U file, often with comments, words in one and words left out, and sometimes with a line of another kind."""
+    lines = []
+    for number, sentence in enumerate(draw(sentences)):
+        lines += [f"# sent_id = {number}"] * draw(st.integers(0, 2))
+        for word, (form, tag) in enumerate(sentence, start=1):
+            ids = draw(st.sampled_from([[], [], [f"{word}-{word + 1}"], [f"{word}.1"]]))
+            lines += ["\t".join([each, form, "_", tag, *"______"]) for each in [*ids, str(word)]]
+        lines.append("")
+    if lines and draw(st.sampled_from([False, False, True])):
+        other = ["", "# text", "1-2", "1\tword", "\t" * 9, "x\tword" + "\t_" * 8, "1\tword" + "\t_" * 8]
+        lines.insert(draw(st.integers(0, len(lines))), draw(st.sampled_from(other)))
+    return draw(st.sampled_from(LINE_ENDS)).join(lines).encode()
+
+
+@st.composite
+def tagged_lines(draw):
+    """JSON lines of words and tags, and sometimes of something else."""
+    columns = [tuple(map(list, zip(*sentence, strict=True))) for sentence in draw(sentences)]
+    objects = [dict(zip(("tokens", "tags"), lists, strict=True)) for lists in columns]
+    if objects and draw(st.booleans()):
+        row, name = draw(st.sampled_from(objects)), draw(st.sampled_from(["tokens", "tags"]))
+        row[name] = draw(st.one_of(values, st.lists(values, max_size=5)))
+    return "\n".join(json.dumps(content, ensure_ascii=draw(st.booleans())) for content in objects).encode()
+
+
+TAGGED = {"conll": conll("\t"), "bio": conll(" "), "conllu": conllu(), "jsonl": tagged_lines()}
 FILES = {"csv": delimited(","), "tsv": delimited("\t"), "jsonl": json_lines(), "parquet": parquet()}
 
 
@@ -191,6 +242,54 @@ def test_a_made_file_is_read_or_refused_in_one_sentence(kind, tmp_path, tokenize
             outcomes[kind, "refused"] += 1
         else:
             outcomes[kind, "read"] += 1
+
+    check()
+
+
+@pytest.mark.parametrize("kind", TAGGED)
+def test_a_made_file_of_tags_is_read_or_refused_in_one_sentence(kind, tmp_path, outcomes):
+    path = tmp_path / f"made.{kind}"
+
+    @made
+    @given(damaged(TAGGED[kind]))
+    def check(content):
+        path.write_bytes(content)
+        try:
+            for block in read_blocks(path, columns=["tokens", "tags"]):
+                for tokens, of_tokens in read_tagged_rows(
+                    block, tokens="tokens", tags="tags", where=path.name, first=1
+                ):
+                    assert len(tokens) == len(of_tokens) > 0 and all(isinstance(word, str) for word in tokens)
+        except ValueError as error:
+            refusal(error, path.name)
+            outcomes[kind, "tags", "refused"] += 1
+        else:
+            outcomes[kind, "tags", "read"] += 1
+
+    check()
+
+
+@pytest.mark.parametrize("kind", ["conll", "bio", "conllu"])
+def test_whole_sentences_are_read_as_they_were_written(kind, tmp_path):
+    path = tmp_path / f"whole.{kind}"
+
+    @made
+    @given(sentences, st.sampled_from(LINE_ENDS))
+    def check(written, line_end):
+        if kind == "bio":  # there, "# NOUN" before a sentence is a comment
+            written = [[(word.replace("#", "hash"), tag) for word, tag in sentence] for sentence in written]
+        lines = []
+        for sentence in written:
+            for number, (word, tag) in enumerate(sentence, start=1):
+                cells = [str(number), word, "_", tag, *"______"] if kind == "conllu" else [word, tag]
+                lines.append((" " if kind == "bio" else "\t").join(cells))
+            lines.append("")
+        path.write_text("".join(line + line_end for line in lines), encoding="utf-8", newline="")
+        rows = []
+        for block in read_blocks(path):
+            rows += read_tagged_rows(block, tokens="tokens", tags="tags", where=path.name, first=1)
+        columns = [tuple(map(list, zip(*sentence, strict=True))) for sentence in written]
+        assert rows == columns
 
     check()
 

@@ -12,7 +12,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from innerdistill.data import arrow, formats
+from innerdistill.data import arrow, text_files
 from innerdistill.data.arrow import write_to_disk
 from innerdistill.data.batches import LengthGroupedSampler
 from innerdistill.data.splits import choose_number, choose_stratified
@@ -98,7 +98,7 @@ def test_csv_with_quotes_line_breaks_bom_and_crlf(tmp_path):
 
 
 def test_columns_of_json_lines_have_one_type_in_all_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "BLOCK", 2)
+    monkeypatch.setattr(text_files, "BLOCK", 2)
 
     def tables(*rows):
         (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))

@@ -1,4 +1,4 @@
-"""CSV, TSV, JSON lines and Parquet files, read in blocks of rows, so that a file may be larger than memory.
+"""Data files of every format, read in blocks of rows, so that a file may be larger than memory.
 
 A block holds plain Python values by column. Text is read as it is written: 007 stays 007, and NA is a word. Bytes that
 are not UTF-8 become lone surrogates, which no text may hold. `find_broken_text` finds them, where the row is known.
@@ -6,28 +6,34 @@ are not UTF-8 become lone surrogates, which no text may hold. `find_broken_text`
 
 from __future__ import annotations
 
-import codecs
 import csv
 import json
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet
 
-from innerdistill.data.arrow import BLOCK, BLOCK_BYTES, regroup
+from innerdistill.data.arrow import regroup
+from innerdistill.data.conll import read_conll, read_conllu
+from innerdistill.data.text_files import (
+    BYTES_PER_CELL,
+    LONGEST,
+    choose_columns,
+    explain_reading_errors,
+    group_in_blocks,
+    read_lines,
+    read_text_file,
+)
 from innerdistill.support.messages import get_first_line, shorten_value, suggest_name
 
-T = TypeVar("T")
 Block = dict[str, list[Any]]
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-LONGEST = 1 << 26  # characters of a line, and of a cell, at most
-BYTES_PER_CELL = 50  # memory that Python needs besides the characters
+CONLL = (".conll", ".bio", ".iob")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", *CONLL, ".conllu")
 FEW = 256  # rows of a Parquet file at a time: repeated values may take a thousand times the space in memory
 # Messages of the csv module, and what they mean.
 CSV_ERRORS = {
@@ -48,11 +54,11 @@ def read_blocks(
     """Read a file a few thousand rows at a time.
 
     Args:
-        path: CSV (standard quoting), TSV (quoting off: GLUE's texts hold bare quotes), JSON lines or Parquet, by its
-            ending.
-        columns: names of the columns to read; None means all.
+        path: CSV (standard quoting), TSV (quoting off: GLUE's texts hold bare quotes), JSON lines, Parquet, CoNLL or
+            CoNLL-U, by its ending.
+        columns: names of the columns to read; None means all, or tokens and tags of a CoNLL file.
         optional: names of columns that are read if the file has them.
-        header: column names of a CSV or TSV file without a header line.
+        header: column names of a CSV, TSV or CoNLL file without a header line.
 
     Yields:
         Lists of equal length by column.
@@ -64,37 +70,19 @@ def read_blocks(
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: unknown format {shorten_value(path.suffix)}; expected one of {', '.join(SUFFIXES)}.")
-    with _explain_reading_errors(path):
+    with explain_reading_errors(path):
         if not path.is_file():
             raise ValueError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")
         if suffix == ".parquet":
             yield from _read_parquet(path, columns, optional)
         elif suffix in (".csv", ".tsv"):
-            yield from _read_text_file(path, lambda text: _read_delimited(path, text, columns, optional, header))
+            yield from read_text_file(path, lambda text: _read_delimited(path, text, columns, optional, header))
+        elif suffix in CONLL:
+            yield from read_text_file(path, lambda text: read_conll(path, text, columns, optional, header))
+        elif suffix == ".conllu":
+            yield from read_text_file(path, lambda text: read_conllu(path, text, columns, optional))
         else:
-            yield from _read_text_file(path, lambda text: _read_json_lines(path, text, columns, optional))
-
-
-@contextmanager
-def _explain_reading_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror or get_first_line(error)}).") from None
-
-
-def _read_text_file(path: Path, read: Callable[[TextIO], Iterator[T]]) -> Iterator[T]:
-    """Open a text file and read it with a function."""
-    with _explain_reading_errors(path):
-        with path.open("rb") as file:
-            beginning = file.read(1 << 16)
-        if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise ValueError(f"{path}: this is UTF-16; save it as UTF-8.")
-        # Lines end as the first one does. Unless that is a carriage return, one of those alone ends no line.
-        ends = re.search(rb"\r\n?|\n", beginning)
-        newline = "" if ends and ends[0] == b"\r" else "\n"
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as text:
-            yield from read(text)
+            yield from read_text_file(path, lambda text: _read_json_lines(path, text, columns, optional))
 
 
 def read_json_blocks(path: Path) -> Iterator[Block]:
@@ -109,8 +97,8 @@ def read_json_blocks(path: Path) -> Iterator[Block]:
     Raises:
         ValueError: missing or damaged file; names file and row.
     """
-    for block in _read_text_file(path, lambda text: _group_in_blocks(_parse_objects(path, text))):
-        names = _choose_columns(path, list(dict.fromkeys(name for row in block for name in row)), None, ())
+    for block in read_text_file(path, lambda text: group_in_blocks(_parse_objects(path, text))):
+        names = choose_columns(path, list(dict.fromkeys(name for row in block for name in row)), None, ())
         yield {name: [dump_json(row[name]) if name in row else None for row in block] for name in names}
 
 
@@ -156,23 +144,8 @@ def read_parquet_tables(path: Path) -> Iterator[pa.Table]:
         raise ValueError(f"{path}: no such file.")
     with _explain_parquet_errors(path):
         file = pa.parquet.ParquetFile(path, memory_map=True)
-        _choose_columns(path, file.schema_arrow.names, None, ())
+        choose_columns(path, file.schema_arrow.names, None, ())
         yield from regroup(file.iter_batches(FEW))
-
-
-def find_broken_text(values: Iterable[Any]) -> int | None:
-    """Find text that UTF-8 cannot encode.
-
-    Args:
-        values: values of a column, of any type.
-
-    Returns:
-        Position of the first text with a lone surrogate; None if there is none.
-    """
-    for position, value in enumerate(values):
-        if isinstance(value, str) and not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-            return position
-    return None
 
 
 def _read_delimited(
@@ -187,9 +160,9 @@ def _read_delimited(
     layout: dict[str, Any] = {"delimiter": ",", "strict": True}
     if path.suffix.lower() == ".tsv":
         layout = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-    reader = csv.reader(_read_lines(path, text), **layout)
+    reader = csv.reader(read_lines(path, text), **layout)
     names = list(header or next(filter(None, _read_cells(path, reader)), ()))
-    chosen = _choose_columns(path, names, columns, optional)
+    chosen = choose_columns(path, names, columns, optional)
 
     def read_rows() -> Iterator[tuple[list[str], int]]:
         number = 0
@@ -204,7 +177,7 @@ def _read_delimited(
             values = [cells[position] for position in chosen.values()] if cells else [""] * len(chosen)
             yield values, sum(map(len, values)) + BYTES_PER_CELL * len(values)
 
-    for block in _group_in_blocks(read_rows()):
+    for block in group_in_blocks(read_rows()):
         yield dict(zip(chosen, map(list, zip(*block, strict=True)), strict=True))
 
 
@@ -225,20 +198,20 @@ def _read_json_lines(
     path: Path, text: TextIO, columns: Sequence[str] | None, optional: Sequence[str]
 ) -> Iterator[Block]:
     wanted: list[str] = []
-    for block in _group_in_blocks(_parse_objects(path, text)):
+    for block in group_in_blocks(_parse_objects(path, text)):
         there = dict.fromkeys(name for row in block for name in row)
         for name in () if wanted else columns or ():
             if name not in there:
                 raise ValueError(
                     f"{path}: row 1 has no {shorten_value(name)}. {suggest_name(name, there, kind='keys')}"
                 )
-        wanted = list(_choose_columns(path, list(there), None, ())) if columns is None else [*columns, *optional]
+        wanted = list(choose_columns(path, list(there), None, ())) if columns is None else [*columns, *optional]
         yield {name: [row.get(name) for row in block] for name in wanted}
 
 
 def _parse_objects(path: Path, text: TextIO) -> Iterator[tuple[dict[str, Any], int]]:
     number = 0
-    for line, content in enumerate(_read_lines(path, text), start=1):
+    for line, content in enumerate(read_lines(path, text), start=1):
         if not content.strip():
             continue
         number += 1
@@ -267,7 +240,7 @@ def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _read_parquet(path: Path, columns: Sequence[str] | None, optional: Sequence[str]) -> Iterator[Block]:
     with _explain_parquet_errors(path):
         file = pa.parquet.ParquetFile(path, memory_map=True)
-        chosen = _choose_columns(path, file.schema_arrow.names, columns, optional)
+        chosen = choose_columns(path, file.schema_arrow.names, columns, optional)
         for batch in file.iter_batches(FEW, columns=list(chosen)):
             yield {name: _list_values(batch.column(name)) for name in chosen}
 
@@ -291,44 +264,3 @@ def _list_values(column: pa.Array) -> list[Any]:
         raw = column.cast(pa.large_binary()).to_pylist()
         return [value if value is None else value.decode("utf-8", "surrogateescape") for value in raw]
     return list(column.to_pylist())
-
-
-def _choose_columns(
-    path: Path, names: Sequence[str], columns: Sequence[str] | None, optional: Sequence[str]
-) -> dict[str, int]:
-    """Position of each column that is read."""
-    wanted = list(names) if columns is None else [*columns, *(name for name in optional if name in names)]
-    for name in wanted:
-        if name not in names:
-            hint = suggest_name(name, names, kind="columns")
-            raise ValueError(f"{path}: no column {shorten_value(name)}. {hint}")
-        if find_broken_text([name]) is not None:
-            raise ValueError(
-                f"{path}: the name of column {shorten_value(name)} is not UTF-8 text; save the file as UTF-8."
-            )
-        if names.count(name) > 1:
-            raise ValueError(f"{path}: column {shorten_value(name)} appears {names.count(name)} times.")
-    return {name: names.index(name) for name in wanted}
-
-
-def _read_lines(path: Path, text: TextIO) -> Iterator[str]:
-    number = 0
-    while line := text.readline(LONGEST):
-        number += 1
-        if len(line) == LONGEST:
-            raise ValueError(f"{path}: line {number}: longer than {LONGEST:,} characters; is this a text file?")
-        yield line
-
-
-def _group_in_blocks(rows: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
-    """Rows, given with their lengths, in blocks."""
-    block: list[T] = []
-    length = 0
-    for row, characters in rows:
-        block.append(row)
-        length += characters
-        if len(block) == BLOCK or length > BLOCK_BYTES:
-            yield block
-            block, length = [], 0
-    if block:
-        yield block

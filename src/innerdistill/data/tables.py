@@ -18,10 +18,11 @@ from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 
 from innerdistill.data.arrow import write_to_disk
 from innerdistill.data.example_type import ExampleType
-from innerdistill.data.formats import Block, find_broken_text, read_blocks, read_json_blocks, read_parquet_tables
+from innerdistill.data.formats import Block, read_blocks, read_json_blocks, read_parquet_tables
 from innerdistill.data.in_memory import wrap_rows
 from innerdistill.data.split_files import list_columns
 from innerdistill.data.tasks import Task
+from innerdistill.data.text_files import find_broken_text
 from innerdistill.data.token_rows import pack_tokens
 from innerdistill.support.messages import get_first_line, name_key, shorten_value, suggest_name
 

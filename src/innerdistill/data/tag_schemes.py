@@ -73,6 +73,21 @@ class Entities:
     ends: Array
 
 
+def is_tag(name: str) -> bool:
+    """Tell whether a name is O or a tag of an entity.
+
+    Args:
+        name: any text.
+
+    Returns:
+        True for a tag of any scheme.
+
+    >>> is_tag("O"), is_tag("U-person"), is_tag("NOUN")
+    (True, True, False)
+    """
+    return name == OUTSIDE or TAG.fullmatch(name) is not None
+
+
 def find_scheme(names: Sequence[str]) -> Scheme | None:
     """Find the scheme that the names of a label set follow.
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from innerdistill.data.arrow import BLOCK_BYTES
-from innerdistill.data.formats import SUFFIXES, Block, find_broken_text, read_blocks
+from innerdistill.data.formats import SUFFIXES, Block, read_blocks
 from innerdistill.data.labels import read_label
+from innerdistill.data.text_files import find_broken_text
 from innerdistill.support.messages import format_count, join_names, shorten_value
 
 MOST_ROWS = 10_000  # rows that a recipe is judged by
