@@ -7,11 +7,11 @@ these are the logits themselves, and a label is predicted from a probability of 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.special import expit, log_expit, logit
@@ -216,13 +216,13 @@ def make_set_columns(margins: Array, names: Sequence[str], thresholds: Array | N
         thresholds: probability from which each label is predicted (C,); None means 0.5.
 
     Returns:
-        `predicted_labels`, names as a JSON list, and `probability_<label>` for each label. (N,)
+        `predicted_labels`, lists of names, and `probability_<label>` for each label. (N,)
     """
     cutoffs = 0 if thresholds is None else logit(thresholds).astype(np.float32)
     probabilities = expit(margins + cutoffs)
     sets = find_sets(margins)
     chosen = [[name for name, is_in in zip(names, row, strict=True) if is_in] for row in sets.tolist()]
-    columns: dict[str, Any] = {"predicted_labels": [json.dumps(labels, ensure_ascii=False) for labels in chosen]}
+    columns: dict[str, Any] = {"predicted_labels": pa.array(chosen, pa.list_(pa.string()))}
     for index, name in enumerate(names):
         columns[f"probability_{name}"] = probabilities[:, index]
     return columns

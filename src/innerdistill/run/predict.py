@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -129,7 +128,7 @@ def predict_texts(
     task = Task(tuple(columns))
     rows = read_rows(columns, task, examples=predictor.problem_type.examples, where="predict", labelled=False)
     predictions, _ = predictor.predict(rows, task)
-    lists = {name: np.asarray(values).tolist() for name, values in predictions.items()}
+    lists = {name: pa.array(values).to_pylist() for name, values in predictions.items()}
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
 
@@ -263,8 +262,20 @@ def _open_writer(path: Path, suffix: str, schema: pa.Schema) -> Iterator[Callabl
         with path.open("w", encoding="utf-8") as file:
             yield lambda table: file.writelines(_dump_rows(table))
         return
-    with (pa.parquet.ParquetWriter if suffix == ".parquet" else pa.csv.CSVWriter)(path, schema) as writer:
-        yield lambda table: writer.write_table(table.cast(schema))
+    if suffix == ".parquet":
+        with pa.parquet.ParquetWriter(path, schema) as writer:
+            yield lambda table: writer.write_table(table.cast(schema))
+        return
+    with pa.csv.CSVWriter(path, _join_lists(schema.empty_table()).schema) as writer:
+        yield lambda table: writer.write_table(_join_lists(table.cast(schema)))
+
+
+def _join_lists(table: pa.Table) -> pa.Table:
+    """Write lists of text as one text, as `data.separator` takes them apart: CSV has no lists."""
+    for number, field in enumerate(table.schema):
+        if field.type == pa.list_(pa.string()):
+            table = table.set_column(number, field.name, pc.binary_join(table[field.name], ","))
+    return table
 
 
 def _refuse_null_texts(file: str | Path, rows: pa.Table, task: Task) -> None:
