@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innerdistill.losses.loss import LossInputs, collect_needs, measure
-from innerdistill.losses.other_papers import attention_score_mse, hidden_mse, normalised_cls_mse, relation_kl
+from innerdistill.losses.other_papers import (
+    attention_score_mse,
+    hidden_mse,
+    normalised_cls_mse,
+    relation_kl,
+    token_cosine,
+)
 from innerdistill.losses.paper import cls_cosine
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.attention import Attention
@@ -97,6 +103,33 @@ def test_hidden_mse_equals_its_formula(shape, seed):
     assert hidden_mse(teacher, student, mask).tolist() == pytest.approx(wanted, abs=1e-9)
 
 
+@settings(max_examples=40, deadline=None)
+@given(masks(), st.integers(0, 2**20))
+def test_token_cosine_equals_its_formula(shape, seed):
+    mask, lengths = shape
+    teacher, student = torch.randn(
+        2, *mask.shape, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
+    wanted = []
+    for example, length in enumerate(lengths):
+        total = 0.0
+        for t, s in zip(teacher[example, :length].tolist(), student[example, :length].tolist(), strict=True):
+            total += 1 - dot(t, s) / math.sqrt(dot(t, t) * dot(s, s))
+        wanted.append(total / length)
+    assert token_cosine(teacher, student, mask).tolist() == pytest.approx(wanted, abs=1e-9)
+    longer = [torch.nn.functional.pad(hidden, (0, 0, 0, 3), value=7.0) for hidden in (teacher, student)]
+    assert token_cosine(*longer, torch.nn.functional.pad(mask, (0, 3))).tolist() == pytest.approx(wanted, abs=1e-9)
+
+
+def test_token_cosine_has_the_gradient_of_its_formula():
+    mask = torch.tensor([[True] * 4, [True] * 3 + [False]])
+    teacher, student = torch.randn(2, 2, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    student.requires_grad_()
+    assert torch.autograd.gradcheck(lambda hidden: token_cosine(teacher, hidden, mask), student)
+    token_cosine(teacher, student, mask).sum().backward()
+    assert not student.grad[~mask].any()
+
+
 @given(st.integers(0, 2**20))
 def test_the_patient_loss_is_twice_the_cosine_loss(seed):
     teacher, student = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -113,7 +146,9 @@ def test_scores_beyond_a_window_do_not_count():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", ["attention_score_mse", "hidden_mse", "relation_kl", "normalised_cls_mse"])
+@pytest.mark.parametrize(
+    "name", ["attention_score_mse", "hidden_mse", "token_cosine", "relation_kl", "normalised_cls_mse"]
+)
 def test_every_family_serves_every_rival(name, family, make_model):
     """From real models: 0 between a model and itself, a gradient in the embeddings between two of them."""
     loss, pairs = LOSSES[name], {1: 2, 2: 4}

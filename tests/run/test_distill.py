@@ -61,7 +61,8 @@ def test_every_schedule_on_scores(recipe, scores, tmp_path, schedule):
 
 
 def test_the_objectives_of_other_papers_in_a_whole_run(recipe, tmp_path):
-    rivals = {"attention_score_mse": 1.0, "hidden_mse": 1.0, "relation_kl": 1.0, "normalised_cls_mse": 1.0}
+    names = ("attention_score_mse", "hidden_mse", "token_cosine", "relation_kl", "normalised_cls_mse")
+    rivals = dict.fromkeys(names, 1.0)
     losses = {"attention_kl": 0.0, "cls_cosine": 0.0, **rivals}
     schedule = {"name": "all_layers", "epochs_per_layer": 2, "classification_epochs": 1}
     record = read_record(distill(recipe(tmp_path / "run", schedule=schedule, losses=losses)))

@@ -8,5 +8,6 @@ BUILT_IN = (
     "normalised_cls_mse",
     "attention_score_mse",
     "hidden_mse",
+    "token_cosine",
     "relation_kl",
 )

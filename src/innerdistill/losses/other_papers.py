@@ -76,6 +76,28 @@ def hidden_mse(teacher_hidden: Tensor, student_hidden: Tensor, token_mask: Tenso
     return torch.where(token_mask, squares, 0).sum(-1) / token_mask.sum(-1)
 
 
+def token_cosine(teacher_hidden: Tensor, student_hidden: Tensor, token_mask: Tensor) -> Tensor:
+    """Cosine distance of the activations of all tokens: the cosine loss of DistilBERT.
+
+    L_cos = 1/L sum_i (1 - cos(h_T[i], h_S[i])), the mean over the L real tokens. Source: Sanh et al. 2019.
+
+    Args:
+        teacher_hidden: activations of all tokens after the teacher's layer. (B, L, hidden)
+        student_hidden: as the teacher's. (B, L, hidden)
+        token_mask: True for real tokens. (B, L)
+
+    Returns:
+        From 0 (same directions) to 2 (opposite ones). (B,)
+
+    >>> teacher = torch.tensor([[[1.0, 0.0], [0.0, 2.0], [9.0, 9.0]]])
+    >>> student = torch.tensor([[[3.0, 4.0], [0.0, 1.0], [0.0, 1.0]]])
+    >>> token_cosine(teacher, student, torch.tensor([[True, True, False]]))  # (1 - 3/5 + 0) / 2
+    tensor([0.2000])
+    """
+    similarities = F.cosine_similarity(at_least_float32(teacher_hidden), at_least_float32(student_hidden), dim=-1)
+    return torch.where(token_mask, 1 - similarities, 0).sum(-1) / token_mask.sum(-1)
+
+
 def relation_kl(teacher: Attention, student: Attention, token_mask: Tensor) -> Tensor:
     """Divergence of the self-relations of queries, keys and values: the loss of MiniLMv2.
 

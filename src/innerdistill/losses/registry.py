@@ -7,7 +7,13 @@ The names alone are in `names.py` too, which needs no torch.
 from __future__ import annotations
 
 from innerdistill.losses.loss import Loss
-from innerdistill.losses.other_papers import attention_score_mse, hidden_mse, normalised_cls_mse, relation_kl
+from innerdistill.losses.other_papers import (
+    attention_score_mse,
+    hidden_mse,
+    normalised_cls_mse,
+    relation_kl,
+    token_cosine,
+)
 from innerdistill.losses.paper import attention_kl, cls_cosine, gold_labels, soft_labels
 from innerdistill.support.extensions import Registry
 
@@ -22,6 +28,7 @@ LOSSES = Registry(
         "normalised_cls_mse": Loss(normalised_cls_mse, needs=("cls",)),
         "attention_score_mse": Loss(attention_score_mse, needs=("qkv", "token_mask")),
         "hidden_mse": Loss(hidden_mse, needs=("hidden", "token_mask"), embeddings=True),
+        "token_cosine": Loss(token_cosine, needs=("hidden", "token_mask")),
         "relation_kl": Loss(relation_kl, needs=("qkv", "token_mask")),
     },
 )

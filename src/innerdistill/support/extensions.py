@@ -150,10 +150,10 @@ def find_packages(names: Mapping[str, Iterable[str]]) -> dict[str, str]:
     """Find the packages that the names of a recipe come from, for the record of its run.
 
     Args:
-        names: used names by group, for example `{"losses": ["cls_cosine", "token_cosine"]}`.
+        names: used names by group, for example `{"losses": ["cls_cosine", "hidden_l1"]}`.
 
     Returns:
-        Package and version by name, without the built-in names: `{"losses.token_cosine": "my-plugin 1.0"}`.
+        Package and version by name, without the built-in names: `{"losses.hidden_l1": "my-plugin 1.0"}`.
     """
     packages: dict[str, str] = {}
     for group, used in names.items():
