@@ -6,6 +6,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from innerdistill.evaluation.metrics import METRICS, Metric, select_metrics
 from innerdistill.evaluation.pseudo_values import compute_pseudo_values, estimate_standard_error
+from innerdistill.problem_types.multi_label_classification import MULTI_LABEL_CLASSIFICATION as LABEL_SETS
 from innerdistill.problem_types.regression import REGRESSION
 from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION as CLASSES
 
@@ -30,6 +31,17 @@ def test_classes_are_left_out_one_at_a_time(metric, names):
     values = compute_pseudo_values(labels, predictions, scoring=scoring)
     assert values == pytest.approx(leave_one_out(labels, predictions, scoring))
     assert values.mean() == pytest.approx(scoring.score(scoring.primary, labels, predictions))
+
+
+@pytest.mark.parametrize("metric", select_metrics("label sets"))
+@pytest.mark.parametrize("decimals", [0, 8])  # few decimals give many equal margins
+@pytest.mark.parametrize("share", [0.05, 0.4])
+def test_label_sets_are_left_out_one_at_a_time(metric, decimals, share):
+    labels = (GENERATOR.random((40, 4)) < share).astype(np.float32)
+    margins = (labels - 0.5 + GENERATOR.normal(size=labels.shape)).round(decimals)
+    scoring = LABEL_SETS.make_scoring(metric, ("a", "b", "c", "d"))
+    values = compute_pseudo_values(labels, margins, scoring=scoring)
+    assert values == pytest.approx(leave_one_out(labels, margins, scoring))
 
 
 def test_those_of_accuracy_are_right_and_wrong():
