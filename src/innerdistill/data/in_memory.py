@@ -157,7 +157,7 @@ def _wrap_dataset(dataset: Dataset) -> Rows:
 def _find_class_names(features: Mapping[str, Any] | None) -> dict[str, Sequence[str]]:
     """Class names by column of `datasets`, which holds numbers: ids, and -1 for the hidden labels of test splits."""
     named = (features or {}).items()
-    found = {name: getattr(feature, "feature", feature) for name, feature in named}  # of a list, that of its elements
+    found = {name: getattr(feature, "feature", feature) for name, feature in named}  # a list has that for its elements
     return {name: feature.names for name, feature in found.items() if isinstance(feature, ClassLabel)}
 
 

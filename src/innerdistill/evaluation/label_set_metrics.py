@@ -173,8 +173,9 @@ def compute_average_precision_pseudo_values(labels: Array, margins: Array) -> Ar
 def _delete_one_of_ranking(positive: NDArray[np.bool_], margins: Array) -> tuple[float, Array]:
     """Average precision of one label, and that without each example (N,).
 
-    With t_g positives and n_g examples down to the g-th different margin, and p_g positives at it, it is the sum of
-    p_g t_g / n_g over all g, divided by the number of positives. An example at g takes part in all terms from g on.
+    It is the sum of p_g t_g / n_g over the different margins g, from the highest on, divided by the number of positives.
+    p_g are the positives at g, t_g those down to g, n_g all examples down to g. An example counts in all terms from its
+    own margin on.
     """
     _, place = np.unique(-margins, return_inverse=True)
     at, hits_at = np.bincount(place).astype(float), np.bincount(place, weights=positive)
@@ -184,7 +185,7 @@ def _delete_one_of_ranking(positive: NDArray[np.bool_], margins: Array) -> tuple
     above = np.concatenate([[0.0], terms.cumsum()])[place]  # of the terms before its own
 
     def sum_after(numerator: Array) -> Array:
-        """Sum of the terms behind each, with one example fewer."""
+        """Sum the terms behind each margin, with one example fewer."""
         ahead = np.divide(hits_at * numerator, seen - 1, out=np.zeros_like(seen), where=seen > 1)
         return np.append(ahead[::-1].cumsum()[::-1][1:], 0.0)
 

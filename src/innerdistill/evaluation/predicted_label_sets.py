@@ -143,8 +143,8 @@ def compare_sets(labels: Array, teacher_margins: Array, student_margins: Array) 
         student_margins: outputs of the student. (N, C)
 
     Returns:
-        `equal_predictions`, the share of examples with equal label sets; `equal_labels`, the share of equal decisions
-        over examples and labels; and the number of examples by teacher right or wrong and student right or wrong.
+        `equal_predictions`, the share of examples with equal label sets. `equal_labels`, the share of equal decisions
+        over examples and labels. And the number of examples by teacher right or wrong and student right or wrong.
     """
     teacher, student, known = find_sets(teacher_margins), find_sets(student_margins), has_label_set(labels)
     numbers: dict[str, float] = {
