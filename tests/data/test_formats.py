@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from innerdistill.data.formats import read_blocks
+from innerdistill.data.spans import find_spans, read_span_rows
 from innerdistill.data.tables import read_file
 from innerdistill.data.tagged_rows import read_tagged_rows
 from innerdistill.data.task_data import load_task
@@ -267,6 +268,23 @@ def test_a_made_file_of_tags_is_read_or_refused_in_one_sentence(kind, tmp_path, 
             outcomes[kind, "tags", "read"] += 1
 
     check()
+
+
+numbers = st.one_of(st.integers(-1, 12), st.integers(0, 6), st.floats(), st.none())
+spans = st.fixed_dictionaries({"start": numbers, "end": numbers, "label": st.one_of(labels, values)})
+
+
+@made
+@given(texts, st.one_of(st.lists(st.one_of(spans, spans, values), max_size=3), values))
+def test_made_spans_are_tags_or_refused_in_one_sentence(content, of_text):
+    block = {"text": [content], "spans": [of_text]}
+    try:
+        (row,) = read_span_rows(block, text="text", spans="spans", where="made", first=1, labelled=None)
+    except ValueError as error:
+        refusal(error, "made: row 1")
+    else:
+        assert of_text is None or len(row.tags) == len(row.words) == len(row.offsets) > 0
+        assert of_text is None or len(find_spans(row.tags, row.offsets)) == len(of_text)
 
 
 @pytest.mark.parametrize("kind", ["conll", "bio", "conllu"])
