@@ -77,21 +77,28 @@ def choose_stratified(
     """
     share = size if isinstance(size, float) else min(1.0, size / max(1, table.num_rows))
     hashes = hash_texts(table, salt=salt, column=together)
-    texts, first, text_of = np.unique(hashes, return_index=True, return_inverse=True)
-    strata = strata[first][text_of]
-    order = np.lexsort((hashes, strata))
-    _, start, group, members = np.unique(strata[order], return_index=True, return_inverse=True, return_counts=True)
-    count = np.rint(share * members).astype(int)
-    if from_each:
-        highest = hashes[order][start + members - 1]
-        others = np.bincount(group, weights=hashes[order] < highest[group]).astype(int)  # rows before the last text
-        count = np.minimum(np.maximum(count, 1), others)
-    last = hashes[order][np.maximum(start + count - 1, 0)]
     chosen = np.zeros(table.num_rows, dtype=bool)
-    chosen[order] = (count[group] > 0) & (hashes[order] <= last[group])
-    if len(texts) > 1 and not chosen.any():
-        chosen = hashes == texts[0]
+    for rows in _sort_by_stratum(hashes, strata):  # one after the other: arrays of all rows would be large
+        in_order = hashes[rows]
+        count = int(np.rint(share * len(rows)))
+        if from_each:
+            others = int(np.searchsorted(in_order, in_order[-1]))  # rows before the last text
+            count = min(max(count, 1), others)
+        if count > 0:
+            chosen[rows[: np.searchsorted(in_order, in_order[count - 1], side="right")]] = True
+    if len(hashes) and not chosen.any() and hashes.min() < hashes.max():
+        chosen = hashes == hashes.min()
     return chosen
+
+
+def _sort_by_stratum(hashes: NDArray[np.uint64], strata: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Rows of each stratum, ordered by hash. Rows of equal hash are in the stratum of the first of them."""
+    order = np.argsort(hashes, kind="stable")
+    is_new = np.diff(hashes[order], prepend=hashes[order[:1]] + 1) != 0
+    stratum = strata[order[is_new]].astype(np.int32)[np.cumsum(is_new, dtype=np.int32) - 1]
+    by_stratum = np.argsort(stratum, kind="stable")
+    bounds = np.flatnonzero(np.diff(stratum[by_stratum])) + 1
+    return [rows for rows in np.split(order[by_stratum], bounds) if len(rows)]
 
 
 def choose_number(table: pa.Table, strata: NDArray[np.int64], *, number: int, salt: str) -> NDArray[np.bool_]:

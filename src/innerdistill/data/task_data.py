@@ -215,7 +215,11 @@ def _drop_overlap(splits: dict[str, pa.Table], split: str, notes: dict[str, Any]
 
 def _count_equal(table: pa.Table, other: pa.Table) -> int:
     """Number of rows whose texts are also those of a row of another split."""
-    return int(np.isin(hash_texts(table), hash_texts(other)).sum())
+    hashes = hash_texts(table)
+    is_there = np.zeros(len(hashes), dtype=bool)
+    for block in iterate_blocks(other):  # train may be large
+        is_there |= np.isin(hashes, hash_texts(block))
+    return int(is_there.sum())
 
 
 def _hold_out(table: pa.Table, examples: ExampleType, *, salt: str) -> tuple[pa.Table, pa.Table]:
