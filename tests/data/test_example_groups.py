@@ -12,7 +12,7 @@ from innerdistill.recipe.recipe import DataRecipe
 
 
 def load(recipe):
-    return load_task(recipe, find_problem_type(recipe).examples)
+    return load_task(recipe, find_problem_type(recipe).problem_type.examples)
 
 
 @pytest.fixture

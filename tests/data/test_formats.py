@@ -231,7 +231,7 @@ def test_a_made_file_is_read_or_refused_in_one_sentence(kind, tmp_path, tokenize
         path.write_bytes(content)
         try:
             recipe = DataRecipe(train=str(path), text=("text",), metric=metric)
-            examples = find_problem_type(recipe).examples
+            examples = find_problem_type(recipe).problem_type.examples
             data = load_task(recipe, examples)
             for split, table in data.splits.items():
                 dataset, _ = tokenise(

@@ -85,8 +85,7 @@ def test_labels_without_an_example_are_named():
     train, validation = np.array([[1.0, 0, 0]]), np.array([[0, 1.0, 1]])
     (first, second) = warn_of_missing_labels(train, validation, ("a", "b", "c"))
     assert (
-        first
-        == "No example of 'b', 'c' is in train, so labels teach nothing about them. Give train examples of them."
+        first == "No example of 'b', 'c' is in train, so labels teach nothing about them. Give train examples of them."
     )
     assert second.startswith("The class 'a' has no example in validation, so the scores say nothing about it.")
     assert warn_of_missing_labels(np.full((2, 1), np.nan), train[:, :1], ("a",)) == []

@@ -25,7 +25,7 @@ def load(tmp_path):
             (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
             changes[split] = str(tmp_path / f"{split}.jsonl")
         recipe = DataRecipe(text="text", **changes)
-        return load_task(recipe, find_problem_type(recipe).examples)
+        return load_task(recipe, find_problem_type(recipe).problem_type.examples)
 
     return load
 

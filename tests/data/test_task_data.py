@@ -40,7 +40,7 @@ GLUE_ROWS = {
 
 
 def load(recipe):
-    return load_task(recipe, find_problem_type(recipe).examples)
+    return load_task(recipe, find_problem_type(recipe).problem_type.examples)
 
 
 @pytest.mark.parametrize("name", GLUE_ROWS)

@@ -44,7 +44,7 @@ def test_a_metric_of_an_installed_package_is_scored_where_it_is_primary(tmp_path
     point = EntryPoint("kappa", "kappa_package:KAPPA", "innerdistill.metrics")
     points = {"metrics": {"kappa": (point,)}}
     monkeypatch.setattr("innerdistill.support.extensions.find_entry_points", lambda group: points.get(group, {}))
-    problem_type = find_problem_type(DataRecipe(text=("text",), metric="kappa"))
+    problem_type = find_problem_type(DataRecipe(text=("text",), metric="kappa")).problem_type
     labels, outputs = np.array([0, 1, 1, 0]), np.eye(2)[[0, 1, 0, 0]]
     scores = score_outputs(labels, outputs, scoring=problem_type.make_scoring("kappa", ("a", "b")))
     assert scores["kappa"] == cohen_kappa_score(labels, outputs.argmax(1)) and scores["metric"] == "kappa"

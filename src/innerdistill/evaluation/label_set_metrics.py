@@ -173,9 +173,9 @@ def compute_average_precision_pseudo_values(labels: Array, margins: Array) -> Ar
 def _delete_one_of_ranking(positive: NDArray[np.bool_], margins: Array) -> tuple[float, Array]:
     """Average precision of one label, and that without each example (N,).
 
-    It is the sum of p_g t_g / n_g over the different margins g, from the highest on, divided by the number of positives.
-    p_g are the positives at g, t_g those down to g, n_g all examples down to g. An example counts in all terms from its
-    own margin on.
+    It is the sum of p_g t_g / n_g over the different margins g, from the highest on, divided by the number of
+    positives. p_g are the positives at g, t_g those down to g, n_g all examples down to g. An example counts in all
+    terms from its own margin on.
     """
     _, place = np.unique(-margins, return_inverse=True)
     at, hits_at = np.bincount(place).astype(float), np.bincount(place, weights=positive)
