@@ -173,16 +173,15 @@ def compute_average_precision_pseudo_values(labels: Array, margins: Array) -> Ar
 def _delete_one_of_ranking(positive: NDArray[np.bool_], margins: Array) -> tuple[float, Array]:
     """Average precision of one label, and that without each example (N,).
 
-    It is the sum of p_g t_g / n_g over the different margins g, from the highest on, divided by the number of
-    positives. p_g are the positives at g, t_g those down to g, n_g all examples down to g. An example counts in all
-    terms from its own margin on.
+    sum_g p_g t_g / n_g / (number of positives), over the different margins g from the highest on. At g there are p_g
+    positives. Down to g there are t_g positives among n_g examples. An example counts in all terms from its own on.
     """
     _, place = np.unique(-margins, return_inverse=True)
     at, hits_at = np.bincount(place).astype(float), np.bincount(place, weights=positive)
     seen, hits = at.cumsum(), hits_at.cumsum()
     terms = hits_at * hits / seen
     total = hits[-1]
-    above = np.concatenate([[0.0], terms.cumsum()])[place]  # of the terms before its own
+    above = np.concatenate([[0.0], terms.cumsum()])[place]  # terms before its own
 
     def sum_after(numerator: Array) -> Array:
         """Sum the terms behind each margin, with one example fewer."""
@@ -199,7 +198,7 @@ def _delete_one_of_ranking(positive: NDArray[np.bool_], margins: Array) -> tuple
 
 
 def _count(labels: Array, margins: Array) -> NDArray[np.int64]:
-    """True positives, false positives and false negatives by example and label, (N, C, 3)."""
+    """Count true positives, false positives and false negatives by example and label, (N, C, 3)."""
     sets, labels = find_sets(margins), labels.astype(np.int64)
     return np.stack([sets * labels, sets * (1 - labels), (1 - sets) * labels], axis=-1)
 
