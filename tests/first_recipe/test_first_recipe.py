@@ -290,3 +290,34 @@ def test_without_a_model_the_options_are_named(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["init", "reviews.csv"])
     assert ended.value.code == 2 and "one of the arguments --teacher --base is required" in capsys.readouterr().err
+
+
+def list_labels(number):
+    return [["neg"], ["neg", "pos"], []][number % 3]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_lists_of_labels_are_multi_label(init, save, suffix, base_folder):
+    recipe, said, _ = init(write(f"sets.{suffix}", make_rows(kinds=list_labels)), "--base", base_folder)
+    assert (recipe.data.label, recipe.data.problem_type, recipe.data.metric) == (
+        "kinds", "multi_label_classification", "micro_f1",
+    )  # fmt: skip
+    assert "2 labels, 1.0 per example: neg (80), pos (40)." in said
+
+
+def test_texts_of_labels_are_taken_apart_for_a_multi_label_teacher(init, save, capsys):
+    teacher = save("teacher", "neg", "pos", problem_type="multi_label_classification")
+    file = write("sets.csv", make_rows(label=lambda number: ", ".join(list_labels(number))))
+    recipe, said, _ = init(file, "--teacher", teacher)
+    assert recipe.data.problem_type == "multi_label_classification" and "neg (80), pos (40)" in said
+    assert main(["plan", "recipe.yaml", *PLAN]) == 0
+    capsys.readouterr()
+    Path("recipe.yaml").unlink()
+    _, _, refused = init(write("wrong.csv", make_rows(label=lambda _: "neutral, pos")), "--teacher", teacher, code=2)
+    assert "'neutral' is not one of the teacher's labels" in refused
+
+
+def test_lists_of_labels_are_refused_for_a_teacher_of_classes(init, save):
+    teacher = save("teacher", "neg", "pos")
+    _, _, refused = init(write("sets.jsonl", make_rows(kinds=list_labels)), "--teacher", teacher, code=2)
+    assert "it holds lists of labels, but teacher predicts classes. Name another column with --label" in refused

@@ -62,6 +62,9 @@ def _list_data(found: Found) -> list[Entry]:
     if found.labels.declared:
         sentence = f"CHECK THIS: the names of the labels, in the order of {found.model.name}'s outputs."
         entries.append(Entry("data.labels", list(found.labels.declared), (sentence,)))
+    if found.labels.problem_type.has_thresholds:
+        sentence = "Any number of labels per example. They may be a list, or one text (data.separator)."
+        entries.append(Entry("data.problem_type", found.labels.problem_type.name, (sentence,)))
     entries.append(Entry("data.metric", found.labels.metric, (found.labels.reason,)))
     return [*entries, *_list_lengths(found)]
 

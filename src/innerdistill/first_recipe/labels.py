@@ -12,6 +12,7 @@ from innerdistill.evaluation.metrics import select_metrics
 from innerdistill.first_recipe.columns import describe_column_counts
 from innerdistill.first_recipe.model import Model
 from innerdistill.first_recipe.sample import Column, Sample
+from innerdistill.problem_types.multi_label_classification import MULTI_LABEL_CLASSIFICATION
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.regression import REGRESSION
 from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
@@ -61,11 +62,18 @@ def examine_labels(sample: Sample, column: Column, model: Model) -> Labels:
         problem_type = _find_problem_type(column, task, model)
         if problem_type is REGRESSION:
             return _examine_scores(sample, column, task, model)
+        if problem_type is MULTI_LABEL_CLASSIFICATION:
+            return _examine_label_sets(sample, column if column.holds_lists else column.split_texts(), task, model)
         return _examine_classes(sample, column, task, model)
 
 
 def _find_problem_type(column: Column, task: Task, model: Model) -> ProblemType:
-    """The teacher's problem type; without a teacher, what `refuse_numbers` takes for scores are scores."""
+    """Problem type of the teacher. Without one, lists are label sets, and scores are what `refuse_numbers` refuses."""
+    if column.holds_lists and model.problem_type not in (None, MULTI_LABEL_CLASSIFICATION):
+        raise ValueError(
+            f"it holds lists of labels, but {model.name} predicts {model.problem_type.wording.outputs}. Name another "
+            "column with --label, or another teacher."
+        )
     if model.problem_type is SINGLE_LABEL_CLASSIFICATION and column.has_decimals:
         number = next(label for label in column.counts if not float(label).is_integer())
         raise ValueError(
@@ -80,6 +88,8 @@ def _find_problem_type(column: Column, task: Task, model: Model) -> ProblemType:
         )
     if model.problem_type is not None:
         return model.problem_type
+    if column.holds_lists:
+        return MULTI_LABEL_CLASSIFICATION
     try:
         SINGLE_LABEL_CLASSIFICATION.examples.refuse_names(tuple(column.counts), task)
     except ValueError:
@@ -138,6 +148,34 @@ def _examine_classes(sample: Sample, column: Column, task: Task, model: Model) -
         metric=metric,
         reason=reason,
         summary=f"{len(column.counts)} {classes}: {describe_column_counts(column)}.",
+        declared=declared,
+        warnings=tuple(warnings),
+    )
+
+
+def _examine_label_sets(sample: Sample, column: Column, task: Task, model: Model) -> Labels:
+    examples = MULTI_LABEL_CLASSIFICATION.examples
+    labels = pa.chunked_array([pa.array(column.labels, pa.string())])
+    names = examples.find_names(labels.unique().to_pylist(), task)
+    declared: tuple[str, ...] = ()
+    warnings = list(_warn_of_gaps(sample, column))
+    if model.problem_type is not None:
+        declared = _declare_order(names, model)
+        examples.match_names(names, model.outputs, declared=bool(declared))
+    if declared:
+        warnings.append(
+            f"{model.name} only numbers its labels. The order {join_names(declared)} is a guess: correct data.labels."
+        )
+    rare = [name for name, count in column.counts.items() if count < FEW]
+    if rare:
+        warnings.append(f"Fewer than {FEW} examples of {join_names([shorten_value(name)[1:-1] for name in rare])}.")
+    warnings += examples.warn_of_spellings(labels)
+    each = sum(column.counts.values()) / max(1, sum(label is not None for label in column.labels))
+    return Labels(
+        problem_type=MULTI_LABEL_CLASSIFICATION,
+        metric=MULTI_LABEL_CLASSIFICATION.default_metric,
+        reason="Several labels per example, so micro F1. Also: macro_f1, mean_average_precision, exact_match.",
+        summary=f"{len(column.counts)} labels, {each:.1f} per example: {describe_column_counts(column)}.",
         declared=declared,
         warnings=tuple(warnings),
     )

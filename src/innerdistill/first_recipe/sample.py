@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from innerdistill.data.arrow import BLOCK_BYTES
 from innerdistill.data.formats import SUFFIXES, Block, read_blocks
+from innerdistill.data.label_sets import read_label_set
 from innerdistill.data.labels import read_label
 from innerdistill.data.text_files import find_broken_text
 from innerdistill.support.messages import format_count, join_names, shorten_value
@@ -33,17 +36,38 @@ class Column:
     values: Sequence[Any]
 
     @cached_property
+    def holds_lists(self) -> bool:
+        """Whether the values are lists, as those of multi-label classification may be."""
+        return any(isinstance(value, list) for value in self.values)
+
+    @cached_property
     def labels(self) -> list[str | None]:
-        """The values as labels, None where there is none; an empty list if they are neither names nor numbers."""
+        """The values as labels, None where there is none; an empty list if they are neither names nor numbers.
+
+        Lists are JSON texts.
+        """
+        read = read_label_set if self.holds_lists else read_label
         try:
-            return [read_label(value) for value in self.values]
+            return [read(value) for value in self.values]
         except ValueError:
             return []
 
     @cached_property
     def counts(self) -> Counter[str]:
-        """How often each label occurs, the most frequent one first."""
-        return Counter(dict(Counter(label for label in self.labels if label is not None).most_common()))
+        """How often each label occurs, the most frequent one first. Every label of a list counts."""
+        given = [label for label in self.labels if label is not None]
+        if self.holds_lists:
+            given = list(chain.from_iterable(map(json.loads, given)))
+        return Counter(dict(Counter(given).most_common()))
+
+    def split_texts(self) -> Column:
+        """Take texts of several labels apart.
+
+        Returns:
+            A column of lists.
+        """
+        lists = [None if label is None else json.loads(label) for label in map(read_label_set, self.values)]
+        return Column(self.name, lists)
 
     @cached_property
     def texts(self) -> list[str]:

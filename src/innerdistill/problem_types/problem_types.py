@@ -31,7 +31,7 @@ class Choice:
     Attributes:
         problem_type: the problem type.
         metric: name of the primary metric.
-        reason: the rest of a sentence behind "because"; empty where nothing else was possible.
+        reason: the rest of a sentence behind "because"; empty where the recipe or the task names it.
     """
 
     problem_type: ProblemType
@@ -69,7 +69,7 @@ def _choose_problem_type(
         if recipe.problem_type not in PROBLEM_TYPES:
             hint = suggest_name(recipe.problem_type, PROBLEM_TYPES, kind="problem types")
             raise ValueError(f"data.problem_type: unknown problem type {recipe.problem_type!r}. {hint}")
-        return PROBLEM_TYPES[recipe.problem_type], "data.problem_type says so"
+        return PROBLEM_TYPES[recipe.problem_type], ""
     possible = list(PROBLEM_TYPES.values())
     if metric is not None:
         with name_key("data.metric"):
