@@ -70,6 +70,7 @@ def print_plan(job: Job) -> None:
 
 
 def _print_sizes(job: Job) -> None:
+    from innerdistill.data.task_data import describe_missing_labels  # noqa: PLC0415
     from innerdistill.evaluation.latency import measure_size  # noqa: PLC0415
     from innerdistill.evaluation.metrics import show_metric  # noqa: PLC0415
     from innerdistill.run.plan import count_classes  # noqa: PLC0415
@@ -84,6 +85,8 @@ def _print_sizes(job: Job) -> None:
     print_text(f"Both: hidden size {job.architecture.hidden_size}, {job.architecture.num_heads} attention heads.")
     counts = ", ".join(f"{split} {len(rows):,}" for split, rows in job.splits.items())
     print_text(f"Examples: {counts}.")
+    if not job.data.has_labels("train"):
+        print_text(describe_missing_labels(job.data.against_teacher))
     if classes := count_classes(job):
         print_text(f"Classes in train: {', '.join(f'{name} {count:,}' for name, count in classes.items())}.")
     truncated = ", ".join(f"{split} {count:,}" for split, count in job.truncated.items() if count)
@@ -91,7 +94,11 @@ def _print_sizes(job: Job) -> None:
         print_text(f"Longer than {job.max_length} tokens, so truncated: {truncated}.")
     else:
         print_text(f"No text is longer than {job.max_length} tokens, so none is truncated.")
-    print_text(f"Metric: {show_metric(job.metric)}.")
+    metrics = {split: show_metric(job.get_scoring(split).metric) for split in ("validation", "selection")}
+    if metrics["validation"] == metrics["selection"]:
+        print_text(f"Metric: {metrics['validation']}.")
+    else:
+        print_text(f"Metric: {metrics['validation']}; on selection {metrics['selection']}.")
 
 
 def print_summary(folder: Path) -> None:
@@ -114,6 +121,8 @@ def print_summary(folder: Path) -> None:
     has_baseline = has_record(folder / BASELINE_FOLDER)
     baseline = read_record(folder / BASELINE_FOLDER) if has_baseline else None
     above_baseline = compare_with_baseline(folder, record) if has_baseline else None
+    if record.data.labels:
+        print_text(record.data.labels, style="bold")
     summary, has_problems = summarize_run(record, baseline, above_baseline=above_baseline), bool(list_problems(record))
     for sentence in summary if has_problems else ():  # it says what is wrong, and comes before everything else
         print_text(sentence, style="bold")
@@ -154,6 +163,9 @@ def print_scores(split: str, scores: Mapping[str, Scores], agreement: Mapping[st
     from innerdistill.report.formatting import CONSTANT_ANSWER, format_share, list_metrics  # noqa: PLC0415
 
     trained, teacher = next(iter(scores.values())), scores.get("teacher")
+    if trained.is_agreement:
+        _print_agreement(split, trained, agreement or {})
+        return
     names = list_metrics(trained)
     table = create_table(f"{split}, {trained.rows:,} examples", *map(show_metric, names), "of teacher")
     for name, row in scores.items():
@@ -163,6 +175,17 @@ def print_scores(split: str, scores: Mapping[str, Scores], agreement: Mapping[st
     print_table(table)
     if agreement:
         print_text(f"Agreement with the teacher: {show_agreement(agreement)}.")
+
+
+def _print_agreement(split: str, student: Scores, agreement: Mapping[str, float]) -> None:
+    """Print what a student has in common with its teacher on texts without labels."""
+    from innerdistill.evaluation.metrics import show_metric  # noqa: PLC0415
+    from innerdistill.report.formatting import CONSTANT_ANSWER  # noqa: PLC0415
+
+    table = create_table(f"{split}, {student.rows:,} texts", show_metric(student.metric), "distance of outputs")
+    table.add_row("student", f"{student.primary:.4f}", f"{agreement['output_distance']:.3g}")
+    table.add_row(CONSTANT_ANSWER, f"{student.constant:.4f}", "")
+    print_table(table)
 
 
 def print_speed(speed: Mapping[str, ModelSpeed]) -> None:

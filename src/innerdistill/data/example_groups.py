@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -10,13 +12,14 @@ from innerdistill.support.messages import shorten_value
 NO_GROUP = -1  # number of an example without a label, which may lack its group: it is not scored
 
 
-def number_groups(splits: dict[str, pa.Table], name: str) -> dict[str, int]:
+def number_groups(splits: dict[str, pa.Table], name: str, *, scored: Collection[str] | None = None) -> dict[str, int]:
     """Number the groups of every split that is scored, in the order in which they occur, and forget those of train.
 
     Args:
         splits: tables with a column `group` of text by name; updated in place. That of train is dropped, since it only
             serves to hold splits out. So is that of a split without any label.
         name: name of the column in the files, for messages.
+        scored: splits that are scored without labels too; None means that only examples with a label are scored.
 
     Returns:
         Number of groups by split.
@@ -28,7 +31,8 @@ def number_groups(splits: dict[str, pa.Table], name: str) -> dict[str, int]:
     for split, table in splits.items():
         if "group" not in table.column_names:
             continue
-        if split == "train" or table["label"].null_count == table.num_rows:
+        is_scored = table["label"].null_count < table.num_rows or split in (scored or ())
+        if split == "train" or not is_scored:
             splits[split] = table.drop_columns("group")
             continue
         values = table["group"]

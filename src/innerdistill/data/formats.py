@@ -33,7 +33,8 @@ from innerdistill.support.messages import get_first_line, shorten_value, suggest
 Block = dict[str, list[Any]]
 
 CONLL = (".conll", ".bio", ".iob")
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", *CONLL, ".conllu")
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+SUFFIXES = (".csv", ".tsv", *JSON_SUFFIXES, ".parquet", *CONLL, ".conllu")
 FEW = 256  # rows of a Parquet file at a time: repeated values may take a thousand times the space in memory
 # Messages of the csv module, and what they mean.
 CSV_ERRORS = {

@@ -18,6 +18,7 @@ from innerdistill.data.formats import Block
 from innerdistill.data.tasks import TOKEN_IDS
 from innerdistill.support.messages import get_first_line, join_names, shorten_value, suggest_name
 
+TEXT = "text"  # column of rows that are texts alone
 LABEL_COLUMNS = ("label", "labels")  # looked for where `data.label` is not given
 
 
@@ -69,7 +70,7 @@ def wrap_rows(given: Any) -> Rows:
 
     Args:
         given: rows; `datasets.Dataset` or `IterableDataset`; pandas or polars DataFrame; mapping of columns; list or
-            other iterable of mappings, one per row.
+            other iterable of mappings, one per row, or of texts, whose column is `text`.
 
     Returns:
         Its rows. Those of an iterator can be read once.
@@ -213,16 +214,16 @@ def _wrap_iterable(given: Iterable[Any]) -> Rows:
 
 
 def _check_rows(given: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
-    """Rows of an iterable, each of which must be a mapping. Whatever the iterable raises is told with its row."""
+    """Rows of an iterable, each of which must be a mapping or a text. What the iterable raises is told with its row."""
     number = 1
     try:
         rows = iter(given)
         for row in rows:
-            if not isinstance(row, Mapping):
+            if not isinstance(row, Mapping | str):
                 raise _RowError(
                     f"row {number:,} is {shorten_value(row)}, expected a dict by column, such as {{'text': '...'}}."
                 )
-            yield row
+            yield {TEXT: row} if isinstance(row, str) else row
             number += 1
     except _RowError:
         raise
@@ -231,7 +232,7 @@ def _check_rows(given: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
 
 
 class _RowError(ValueError):
-    """A row that is not a mapping."""
+    """A row that is neither a mapping nor a text."""
 
 
 def _find_texts(columns: Mapping[str, Sequence[Any]]) -> list[str]:

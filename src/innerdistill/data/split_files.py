@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from innerdistill.data.formats import read_blocks
+from innerdistill.data.label_columns import LABELLED, choose_labelled, has_column
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import IN_MEMORY, DataRecipe
 from innerdistill.support.messages import name_key
-
-# Whether the examples of a split need a label. None: labels may be missing. False: labels are not read.
-LABELLED = {"train": True, "validation": True, "selection": True, "test": None, "unlabelled": False}
 
 
 def reads_dataset(recipe: DataRecipe) -> bool:
@@ -74,34 +72,44 @@ def list_columns(task: Task, labelled: bool | None, *, grouped: bool = False) ->
     Args:
         task: task that names the columns.
         labelled: a value of LABELLED.
-        grouped: whether examples with a label need their group, if the task has groups.
+        grouped: whether examples need their group, if the task has groups; where labels may be missing, only those
+            with a label do.
 
     Returns:
         Columns that the file must have, and those that it may have; each once.
     """
-    of_label = [*(task.label_columns or (task.label,)), *([task.group] if grouped and task.group else [])]
-    needed = dict.fromkeys([*task.text, *(of_label if labelled else [])])
+    of_group = [task.group] if grouped and task.group else []
+    of_label = [*([] if labelled is False else task.label_columns or (task.label,)), *of_group]
+    needed = dict.fromkeys([*task.text, *(of_label if labelled is not None else [])])
     optional = [name for name in of_label if labelled is None and name not in needed]
     return list(needed), [*optional, *(("attention_mask", "token_type_ids") if task.is_tokenised else ())]
 
 
-def check_headers(recipe: DataRecipe) -> None:
+def check_headers(recipe: DataRecipe) -> Mapping[str, bool | None]:
     """Check that every file is there and has the columns that the recipe names. Only its beginning is read.
 
     Args:
         recipe: the `data` section of a recipe.
+
+    Returns:
+        By split as LABELLED, as far as files tell; of train False if the teacher labels it.
 
     Raises:
         ValueError: unknown task, missing file, unknown format, or a missing column.
     """
     task = resolve_task(recipe)
     if reads_dataset(recipe):
-        return
-    paths = locate_splits(recipe, task)
+        return LABELLED
+    paths, has_labels = locate_splits(recipe, task), {}
     for split, path in paths.items():
-        columns, optional = list_columns(task, LABELLED[split], grouped=needs_groups(split, paths))
+        with name_key(f"data.{split}"):
+            has_labels[split] = has_column(path, task.label, header=task.get_header(split))
+    labelled = choose_labelled(recipe, task, has_labels)
+    for split, path in paths.items():
+        columns, optional = list_columns(task, labelled[split], grouped=needs_groups(split, paths))
         with name_key(f"data.{split}"):
             next(read_blocks(path, columns=columns, optional=optional, header=task.get_header(split)), None)
+    return labelled
 
 
 def _get_names(recipe: DataRecipe) -> dict[str, str | None]:

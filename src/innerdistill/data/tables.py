@@ -248,7 +248,8 @@ def _build_plain_table(
             _refuse_mixed_labels(given, where, task.label, first, list_rows)
             columns.append(_read_labels(given, examples, task, where, first, needed=bool(labelled)))
             if group:
-                columns.append(_read_groups(block.get(group, [None] * count), columns[-1], where, group, first))
+                of_labels = columns[-1] if labelled is not False else None
+                columns.append(_read_groups(block.get(group, [None] * count), of_labels, where, group, first))
             yield pa.record_batch(columns, schema)
             first += count
 
@@ -333,15 +334,18 @@ def _read_labels(
     return _build_strings(labels, where, name, first)
 
 
-def _read_groups(values: list[Any], labels: pa.Array, where: str, name: str, first: int) -> pa.Array:
-    """What the examples of a group have in common, as text; a number that is missing in a Parquet file is NaN."""
+def _read_groups(values: list[Any], labels: pa.Array | None, where: str, name: str, first: int) -> pa.Array:
+    """What the examples of a group have in common, as text; a number that is missing in a Parquet file is NaN.
+
+    Rows with a label need their group. Where there are no labels at all, every row does.
+    """
     groups = []
-    for row, (value, label) in enumerate(zip(values, labels.to_pylist(), strict=True), start=first):
+    is_scored = [True] * len(values) if labels is None else labels.is_valid().to_pylist()
+    for row, (value, needed) in enumerate(zip(values, is_scored, strict=True), start=first):
         is_missing = value is None or str(value).strip() in ("", "nan")
-        if is_missing and label is not None:
-            raise ValueError(
-                f"{where}: row {row} has a label, but no {shorten_value(name)}, the column that data.group names."
-            )
+        if is_missing and needed:
+            has = "has" if labels is None else "has a label, but"
+            raise ValueError(f"{where}: row {row} {has} no {shorten_value(name)}, the column that data.group names.")
         groups.append(None if is_missing else str(value))
     return _build_strings(groups, where, name, first)
 

@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from innerdistill.data.arrow import iterate_blocks, select_rows
 from innerdistill.data.example_groups import number_groups
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.formats import read_blocks
 from innerdistill.data.in_memory import wrap_rows
+from innerdistill.data.label_columns import LABELLED
 from innerdistill.data.labels import number_labels
-from innerdistill.data.split_files import LABELLED, locate_splits, needs_groups, reads_dataset
+from innerdistill.data.sources import Sources, find_sources
+from innerdistill.data.split_files import locate_splits, needs_groups, reads_dataset
 from innerdistill.data.splits import choose_number, choose_stratified, hash_texts, mark_shared_texts
 from innerdistill.data.tables import read_dataset, read_file, read_rows, read_split
 from innerdistill.data.tasks import Task, resolve_task
@@ -25,6 +28,8 @@ from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import name_key
 
 PART_OF_TRAIN = "a stratified tenth of train, at most 10,000 rows, chosen by a hash of the {text}"
+PART_WITHOUT_LABELS = "a tenth of train, at most 10,000 rows, chosen by a hash of the {text}"
+SCORED = ("selection", "validation", "test")  # splits that models are scored on
 OVERLAP = "validation_rows_that_are_also_in_train"
 SELECTION_OVERLAP = "selection_rows_also_in"
 DROPPED = "{split}_rows_dropped_because_they_share_a_text_with_train"
@@ -44,7 +49,7 @@ class TaskData:
         task: columns, labels and metric.
         splits: train, selection, validation and, where given, test and unlabelled. Columns row, text1, [text2], label.
             With `data.group`, the splits that are scored also have the number of each example's group, `group`.
-        names: class names in the order of their ids; None where labels are numbers.
+        names: class names in the order of their ids; None where labels are numbers, or where no split has labels.
         notes: counts and decisions, for run.json.
     """
 
@@ -52,6 +57,25 @@ class TaskData:
     splits: dict[str, pa.Table]
     names: Names
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def has_labels(self, split: str) -> bool:
+        """Tell whether any example of a split has a label.
+
+        Args:
+            split: name of the split.
+
+        Returns:
+            False for a split without labels, and for one that is not there.
+        """
+        table = self.splits.get(split)
+        return table is not None and table["label"].null_count < table.num_rows
+
+    @property
+    def against_teacher(self) -> tuple[str, ...]:
+        """Splits that are scored against the teacher's predictions: those without labels, if train has none either."""
+        if self.has_labels("train"):
+            return ()
+        return tuple(name for name in SCORED if name in self.splits and not self.has_labels(name))
 
     def fingerprint(self) -> str:
         """Compute SHA-256 over texts, labels and columns of all splits. Runs of the same data have the same one.
@@ -83,6 +107,7 @@ def load_task(
     *,
     metric: str | None = None,
     objects: Mapping[str, Any] | None = None,
+    sources: Sources | None = None,
 ) -> TaskData:
     """Read all splits that a recipe names. Without `selection`, a tenth of train, at most 10,000 rows, is held out.
 
@@ -92,12 +117,15 @@ def load_task(
     depend on the hash of that column, so that examples of one group are never on two sides. Of a rare class, one text
     goes to train first, then one to validation if that is held out, then one to selection.
 
+    If train has no label column, the teacher labels it. Then no split needs labels, and none is stratified.
+
     Args:
         recipe: the `data` section of a recipe.
         examples: how examples of its problem type are read.
         metric: primary metric; None means the one that recipe or task name.
         objects: Python objects by key of the section, where the recipe says IN_MEMORY: rows of a split, or a
             DatasetDict as `path`.
+        sources: from `find_sources`, if it was called before.
 
     Returns:
         The splits as text.
@@ -105,13 +133,14 @@ def load_task(
     Raises:
         ValueError: missing file or column, empty split, unknown label; the sentence names file and row.
     """
-    task = resolve_task(recipe)
+    task, sources = resolve_task(recipe), sources or find_sources(recipe, objects)
     task = task if metric is None else replace(task, metric=metric)
-    splits = _read_splits(recipe, task, examples, objects or {})
-    labels = splits["train"]["label"]
-    part_of_train = PART_OF_TRAIN.format(text=task.group or "text")
-    names = examples.find_names(number_labels(labels)[1], task)
-    examples.encode_labels(labels, task, names=names, where="train", rows=splits["train"]["row"])  # finds wrong labels
+    splits = _read_splits(sources, task, examples, objects or {})
+    is_labelled = sources.labelled["train"] is not False
+    part_of_train = (PART_OF_TRAIN if is_labelled else PART_WITHOUT_LABELS).format(text=task.group or "text")
+    names = _find_names(splits, task, examples)
+    if is_labelled:  # finds wrong labels
+        examples.encode_labels(splits["train"]["label"], task, names=names, where="train", rows=splits["train"]["row"])
     notes: dict[str, Any] = {"rows_read": {name: table.num_rows for name, table in splits.items()}}
     if "validation" not in splits:
         splits["train"], splits["validation"] = _hold_out(splits["train"], examples, salt="validation")
@@ -142,7 +171,7 @@ def load_task(
             )
     notes["rows"] = {name: table.num_rows for name, table in splits.items()}
     if task.group is not None:
-        notes["groups"] = number_groups(splits, task.group)
+        notes["groups"] = number_groups(splits, task.group, scored=None if is_labelled else SCORED)
     return TaskData(task, splits, names, notes)
 
 
@@ -177,24 +206,45 @@ def _find_first_rows(recipe: DataRecipe, task: Task, objects: Mapping[str, Any])
     return {} if path.suffix in (".csv", ".tsv") else next(read_blocks(path, columns=[task.label]), {})
 
 
+def describe_missing_labels(against_teacher: Sequence[str]) -> str:
+    """Say that train has no labels, and what scores are therefore.
+
+    Args:
+        against_teacher: splits that are scored against the teacher's predictions.
+
+    Returns:
+        A sentence or two.
+
+    >>> describe_missing_labels(["selection", "validation"])
+    'No labels were given: scores on selection and validation are agreement with the teacher.'
+    """
+    if not against_teacher:
+        return "No labels were given for train: the teacher labelled it."
+    *others, last = against_teacher
+    names = f"{', '.join(others)} and {last}" if others else last
+    split = "" if "validation" in against_teacher else " for train"
+    return f"No labels were given{split}: scores on {names} are agreement with the teacher."
+
+
+def _find_names(splits: Mapping[str, pa.Table], task: Task, examples: ExampleType) -> Names:
+    """Class names from the labels of train; if it has none, from those of other splits, or from the teacher later."""
+    labels = number_labels(splits["train"]["label"])[1]
+    if labels == [None]:
+        others = [splits[name]["label"] for name in SCORED if name in splits]
+        labels = [label for column in others for label in number_labels(column)[1]]
+        if task.labels is None and not any(label is not None for label in labels):
+            return None
+    names: Names = examples.find_names(labels, task)
+    return names
+
+
 def _read_splits(
-    recipe: DataRecipe, task: Task, examples: ExampleType, objects: Mapping[str, Any]
+    sources: Sources, task: Task, examples: ExampleType, objects: Mapping[str, Any]
 ) -> dict[str, pa.Table]:
-    sources: dict[str, Any] = {}
-    dataset = None
-    if reads_dataset(recipe):
-        dataset = objects["path"] if "path" in objects else read_dataset(str(recipe.path), recipe.subset)
-        for split in LABELLED:
-            standard = split if split in (*dataset, "train") and split != "selection" else None
-            if (name := getattr(recipe, split) or standard) is not None:
-                sources[split] = name
-    else:
-        sources |= locate_splits(recipe, task)
-    sources |= {split: rows for split, rows in objects.items() if split in LABELLED}
-    tables = {}
-    for split in filter(sources.__contains__, LABELLED):
-        source, where = sources[split], f"data.{split}"
-        options: dict[str, Any] = {"labelled": LABELLED[split], "grouped": needs_groups(split, sources)}
+    tables, places, dataset = {}, sources.places, sources.dataset
+    for split in filter(places.__contains__, LABELLED):
+        source, where = places[split], f"data.{split}"
+        options: dict[str, Any] = {"labelled": sources.labelled[split], "grouped": needs_groups(split, places)}
         if split in objects:
             tables[split] = read_rows(source, task, examples=examples, where=where, **options)
             continue
@@ -224,7 +274,7 @@ def _count_equal(table: pa.Table, other: pa.Table) -> int:
 
 def _hold_out(table: pa.Table, examples: ExampleType, *, salt: str) -> tuple[pa.Table, pa.Table]:
     """Take a part out of train. A rare class keeps an example in train, then gets one in the part that is taken out."""
-    strata = examples.group_labels(table["label"])
+    strata = _find_strata(table, examples)
     size = HELD_OUT if HELD_OUT * table.num_rows <= MOST_HELD_OUT else MOST_HELD_OUT
     together = "group" if "group" in table.column_names else None
     from_each = examples.needs_every_group
@@ -232,11 +282,18 @@ def _hold_out(table: pa.Table, examples: ExampleType, *, salt: str) -> tuple[pa.
     return select_rows(table, ~apart), select_rows(table, apart)
 
 
+def _find_strata(table: pa.Table, examples: ExampleType) -> NDArray[np.int64]:
+    """Group of each row by its label; without labels, one for all."""
+    if table["label"].null_count == table.num_rows:
+        return np.zeros(table.num_rows, np.int64)
+    return examples.group_labels(table["label"])
+
+
 def _reduce(table: pa.Table, number: int, examples: ExampleType, *, salt: str) -> pa.Table:
-    """Reduce a split to a number of rows, stratified by label."""
+    """Reduce a split to a number of rows, stratified by label where there are labels."""
     if table.num_rows <= number:
         return table
-    chosen = choose_number(table, examples.group_labels(table["label"]), number=number, salt=salt)
+    chosen = choose_number(table, _find_strata(table, examples), number=number, salt=salt)
     if chosen.sum() < number:
         logger.warning("data.train_rows: %d of %d rows are used, since equal texts stay together", chosen.sum(), number)
     return select_rows(table, chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from datasets import Dataset
@@ -17,7 +17,11 @@ from innerdistill.evaluation.scoring import score_outputs
 
 
 def compare(
-    splits: Mapping[str, Dataset], logits: Mapping[str, Mapping[str, NDArray[Any]]], *, scoring: Scoring
+    splits: Mapping[str, Dataset],
+    logits: Mapping[str, Mapping[str, NDArray[Any]]],
+    *,
+    scoring: Scoring,
+    against_teacher: Collection[str] = (),
 ) -> tuple[dict[str, Any], dict[str, dict[str, NDArray[Any]]]]:
     """Score models on the splits that they predicted.
 
@@ -25,31 +29,38 @@ def compare(
         splits: tokenised splits by name.
         logits: output of `student`, of `teacher` or of both, by split, each (N, C).
         scoring: metric, names and what the outputs mean.
+        against_teacher: splits without labels, whose models are scored against the predictions of `teacher`.
 
     Returns:
         `scores`, with their standard error over examples and the difference from the constant answer, by split and
-        model; splits without labels have none. For two models also `agreement` and `differences` by split: the
-        student's score less the teacher's. And by split the columns row, label, with groups also group (N,), and the
-        logits (N, C).
+        model; splits with neither labels nor the teacher in their place have none. For two models also `agreement` and
+        `differences` by split: the student's score less the teacher's. Scored against the teacher, `agreement` also has
+        `output_distance`, the mean distance of the two outputs. And by split the columns row, label, with groups also
+        group (N,), and the logits (N, C).
     """
     results: dict[str, Any] = {"scores": {}, "agreement": {}, "differences": {}}
     predictions = {}
     for split in next(iter(logits.values())):
-        examples = LabelledExamples.from_dataset(splits[split])
-        labels = examples.labels
+        of_dataset = LabelledExamples.from_dataset(splits[split])
         of_split = {name: of_model[split] for name, of_model in logits.items()}
-        groups = {} if examples.groups is None else {"group": examples.groups}
-        predictions[split] = {"row": read_numbers(splits[split], "row"), "label": labels, **groups, **of_split}
-        is_labelled = bool(scoring.predictions.has_label(labels).any())
-        if is_labelled:
+        groups = {} if of_dataset.groups is None else {"group": of_dataset.groups}
+        columns = {"row": read_numbers(splits[split], "row"), "label": of_dataset.labels, **groups, **of_split}
+        predictions[split] = columns
+        of_metric = scoring.switch_to_teacher() if split in against_teacher else scoring
+        examples = LabelledExamples.from_columns(columns, scoring=of_metric)
+        is_scored = bool(scoring.predictions.has_label(examples.labels).any())
+        if is_scored:
             results["scores"][split] = {}
             for name, values in of_split.items():
-                results["scores"][split][name] = score_with_errors(examples, values, scoring=scoring)
+                results["scores"][split][name] = score_with_errors(examples, values, scoring=of_metric)
         if len(of_split) == 2:
-            agreement = scoring.predictions.compare(labels, of_split["teacher"], of_split["student"])
-            results["agreement"][split] = agreement
-            if is_labelled:
-                difference = compare_logits(examples, of_split["student"], of_split["teacher"], scoring=scoring)
+            teacher, student = of_split["teacher"], of_split["student"]
+            results["agreement"][split] = scoring.predictions.compare(of_dataset.labels, teacher, student)
+            if split in against_teacher:
+                _, distances = scoring.predictions.measure_distances(teacher, student)
+                results["agreement"][split]["output_distance"] = float(distances.mean())
+            if is_scored:
+                difference = compare_logits(examples, student, teacher, scoring=of_metric)
                 results["differences"][split] = difference.as_dict()
     return results, predictions
 

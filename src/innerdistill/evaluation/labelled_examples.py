@@ -1,4 +1,6 @@
-"""Examples that models are scored on: their labels, and which of them belong together and count as one.
+"""Examples that models are scored on: what they are scored against, and which of them belong together.
+
+Scored against are labels or, without labels, the teacher's predictions. Examples that belong together count as one.
 
 Shapes: N examples, G groups; where no examples belong together, G is N.
 """
@@ -17,6 +19,8 @@ from innerdistill.data.arrow import read_numbers
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from innerdistill.evaluation.prediction_type import Scoring
+
 Array = NDArray[Any]
 
 
@@ -25,7 +29,8 @@ class LabelledExamples:
     """The examples of a split.
 
     Attributes:
-        labels: class ids or scores (N,); of multi-label classification 1 or 0 by label (N, C).
+        labels: class ids or scores (N,); of multi-label classification 1 or 0 by label (N, C). Of examples that are
+            scored against the teacher, its predictions.
         groups: number of the group of each example (N,); None if each example stands for itself.
     """
 
@@ -33,16 +38,20 @@ class LabelledExamples:
     groups: Array | None = None
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, Array]) -> LabelledExamples:
-        """Take the examples from predictions.
+    def from_columns(cls, columns: Mapping[str, Array], *, scoring: Scoring) -> LabelledExamples:
+        """Take the examples from predictions. This decides what models are scored against.
 
         Args:
-            columns: label and, with groups, group by name. (N,)
+            columns: label and, with groups, group by name (N,); without labels also logits of `teacher` (N, C).
+            scoring: says whether the teacher's predictions stand in the place of labels.
 
         Returns:
             The examples.
         """
-        return cls(columns["label"], columns.get("group"))
+        labels = columns["label"]
+        if scoring.is_against_teacher:
+            labels = scoring.predictions.predict(columns["teacher"])
+        return cls(labels, columns.get("group"))
 
     @classmethod
     def from_dataset(cls, dataset: Dataset) -> LabelledExamples:

@@ -35,7 +35,8 @@ from innerdistill.support.extensions import Registry
 from innerdistill.support.messages import suggest_closest
 
 Array = NDArray[Any]
-SHARES_OF_RIGHT = ("accuracy", "exact_match")  # metrics whose pseudo-values are 1 and 0: right and wrong
+AGREEMENT = "agreement_with_the_teacher"  # share of examples with the teacher's predictions
+SHARES_OF_RIGHT = ("accuracy", "exact_match", AGREEMENT)  # metrics whose pseudo-values are 1 and 0: right and wrong
 
 Shape = Literal["classes", "scores", "label sets"]
 
@@ -103,6 +104,8 @@ def find_metric(name: str, shape: Shape | None = None) -> Metric:
     Raises:
         ValueError: unknown name, or predictions that it is not for; the sentence says which metrics fit which ones.
     """
+    if name in AGREEMENT_METRICS:
+        return AGREEMENT_METRICS[name]
     if name not in METRICS:
         known = [known for known in METRICS if known not in METRICS.built_in or METRICS[known].higher_is_better]
         hint = " ".join(filter(None, [suggest_closest(name, known), _list_primary_metrics()]))
@@ -126,6 +129,10 @@ def find_primary_metric(name: str, shape: Shape | None = None) -> Metric:
     Raises:
         ValueError: unknown name, predictions that it is not for, or a metric of which lower is better.
     """
+    if name in AGREEMENT_METRICS:
+        raise ValueError(
+            f"{name!r} is what splits without labels are scored by, and cannot be chosen. {_list_primary_metrics()}"
+        )
     metric = find_metric(name, shape)
     if not metric.higher_is_better:
         raise ValueError(f"{name!r} cannot be the primary metric, because lower is better. {_list_primary_metrics()}")
@@ -143,6 +150,27 @@ def select_metrics(shape: Shape) -> dict[str, Metric]:
     """
     found = ((name, metric.find(shape)) for name, metric in METRICS.built_in.items())
     return {name: metric for name, metric in found if metric is not None}
+
+
+def find_agreement_metric(shape: Shape) -> str:
+    """Find the metric of examples without labels: what predictions have in common with those of the teacher.
+
+    Args:
+        shape: shape of the predictions.
+
+    Returns:
+        A name of AGREEMENT_METRICS.
+
+    Raises:
+        ValueError: predictions of this shape need labels.
+
+    >>> find_agreement_metric("classes")
+    'agreement_with_the_teacher'
+    """
+    for name, metric in AGREEMENT_METRICS.items():
+        if metric.shape == shape:
+            return name
+    raise ValueError(f"data.train: without labels, {shape} cannot be scored; give labels.")
 
 
 def show_metric(name: str) -> str:
@@ -297,3 +325,9 @@ METRICS = Registry(
         "mse": Metric(_mse, "scores", higher_is_better=False, title="mean squared error"),
     },
 )
+
+# Of examples without labels. The teacher's predictions stand in the place of the labels.
+AGREEMENT_METRICS = {
+    AGREEMENT: METRICS.built_in["accuracy"],
+    "correlation_with_the_teacher": METRICS.built_in["pearson"],
+}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from innerdistill.data.example_type import Names
 from innerdistill.evaluation.labelled_examples import LabelledExamples
-from innerdistill.evaluation.metrics import Metric, Shape, find_metric, select_metrics
+from innerdistill.evaluation.metrics import (
+    AGREEMENT_METRICS,
+    Metric,
+    Shape,
+    find_agreement_metric,
+    find_metric,
+    select_metrics,
+)
 
 Array = NDArray[Any]
 
@@ -84,7 +91,7 @@ class Scoring:
     """What scores depend on, beside labels and logits.
 
     Attributes:
-        metric: name of the primary metric.
+        metric: name of the primary metric. One of AGREEMENT_METRICS says that examples have no labels.
         names: class names by id; None where labels are numbers.
         predictions: what the outputs mean.
         positive: of two classes, the id of the one that f1 is of.
@@ -99,6 +106,19 @@ class Scoring:
     constant: int | None = None
 
     @property
+    def is_against_teacher(self) -> bool:
+        """Whether the teacher's predictions stand in the place of labels."""
+        return self.metric in AGREEMENT_METRICS
+
+    def switch_to_teacher(self) -> Scoring:
+        """The same for examples without labels, which are scored against the teacher's predictions.
+
+        Returns:
+            Scoring whose metric is the agreement, and whose constant answer is the best one on the scored examples.
+        """
+        return replace(self, metric=find_agreement_metric(self.predictions.shape), constant=None)
+
+    @property
     def primary(self) -> Metric:
         """Entry of the primary metric."""
         return find_metric(self.metric, self.predictions.shape)
@@ -106,6 +126,8 @@ class Scoring:
     @property
     def metrics(self) -> Mapping[str, Metric]:
         """All metrics that fit, by name."""
+        if self.is_against_teacher:
+            return {self.metric: self.primary}
         return {**select_metrics(self.predictions.shape), self.metric: self.primary}
 
     def score(self, metric: Metric, labels: Array, predictions: Array) -> float:

@@ -20,14 +20,14 @@ def score_outputs(labels: Array, logits: Array, *, scoring: Scoring) -> dict[str
     """Compute all scores of one model on one split.
 
     Args:
-        labels: class ids or scores. (N,)
+        labels: class ids or scores; without labels the teacher's predictions. (N,)
         logits: output of the model. (N, C)
         scoring: metric, names and what the outputs mean.
 
     Returns:
         Every metric that fits. `metric` names the primary one, `rows` is the number of labelled examples. `constant`
         is what the constant answer that is best on train scores here, `best_constant` what the best one here scores.
-        Then the further scores of the problem type.
+        Then the further scores of the problem type; without labels only `collapsed`.
 
     Raises:
         ValueError: no example has a label.
@@ -49,7 +49,10 @@ def score_outputs(labels: Array, logits: Array, *, scoring: Scoring) -> dict[str
     constants = scoring.score_constants(labels)
     scores["best_constant"] = max(constants)
     scores["constant"] = scores["best_constant"] if scoring.constant is None else constants[scoring.constant]
-    return scores | predictions_are.describe(labels, logits, scoring.names)
+    further = predictions_are.describe(labels, logits, scoring.names)
+    if scoring.is_against_teacher:  # what else there is to say needs labels
+        further = {name: value for name, value in further.items() if name == "collapsed"}
+    return scores | further
 
 
 def select_numbers(scores: Mapping[str, Any]) -> dict[str, float]:

@@ -31,6 +31,7 @@ class Wording:
         onnx_outputs: names of the outputs of an ONNX file.
         output_columns: columns that `predict` adds to a file; `<label>` stands for every label.
         agreement: what the agreement of two models is, as in "as the model: equal predictions".
+        output_distance: what the mean distance of the outputs of two models is.
         disagreement: what two models have that disagree, as in "examples with other answers".
         page_parts: parts of a report that only some problem types have.
     """
@@ -43,6 +44,7 @@ class Wording:
     onnx_outputs: tuple[str, ...]
     output_columns: tuple[str, ...]
     agreement: str
+    output_distance: str
     disagreement: str
     page_parts: frozenset[PagePart]
 

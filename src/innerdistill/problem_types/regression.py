@@ -99,6 +99,7 @@ REGRESSION = ProblemType(
         onnx_outputs=("logits",),
         output_columns=("predicted_score",),
         agreement="correlation of the scores",
+        output_distance="mean difference of the scores",
         disagreement="other scores",
         page_parts=frozenset(),
     ),

@@ -100,6 +100,7 @@ SINGLE_LABEL_CLASSIFICATION = ProblemType(
         onnx_outputs=("logits",),
         output_columns=("predicted_label", "probability_<label>"),
         agreement="equal predictions",
+        output_distance="mean KL divergence in nats",
         disagreement="other answers",
         page_parts=frozenset({"calibration error", "per class", "right and wrong"}),
     ),

@@ -40,6 +40,7 @@ def build_card(record: RunRecord) -> ModelCard:
         student=scores.student,
         teacher=scores.teacher,
         agreement=record.agreement.get(SPLIT),
+        page_parts=record.page_parts,
         summary=" ".join(summarize_run(record)),
         metrics=list_metrics(scores.student),
         reads_pairs=len(resolve_task(record.recipe.data).text) == 2,
@@ -97,7 +98,7 @@ def _build_metadata(record: RunRecord) -> ModelCardData:
         pipeline_tag=record.problem_type.wording.pipeline_tag,
         tags=tags,
         model_name=_get_name(record),
-        eval_results=_list_results(record),
+        eval_results=None if record.is_against_teacher else _list_results(record),  # a benchmark's results need labels
     )
 
 

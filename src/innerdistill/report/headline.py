@@ -20,6 +20,8 @@ def summarize_run(
 ) -> list[str]:
     """Say what came out of a run. What makes its numbers worthless comes first, in place of the share kept.
 
+    Where labels are missing, `record.data.labels` says so and stands before all this.
+
     Args:
         record: what happened and what came out.
         baseline: record of the student that was trained without distillation.
@@ -41,20 +43,37 @@ def summarize_run(
         f"The {record.student.layers}-layer student scores {student.primary:.3f} {metric}, its "
         f"{record.teacher.layers}-layer teacher {scores.teacher.primary:.3f}."
     ]
+    if record.is_against_teacher:
+        sentences = _describe_agreement(record)
     if record.internal_teacher is not None:
         sentences.append(f"Its internal losses learned from {record.internal_teacher.path}, not from the teacher.")
     problems = list_problems(record)
     if problems:
         return problems + sentences
-    above = format_percent(compute_share_above_constant(student.primary, scores.teacher))
-    sentences.append(
-        f"It keeps {format_share(student.primary, scores.teacher)} of the teacher's score, and {above} of what lies "
-        f"above a constant answer ({scores.teacher.constant:.3f})."
-    )
+    if not record.is_against_teacher:
+        above = format_percent(compute_share_above_constant(student.primary, scores.teacher))
+        sentences.append(
+            f"It keeps {format_share(student.primary, scores.teacher)} of the teacher's score, and {above} of what "
+            f"lies above a constant answer ({scores.teacher.constant:.3f})."
+        )
     sentences += _describe_size(record)
     if baseline is not None and above_baseline is not None:
         sentences.append(_describe_baseline(baseline, above_baseline))
     return sentences + _describe_int8(record) + _describe_busy_machine(record)
+
+
+def _describe_agreement(record: RunRecord) -> list[str]:
+    """What a student without labels has in common with its teacher."""
+    student, wording = record.scores[SPLIT].student, record.problem_type.wording
+    assert record.teacher is not None
+    found = f"{student.primary:.3f} {show_metric(student.metric)} on {student.rows:,} {SPLIT} texts"
+    distance = record.agreement[SPLIT]["output_distance"]
+    return [
+        f"The {record.student.layers}-layer student of a {record.teacher.layers}-layer teacher has {found} "
+        f"({wording.agreement}; standard error {student.standard_error:.3f}).",
+        f"A constant answer has {student.constant:.3f}. Its outputs differ from the teacher's by {distance:.3g} "
+        f"({wording.output_distance}).",
+    ]
 
 
 def list_problems(record: RunRecord) -> list[str]:
@@ -84,8 +103,9 @@ def compare_with_baseline(folder: Path, record: RunRecord) -> PairedDifference:
     """
     student = read_predictions(folder / PREDICTIONS, SPLIT)
     baseline = read_predictions(folder / BASELINE_FOLDER / PREDICTIONS, SPLIT)
-    examples = LabelledExamples.from_columns(student)
-    return compare_logits(examples, student["student"], baseline["student"], scoring=record.data.scoring)
+    scoring = record.data.scoring
+    examples = LabelledExamples.from_columns(student, scoring=scoring)
+    return compare_logits(examples, student["student"], baseline["student"], scoring=scoring)
 
 
 def compute_speedup(slow: Latency, fast: Latency) -> float | None:
@@ -104,6 +124,8 @@ def compute_speedup(slow: Latency, fast: Latency) -> float | None:
 def _describe_weak_teacher(teacher: Scores) -> str:
     if teacher.collapsed:
         return f"the teacher predicts one class for every example ({_describe_constant(teacher)})"
+    if teacher.is_agreement:
+        return f"the teacher hardly tells examples apart ({_describe_constant(teacher)})"
     word = "clearly less than" if _loses_to_constant(teacher) else "not clearly more than"
     return (
         f"the teacher scores {teacher.primary:.3f} {show_metric(teacher.metric)}, {word} a constant answer "
@@ -130,10 +152,13 @@ def _loses_to_constant(scores: Scores) -> bool:
 
 
 def _contrast_with_constant(scores: Scores) -> str:
-    return f"{scores.primary:.3f} against {scores.constant:.3f}"
+    of_what = f" {show_metric(scores.metric)}" if scores.is_agreement else ""
+    return f"{scores.primary:.3f} against {scores.constant:.3f}{of_what}"
 
 
 def _describe_constant(scores: Scores) -> str:
+    if scores.is_agreement:
+        return f"a constant answer has {scores.constant:.3f} {show_metric(scores.metric)}"
     return f"a constant answer scores {scores.constant:.3f}"
 
 
@@ -164,11 +189,12 @@ def _describe_int8(record: RunRecord) -> list[str]:
         return []
     model, int8 = record.onnx.files["model"], record.onnx.files["int8"]
     assert int8.scores is not None
+    scores = f"shows {show_metric(record.data.metric)}:" if record.is_against_teacher else "scores"
     speedup = compute_speedup(model.latency_ms, int8.latency_ms)
     faster = "" if speedup is None else f". It is {speedup:.1f} times as fast as in PyTorch on the CPU"
     return [
         f"As an int8 ONNX file it takes {int8.file_bytes / 1e6:.0f} instead of {model.file_bytes / 1e6:.0f} MB and "
-        f"scores {int8.scores[record.data.metric]:.3f}{faster}."
+        f"{scores} {int8.scores[record.data.metric]:.3f}{faster}."
     ]
 
 

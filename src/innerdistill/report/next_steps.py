@@ -42,7 +42,9 @@ def suggest_next_steps(record: RunRecord, baseline: RunRecord | None = None) -> 
         return of_teacher
     corrections = _correct_rates(record)
     steps = [*(corrections or _suggest_half_rate(record)), *_suggest_more_steps(record), *_suggest_texts(record)]
-    if of_teacher or corrections:  # what follows would be judged with the wrong teacher or learning rate
+    # What follows would be judged with the wrong teacher or learning rate. No student agrees with its teacher on all
+    # texts, so a gap alone calls for nothing.
+    if of_teacher or corrections or record.is_against_teacher:
         return of_teacher + steps
     return steps + _suggest_last(record, is_only_one=not steps)
 
@@ -99,7 +101,8 @@ def _suggest_half_rate(record: RunRecord) -> list[str]:
 
 def _list_scores(record: RunRecord) -> list[float]:
     """Scores on selection after each epoch of the last stage."""
-    return [epoch.scores[record.data.metric] for epoch in record.stages[-1].epochs if epoch.scores]
+    metric = record.get_metric(SELECTION)
+    return [epoch.scores[metric] for epoch in record.stages[-1].epochs if epoch.scores]
 
 
 def _get_smallest_change(record: RunRecord) -> float:

@@ -159,8 +159,8 @@ def _draw_curve(record: RunRecord, baseline: RunRecord | None) -> str:
     teacher = selection.teacher if selection is not None else None
     return draw_learning_curve(
         record.stages,
-        metric=record.data.metric,
-        teacher=None if teacher is None else teacher.values[record.data.metric],
+        metric=record.get_metric("selection"),
+        teacher=None if teacher is None or teacher.is_agreement else teacher.primary,
         baseline=baseline.stages if baseline else (),
     )
 

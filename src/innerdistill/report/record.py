@@ -14,8 +14,9 @@ from typing import Any, Self
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from innerdistill.evaluation.differences import STANDARD_ERRORS, PairedDifference
+from innerdistill.evaluation.metrics import AGREEMENT_METRICS
 from innerdistill.evaluation.prediction_type import Scoring
-from innerdistill.problem_types.problem_type import ProblemType
+from innerdistill.problem_types.problem_type import PagePart, ProblemType
 from innerdistill.problem_types.problem_types import PROBLEM_TYPES, name_problem_type
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.renames import translate_old_values
@@ -29,6 +30,10 @@ SCHEMA_VERSION = 1
 class DataRecord(Part):
     """The data of a run: its splits, and how predictions on them are scored."""
 
+    labels: str | None = Field(None, description="what scores are, if train has no labels")
+    against_teacher: tuple[str, ...] | None = Field(
+        None, description="splits without labels, scored against the teacher's predictions; only if train has no labels"
+    )
     rows_read: dict[str, int] = Field(description="examples read from the files, by split")
     rows: dict[str, int] = Field(description="examples used, by split")
     groups: dict[str, int] | None = Field(
@@ -203,6 +208,11 @@ class Scores(Part):
         return self.__pydantic_extra__
 
     @property
+    def is_agreement(self) -> bool:
+        """Whether the examples have no labels, so that the score is the agreement with the teacher."""
+        return self.metric in AGREEMENT_METRICS
+
+    @property
     def primary(self) -> float:
         """Score in the primary metric."""
         return self.values[self.metric]
@@ -267,6 +277,27 @@ class RunRecord(Part):
     def problem_type(self) -> ProblemType:
         """What the models of the run put out."""
         return PROBLEM_TYPES[self.data.problem_type]
+
+    @property
+    def is_against_teacher(self) -> bool:
+        """Whether validation has no labels, so that its scores are agreement with the teacher."""
+        return self.data.metric in AGREEMENT_METRICS
+
+    @property
+    def page_parts(self) -> frozenset[PagePart]:
+        """Parts of its report that only some runs have; those of problem types all need labels."""
+        return frozenset() if self.is_against_teacher else self.problem_type.wording.page_parts
+
+    def get_metric(self, split: str) -> str:
+        """Get the primary metric on a split.
+
+        Args:
+            split: name of the split.
+
+        Returns:
+            Its name; that of validation for a split without scores.
+        """
+        return self.scores[split].student.metric if split in self.scores else self.data.metric
 
     @property
     def steps(self) -> int:

@@ -130,7 +130,8 @@ class StoredRun(ABC):
             return scores
         if split not in self._older_teacher_scores:
             columns = self.read_predictions(split)
-            examples, scoring = LabelledExamples.from_columns(columns), self.record.data.scoring
+            scoring = self.record.data.scoring
+            examples = LabelledExamples.from_columns(columns, scoring=scoring)
             difference = compare_with_constant(examples, columns["teacher"], scoring=scoring)
             self._older_teacher_scores[split] = scores.model_copy(
                 update={"above_constant": Difference.model_validate(difference.as_dict())}

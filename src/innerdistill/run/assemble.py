@@ -16,9 +16,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArgum
 
 from innerdistill.data.arrow import find_cache
 from innerdistill.data.example_type import ExampleType, Names
+from innerdistill.data.sources import Sources, find_sources
 from innerdistill.data.task_data import TaskData, load_task, read_first_label
 from innerdistill.data.tokens import tokenise
-from innerdistill.evaluation.metrics import find_primary_metric
+from innerdistill.evaluation.metrics import find_agreement_metric, find_primary_metric
 from innerdistill.losses.loss import Loss, collect_needs
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.check import check_internal_teacher, check_source, check_windows
@@ -27,13 +28,14 @@ from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.pretrained import longest_input, read_config
 from innerdistill.models.probe import probe
 from innerdistill.problem_types.problem_type import ProblemType
-from innerdistill.problem_types.problem_types import find_problem_type
+from innerdistill.problem_types.problem_types import find_problem_type, find_problem_type_of_model
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.job import Job
 from innerdistill.run.load_models import load_models
 from innerdistill.run.objects import Objects, check_objects
 from innerdistill.run.preview import check_recipe_names
 from innerdistill.run.warnings import list_label_warnings, list_unknown_token_warnings
+from innerdistill.run.without_labels import refuse_what_needs_labels
 from innerdistill.support.messages import name_key
 from innerdistill.training.arguments import check_sections
 from innerdistill.training.check_arguments import check_arguments
@@ -65,9 +67,13 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     outside = dict(objects.losses)
     check_names(recipe, ChainMap(outside, LOSSES))
 
-    problem_type, metric = _find_problem_type(recipe, objects)
+    sources = find_sources(recipe.data, objects.data)
+    is_labelled = sources.labelled["train"] is not False
+    if not is_labelled:
+        _prepare_for_no_labels(recipe, sources, losses=ChainMap(outside, LOSSES))
+    problem_type, metric = _find_problem_type(recipe, objects, is_labelled=is_labelled)
     examples = problem_type.examples
-    data = load_task(recipe.data, examples, metric=metric, objects=objects.data)
+    data = load_task(recipe.data, examples, metric=metric, objects=objects.data, sources=sources)
     # A ChainMap, because merging the dicts would import the losses of every installed package.
     losses = ChainMap(outside, dict(problem_type.output_losses), LOSSES)
     models = load_models(recipe, objects, data, problem_type)
@@ -120,17 +126,33 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     )
 
 
-def _find_problem_type(recipe: Recipe, objects: Objects) -> tuple[ProblemType, str]:
+def _prepare_for_no_labels(recipe: Recipe, sources: Sources, *, losses: Mapping[str, Loss]) -> None:
+    """Refuse what needs labels, and say that the teacher labels train."""
+    reading = [name for name, weight in recipe.losses.items() if weight > 0 and "labels" in losses[name].needs]
+    refuse_what_needs_labels(recipe, is_scored_by_labels=None in sources.labelled.values(), losses=reading)
+    logger.info(
+        "data.train has no column %r: the teacher labels it. If it has labels, name their column with data.label.",
+        resolve_task(recipe.data).label,
+    )
+
+
+def _find_problem_type(recipe: Recipe, objects: Objects, *, is_labelled: bool) -> tuple[ProblemType, str]:
     """Problem type and primary metric. Teacher and labels are only looked at where the recipe leaves it open."""
     config = label = None
     if recipe.data.problem_type is None and recipe.data.task is None:
-        label = read_first_label(recipe.data, objects.data)
+        label = read_first_label(recipe.data, objects.data) if is_labelled else None
         if (model := objects.models.get("teacher.path")) is not None:
             config = model.config
         elif recipe.teacher.path is not None:
             with name_key("teacher.path"):
                 config = read_config(recipe.teacher.path)
+    if not is_labelled and recipe.data.metric is None and config is not None:  # the teacher is all that is known
+        problem_type = find_problem_type_of_model(config)
+        find_agreement_metric(problem_type.predictions.shape)
+        return problem_type, problem_type.default_metric
     choice = find_problem_type(recipe.data, teacher=config, label=label)
+    if not is_labelled:
+        find_agreement_metric(choice.problem_type.predictions.shape)
     if choice.reason:
         logger.info("Problem type: %s, because %s.", choice.problem_type.wording.title, choice.reason)
     return choice.problem_type, choice.metric

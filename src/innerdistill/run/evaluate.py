@@ -51,7 +51,7 @@ def evaluate(
             job = replace(job, teacher=load_or_finetune_teacher(job))
         settle_teacher_thresholds(job)
         logits = {"student": predict_splits(student, job.splits, job.collate), "teacher": compute_teacher_logits(job)}
-        results, _ = compare(job.splits, logits, scoring=job.scoring)
+        results, _ = compare(job.splits, logits, scoring=job.scoring, against_teacher=job.data.against_teacher)
         return results
 
 

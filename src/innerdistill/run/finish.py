@@ -111,7 +111,7 @@ def finish(
     if distillation is not None:
         logits["teacher"] = compute_teacher_logits(job)
         models = {"teacher": job.teacher, "student": saved}
-    comparison, predictions = compare(job.splits, logits, scoring=job.scoring)
+    comparison, predictions = compare(job.splits, logits, scoring=job.scoring, against_teacher=job.data.against_teacher)
     write_predictions(folder / PREDICTIONS, predictions)
     below = comparison["differences"].get("validation")
     if below is not None and PairedDifference(**below).is_clearly_negative:

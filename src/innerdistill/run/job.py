@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, concatenate_datasets
+from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from innerdistill.data.arrow import read_numbers, select_evenly
 from innerdistill.data.batches import Collator
 from innerdistill.data.class_labels import are_stock_names
 from innerdistill.data.example_type import Names
-from innerdistill.data.task_data import TaskData
+from innerdistill.data.task_data import TaskData, describe_missing_labels
 from innerdistill.evaluation.prediction_type import Scoring
+from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.losses.loss import Loss
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.fingerprint import weights_fingerprint
@@ -83,7 +85,7 @@ class Job:
 
     @property
     def metric(self) -> str:
-        """Primary metric of the task."""
+        """Primary metric of examples with labels."""
         return self.data.task.metric
 
     @cached_property
@@ -153,14 +155,37 @@ class Job:
 
     @cached_property
     def scoring(self) -> Scoring:
-        """What scores depend on besides labels and logits. F1 is computed for the data's second label, of any id.
+        """What scores of labelled examples depend on. F1 is computed for the data's second label, of any id.
 
-        The constant answer to beat is the one that scores best on train.
+        The constant answer to beat is the one that scores best on train, or on the scored examples if train has no
+        labels.
         """
-        names_in_data, names_in_model = self.data.names or (), self.names or ()
+        names_in_model = self.names or ()
+        names_in_data = self.data.names or names_in_model
         positive = names_in_model.index(names_in_data[1]) if len(names_in_model) == 2 else 1
         scoring = self.problem_type.make_scoring(self.metric, self.names, positive=positive)
+        if not self.data.has_labels("train"):
+            return scoring
         return replace(scoring, constant=scoring.choose_constant(read_numbers(self.splits["train"], "labels")))
+
+    def get_scoring(self, split: str) -> Scoring:
+        """Get what the scores on a split depend on.
+
+        Args:
+            split: name of the split.
+
+        Returns:
+            `scoring`; for a split without labels, what measures the agreement with the teacher.
+        """
+        return self.scoring.switch_to_teacher() if split in self.data.against_teacher else self.scoring
+
+    @cached_property
+    def references_per_epoch(self) -> NDArray[Any]:
+        """What `scored_per_epoch` is scored against: labels, or the teacher's predictions, as an array (N,)."""
+        if "selection" not in self.data.against_teacher:
+            return read_numbers(self.scored_per_epoch, "labels")
+        logits = predict_logits(self.teacher, self.scored_per_epoch, self.collate)
+        return self.scoring.predictions.predict(logits)
 
     def count_train_labels(self) -> dict[str, int]:
         """Count the training examples of every class, by its name; nothing where labels are no classes."""
@@ -170,13 +195,16 @@ class Job:
 
     def describe_data(self) -> dict[str, Any]:
         """Describe the data for run.json."""
+        scoring, splits = self.get_scoring("validation"), self.data.against_teacher
+        without_labels = {"labels": describe_missing_labels(splits), "against_teacher": splits}
         return {
+            **({} if self.data.has_labels("train") else without_labels),
             **self.data.notes,
             "problem_type": self.problem_type.name,
-            "metric": self.metric,
+            "metric": scoring.metric,
             "names": self.names,
-            "positive": self.scoring.positive,
-            "constant": self.scoring.constant,
+            "positive": scoring.positive,
+            "constant": scoring.constant,
             "max_length": self.max_length,
             "truncated": self.truncated,
             "fingerprint": self.data.fingerprint(),

@@ -85,19 +85,19 @@ def find_teacher_problem(
 
     Returns:
         The problem; None for a teacher that beats the constant answer by more than two standard errors of the paired
-        difference, or without any label to judge by.
+        difference. Without labels, all that can be seen is a teacher that has collapsed.
     """
     scoring, labels = job.scoring, examples.labels
-    known = scoring.predictions.has_label(labels)
-    if not known.any():
-        return None
-    scores = score_outputs(labels, logits, scoring=scoring)
-    above = compare_with_constant(examples, logits, scoring=scoring)
     predictions = scoring.predictions.predict(logits)
     if np.ptp(scoring.predictions.identify(predictions)) == 0:
         answer = scoring.predictions.show_label(predictions[0], scoring.names)
         cause = f"The teacher predicts {answer!r} for all {len(labels):,} examples of {split} (collapsed)."
         return TeacherProblem(cause, _advise_on_training(job), is_useless=True)
+    known = scoring.predictions.has_label(labels)
+    if not known.any():
+        return None
+    scores = score_outputs(labels, logits, scoring=scoring)
+    above = compare_with_constant(examples, logits, scoring=scoring)
     is_trained_here = job.recipe.teacher.base is not None
     swapped = scoring.predictions.find_swapped_labels(examples, logits, scoring.names)
     if swapped is not None and not is_trained_here:

@@ -104,7 +104,8 @@ def _load_teacher(
         )
     outputs, declared = problem_type.head.name_outputs(teacher.config), data.task.labels is not None
     with name_key(f"data.label: {data.task.label!r}"):
-        return teacher, problem_type.examples.match_names(data.names, outputs, declared=declared)
+        # Without any label, the classes are those of the teacher.
+        return teacher, problem_type.examples.match_names(data.names or outputs, outputs, declared=declared)
 
 
 def _load_tokenizer(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,10 @@ from innerdistill.report.page import write_report
 from innerdistill.report.run_folder import (
     MODEL,
     ONNX,
+    PREDICTIONS,
     find_model_folder,
     has_record,
+    read_predictions,
     read_record,
     write_record,
 )
@@ -149,7 +151,11 @@ def add_onnx(model: PreTrainedModel, folder: Path, rows: Dataset, collate: Colla
         ValueError: as `write_onnx`.
     """
     record = read_record(folder)
-    onnx = write_onnx(model, folder / MODEL, rows, collate, scoring=record.data.scoring)
+    scoring, columns = record.data.scoring, {"label": read_numbers(rows, "labels")}
+    if scoring.is_against_teacher:
+        columns["teacher"] = read_predictions(folder / PREDICTIONS, "validation")["teacher"]
+    labels = LabelledExamples.from_columns(columns, scoring=scoring).labels
+    onnx = write_onnx(model, folder / MODEL, rows, collate, labels=labels, scoring=scoring)
     old_warnings = list_onnx_warnings(record.onnx)
     warnings = [sentence for sentence in record.warnings if sentence not in old_warnings]
     record = record.model_copy(update={"onnx": onnx, "warnings": warnings + list_onnx_warnings(onnx)})
@@ -185,6 +191,7 @@ def write_onnx(
     rows: Dataset,
     collate: Collator,
     *,
+    labels: NDArray[Any] | None = None,
     scoring: Scoring | None = None,
     length: int | None = None,
 ) -> OnnxRecord:
@@ -195,6 +202,7 @@ def write_onnx(
         folder: folder of the model; files of an earlier export are replaced.
         rows: tokenised examples, on which the files are compared with the model.
         collate: examples -> padded batch.
+        labels: what the files are scored against; None takes the labels of the examples. (N,)
         scoring: metric, names and what the outputs mean; None computes no scores.
         length: tokens of the text that is timed; None takes a length that nine of ten examples stay within.
 
@@ -224,6 +232,8 @@ def write_onnx(
     paths = {TORCH: "model.safetensors"} | {name: f"{ONNX}/{file}" for name, file in FILES.items()}
     contestants = {name: Contestant(path, sizes[name], logits[name], times[name]) for name, path in paths.items()}
     examples = LabelledExamples.from_dataset(rows)
+    if labels is not None:
+        examples = replace(examples, labels=labels)
     return OnnxRecord(
         rows=len(rows),
         batch_size=1,

@@ -140,8 +140,10 @@ def count_classes(job: Job) -> dict[str, int]:
         job: an assembled job.
 
     Returns:
-        Numbers by name of the class; empty where labels are numbers.
+        Numbers by name of the class; empty where labels are numbers, or train has none.
     """
+    if not job.data.has_labels("train"):
+        return {}
     labels = read_numbers(job.splits["train"], "labels")
     return {name: int((labels == number).sum()) for number, name in enumerate(job.names or ())}
 

@@ -17,6 +17,7 @@ from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.reporting import choose_trackers
 from innerdistill.report.output_folder import check_run_folder
 from innerdistill.run.hub import check_upload
+from innerdistill.run.without_labels import refuse_what_needs_labels
 from innerdistill.support.extensions import find_entry_points
 from innerdistill.support.extras import require_extra
 from innerdistill.support.messages import format_count, name_key, shorten_value, suggest_name
@@ -42,7 +43,9 @@ def refuse_early(recipe: Recipe, *, finetunes: bool = False, writes: bool = True
     if finetunes:
         check_base_is_named(recipe)
     check_recipe_names(recipe, (*BUILT_IN, *find_entry_points("losses")))
-    check_headers(recipe.data)
+    labelled = check_headers(recipe.data)
+    if labelled["train"] is False:
+        refuse_what_needs_labels(recipe, is_scored_by_labels=None in labelled.values())
     if recipe.data.metric is not None:
         from innerdistill.evaluation.metrics import find_primary_metric  # noqa: PLC0415 - scikit-learn takes seconds
 

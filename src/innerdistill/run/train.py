@@ -12,7 +12,6 @@ from datasets import Dataset
 from scipy.special import logit
 from transformers import PreTrainedModel
 
-from innerdistill.data.arrow import read_numbers
 from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.evaluation.scoring import score_outputs, select_numbers
 from innerdistill.recipe.reporting import HUB_KEYS, drop_reporting
@@ -112,21 +111,21 @@ def make_setup(job: Job, *, train: Dataset) -> TrainingSetup:
     Returns:
         The setup.
     """
-    recipe = job.recipe
+    recipe, scoring = job.recipe, job.get_scoring("selection")
 
     def score(model: PreTrainedModel, selection: Dataset) -> dict[str, float]:
-        labels, logits = read_numbers(selection, "labels"), predict_logits(model, selection, job.collate)
+        labels, logits = job.references_per_epoch, predict_logits(model, selection, job.collate)
         thresholds = job.problem_type.predictions.choose_thresholds(labels, logits, kind=recipe.data.thresholds)
         if thresholds is not None:  # those that the model would get if training ended here
             logits = logits - logit(thresholds)
-        return select_numbers(score_outputs(labels, logits, scoring=job.scoring))
+        return select_numbers(score_outputs(labels, logits, scoring=scoring))
 
     return TrainingSetup(
         train=train,
         collate=job.collate,
         selection=job.scored_per_epoch,
         score=score,
-        metric=job.metric,
+        metric=scoring.metric,
         best=recipe.checkpoint == "best",
         trainer=drop_reporting(recipe.trainer, HUB_KEYS),
         internal_trainer=recipe.internal_trainer,

@@ -42,9 +42,8 @@ def collect_warnings(
     warnings, columns = [], predictions["validation"]
     scores = compared["scores"].get("validation", {})
     if "teacher" in columns and not scores.get("teacher", {}).get("collapsed"):  # the headline says so, and what to try
-        problem = find_teacher_problem(
-            job, LabelledExamples.from_columns(columns), columns["teacher"], split="validation"
-        )
+        examples = LabelledExamples.from_columns(columns, scoring=job.scoring)
+        problem = find_teacher_problem(job, examples, columns["teacher"], split="validation")
         warnings += [] if problem is None else [str(problem)]
     warnings += _list_missed_by_trained(job, scores)
     warnings += list_stage_warnings(stages)
@@ -110,7 +109,8 @@ def list_label_warnings(
     train, validation = (read_numbers(splits[name], "labels") for name in ("train", "validation"))
     written = [data.splits[name]["label"] for name in ("train", "validation", "selection")]
     labels = pa.chunked_array(list(chain.from_iterable(column.chunks for column in written)), pa.string())
-    return examples.warn_of_missing(train, validation, names) + examples.warn_of_spellings(labels)
+    missing = examples.warn_of_missing(train, validation, names) if data.has_labels("train") else []
+    return missing + examples.warn_of_spellings(labels)
 
 
 def list_unknown_token_warnings(unknown: Mapping[str, float]) -> list[str]:

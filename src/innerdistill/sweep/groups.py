@@ -232,8 +232,9 @@ class Group(Compared):
     @cached_property
     def examples(self) -> LabelledExamples:
         """The validation examples that have a label, N of them."""
-        examples = LabelledExamples.from_columns(self._validation)
-        return examples.select(self.first_record.data.scoring.predictions.has_label(examples.labels))
+        scoring = self.first_record.data.scoring
+        examples = LabelledExamples.from_columns(self._validation, scoring=scoring)
+        return examples.select(scoring.predictions.has_label(examples.labels))
 
     @cached_property
     def right_answers(self) -> NDArray[Any]:
@@ -248,9 +249,9 @@ class Group(Compared):
     @cached_property
     def teacher_answers(self) -> Answers:
         """Predictions and pseudo-values of the teacher on the validation examples."""
-        columns = self._validation
-        examples = LabelledExamples.from_columns(columns)
-        return collect_answers(examples, columns["teacher"], scoring=self.first_record.data.scoring)
+        columns, scoring = self._validation, self.first_record.data.scoring
+        examples = LabelledExamples.from_columns(columns, scoring=scoring)
+        return collect_answers(examples, columns["teacher"], scoring=scoring)
 
     @cached_property
     def constant_values(self) -> NDArray[np.float64]:

@@ -77,7 +77,7 @@ class Method:
             run = self.runs[seed]
             columns = read_validation(run)
             scoring = run.record.data.scoring
-            examples = LabelledExamples.from_columns(columns)
+            examples = LabelledExamples.from_columns(columns, scoring=scoring)
             self._answers[seed] = collect_answers(examples, columns["student"], scoring=scoring)
         return self._answers[seed]
 
