@@ -235,12 +235,14 @@ def print_sweep(groups: Sequence[Group]) -> None:
     Args:
         groups: tasks and settings of the sweep, from `write_sweep_report`.
     """
-    from innerdistill.sweep.headlines import describe_reserves  # noqa: PLC0415
+    from innerdistill.sweep.headlines import describe_labels, describe_reserves  # noqa: PLC0415
     from innerdistill.sweep.report import describe_comparisons  # noqa: PLC0415
     from innerdistill.sweep.results import build_short_scores  # noqa: PLC0415
     from innerdistill.sweep.sizes import find_swept_numbers  # noqa: PLC0415 - what prints keys does not wait for SciPy
     from innerdistill.sweep.tables import explain_deviations  # noqa: PLC0415
 
+    for sentence in describe_labels(groups):
+        print_text(sentence, style="bold")
     for group in groups:
         if group.name:
             print_text(group.name, style="bold")

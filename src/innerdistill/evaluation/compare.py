@@ -34,9 +34,9 @@ def compare(
     Returns:
         `scores`, with their standard error over examples and the difference from the constant answer, by split and
         model; splits with neither labels nor the teacher in their place have none. For two models also `agreement` and
-        `differences` by split: the student's score less the teacher's. Scored against the teacher, `agreement` also has
-        `output_distance`, the mean distance of the two outputs. And by split the columns row, label, with groups also
-        group (N,), and the logits (N, C).
+        `differences` by split: the student's score less the teacher's. Scored against the teacher, `agreement` has its
+        main number and `output_distance`, the mean distance of the two outputs. And by split the columns row, label,
+        with groups also group (N,), and the logits (N, C).
     """
     results: dict[str, Any] = {"scores": {}, "agreement": {}, "differences": {}}
     predictions = {}
@@ -55,10 +55,12 @@ def compare(
                 results["scores"][split][name] = score_with_errors(examples, values, scoring=of_metric)
         if len(of_split) == 2:
             teacher, student = of_split["teacher"], of_split["student"]
-            results["agreement"][split] = scoring.predictions.compare(of_dataset.labels, teacher, student)
-            if split in against_teacher:
+            agreement = scoring.predictions.compare(of_dataset.labels, teacher, student)
+            if split in against_teacher:  # of numbers on right and wrong there are none
                 _, distances = scoring.predictions.measure_distances(teacher, student)
-                results["agreement"][split]["output_distance"] = float(distances.mean())
+                main = scoring.predictions.agreement
+                agreement = {main: agreement[main], "output_distance": float(distances.mean())}
+            results["agreement"][split] = agreement
             if is_scored:
                 difference = compare_logits(examples, student, teacher, scoring=of_metric)
                 results["differences"][split] = difference.as_dict()

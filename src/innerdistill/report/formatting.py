@@ -58,8 +58,11 @@ def compute_share(student: float, teacher: Scores) -> float | None:
         teacher: scores of the teacher.
 
     Returns:
-        student / teacher; None where the teacher does not clearly beat the constant answer, or is not positive.
+        student / teacher; None where the teacher does not clearly beat the constant answer, or is not positive. None
+        without labels too, since the teacher then has no score.
     """
+    if teacher.is_agreement:
+        return None
     return student / teacher.primary if teacher.beats_constant and teacher.primary > 0 else None
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from innerdistill.evaluation.metrics import show_metric
 from innerdistill.report.figures import INK, STUDENT, STYLE, TEACHER, WIDTH, list_scores_by_step, render_svg
 from innerdistill.report.formatting import CONSTANT_ANSWER
 from innerdistill.sweep.groups import Group, list_places
@@ -86,7 +87,8 @@ def draw_seeds(group: Group) -> str:
         for row, method in enumerate(methods):
             _draw_points(axes, row, method.score(group.metric).values, lines[method.name]["color"])
         rows = len(methods)
-        _draw_upright(axes, teacher.values[group.metric], rows, color=TEACHER, linestyle=":", label="teacher")
+        if not teacher.is_agreement:
+            _draw_upright(axes, teacher.primary, rows, color=TEACHER, linestyle=":", label="teacher")
         if teacher.constant > axes.get_xlim()[0]:  # else it would press the points together
             line = {"color": INK, "alpha": 0.45, "linestyle": "--"}
             _draw_upright(axes, teacher.constant, rows, **line, label=CONSTANT_ANSWER)
@@ -107,11 +109,11 @@ def draw_curves(group: Group) -> str:
     Returns:
         SVG.
     """
-    lines = choose_lines(group.methods)
+    lines, metric = choose_lines(group.methods), group.get_metric("selection")
     with matplotlib.rc_context(STYLE):
         figure, axes = open_with_legend_below(len(lines) + 1)
         for method in group.methods.values():
-            curve = average_curves(method, group.metric)
+            curve = average_curves(method, metric)
             if not curve:
                 continue
             line = lines[method.name]
@@ -120,13 +122,12 @@ def draw_curves(group: Group) -> str:
             rings = [(step, mean) for step, mean in curve.items() if step in ends]
             if rings:
                 axes.plot(*zip(*rings, strict=True), "o", color=line["color"], markersize=9, fillstyle="none")
-        if "selection" in group.first_record.scores:
-            teacher = group.score_teacher("selection").values[group.metric]
-            axes.axhline(teacher, color=TEACHER, linestyle=":", label="teacher")
+        if "selection" in group.first_record.scores and not group.score_teacher("selection").is_agreement:
+            axes.axhline(group.score_teacher("selection").primary, color=TEACHER, linestyle=":", label="teacher")
         axes.set_xlabel("optimiser steps of all stages")
-        axes.set_ylabel(f"{group.metric_name} on selection")
+        axes.set_ylabel(f"{show_metric(metric)} on selection")
         figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
-        return render_svg(figure, f"{group.metric_name} on selection over the optimiser steps, by method")
+        return render_svg(figure, f"{show_metric(metric)} on selection over the optimiser steps, by method")
 
 
 def average_curves(method: Method, metric: str) -> dict[int, float]:

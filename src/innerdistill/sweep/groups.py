@@ -208,6 +208,17 @@ class Group(Compared):
         """The primary metric."""
         return self.first_record.data.metric
 
+    def get_metric(self, split: str) -> str:
+        """Get the primary metric on a split: without labels, the agreement with the teacher.
+
+        Args:
+            split: name of the split.
+
+        Returns:
+            Its name.
+        """
+        return self.first_record.get_metric(split)
+
     @property
     def teacher(self) -> Scores:
         """Scores of the teacher."""

@@ -32,7 +32,7 @@ def summarize_sweep(groups: Sequence[Group]) -> list[str]:
     if not groups:
         return ["No cell has run yet."]
     places, key = list_places(groups), _find_only_key(groups)
-    sentences: list[str] = []
+    sentences = describe_labels(groups)
     if len(places) == 1:
         sentences += _summarize_place(places[0])
     elif key is not None and all(place.is_above_chance for place in places):
@@ -46,6 +46,28 @@ def summarize_sweep(groups: Sequence[Group]) -> list[str]:
         sentences += _contrast_winners(places[0])
     for swept in find_swept_numbers(groups):
         sentences += swept.name_smallest()
+    return sentences
+
+
+def describe_labels(groups: Sequence[Group]) -> list[str]:
+    """Say which runs of a sweep had no labels, and what their scores are.
+
+    Args:
+        groups: groups of a sweep.
+
+    Returns:
+        A sentence for each set of settings that have the same splits without labels; none with labels.
+    """
+    names: dict[str, list[str]] = {}
+    for group in groups:
+        if group.first_record.data.labels:
+            names.setdefault(group.first_record.data.labels, []).append(group.name)
+    sentences = [
+        sentence if len(members) == len(groups) else f"{', '.join(members)}: {sentence}"
+        for sentence, members in names.items()
+    ]
+    if any(group.teacher.is_agreement and group.asked is not None for group in groups):
+        sentences.append("`share` is not judged there: without labels there is no score to keep a share of.")
     return sentences
 
 
@@ -184,13 +206,15 @@ def _contrast_winners(place: Compared) -> list[str]:
     theirs = place.methods[against]
     ours = [place.methods[comparison.method] for comparison in better if comparison.against == against]
     whose = "Its" if len(ours) == 1 else "Their"
-    text = f"{whose} {_contrast_agreement(ours, theirs)}."
+    sentences = []
+    if not place.teacher.is_agreement:  # else the comparisons have said it
+        sentences.append(f"{whose} {_contrast_agreement(ours, theirs)}.")
     distances = [_average_divergence(method.distances, theirs.distances) for method in ours]
     known = [pair for pair in distances if pair is not None]
     if len(known) == len(distances):
         near, far = (_format_range(side, ".3f") for side in zip(*known, strict=True))
-        text += f" {whose} attention differs from the teacher's by {near} nats ({against}: {far})."
-    return [text]
+        sentences.append(f"{whose} attention differs from the teacher's by {near} nats ({against}: {far}).")
+    return [" ".join(sentences)] if sentences else []
 
 
 def _contrast_agreement(ours: Sequence[Method], theirs: Method) -> str:

@@ -33,6 +33,7 @@ from innerdistill.sweep.gather import gather
 from innerdistill.sweep.groups import Group, list_places
 from innerdistill.sweep.headlines import summarize_sweep
 from innerdistill.sweep.latency import SweepLatency, read_latency
+from innerdistill.sweep.methods import SELECTION
 from innerdistill.sweep.sizes import find_swept_numbers
 from innerdistill.sweep.statistics import FEWEST_FOR_CLAIM
 from innerdistill.sweep.store import CellRun
@@ -202,7 +203,7 @@ def _collect_part(folder: Path, group: Group, tables: Sequence[Table]) -> dict[s
         "reports": _link_reports(folder, group),
         "has_stages": bool(internal),
         "has_new_head": bool(internal) and heads == {"seed"},
-        "curves": {name: average_curves(method, group.metric) for name, method in group.methods.items()},
+        "curves": {name: average_curves(method, group.get_metric(SELECTION)) for name, method in group.methods.items()},
         **select_examples(group),
     }
 

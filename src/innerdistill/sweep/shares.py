@@ -117,9 +117,10 @@ def build_shares(place: Compared) -> Table | None:
         place: where methods are compared.
 
     Returns:
-        A row for each method that has an interval; None if no method has any, or the teacher is at chance.
+        A row for each method that has an interval; None if no method has any, or the teacher is at chance. None without
+        labels too.
     """
-    if not place.is_above_chance:
+    if not place.is_above_chance or place.first_group.teacher.is_agreement:
         return None
     asked, constant = place.asked, place.first_group.constant_values
     header = ["method", "of the teacher's score", "95 % interval", "above the constant answer", "95 % interval"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from innerdistill.evaluation.metrics import show_metric
 from innerdistill.report.formatting import format_share
 from innerdistill.sweep.declaration import TEACHER_SEED
 from innerdistill.sweep.grid import name_group
@@ -65,19 +66,19 @@ class Swept:
         if not self._is_about_size():
             return []
         first = self.groups[0]
-        metric, error = first.metric, first.score_teacher(SELECTION).standard_error
+        of_selection, error = first.get_metric(SELECTION), first.score_teacher(SELECTION).standard_error
         students: list[tuple[Group, Method]] = []
         for group in self.groups:
             students += [(group, method) for method in group.methods.values()]
-        on_selection = [method.score(metric, SELECTION).mean for _, method in students]
+        on_selection = [method.score(of_selection, SELECTION).mean for _, method in students]
         enough = [
             student for student, score in zip(students, on_selection, strict=True) if score >= max(on_selection) - error
         ]
         fewest = min(group.setting[self.key] for group, _ in enough)
         smallest = [student for student in enough if student[0].setting[self.key] == fewest]
-        group, method = max(smallest, key=lambda student: student[1].score(metric, SELECTION).mean)
+        group, method = max(smallest, key=lambda student: student[1].score(of_selection, SELECTION).mean)
         share = describe_share(group, method.name)
-        text = f"within a standard error ({error:.3f}) of the best {first.metric_name} on selection"
+        text = f"within a standard error ({error:.3f}) of the best {show_metric(of_selection)} on selection"
         sentence = f"{self._prefix()}The smallest student {text}: {method.name} with {_count_layers(fewest)}. "
         sentence += f"It keeps {share} of the teacher's {first.metric_name} on validation."
         return [sentence, *self._compare_at_full_size(students)]
@@ -102,7 +103,8 @@ class Swept:
         ]
 
     def _is_about_size(self) -> bool:
-        return self.key == SIZE and all(group.is_above_chance for group in self.groups)
+        has_shares = all(group.is_above_chance and not group.teacher.is_agreement for group in self.groups)
+        return self.key == SIZE and has_shares
 
     def _prefix(self) -> str:
         return f"{self.title}: " if self.title else ""

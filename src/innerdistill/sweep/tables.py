@@ -32,6 +32,7 @@ NAMED_KEYS = (
     "checkpoint",
     "trainer.learning_rate",
 )
+OF_TEACHER = "± of the teacher is the standard error over examples."
 SHARE_OF_TEACHER, AGREEMENT, SEEDS = "share of teacher", "agreement", "seeds"  # columns, some of which a terminal shows
 
 
@@ -87,12 +88,13 @@ def build_tables(group: Group, *, alone: bool, latency: SweepLatency | None = No
 def _build_overview(groups: Sequence[Group], split: str) -> Table:
     """Methods against tasks and settings; the rows are those of which there are more."""
     methods = list(dict.fromkeys(name for group in groups for name in group.methods))
-    metrics = list(dict.fromkeys(group.metric_name for group in groups))
+    names = {group.name: show_metric(group.get_metric(split)) for group in groups}
+    metrics = list(dict.fromkeys(names.values()))
     corner = f"{metrics[0] if len(metrics) == 1 else 'primary metric'} on {split}"
     last = [CONSTANT_ANSWER] if split == SPLIT else []
     columns = [(corner, "teacher", *methods, *last)]
     for group in groups:
-        title = group.name + (f", {group.metric_name}" if len(metrics) > 1 else "")
+        title = group.name + (f", {names[group.name]}" if len(metrics) > 1 else "")
         column = [title, _format_teacher(group, split), *(_format_score(group, name, split) for name in methods)]
         column += [_format(group.teacher.constant)] if split == SPLIT else []
         columns.append(tuple(column))
@@ -108,7 +110,7 @@ def _explain_overview(groups: Sequence[Group], split: str) -> list[str]:
     ends = " to ".join(map(str, dict.fromkeys((min(seeds), max(seeds)))))
     notes = [
         f"± of a method is the standard deviation over seeds ({ends} per method)." if max(seeds) > 1 else "",
-        "± of the teacher is the standard error over examples.",
+        "" if all(group.score_teacher(split).is_agreement for group in groups) else OF_TEACHER,
     ]
     notes += _explain_selection(groups) if split == SELECTION else []
     for note in dict.fromkeys(group.note for group in groups if group.note):
@@ -178,7 +180,7 @@ def _build_scores(group: Group) -> Table:
     for method in group.methods.values():
         score = method.score(metric)
         row = [_format_name(method), str(score), format_share(score.mean, teacher)]
-        row += [str(method.score(metric, SELECTION)), str(method.agreement)]
+        row += [str(method.score(group.get_metric(SELECTION), SELECTION)), str(method.agreement)]
         row += [str(method.score(name)) for name in others]
         row += [str(method.first_record.student.layers), str(len(method.runs)), " ".join(map(_format, method.cosines))]
         rows.append([*row, f"{method.steps:.0f}", f"{method.cpu_seconds:.0f}"])
@@ -202,10 +204,13 @@ def explain_deviations(group: Group) -> list[str]:
         One or two sentences.
     """
     of_methods = ["± of a method is the standard deviation over seeds."] if group.has_several_seeds else []
-    return [*of_methods, "± of the teacher is the standard error over examples."]
+    of_teacher = [] if group.teacher.is_agreement else [OF_TEACHER]
+    return [*of_methods, *of_teacher]
 
 
 def _explain_constant(group: Group) -> str:
+    if group.teacher.is_agreement:
+        return f"The {CONSTANT_ANSWER} is the one that agrees best with the teacher on {SPLIT}."
     is_of_train = all(run.record.data.constant is not None for run in group.list_runs())
     split = "train" if is_of_train else f"{SPLIT}, since runs are older than its choice on train"
     return f"The {CONSTANT_ANSWER} is the one that scores best on {split}."
@@ -214,7 +219,7 @@ def _explain_constant(group: Group) -> str:
 def _explain_scores(group: Group) -> list[str]:
     notes = [
         *explain_deviations(group),
-        f"The share of teacher is that of its {group.metric_name}.",
+        "" if group.teacher.is_agreement else f"The share of teacher is that of its {group.metric_name}.",
         _explain_constant(group),
         *_explain_selection([group]),
     ]
@@ -224,7 +229,7 @@ def _explain_scores(group: Group) -> list[str]:
     if declared and len(shown) < comb(len(group.methods), 2):
         notes.append("Only declared comparisons are tested. Other differences between methods are exploratory.")
     notes += _list_differences(group)
-    return [*notes, group.note] if group.note else notes
+    return list(filter(None, [*notes, group.note]))
 
 
 def _compare_orders(group: Group) -> list[str]:
@@ -244,7 +249,7 @@ def _rank_methods(group: Group, split: str) -> dict[str, float]:
     """Mean score by method as tables show it, the best first."""
     scores = {}
     for name, method in group.methods.items():
-        scores[name] = round(method.score(group.metric, split).mean, 4)
+        scores[name] = round(method.score(group.get_metric(split), split).mean, 4)
     return dict(sorted(scores.items(), key=lambda pair: -pair[1]))
 
 
@@ -326,13 +331,17 @@ def _format_score(group: Group, name: str, split: str) -> str:
     if name not in group.methods:
         return "–"
     method = group.methods[name]
-    return str(method.score(group.metric, split)) + (f" ({method.collapsed} collapsed)" if method.collapsed else "")
+    return str(method.score(group.get_metric(split), split)) + (
+        f" ({method.collapsed} collapsed)" if method.collapsed else ""
+    )
 
 
 def _format_teacher(group: Group, split: str) -> str:
-    """The primary score of the teacher with its standard error over examples."""
+    """The primary score of the teacher with its standard error over examples; a dash without labels."""
     scores = group.score_teacher(split)
-    return f"{_format(scores.values[group.metric])} ± {_format(scores.standard_error)}"
+    if scores.is_agreement:
+        return NOT_APPLICABLE
+    return f"{_format(scores.primary)} ± {_format(scores.standard_error)}"
 
 
 def _format(value: float | None, *, none: str = "–") -> str:

@@ -142,7 +142,7 @@ def _draw_up_curves(sweep: Sweep, tuned: Sequence[CellRun]) -> list[Curve]:
         by_value[values.index(entry.cell.setting[key])].append(entry.run)
     curves = []
     for (place, method), by_value in runs.items():
-        metric = by_value[0][0].record.data.metric
+        metric = by_value[0][0].record.get_metric(SELECTION)
         curves.append(Curve(place, method, metric, values, by_value))
     return curves
 
