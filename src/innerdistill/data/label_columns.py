@@ -11,18 +11,42 @@ from pathlib import Path
 from innerdistill.data.formats import JSON_SUFFIXES, read_blocks
 from innerdistill.data.tasks import Task
 from innerdistill.recipe.recipe import DataRecipe
-from innerdistill.support.messages import shorten_value
+from innerdistill.support.messages import join_names, shorten_value
 
 # Whether the examples of a split need a label. None: labels may be missing. False: labels are not read.
 LABELLED = {"train": True, "validation": True, "selection": True, "test": None, "unlabelled": False}
 
 
-def has_column(path: Path, name: str, *, header: Sequence[str] | None = None) -> bool:
-    """Tell whether a file has a column. JSON lines have it if any row has a value there.
+def list_label_columns(task: Task) -> tuple[str, ...]:
+    """List the columns that hold the labels of a task.
+
+    Args:
+        task: the task.
+
+    Returns:
+        One name, or several of columns of 0 and 1.
+    """
+    return task.label_columns or (task.label,)
+
+
+def name_label_columns(task: Task) -> str:
+    """Name the columns that hold the labels of a task, in quotes.
+
+    Args:
+        task: the task.
+
+    Returns:
+        Such as `'label'`.
+    """
+    return join_names([shorten_value(name) for name in list_label_columns(task)])
+
+
+def has_any_column(path: Path, names: Sequence[str], *, header: Sequence[str] | None = None) -> bool:
+    """Tell whether a file has one of some columns. JSON lines have it if any row has a value there.
 
     Args:
         path: path of the file.
-        name: name of the column.
+        names: names of the columns.
         header: column names of a CSV or TSV file without a header line.
 
     Returns:
@@ -31,10 +55,11 @@ def has_column(path: Path, name: str, *, header: Sequence[str] | None = None) ->
     Raises:
         ValueError: missing or damaged file, unknown format.
     """
-    blocks = read_blocks(path, columns=(), optional=[name], header=header)
+    blocks = read_blocks(path, columns=(), optional=names, header=header)
     if path.suffix.lower() not in JSON_SUFFIXES:
-        return name in next(blocks, {name: []})
-    return any(any(value is not None for value in block[name]) for block in blocks)
+        first = next(blocks, None)
+        return first is None or any(name in first for name in names)
+    return any(any(value is not None for value in values) for block in blocks for values in block.values())
 
 
 def choose_labelled(recipe: DataRecipe, task: Task, has_labels: Mapping[str, bool]) -> Mapping[str, bool | None]:
@@ -53,7 +78,7 @@ def choose_labelled(recipe: DataRecipe, task: Task, has_labels: Mapping[str, boo
     """
     if has_labels.get("train", True):
         return LABELLED
-    missing = f"data.train: no column {shorten_value(task.label)}."
+    missing = f"data.train: no column {name_label_columns(task)}."
     if recipe.task is not None:
         raise ValueError(
             f"{missing} The task {recipe.task!r} has labels; for texts without labels, leave out data.task and name "

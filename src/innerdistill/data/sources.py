@@ -10,7 +10,7 @@ from typing import Any
 from datasets import DatasetDict
 
 from innerdistill.data.in_memory import wrap_rows
-from innerdistill.data.label_columns import LABELLED, choose_labelled, has_column
+from innerdistill.data.label_columns import LABELLED, choose_labelled, has_any_column, list_label_columns
 from innerdistill.data.split_files import locate_splits, reads_dataset
 from innerdistill.data.tables import read_dataset
 from innerdistill.data.tasks import Task, resolve_task
@@ -67,7 +67,11 @@ def _has_labels(place: Any, dataset: DatasetDict | None, task: Task, *, split: s
     """Whether a split has the label column. One that cannot be read has, so that reading it says what is wrong."""
     with name_key(f"data.{split}"):
         if isinstance(place, Path):
-            return has_column(place, task.label, header=task.get_header(split))
-        if dataset is not None and isinstance(place, str):
-            return place not in dataset or task.label in dataset[place].column_names
-        return task.label in wrap_rows(place).columns
+            return has_any_column(place, list_label_columns(task), header=task.get_header(split))
+        if dataset is None or not isinstance(place, str):
+            columns = wrap_rows(place).columns
+        elif place in dataset:
+            columns = dataset[place].column_names
+        else:
+            return True
+        return any(name in columns for name in list_label_columns(task))

@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from innerdistill.data.formats import read_blocks
-from innerdistill.data.label_columns import LABELLED, choose_labelled, has_column
+from innerdistill.data.label_columns import LABELLED, choose_labelled, has_any_column, list_label_columns
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import IN_MEMORY, DataRecipe
 from innerdistill.support.messages import name_key
@@ -79,7 +79,7 @@ def list_columns(task: Task, labelled: bool | None, *, grouped: bool = False) ->
         Columns that the file must have, and those that it may have; each once.
     """
     of_group = [task.group] if grouped and task.group else []
-    of_label = [*([] if labelled is False else task.label_columns or (task.label,)), *of_group]
+    of_label = [*([] if labelled is False else list_label_columns(task)), *of_group]
     needed = dict.fromkeys([*task.text, *(of_label if labelled is not None else [])])
     optional = [name for name in of_label if labelled is None and name not in needed]
     return list(needed), [*optional, *(("attention_mask", "token_type_ids") if task.is_tokenised else ())]
@@ -103,7 +103,7 @@ def check_headers(recipe: DataRecipe) -> Mapping[str, bool | None]:
     paths, has_labels = locate_splits(recipe, task), {}
     for split, path in paths.items():
         with name_key(f"data.{split}"):
-            has_labels[split] = has_column(path, task.label, header=task.get_header(split))
+            has_labels[split] = has_any_column(path, list_label_columns(task), header=task.get_header(split))
     labelled = choose_labelled(recipe, task, has_labels)
     for split, path in paths.items():
         columns, optional = list_columns(task, labelled[split], grouped=needs_groups(split, paths))

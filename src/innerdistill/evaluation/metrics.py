@@ -170,7 +170,9 @@ def find_agreement_metric(shape: Shape) -> str:
     for name, metric in AGREEMENT_METRICS.items():
         if metric.shape == shape:
             return name
-    raise ValueError(f"data.train: without labels, {shape} cannot be scored; give labels.")
+    raise ValueError(
+        f"data.train: a teacher that predicts {shape} needs labels in train; name their column with data.label."
+    )
 
 
 def show_metric(name: str) -> str:

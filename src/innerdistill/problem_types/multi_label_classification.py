@@ -111,6 +111,7 @@ MULTI_LABEL_CLASSIFICATION = ProblemType(
         onnx_outputs=("logits",),
         output_columns=("predicted_labels", "probability_<label>"),
         agreement="equal label sets",
+        output_distance="mean KL divergence in nats",
         disagreement="other labels",
         page_parts=frozenset({"per class", "right and wrong"}),
     ),

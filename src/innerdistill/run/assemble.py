@@ -16,8 +16,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArgum
 
 from innerdistill.data.arrow import find_cache
 from innerdistill.data.example_type import ExampleType, Names
+from innerdistill.data.label_columns import name_label_columns
 from innerdistill.data.sources import Sources, find_sources
 from innerdistill.data.task_data import TaskData, load_task, read_first_label
+from innerdistill.data.tasks import resolve_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.metrics import find_agreement_metric, find_primary_metric
 from innerdistill.losses.loss import Loss, collect_needs
@@ -131,8 +133,8 @@ def _prepare_for_no_labels(recipe: Recipe, sources: Sources, *, losses: Mapping[
     reading = [name for name, weight in recipe.losses.items() if weight > 0 and "labels" in losses[name].needs]
     refuse_what_needs_labels(recipe, is_scored_by_labels=None in sources.labelled.values(), losses=reading)
     logger.info(
-        "data.train has no column %r: the teacher labels it. If it has labels, name their column with data.label.",
-        resolve_task(recipe.data).label,
+        "data.train has no column %s: the teacher labels it. If it has labels, name their column with data.label.",
+        name_label_columns(resolve_task(recipe.data)),
     )
 
 

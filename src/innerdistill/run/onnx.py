@@ -344,7 +344,10 @@ def _load_validation(student: PreTrainedModel, folder: Path, objects: Mapping[st
     """The validation split of a finished run, as its student reads it."""
     record = read_record(folder)
     examples = record.problem_type.examples
-    data = load_task(record.recipe.data, examples, objects=objects)
+    recipe = record.recipe.data
+    is_named = recipe.task is not None or recipe.metric is not None
+    metric = None if is_named else record.problem_type.default_metric
+    data = load_task(recipe, examples, metric=metric, objects=objects)
     if data.fingerprint() != record.data.fingerprint:
         raise ValueError(f"{folder}: its data has changed since the run, so its files cannot be scored.")
     tokenizer = load_tokenizer(str(folder / MODEL), student, texts=len(data.task.text))

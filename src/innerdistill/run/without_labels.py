@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from innerdistill.data.label_columns import name_label_columns
+from innerdistill.data.tasks import resolve_task
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.training.schedules import SCHEDULES
 
@@ -23,30 +25,30 @@ def refuse_what_needs_labels(
     Raises:
         ValueError: a key that needs labels; the sentence says what to set instead.
     """
-    label = recipe.data.label or "label"
+    label = name_label_columns(resolve_task(recipe.data))
     if recipe.teacher.base is not None:
         raise ValueError(
-            f"teacher.base: fine-tuning needs labels, and data.train has no column {label!r}; name the label column "
+            f"teacher.base: fine-tuning needs labels, and data.train has no column {label}; name the label column "
             "with data.label, or give a fine-tuned teacher with teacher.path."
         )
     for name in losses:
         if recipe.losses.get(name, 0) > 0:
             raise ValueError(
-                f"losses.{name}: this loss reads labels, and data.train has no column {label!r}; set it to 0, or name "
+                f"losses.{name}: this loss reads labels, and data.train has no column {label}; set it to 0, or name "
                 "the label column with data.label."
             )
     if recipe.baseline:
         raise ValueError(
-            f"baseline: it is trained on labels, and data.train has no column {label!r}; set baseline=false, or name "
+            f"baseline: it is trained on labels, and data.train has no column {label}; set baseline=false, or name "
             "the label column with data.label."
         )
     if not SCHEDULES[recipe.schedule.name].reads_teacher:
         raise ValueError(
             f"schedule.name: {recipe.schedule.name!r} learns from labels alone, and data.train has no column "
-            f"{label!r}; choose another schedule, or name the label column with data.label."
+            f"{label}; choose another schedule, or name the label column with data.label."
         )
     if recipe.data.metric is not None and not is_scored_by_labels:
         raise ValueError(
-            f"data.metric: {recipe.data.metric!r} needs labels, and no split has a column {label!r}; leave data.metric "
+            f"data.metric: {recipe.data.metric!r} needs labels, and no split has a column {label}; leave data.metric "
             "out (scores are then the agreement with the teacher), or give a validation file with labels."
         )
