@@ -265,7 +265,7 @@ def test_bad_input_is_refused_in_a_sentence(init, save, folder, base_folder):
         ([file, "--teacher", teacher, "--label", "points"], "holds numbers with decimals, such as 0.5, but teacher"),
         ([file, "--teacher", "scorer", "--label", "verdict"], "holds 'neg', but scorer predicts scores."),
         (
-            ["words.csv", "--teacher", teacher],
+            ["words.csv", "--base", base_folder],
             "no column looks like labels; name one with --label. Columns: id, words.",
         ),
         ([file, "--teacher", teacher, "--text", "reviews"], "has no column 'reviews'. Did you mean 'review'?"),
@@ -321,3 +321,13 @@ def test_lists_of_labels_are_refused_for_a_teacher_of_classes(init, save):
     teacher = save("teacher", "neg", "pos")
     _, _, refused = init(write("sets.jsonl", make_rows(kinds=list_labels)), "--teacher", teacher, code=2)
     assert "it holds lists of labels, but teacher predicts classes. Name another column with --label" in refused
+
+
+def test_texts_without_labels_are_labelled_by_the_teacher(init, save):
+    write("texts.csv", make_rows())
+    recipe, printed, _ = init("texts.csv", "--teacher", save("teacher", "neg", "pos"))
+    assert "No column looks like labels: the teacher labels the texts, and scores are agreement with it." in printed
+    assert recipe.data.label is None and recipe.data.metric is None and recipe.data.text == ("review",)
+    assert recipe.losses["gold_labels"] == 0 and not recipe.baseline
+    assert "If a column holds labels, name it: label: label" in read_comments()
+    assert main(["plan", "recipe.yaml", *PLAN]) == 0

@@ -32,6 +32,11 @@ class Sources:
     dataset: DatasetDict | None
     labelled: Mapping[str, bool | None]
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether train has labels; otherwise the teacher labels it."""
+        return self.labelled["train"] is not False
+
 
 def find_sources(recipe: DataRecipe, objects: Mapping[str, Any] | None = None) -> Sources:
     """Find where the splits of a task are, and decide from their columns whether the teacher labels train.

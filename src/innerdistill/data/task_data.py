@@ -136,10 +136,9 @@ def load_task(
     task, sources = resolve_task(recipe), sources or find_sources(recipe, objects)
     task = task if metric is None else replace(task, metric=metric)
     splits = _read_splits(sources, task, examples, objects or {})
-    is_labelled = sources.labelled["train"] is not False
-    part_of_train = (PART_OF_TRAIN if is_labelled else PART_WITHOUT_LABELS).format(text=task.group or "text")
+    part_of_train = (PART_OF_TRAIN if sources.has_labels else PART_WITHOUT_LABELS).format(text=task.group or "text")
     names = _find_names(splits, task, examples)
-    if is_labelled:  # finds wrong labels
+    if sources.has_labels:  # finds wrong labels
         examples.encode_labels(splits["train"]["label"], task, names=names, where="train", rows=splits["train"]["row"])
     notes: dict[str, Any] = {"rows_read": {name: table.num_rows for name, table in splits.items()}}
     if "validation" not in splits:
@@ -171,7 +170,7 @@ def load_task(
             )
     notes["rows"] = {name: table.num_rows for name, table in splits.items()}
     if task.group is not None:
-        notes["groups"] = number_groups(splits, task.group, scored=None if is_labelled else SCORED)
+        notes["groups"] = number_groups(splits, task.group, scored=None if sources.has_labels else SCORED)
     return TaskData(task, splits, names, notes)
 
 

@@ -47,7 +47,9 @@ class Choice:
         return tuple(column.name for column in self.columns)
 
 
-def choose_label(sample: Sample, given: str | None, *, outputs: Collection[str], scores: bool) -> Choice:
+def choose_label(
+    sample: Sample, given: str | None, *, outputs: Collection[str], scores: bool, needed: bool = True
+) -> Choice | None:
     """Choose the label column.
 
     Args:
@@ -55,12 +57,13 @@ def choose_label(sample: Sample, given: str | None, *, outputs: Collection[str],
         given: name of the column; None if it is to be found.
         outputs: names that the teacher gives its outputs; empty if it has none of its own.
         scores: whether the teacher predicts scores.
+        needed: whether there must be one; a fine-tuned teacher can label the texts.
 
     Returns:
-        The column.
+        The column; None if none looks like labels and none is needed.
 
     Raises:
-        ValueError: no such column, or none that looks like labels; all columns are named.
+        ValueError: no such column, or none that looks like labels where one is needed; all columns are named.
     """
     if given is not None:
         column = _find_column(sample, given, option="--label")
@@ -85,19 +88,21 @@ def choose_label(sample: Sample, given: str | None, *, outputs: Collection[str],
             others = [column.name for column in candidates[1:]]
             return Choice((candidates[0],), reason, tuple(others))
     refuse_missing_header(sample, list(sample.columns.values()))
+    if not needed:
+        return None
     kind = "scores" if scores else "labels"
     raise ValueError(
         f"{sample.path}: no column looks like {kind}; name one with --label. Columns: {sample.name_columns()}."
     )
 
 
-def choose_text(sample: Sample, given: Sequence[str], *, label: Column) -> Choice:
+def choose_text(sample: Sample, given: Sequence[str], *, label: Column | None) -> Choice:
     """Choose the text column, or two for pairs.
 
     Args:
         sample: first rows of the file.
         given: names of the columns; empty if they are to be found.
-        label: the label column.
+        label: the label column; None if there is none.
 
     Returns:
         One column or two.
@@ -108,7 +113,7 @@ def choose_text(sample: Sample, given: Sequence[str], *, label: Column) -> Choic
     if given:
         columns = [_find_column(sample, name, option="--text") for name in given]
         for column in columns:
-            if column is label:
+            if label is not None and column is label:
                 raise ValueError(f"--text: {shorten_value(label.name)} is the label column; name another with --label.")
             if not column.texts:
                 raise ValueError(f"--text: column {shorten_value(column.name)} of {sample.path} does not hold texts.")

@@ -50,23 +50,29 @@ def _list_data(found: Found) -> list[Entry]:
         held_out = (found.describe_held_out(),) if split == "validation" else ()
         comments = (*held_out, possible) if given is None else (meaning, *held_out)
         entries.append(Entry(f"data.{split}", given or example, comments, is_off=given is None))
-    text, label = list(found.text.names), found.label.names[0]
+    text = list(found.text.names)
     about_text = [describe_choice("Text", found.text)]
     if found.text.others and len(text) == 1:
         about_text.append(f"Also possible: {join_names(found.text.others)}. For pairs, write two: [{text[0]}, ...].")
+    entries.append(Entry("data.text", text if len(text) > 1 else text[0], tuple(about_text)))
+    return [*entries, *_list_labels(found), *_list_lengths(found)]
+
+
+def _list_labels(found: Found) -> list[Entry]:
+    if found.label is None or found.labels is None:
+        comments = (found.describe_label(), *found.list_warnings(), "If a column holds labels, name it:")
+        return [Entry("data.label", "label", comments, is_off=True)]
     about_label = [describe_choice("Label", found.label), found.labels.summary, *found.list_warnings()]
     if found.label.others:
         about_label.append(f"Also possible: {join_names(found.label.others)}.")
-    entries.append(Entry("data.text", text if len(text) > 1 else text[0], tuple(about_text)))
-    entries.append(Entry("data.label", label, tuple(about_label)))
+    entries = [Entry("data.label", found.label.names[0], tuple(about_label))]
     if found.labels.declared:
         sentence = f"CHECK THIS: the names of the labels, in the order of {found.model.name}'s outputs."
         entries.append(Entry("data.labels", list(found.labels.declared), (sentence,)))
     if found.labels.problem_type.has_thresholds:
         sentence = "Any number of labels per example. They may be a list, or one text (data.separator)."
         entries.append(Entry("data.problem_type", found.labels.problem_type.name, (sentence,)))
-    entries.append(Entry("data.metric", found.labels.metric, (found.labels.reason,)))
-    return [*entries, *_list_lengths(found)]
+    return [*entries, Entry("data.metric", found.labels.metric, (found.labels.reason,))]
 
 
 def _list_lengths(found: Found) -> list[Entry]:
@@ -133,6 +139,7 @@ def _list_training(found: Found) -> list[Entry]:
                 "The last stage also learns from the labels of your file. 0: from the teacher only.",
                 "The losses that compare teacher and student are on by default.",
             ),
+            is_off=found.label is None,
         ),
         Entry(
             "trainer.per_device_train_batch_size", batch, ("Examples per step. With too little memory, halve this.",)
@@ -148,7 +155,15 @@ def _list_training(found: Found) -> list[Entry]:
 
 def _list_results(found: Found) -> list[Entry]:
     return [
-        Entry("baseline", True, ("Also train the same student without distillation, to compare.",)),
+        Entry(
+            "baseline",
+            True,
+            (
+                "Also train the same student without distillation, to compare."
+                + " It needs labels." * (found.label is None),
+            ),
+            is_off=found.label is None,
+        ),
         _explain_export(),
         Entry("output", _choose_output(found), ("Folder of the student, its scores and its report.",)),
     ]

@@ -72,15 +72,15 @@ def _list_head(found: Found, request: Request) -> list[str]:
 
 
 def _list_findings(found: Found) -> list[str]:
-    text, label = describe_choice("Text", found.text), describe_choice("Label", found.label)
-    others = {"--text": found.text.others, "--label": found.label.others}
+    text = describe_choice("Text", found.text)
+    others = {"--text": found.text.others, "--label": () if found.label is None else found.label.others}
     possible = {option: f" Also possible ({option}): {join_names(names)}." for option, names in others.items() if names}
     lengths = [] if found.lengths is None else [found.lengths.describe()]
     return [
         f"{found.sample.path}: {found.describe_file()}",
         text + possible.get("--text", ""),
-        label + possible.get("--label", ""),
-        found.labels.summary,
+        found.describe_label() + possible.get("--label", ""),
+        *([] if found.labels is None else [found.labels.summary]),
         f"{found.model.name}: {found.describe_model()}",
         *lengths,
         found.describe_held_out(),

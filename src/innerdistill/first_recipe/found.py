@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from innerdistill.data.task_data import HELD_OUT, MOST_HELD_OUT
-from innerdistill.first_recipe.columns import Choice, choose_label, choose_text, refuse_missing_header
+from innerdistill.first_recipe.columns import (
+    Choice,
+    choose_label,
+    choose_text,
+    describe_choice,
+    refuse_missing_header,
+)
 from innerdistill.first_recipe.labels import Labels, examine_labels
 from innerdistill.first_recipe.lengths import Lengths, measure_lengths
 from innerdistill.first_recipe.model import Model, load_reader, read_model
@@ -25,18 +31,18 @@ class Found:
     Attributes:
         sample: first rows of the file.
         model: teacher or base model.
-        label: label column.
+        label: label column; None if there is none, so that the teacher labels the texts.
         text: text columns.
-        labels: what the label column holds.
+        labels: what the label column holds; None if there is none.
         lengths: tokens of the texts; None if there are no texts.
         files: further files by split: validation, test, unlabelled.
     """
 
     sample: Sample
     model: Model
-    label: Choice
+    label: Choice | None
     text: Choice
-    labels: Labels
+    labels: Labels | None
     lengths: Lengths | None
     files: dict[str, str]
 
@@ -45,6 +51,12 @@ class Found:
         suffix = FORMATS.get(Path(self.sample.path).suffix.lower(), "JSON lines")
         judged = "" if self.sample.is_whole else "judged by "
         return f"{suffix}, {judged}{self.sample.describe_rows()}. Columns: {self.sample.name_columns()}."
+
+    def describe_label(self) -> str:
+        """The label column, and why it is that one."""
+        if self.label is None:
+            return "No column looks like labels: the teacher labels the texts, and scores are agreement with it."
+        return describe_choice("Label", self.label)
 
     def describe_model(self) -> str:
         """Layers of the model, and its outputs."""
@@ -76,7 +88,7 @@ class Found:
 
     def list_warnings(self) -> list[str]:
         """Sentences on what the user should look at."""
-        warnings = list(self.labels.warnings)
+        warnings = [] if self.labels is None else list(self.labels.warnings)
         different = len(set(zip(*(column.labels for column in self.text.columns), strict=True)))
         if different < FEW_TEXTS:  # rows of equal text stay together when a tenth is held out
             warnings.append(
@@ -104,10 +116,12 @@ def examine(sample: Sample, request: Request) -> Found:
         ValueError: a file and a model that do not fit together.
     """
     model = read_model(request)
-    label = choose_label(sample, request.label, outputs=model.own_names, scores=model.predicts_scores)
-    text = choose_text(sample, request.text, label=label.columns[0])
-    refuse_missing_header(sample, [*label.columns, *text.columns])
-    labels = examine_labels(sample, label.columns[0], model)
+    needed = not request.is_teacher
+    label = choose_label(sample, request.label, outputs=model.own_names, scores=model.predicts_scores, needed=needed)
+    column = None if label is None else label.columns[0]
+    text = choose_text(sample, request.text, label=column)
+    refuse_missing_header(sample, [*([] if column is None else [column]), *text.columns])
+    labels = None if column is None else examine_labels(sample, column, model)
     tokenizer, limit = load_reader(model, texts=len(text.columns))
     lengths = measure_lengths(text.columns, tokenizer, limit=limit)
     return Found(sample, model, label, text, labels, lengths, dict(request.files))

@@ -68,12 +68,9 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     check_objects(recipe, objects)
     outside = dict(objects.losses)
     check_names(recipe, ChainMap(outside, LOSSES))
-
     sources = find_sources(recipe.data, objects.data)
-    is_labelled = sources.labelled["train"] is not False
-    if not is_labelled:
-        _prepare_for_no_labels(recipe, sources, losses=ChainMap(outside, LOSSES))
-    problem_type, metric = _find_problem_type(recipe, objects, is_labelled=is_labelled)
+    _check_missing_labels(recipe, sources, losses=ChainMap(outside, LOSSES))
+    problem_type, metric = _find_problem_type(recipe, objects, is_labelled=sources.has_labels)
     examples = problem_type.examples
     data = load_task(recipe.data, examples, metric=metric, objects=objects.data, sources=sources)
     # A ChainMap, because merging the dicts would import the losses of every installed package.
@@ -128,8 +125,10 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     )
 
 
-def _prepare_for_no_labels(recipe: Recipe, sources: Sources, *, losses: Mapping[str, Loss]) -> None:
-    """Refuse what needs labels, and say that the teacher labels train."""
+def _check_missing_labels(recipe: Recipe, sources: Sources, *, losses: Mapping[str, Loss]) -> None:
+    """If train has no labels, refuse what needs them, and say that the teacher labels it."""
+    if sources.has_labels:
+        return
     reading = [name for name, weight in recipe.losses.items() if weight > 0 and "labels" in losses[name].needs]
     refuse_what_needs_labels(recipe, is_scored_by_labels=None in sources.labelled.values(), losses=reading)
     logger.info(

@@ -22,10 +22,8 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from innerdistill.data.arrow import find_cache, read_numbers
+from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import INPUT_NAMES, Collator
-from innerdistill.data.task_data import load_task
-from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.differences import compare_logits
 from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.latency import (
@@ -68,6 +66,7 @@ from innerdistill.report.speed_record import Latency, OnnxFile, OnnxRecord
 from innerdistill.run.job import Job
 from innerdistill.run.preview import refuse_missing_object
 from innerdistill.run.speed import make_onnx_calls, time_together
+from innerdistill.run.validation_split import load_validation
 from innerdistill.support.extras import require_extra
 from innerdistill.support.files import open_whole_folder
 from innerdistill.support.messages import describe_memory_problem, get_first_line
@@ -127,7 +126,7 @@ def export(model: str | PathLike[str], *, data: Mapping[str, Any] | None = None)
     _check_objects(folder, data or {})
     model, _ = load_fine_tuned(str(find_model_folder(folder)))  # a run may have none
     with lock_folder(folder):
-        add_onnx(model, folder, *_load_validation(model, folder, data or {}))
+        add_onnx(model, folder, *load_validation(model, folder, data or {}))
         time_together(folder)
         write_report(folder)
     record = read_record(folder).onnx
@@ -338,30 +337,6 @@ def _check_objects(folder: Path, data: Mapping[str, Any]) -> None:
         part, _, name = key.partition(".")
         if (part == "data" and name not in data) or (part == "metrics" and name not in METRICS):
             raise ValueError(refuse_missing_object(key, function="Run.export"))
-
-
-def _load_validation(student: PreTrainedModel, folder: Path, objects: Mapping[str, Any]) -> tuple[Dataset, Collator]:
-    """The validation split of a finished run, as its student reads it."""
-    record = read_record(folder)
-    examples = record.problem_type.examples
-    recipe = record.recipe.data
-    is_named = recipe.task is not None or recipe.metric is not None
-    metric = None if is_named else record.problem_type.default_metric
-    data = load_task(recipe, examples, metric=metric, objects=objects)
-    if data.fingerprint() != record.data.fingerprint:
-        raise ValueError(f"{folder}: its data has changed since the run, so its files cannot be scored.")
-    tokenizer = load_tokenizer(str(folder / MODEL), student, texts=len(data.task.text))
-    rows, _ = tokenise(
-        data.splits["validation"],
-        data.task,
-        tokenizer,
-        examples=examples,
-        names=record.data.names,
-        max_length=record.data.max_length,
-        where="validation",
-        folder=find_cache(),
-    )
-    return rows, examples.make_collator(tokenizer)
 
 
 def _draw_random_rows(model: PreTrainedModel) -> tuple[Dataset, Collator]:

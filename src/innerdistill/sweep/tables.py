@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from math import comb
 from statistics import fmean
-from typing import Any
 
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.recipe.recipe import Recipe
@@ -20,18 +18,10 @@ from innerdistill.sweep.groups import Compared, Group, OverTeachers, list_places
 from innerdistill.sweep.latency import SweepLatency, list_sizes
 from innerdistill.sweep.methods import SELECTION, SPLIT, Method, Value
 from innerdistill.sweep.mistakes import build_right_and_wrong
+from innerdistill.sweep.score_notes import compare_orders, list_differences
 from innerdistill.sweep.shares import build_shares
 from innerdistill.sweep.table import Table
 
-# Keys of which tables say where methods differ in them.
-NAMED_KEYS = (
-    "teacher.internal",
-    "student.source",
-    "student.head",
-    "student.layers",
-    "checkpoint",
-    "trainer.learning_rate",
-)
 OF_TEACHER = "± of the teacher is the standard error over examples."
 SHARE_OF_TEACHER, AGREEMENT, SEEDS = "share of teacher", "agreement", "seeds"  # columns, some of which a terminal shows
 
@@ -223,50 +213,13 @@ def _explain_scores(group: Group) -> list[str]:
         _explain_constant(group),
         *_explain_selection([group]),
     ]
-    notes += _compare_orders(group)
+    notes += compare_orders(group)
     declared = [(comparison.method, comparison.against) for comparison in group.comparisons] + group.untested
     shown = [pair for pair in declared if set(pair) <= set(group.methods)]
     if declared and len(shown) < comb(len(group.methods), 2):
         notes.append("Only declared comparisons are tested. Other differences between methods are exploratory.")
-    notes += _list_differences(group)
+    notes += list_differences(group)
     return list(filter(None, [*notes, group.note]))
-
-
-def _compare_orders(group: Group) -> list[str]:
-    """Say so where selection and validation order the methods differently; equal scores have no order."""
-    by_selection = _rank_methods(group, SELECTION)
-    by_validation = _rank_methods(group, SPLIT)
-    for better, worse in itertools.combinations(by_selection, 2):
-        if by_selection[better] > by_selection[worse] and by_validation[better] < by_validation[worse]:
-            return [
-                "Selection and validation order the methods differently.",
-                f"Best first, on selection: {'; '.join(by_selection)}. On validation: {'; '.join(by_validation)}.",
-            ]
-    return []
-
-
-def _rank_methods(group: Group, split: str) -> dict[str, float]:
-    """Mean score by method as tables show it, the best first."""
-    scores = {}
-    for name, method in group.methods.items():
-        scores[name] = round(method.score(group.get_metric(split), split).mean, 4)
-    return dict(sorted(scores.items(), key=lambda pair: -pair[1]))
-
-
-def _list_differences(group: Group) -> list[str]:
-    """How methods differ besides what is compared: start, checkpoint, learning rate; by their first runs."""
-    differences = []
-    for key in NAMED_KEYS:
-        methods: dict[str, list[str]] = {}
-        for method in group.methods.values():
-            value: Any = method.first_record.recipe.model_dump(mode="json")
-            for part in key.split("."):
-                value = value.get(part)
-            methods.setdefault("not set" if value is None else str(value), []).append(method.name)
-        if len(methods) > 1:
-            values = ", ".join(f"{value} ({'; '.join(names)})" for value, names in methods.items())
-            differences.append(f"Methods differ in {key}: {values}.")
-    return differences
 
 
 def _build_distances(group: Group) -> Table:
