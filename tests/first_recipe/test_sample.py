@@ -90,7 +90,6 @@ def test_a_key_that_only_later_rows_have(tmp_path):
         ("header.csv", "text,label\n", "no rows"),
         ("none.jsonl", "\n", "no rows"),
         ("list.json", '[{"text": "a"}]', "expected one JSON object per line, got"),
-        ("one.csv", "text\na\nb\n", "its only column is 'text'; expected a column of texts and one of labels."),
         ("semi.csv", "text;label\na;b\n", "are the columns separated by semicolons? Save it with commas"),
         ("tabs.csv", "text\tlabel\na\tb\n", "are the columns separated by tabs?"),
         (

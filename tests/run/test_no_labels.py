@@ -200,7 +200,7 @@ REFUSED = {
     "baseline: it is trained on labels": {"baseline": True},
     "schedule.name: 'finetune' learns from labels alone": {"schedule": {"name": "finetune"}},
     "data.metric: 'macro_f1' needs labels": {"data": {"metric": "macro_f1"}},
-    "data.train: no column 'verdict'. If the column has another name": {"data": {"label": "verdict"}},
+    "data.train: no column 'verdict'. .*If there are no labels, leave out data.label": {"data": {"label": "verdict"}},
     "data.train: no column 'label'. The task 'sst2' has labels": {"data": {"task": "sst2"}},
 }
 

@@ -214,7 +214,7 @@ def _wrap_iterable(given: Iterable[Any]) -> Rows:
 
 
 def _check_rows(given: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
-    """Rows of an iterable, each of which must be a mapping or a text. What the iterable raises is told with its row."""
+    """Rows of an iterable, each a mapping or a text. What the iterable raises is told with the number of the row."""
     number = 1
     try:
         rows = iter(given)

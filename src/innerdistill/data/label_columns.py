@@ -5,13 +5,13 @@ Imports neither torch nor `datasets`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from innerdistill.data.formats import JSON_SUFFIXES, read_blocks
 from innerdistill.data.tasks import Task
 from innerdistill.recipe.recipe import DataRecipe
-from innerdistill.support.messages import join_names, shorten_value
+from innerdistill.support.messages import join_names, shorten_value, suggest_name
 
 # Whether the examples of a split need a label. None: labels may be missing. False: labels are not read.
 LABELLED = {"train": True, "validation": True, "selection": True, "test": None, "unlabelled": False}
@@ -62,13 +62,32 @@ def has_any_column(path: Path, names: Sequence[str], *, header: Sequence[str] | 
     return any(any(value is not None for value in values) for block in blocks for values in block.values())
 
 
-def choose_labelled(recipe: DataRecipe, task: Task, has_labels: Mapping[str, bool]) -> Mapping[str, bool | None]:
+def list_file_columns(path: Path, *, header: Sequence[str] | None = None) -> Sequence[str]:
+    """List the columns of a file.
+
+    Args:
+        path: path of the file.
+        header: column names of a CSV or TSV file without a header line.
+
+    Returns:
+        Their names; of JSON lines those of the first rows.
+
+    Raises:
+        ValueError: missing or damaged file, unknown format.
+    """
+    return list(next(read_blocks(path, header=header), {}))
+
+
+def choose_labelled(
+    recipe: DataRecipe, task: Task, has_labels: Mapping[str, bool], *, list_columns: Callable[[], Sequence[str]]
+) -> Mapping[str, bool | None]:
     """Decide which splits need labels. If train has no label column, the teacher labels it, and no split needs labels.
 
     Args:
         recipe: the `data` section of a recipe.
         task: its task.
         has_labels: whether a split has the label column, by split.
+        list_columns: lists the columns of train, for a suggestion.
 
     Returns:
         By split as LABELLED; of train False if the teacher labels it.
@@ -85,9 +104,9 @@ def choose_labelled(recipe: DataRecipe, task: Task, has_labels: Mapping[str, boo
             "the text column with data.text."
         )
     if recipe.label is not None and not any(has_labels.values()):
+        hint = suggest_name(list_label_columns(task)[0], list_columns(), kind="columns")
         raise ValueError(
-            f"{missing} If the column has another name, set data.label to it; if there are no labels, leave out "
-            "data.label: the teacher then labels train."
+            f"{missing} {hint} If there are no labels, leave out data.label: the teacher then labels train."
         )
     scored = {split: None if has_labels.get(split) else False for split in ("validation", "selection", "test")}
     return {**LABELLED, **scored, "train": False}

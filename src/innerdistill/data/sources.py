@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,13 @@ from typing import Any
 from datasets import DatasetDict
 
 from innerdistill.data.in_memory import wrap_rows
-from innerdistill.data.label_columns import LABELLED, choose_labelled, has_any_column, list_label_columns
+from innerdistill.data.label_columns import (
+    LABELLED,
+    choose_labelled,
+    has_any_column,
+    list_file_columns,
+    list_label_columns,
+)
 from innerdistill.data.split_files import locate_splits, reads_dataset
 from innerdistill.data.tables import read_dataset
 from innerdistill.data.tasks import Task, resolve_task
@@ -65,7 +71,10 @@ def find_sources(recipe: DataRecipe, objects: Mapping[str, Any] | None = None) -
         places |= locate_splits(recipe, task)
     places |= {split: rows for split, rows in objects.items() if split in LABELLED}
     has_labels = {split: _has_labels(place, dataset, task, split=split) for split, place in places.items()}
-    return Sources(places, dataset, choose_labelled(recipe, task, has_labels))
+    labelled = choose_labelled(
+        recipe, task, has_labels, list_columns=lambda: _list_columns(places["train"], dataset, task)
+    )
+    return Sources(places, dataset, labelled)
 
 
 def _has_labels(place: Any, dataset: DatasetDict | None, task: Task, *, split: str) -> bool:
@@ -73,10 +82,14 @@ def _has_labels(place: Any, dataset: DatasetDict | None, task: Task, *, split: s
     with name_key(f"data.{split}"):
         if isinstance(place, Path):
             return has_any_column(place, list_label_columns(task), header=task.get_header(split))
-        if dataset is None or not isinstance(place, str):
-            columns = wrap_rows(place).columns
-        elif place in dataset:
-            columns = dataset[place].column_names
-        else:
+        if dataset is not None and isinstance(place, str) and place not in dataset:
             return True
-        return any(name in columns for name in list_label_columns(task))
+        return any(name in _list_columns(place, dataset, task) for name in list_label_columns(task))
+
+
+def _list_columns(place: Any, dataset: DatasetDict | None, task: Task) -> Sequence[str]:
+    if isinstance(place, Path):
+        return list_file_columns(place, header=task.get_header("train"))
+    if dataset is not None and isinstance(place, str):
+        return dataset[place].column_names
+    return wrap_rows(place).columns

@@ -6,7 +6,13 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from innerdistill.data.formats import read_blocks
-from innerdistill.data.label_columns import LABELLED, choose_labelled, has_any_column, list_label_columns
+from innerdistill.data.label_columns import (
+    LABELLED,
+    choose_labelled,
+    has_any_column,
+    list_file_columns,
+    list_label_columns,
+)
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import IN_MEMORY, DataRecipe
 from innerdistill.support.messages import name_key
@@ -104,7 +110,12 @@ def check_headers(recipe: DataRecipe) -> Mapping[str, bool | None]:
     for split, path in paths.items():
         with name_key(f"data.{split}"):
             has_labels[split] = has_any_column(path, list_label_columns(task), header=task.get_header(split))
-    labelled = choose_labelled(recipe, task, has_labels)
+    labelled = choose_labelled(
+        recipe,
+        task,
+        has_labels,
+        list_columns=lambda: list_file_columns(paths["train"], header=task.get_header("train")),
+    )
     for split, path in paths.items():
         columns, optional = list_columns(task, labelled[split], grouped=needs_groups(split, paths))
         with name_key(f"data.{split}"):

@@ -134,12 +134,11 @@ def _list_training(found: Found) -> list[Entry]:
         ),
         Entry(
             "losses.gold_labels",
-            1,
+            0 if found.label is None else 1,
             (
-                "The last stage also learns from the labels of your file. 0: from the teacher only.",
+                "1: the last stage also learns from the labels of your file. 0: from the teacher only.",
                 "The losses that compare teacher and student are on by default.",
             ),
-            is_off=found.label is None,
         ),
         Entry(
             "trainer.per_device_train_batch_size", batch, ("Examples per step. With too little memory, halve this.",)

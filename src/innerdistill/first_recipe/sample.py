@@ -160,7 +160,7 @@ def read_sample(path: str) -> Sample:
         raise ValueError(f"{path}: no rows.")
     num_rows = min(num_rows, MOST_ROWS)
     _check_text(path, columns)
-    _refuse_one_column(path, list(columns))
+    _refuse_other_separator(path, list(columns))
     shown = {name: Column(name, values[:num_rows]) for name, values in columns.items()}
     return Sample(path, shown, num_rows, is_whole)
 
@@ -186,7 +186,7 @@ def _check_text(path: str, columns: Mapping[str, list[Any]]) -> None:
             )
 
 
-def _refuse_one_column(path: str, names: Sequence[str]) -> None:
+def _refuse_other_separator(path: str, names: Sequence[str]) -> None:
     if len(names) > 1:
         return
     separator = next((words for sign, words in SEPARATORS.items() if sign in names[0]), None)
@@ -195,9 +195,6 @@ def _refuse_one_column(path: str, names: Sequence[str]) -> None:
             f"{path}: its only column is {shorten_value(names[0])}; are the columns separated by {separator}? Save it "
             "with commas, or with tabs as .tsv."
         )
-    raise ValueError(
-        f"{path}: its only column is {shorten_value(names[0])}; expected a column of texts and one of labels."
-    )
 
 
 def _read_number(label: str) -> float:
