@@ -407,7 +407,7 @@ BAD = [
     (lambda rows, loaded, path: {"train": [{"a": 1}]}, "data.text: name the text column, for example data={'text': 'sentence'}, or two for pairs; no column holds text. Columns: a."),
     (lambda rows, loaded, path: {"train": break_off(rows["train"])}, "data.train: row 21 cannot be read (OSError: the connection was lost)."),
     (lambda rows, loaded, path: {"train": closed_file(path)}, "data.train: row 1 cannot be read (ValueError: I/O operation on closed file)."),
-    (lambda rows, loaded, path: {"train": ["a", "b"]}, "data.train: row 1 is 'a', expected a dict by column, such as {'text': '...'}."),
+    (lambda rows, loaded, path: {"train": [1, 2]}, "data.train: row 1 is 1, expected a dict by column, such as {'text': '...'}."),
     (lambda rows, loaded, path: {"train": 3}, "data.train: expected a file, a Dataset, a DataFrame, or rows as a list or iterable of dicts; got int."),
     (lambda rows, loaded, path: {"train": []}, "data.text: name the text column"),
     (lambda rows, loaded, path: {"train": [*rows["train"][:5], {"text": None, "label": "pos"}]}, "data.train: row 6 has no text in 'text'."),
