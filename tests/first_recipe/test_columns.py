@@ -75,7 +75,7 @@ def test_columns_that_are_given_are_taken():
     with pytest.raises(ValueError, match="--text: column 'number' of f.csv does not hold texts"):
         choose({**columns, "number": [1] * 12}, text=("number",))
     with pytest.raises(ValueError, match="--label: column 'tokens' of f.csv does not hold labels"):
-        choose({**columns, "tokens": [[1]] * 12}, label="tokens")
+        choose({**columns, "tokens": [{"a": 1}] * 12}, label="tokens")
     with pytest.raises(ValueError, match="--text: 'label' is the label column"):
         choose(columns, text=("label",))
 

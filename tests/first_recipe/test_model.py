@@ -25,7 +25,7 @@ def test_every_family_is_read_without_its_weights(family, tokenizer, tmp_path):
 
 
 def test_a_head_of_another_kind_is_refused(tokenizer, tmp_path):
-    tiny_model(problem_type="multi_label_classification").save_pretrained(tmp_path)
+    tiny_model(num_labels=1, problem_type="multi_label_classification").save_pretrained(tmp_path)
     request = Request(str(tmp_path), is_teacher=True, target=Path("r.yaml"), text=(), label=None, files={})
     with pytest.raises(ValueError, match="--teacher: .*a head for multi_label_classification is not supported"):
         read_model(request)

@@ -120,5 +120,6 @@ def test_what_a_column_holds():
     assert list(Column("c", ["a", "b", "b"]).counts) == ["b", "a"]
     assert Column("c", ["1", "2.0", 3]).is_numeric and not Column("c", ["1", "2.0", 3]).has_decimals
     assert Column("c", ["1", "2.5"]).has_decimals and not Column("c", ["1", "nan"]).is_numeric
-    assert not Column("c", [[1], [2]]).counts and not Column("c", ["a b", 1]).texts
+    assert Column("c", [["b", "a"], ["a"], []]).counts == {"a": 2, "b": 1} and not Column("c", [{"a": 1}]).counts
+    assert not Column("c", ["a b", 1]).texts
     assert Column("c", ["two words", None, "one"]).is_prose and not Column("c", ["2024-01-01 10:00"]).is_prose

@@ -270,3 +270,17 @@ def test_a_resumed_run_ends_with_the_same_student(run, rows, options, tmp_path):
     assert not (tmp_path / "run" / "run.json").exists()
     again = distill(**given).folder / "model" / "model.safetensors"
     assert again.read_bytes() == (run.folder / "model" / "model.safetensors").read_bytes()
+
+
+def test_texts_alone_are_enough(run, rows, options, tmp_path):
+    """Without labels, thresholds are chosen and sets scored by those of the teacher."""
+    teacher, trainer = run.record.teacher.path, options["trainer"]
+    schedule = {"name": "soft_labels", "classification_epochs": 2}
+    texts = [row["text"] for row in rows["train"]]
+    free = distill(teacher=teacher, train=texts, schedule=schedule, trainer=trainer, output=tmp_path / "run")
+    assert free.record.problem_type.name == "multi_label_classification" and len(free.record.student.thresholds) == 3
+    columns = read_predictions(free.folder / "predictions.parquet", "validation")
+    same = (find_sets(columns["student"]) == find_sets(columns["teacher"])).all(1).mean()
+    scores = free.scores["validation"]["student"]
+    assert scores["agreement_with_the_teacher"] == pytest.approx(same) and same > 0.3
+    assert np.isnan(columns["label"]).all() and free.record.agreement["validation"]["equal_predictions"] == same

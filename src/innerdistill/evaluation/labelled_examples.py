@@ -50,7 +50,7 @@ class LabelledExamples:
         """
         labels = columns["label"]
         if scoring.is_against_teacher:
-            labels = scoring.predictions.predict(columns["teacher"])
+            labels = scoring.predictions.decide(columns["teacher"])
         return cls(labels, columns.get("group"))
 
     @classmethod

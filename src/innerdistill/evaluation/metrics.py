@@ -7,7 +7,7 @@ score. The functions are those of scikit-learn and SciPy. Shapes: N examples, C 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -104,13 +104,12 @@ def find_metric(name: str, shape: Shape | None = None) -> Metric:
     Raises:
         ValueError: unknown name, or predictions that it is not for; the sentence says which metrics fit which ones.
     """
-    if name in AGREEMENT_METRICS:
-        return AGREEMENT_METRICS[name]
-    if name not in METRICS:
+    if name not in METRICS and name not in AGREEMENT_METRICS:
         known = [known for known in METRICS if known not in METRICS.built_in or METRICS[known].higher_is_better]
         hint = " ".join(filter(None, [suggest_closest(name, known), _list_primary_metrics()]))
         raise ValueError(f"unknown metric {name!r}. {hint}")
-    metric = METRICS[name] if shape is None else METRICS[name].find(shape)
+    entry = METRICS[name] if name in METRICS else AGREEMENT_METRICS[name]
+    metric = entry if shape is None else entry.find(shape)
     if metric is None:
         raise ValueError(f"{name!r} is no metric for {shape}. {_list_primary_metrics()}")
     return metric
@@ -159,20 +158,12 @@ def find_agreement_metric(shape: Shape) -> str:
         shape: shape of the predictions.
 
     Returns:
-        A name of AGREEMENT_METRICS.
-
-    Raises:
-        ValueError: predictions of this shape need labels.
+        A name of AGREEMENT_METRICS, which has one for every shape.
 
     >>> find_agreement_metric("classes")
     'agreement_with_the_teacher'
     """
-    for name, metric in AGREEMENT_METRICS.items():
-        if metric.shape == shape:
-            return name
-    raise ValueError(
-        f"data.train: a teacher that predicts {shape} needs labels in train; name their column with data.label."
-    )
+    return next(name for name, metric in AGREEMENT_METRICS.items() if metric.find(shape) is not None)
 
 
 def show_metric(name: str) -> str:
@@ -330,6 +321,6 @@ METRICS = Registry(
 
 # Of examples without labels. The teacher's predictions stand in the place of the labels.
 AGREEMENT_METRICS = {
-    AGREEMENT: METRICS.built_in["accuracy"],
+    AGREEMENT: replace(METRICS.built_in["accuracy"], others=(METRICS.built_in["exact_match"],)),
     "correlation_with_the_teacher": METRICS.built_in["pearson"],
 }

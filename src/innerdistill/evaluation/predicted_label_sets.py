@@ -42,6 +42,18 @@ def predict_margins(margins: Array) -> Array:
     return margins
 
 
+def decide_sets(margins: Array) -> NDArray[np.float32]:
+    """The predicted labels, in the form of labels.
+
+    Args:
+        margins: outputs of a model. (N, C)
+
+    Returns:
+        1 or 0. (N, C)
+    """
+    return find_sets(margins).astype(np.float32)
+
+
 def identify_sets(margins: Array) -> NDArray[np.int64]:
     """Number each answer, equal sets alike, in the same way for every model.
 

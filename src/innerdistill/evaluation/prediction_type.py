@@ -49,6 +49,7 @@ class PredictionType:
     Attributes:
         shape: shape of the predictions; metrics state the shape that they need.
         predict: (logits (N, C)) -> predictions.
+        decide: (logits (N, C)) -> predictions in the form of labels: those of the teacher stand in for missing labels.
         identify: (predictions) -> one number for each example, equal for equal answers. (N,)
         has_label: (labels) -> True for examples with a label. (N,)
         mark_classes: (labels, names) -> by id, True for the examples of a class (N,); nothing where there are none.
@@ -70,6 +71,7 @@ class PredictionType:
 
     shape: Shape
     predict: Callable[[Array], Array]
+    decide: Callable[[Array], Array]
     identify: Callable[[Array], Array]
     has_label: Callable[[Array], NDArray[np.bool_]]
     mark_classes: Callable[[Array, Any], list[NDArray[np.bool_]]]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from innerdistill.data.task_data import HELD_OUT, MOST_HELD_OUT
-from innerdistill.evaluation.metrics import AGREEMENT_METRICS
 from innerdistill.first_recipe.columns import (
     Choice,
     choose_label,
@@ -117,8 +116,7 @@ def examine(sample: Sample, request: Request) -> Found:
         ValueError: a file and a model that do not fit together.
     """
     model = read_model(request)
-    shapes = {metric.shape for metric in AGREEMENT_METRICS.values()}  # of teachers that can label texts
-    needed = model.problem_type is None or model.problem_type.predictions.shape not in shapes
+    needed = model.problem_type is None  # a fine-tuned teacher can label the texts
     label = choose_label(sample, request.label, outputs=model.own_names, scores=model.predicts_scores, needed=needed)
     column = None if label is None else label.columns[0]
     text = choose_text(sample, request.text, label=column)

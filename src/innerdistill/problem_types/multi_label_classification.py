@@ -23,6 +23,7 @@ from innerdistill.evaluation.predicted_classes import show_share
 from innerdistill.evaluation.predicted_label_sets import (
     choose_thresholds,
     compare_sets,
+    decide_sets,
     describe_sets,
     find_swapped_sets,
     identify_sets,
@@ -72,6 +73,7 @@ MULTI_LABEL_CLASSIFICATION = ProblemType(
     predictions=PredictionType(
         shape="label sets",
         predict=predict_margins,
+        decide=decide_sets,
         identify=identify_sets,
         has_label=has_label_set,
         mark_classes=mark_labels,

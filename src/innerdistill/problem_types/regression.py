@@ -69,6 +69,7 @@ REGRESSION = ProblemType(
     predictions=PredictionType(
         shape="scores",
         predict=predict_scores,
+        decide=predict_scores,
         identify=identify_answers,
         has_label=has_score,
         mark_classes=mark_no_classes,

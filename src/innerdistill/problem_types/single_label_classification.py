@@ -71,6 +71,7 @@ SINGLE_LABEL_CLASSIFICATION = ProblemType(
     predictions=PredictionType(
         shape="classes",
         predict=predict_classes,
+        decide=predict_classes,
         identify=identify_answers,
         has_label=has_class,
         mark_classes=mark_classes,

@@ -21,7 +21,7 @@ from innerdistill.data.sources import Sources, find_sources
 from innerdistill.data.task_data import TaskData, load_task, read_first_label
 from innerdistill.data.tasks import resolve_task
 from innerdistill.data.tokens import tokenise
-from innerdistill.evaluation.metrics import find_agreement_metric, find_primary_metric
+from innerdistill.evaluation.metrics import find_primary_metric
 from innerdistill.losses.loss import Loss, collect_needs
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.check import check_internal_teacher, check_source, check_windows
@@ -149,11 +149,8 @@ def _find_problem_type(recipe: Recipe, objects: Objects, *, is_labelled: bool) -
                 config = read_config(recipe.teacher.path)
     if not is_labelled and recipe.data.metric is None and config is not None:  # the teacher is all that is known
         problem_type = find_problem_type_of_model(config)
-        find_agreement_metric(problem_type.predictions.shape)
         return problem_type, problem_type.default_metric
     choice = find_problem_type(recipe.data, teacher=config, label=label)
-    if not is_labelled:
-        find_agreement_metric(choice.problem_type.predictions.shape)
     if choice.reason:
         logger.info("Problem type: %s, because %s.", choice.problem_type.wording.title, choice.reason)
     return choice.problem_type, choice.metric

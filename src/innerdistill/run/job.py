@@ -185,7 +185,7 @@ class Job:
         if "selection" not in self.data.against_teacher:
             return read_numbers(self.scored_per_epoch, "labels")
         logits = predict_logits(self.teacher, self.scored_per_epoch, self.collate)
-        return self.scoring.predictions.predict(logits)
+        return self.scoring.predictions.decide(logits)
 
     def count_train_labels(self) -> dict[str, int]:
         """Count the training examples of every class, by its name; nothing where labels are no classes."""

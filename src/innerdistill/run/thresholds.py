@@ -32,12 +32,16 @@ def settle_teacher_thresholds(job: Job) -> None:
     if job.recipe.teacher.base is None and read_thresholds(config) is not None:
         return
     store_thresholds(config, None)
+    if SPLIT in job.data.against_teacher:  # nothing to choose them by
+        return
     logits = compute_teacher_logits(job, [SPLIT])[SPLIT]
-    store_thresholds(config, choose_thresholds(job, logits))
+    store_thresholds(config, _choose_thresholds(job, logits))
 
 
 def settle_thresholds(job: Job, model: PreTrainedModel) -> None:
-    """Choose the thresholds of a trained model, and store them in its config.
+    """Choose the thresholds of a trained model by the selection split, and store them in its config.
+
+    Without labels they are chosen so that the model agrees with the teacher.
 
     Args:
         job: job of the run.
@@ -46,18 +50,14 @@ def settle_thresholds(job: Job, model: PreTrainedModel) -> None:
     store_thresholds(model.config, None)
     if job.problem_type.has_thresholds:
         logits = predict_logits(model, job.splits[SPLIT], job.collate)
-        store_thresholds(model.config, choose_thresholds(job, logits))
+        store_thresholds(model.config, _choose_thresholds(job, logits))
 
 
-def choose_thresholds(job: Job, logits: NDArray[Any]) -> NDArray[np.float64] | None:
-    """Choose thresholds by the labels of the selection split.
-
-    Args:
-        job: job of the run.
-        logits: output of a model without thresholds on that split. (N, C)
-
-    Returns:
-        Probabilities (C,); None where there are no thresholds, or no labels to choose them by.
-    """
-    labels = read_numbers(job.splits[SPLIT], "labels")
-    return job.problem_type.predictions.choose_thresholds(labels, logits, kind=job.recipe.data.thresholds)
+def _choose_thresholds(job: Job, logits: NDArray[Any]) -> NDArray[np.float64] | None:
+    """Thresholds of a model with these outputs on the selection split (N, C), by label (C,)."""
+    predictions = job.problem_type.predictions
+    if SPLIT in job.data.against_teacher:
+        labels = predictions.decide(compute_teacher_logits(job, [SPLIT])[SPLIT])
+    else:
+        labels = read_numbers(job.splits[SPLIT], "labels")
+    return predictions.choose_thresholds(labels, logits, kind=job.recipe.data.thresholds)
