@@ -215,7 +215,7 @@ def make_target_store(
         A store keyed by the fingerprint of weights, configuration and tokens.
     """
     config = teacher.config.to_dict()
-    for key in ("_name_or_path", "transformers_version"):
+    for key in ("_name_or_path", "transformers_version", "thresholds"):  # no output depends on these
         config.pop(key, None)
     tokens = fingerprint_tokens(dataset)
     content = FORMAT, weights or weights_fingerprint(teacher), json.dumps(config, sort_keys=True), tokens
