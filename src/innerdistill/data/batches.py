@@ -89,11 +89,14 @@ class LengthGroupedSampler(Sampler[int]):
 
     def _pass(self, number: int) -> NDArray[np.intp]:
         generator = np.random.default_rng((self.seed, number))
-        order = np.resize(generator.permutation(len(self.lengths)), len(self))
+        order = generator.permutation(len(self.lengths))
+        if len(order) < len(self):
+            order = np.resize(order, len(self))
         if not self.group:
             return order.reshape(self.steps, self.batch_size)
-        pools = np.split(order, range(self.batch_size * POOL, len(order), self.batch_size * POOL))
-        order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
+        for start in range(0, len(order), self.batch_size * POOL):  # in place: of many examples, a copy is large
+            pool = order[start : start + self.batch_size * POOL]
+            pool[:] = pool[np.argsort(self.lengths[pool], kind="stable")]
         return generator.permutation(order.reshape(self.steps, self.batch_size))
 
 

@@ -210,11 +210,11 @@ def warn_of_missing_classes(train: NDArray[np.int64], validation: NDArray[np.int
         A sentence for each split that lacks classes, with the next step.
     """
     warnings = []
-    missing = list_missing_labels(np.isin(range(len(names)), train), names)
+    missing = list_missing_labels(_find_occurring(train, names), names)
     if missing:
         subject, it = name_missing(missing)
         warnings.append(f"{subject} in train, so labels teach nothing about {it}. Give training examples of {it}.")
-    missing = list_missing_labels(np.isin(range(len(names)), validation), names)
+    missing = list_missing_labels(_find_occurring(validation, names), names)
     if missing and has_class(validation).any():
         (subject, it), scores = name_missing(missing), "its score is" if len(missing) == 1 else "their scores are"
         warnings.append(
@@ -223,6 +223,11 @@ def warn_of_missing_classes(train: NDArray[np.int64], validation: NDArray[np.int
             f"has {it} (data.validation), or more examples of {it}."
         )
     return warnings
+
+
+def _find_occurring(ids: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each class occurs (C,). One after the other, since a sorted copy of many ids is large."""
+    return np.array([(ids == index).any() for index in range(len(names))])
 
 
 def list_missing_labels(occurs: NDArray[np.bool_], names: Sequence[str]) -> list[str]:
