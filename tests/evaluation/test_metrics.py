@@ -9,7 +9,11 @@ from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.problem_types.problem_types import find_problem_type
 from innerdistill.recipe.recipe import DataRecipe
 
-LABELS = {"classes": np.array([0, 0, 1, 1, 2, 2]), "scores": np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])}
+LABELS = {
+    "classes": np.array([0, 0, 1, 1, 2, 2]),
+    "scores": np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0]),
+    "label sets": np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 1.0]]),
+}
 FACTS = {"names": ("a", "b", "c"), "positive": 1}
 
 
@@ -27,7 +31,8 @@ def test_an_unknown_metric_is_refused_with_the_nearest_one_and_those_that_fit():
         find_metric("acuracy")
     assert str(error.value) == (
         "unknown metric 'acuracy'. Did you mean 'accuracy'? "
-        "For classes: accuracy, f1, macro_f1, mcc; for scores: pearson, spearman."
+        "For classes: accuracy, f1, macro_f1, mcc; for scores: pearson, spearman; for label sets: micro_f1, macro_f1, "
+        "mean_average_precision, exact_match."
     )
 
 

@@ -50,9 +50,8 @@ def test_distances_are_the_kl_of_the_probabilities():
 
 def test_swapped_labels_are_told_from_a_bad_teacher():
     labels = np.array([0, 1] * 20)
-    assert "'no' meant 'yes' and 'yes' meant 'no'" in find_swapped_labels(
-        LabelledExamples(labels), logits(1 - labels), NAMES
-    )
+    found = find_swapped_labels(LabelledExamples(labels), logits(1 - labels), NAMES)
+    assert "'no' meant 'yes' and 'yes' meant 'no'" in found.sentence and found.meant == (1, 0)
     assert find_swapped_labels(LabelledExamples(labels), logits(labels), NAMES) is None
     assert find_swapped_labels(LabelledExamples(labels), logits(np.zeros(40, int)), NAMES) is None
     assert find_swapped_labels(LabelledExamples(labels[:20]), logits(1 - labels[:20]), NAMES) is None  # too few to tell

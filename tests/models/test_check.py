@@ -177,10 +177,6 @@ FAULTS = {
         lambda folder: change_config(folder, id2label={"0": "same", "1": "same"}),
         "two outputs are called 'same'; give each a name of its own (id2label)",
     ),
-    "multi-label": (
-        lambda folder: change_config(folder, problem_type="multi_label_classification"),
-        "a head for multi_label_classification is not supported",
-    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers import TrainingArguments
 
 from innerdistill.data.batches import make_collator
 from innerdistill.models.families import FAMILIES, encoder_layers
@@ -10,6 +11,8 @@ from innerdistill.training.run_stages import distill_models
 from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.stage import Stage
 
+NAMES = ("activation_checkpointing", "gradient_checkpointing")  # of transformers, the newer one first
+RECOMPUTE = next(name for name in NAMES if name in TrainingArguments.__dataclass_fields__)
 INTERNAL = {"attention_kl": 1.0, "cls_cosine": 1.0}
 STAGES = {
     "gold labels": Stage("gold", {"gold_labels": 1.0}, {}, steps=3),
@@ -40,7 +43,7 @@ def test_recomputed_layers_give_the_same_steps(make_trainer, make_model, family,
         pytest.skip("transformers cannot recompute its layers")
     stage = STAGES[name]
     steps, student, once = train(make_trainer, make_model, family, stage)
-    again, recomputed, twice = train(make_trainer, make_model, family, stage, activation_checkpointing=True)
+    again, recomputed, twice = train(make_trainer, make_model, family, stage, **{RECOMPUTE: True})
     assert steps == again and len(steps) == 3
     for (key, weight), other in zip(student.state_dict().items(), recomputed.state_dict().values(), strict=True):
         assert torch.equal(weight, other), key
@@ -53,7 +56,7 @@ def test_recomputed_layers_give_the_same_steps(make_trainer, make_model, family,
 def test_recomputed_layers_in_bfloat16(make_trainer, make_model):
     runs = []
     for recompute in (False, True):
-        options = {"bf16": True, "activation_checkpointing": recompute}
+        options = {"bf16": True, RECOMPUTE: recompute}
         runs.append(train(make_trainer, make_model, "bert", STAGES["everything"], **options)[0])
     assert runs[0] == runs[1]
 
@@ -67,8 +70,6 @@ def test_a_family_whose_layers_cannot_be_recomputed_is_refused(make_model, token
             None,
             make_model("mpnet"),
             stages=[STAGES["gold labels"]],
-            setup=TrainingSetup(
-                train=tokenised, collate=make_collator(tokenizer), trainer={"activation_checkpointing": True}
-            ),
+            setup=TrainingSetup(train=tokenised, collate=make_collator(tokenizer), trainer={RECOMPUTE: True}),
             folder=tmp_path,
         )

@@ -76,7 +76,7 @@ def _choose_problem_type(
             find_primary_metric(metric)
         possible = [each for each in possible if find_metric(metric).find(each.predictions.shape) is not None]
     if len(possible) == 1:
-        return possible[0], f"data.metric={metric} is a metric for it"
+        return possible[0], ""
     if MULTI_LABEL_CLASSIFICATION in possible:
         if isinstance(recipe.label, tuple):
             return MULTI_LABEL_CLASSIFICATION, "data.label names several columns"

@@ -100,8 +100,8 @@ class DataRecipe(Section):
     labels: Labels | None = Field(None, min_length=2, description="Label names in the order of their ids.")
     problem_type: Text | None = Field(
         None,
-        description="`single_label_classification`, `multi_label_classification` or `regression`. By default it "
-        "follows from metric, teacher and labels.",
+        description="Kind of problem: `single_label_classification`, `multi_label_classification` or `regression`. By "
+        "default it follows from metric, teacher and labels.",
     )
     separator: Text = Field(",", description="What separates the labels of an example, where they are one text.")
     thresholds: Literal["shared", "per label", "half"] = Field(

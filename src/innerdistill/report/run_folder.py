@@ -237,7 +237,7 @@ def read_predictions(path: Path, split: str) -> dict[str, NDArray[Any]]:
         ValueError: missing, damaged or another file.
     """
     try:
-        return unpack_table(pa.parquet.read_table(path, filters=[("split", "=", split)]))
+        return unpack_table(pa.parquet.read_table(path, filters=[("split", "=", split)], partitioning=None))
     except (OSError, KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise ValueError(f"{path}: missing, damaged or not the predictions of a run.") from None
 

@@ -222,7 +222,7 @@ class FolderRun(StoredRun):
         """Read predictions.parquet."""
         file = self.folder / PREDICTIONS
         try:
-            return pa.parquet.read_table(file)
+            return pa.parquet.read_table(file, partitioning=None)
         except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise ValueError(f"{file}: missing, damaged or not the predictions of a run.") from None
 

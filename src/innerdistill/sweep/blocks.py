@@ -111,7 +111,7 @@ class Block:
         if split is not None:
             wanted &= pc.field("split") == split
         try:
-            return pa.parquet.read_table(self.predictions, filters=wanted).drop_columns("model")
+            return pa.parquet.read_table(self.predictions, filters=wanted, partitioning=None).drop_columns("model")
         except (OSError, KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise ValueError(f"{self.predictions}: damaged; delete it and {self.file.name}.") from None
 
