@@ -78,7 +78,7 @@ def test_a_recipe_that_uses_all_four(innerdistill, recipe, make_model, tokenizer
     monkeypatch.setitem(METRICS, "kappa", Metric(cohen_kappa_score, "classes"))
     predictions = read_predictions(tmp_path / "run" / PREDICTIONS, "validation")
     scores, scoring = record.scores["validation"].student, record.data.scoring
-    examples, logits = LabelledExamples.from_columns(predictions), predictions["student"]
+    examples, logits = LabelledExamples.from_columns(predictions, scoring=scoring), predictions["student"]
     errors = [
         score_with_errors(examples, logits, scoring=replace(scoring, metric=metric))["standard_error"]
         for metric in ("kappa", "macro_f1")

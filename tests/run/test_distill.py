@@ -100,7 +100,11 @@ def test_every_score_can_be_computed_again(run):
     for split in ("selection", "validation"):
         rows = read_predictions(run / "predictions.parquet", split)
         for model in ("teacher", "student"):
-            again = score_with_errors(LabelledExamples.from_columns(rows), rows[model], scoring=record.data.scoring)
+            again = score_with_errors(
+                LabelledExamples.from_columns(rows, scoring=record.data.scoring),
+                rows[model],
+                scoring=record.data.scoring,
+            )
             assert Scores.model_validate(again) == getattr(record.scores[split], model)
         again = record.problem_type.predictions.compare(rows["label"], rows["teacher"], rows["student"])
         assert again == record.agreement[split]

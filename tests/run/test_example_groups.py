@@ -68,7 +68,11 @@ def test_every_score_of_groups_can_be_computed_again(runs):
     record = read_record(runs[1])
     for split in ("selection", "validation"):
         rows = read_predictions(runs[1] / "predictions.parquet", split)
-        again = score_with_errors(LabelledExamples.from_columns(rows), rows["student"], scoring=record.data.scoring)
+        again = score_with_errors(
+            LabelledExamples.from_columns(rows, scoring=record.data.scoring),
+            rows["student"],
+            scoring=record.data.scoring,
+        )
         assert Scores.model_validate(again) == record.scores[split].student
 
 

@@ -205,6 +205,7 @@ def write(tmp_path, rows):
         ({}, {"data.problem_type": "multilabel"}, "unknown problem type 'multilabel'"),
         ({}, {"data.problem_type": "multi_label_classification", "data.metric": "mcc"},
          "data.metric: 'mcc' is no metric for label sets"),
+        ({}, {"data.label": "[good]"}, "data.label: expected a column, or a list of two or more columns of 0 and 1"),
         ({}, {"data.label": "[good,text]"}, "row 1 has no 'good'. Keys: labels, text"),
     ],
 )  # fmt: skip

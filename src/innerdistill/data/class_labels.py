@@ -37,7 +37,7 @@ def find_class_names(labels: Iterable[str | None], task: Task) -> tuple[str, ...
         return task.labels
     names = {label for label in labels if label is not None}
     if len(names) < 2:
-        found = f"1 class ({next(iter(names))})" if names else "no class"
+        found = f"1 class ({join_names(list(names))})" if names else "no class"
         raise ValueError(f"the training labels hold {found}; at least 2 are needed.")
     return tuple(
         sorted(names, key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0, label))

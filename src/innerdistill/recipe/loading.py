@@ -127,6 +127,10 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel]) ->
         key = "layer_map" if path[0] == "layer_map" else "student.layers"
         number = " The number of layers is student.num_layers." if type(first["input"]) is int else ""
         return f"{key}: expected uniform, first, last or a list of layer numbers, got {given}.{number}"
+    if path[:2] == ["data", "label"]:
+        path = path[:2]  # pydantic adds which of the two forms it tried
+        if first["type"] == "string_type":
+            return f"data.label: expected a column, or a list of two or more columns of 0 and 1, got {given}."
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
         if model is Recipe and (places := _find_places(path[-1])):
@@ -134,7 +138,7 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel]) ->
         known, section = _get_section(model, path).model_fields, ".".join(path[:-1])
         kind = f"keys of {section}" if section else "keys"
         return f"unknown key {shorten_value(key)}. {suggest_name(path[-1], known, kind=kind)}"
-    if first["type"] == "literal_error" and (new_name := RENAMED_VALUES.get(key, {}).get(first["input"])):
+    if first["type"] == "literal_error" and (new_name := RENAMED_VALUES.get(key, {}).get(str(first["input"]))):
         return f"{key}: {given} is called '{new_name}' now."
     return f"{key}: {_describe_expectation(first['type'], first['msg'])}, got {given}."
 

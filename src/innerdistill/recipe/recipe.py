@@ -46,6 +46,7 @@ Text = Annotated[str, AfterValidator(_one_line)]
 Place = Annotated[Text, AfterValidator(_of_parts)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Columns = Annotated[tuple[Text, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+LabelColumns = Annotated[tuple[Text, ...], Field(min_length=2)]
 Labels = Annotated[tuple[Text, ...], BeforeValidator(_label_names)]
 DEFAULT_LOSSES = {"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0, "gold_labels": 0.0}
 # A weight that is not mentioned keeps its default, so that `losses.gold_labels=1` adds gold labels to the rest.
@@ -92,7 +93,7 @@ class DataRecipe(Section):
         description="Text column; two columns for sentence pairs. `input_ids` holds token ids, from the teacher's "
         "tokenizer.",
     )
-    label: Text | Columns | None = Field(
+    label: Text | LabelColumns | None = Field(
         None,
         description="Label column (default: `label`). For multi-label classification also several columns of 0 and 1, "
         "whose names are the labels.",
