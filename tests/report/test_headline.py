@@ -45,11 +45,11 @@ def test_a_weak_teacher_comes_first_and_there_is_no_share():
 def test_a_collapsed_teacher_or_student_is_named():
     collapsed = record(teacher=(0.5, {"collapsed": True}), student=(0.5, {"collapsed": True}))
     assert list_problems(collapsed) == [
-        "Nothing can be concluded from this run: the teacher predicts one class for every example (a constant answer "
+        "Nothing can be concluded from this run: the teacher predicts the same for every example (a constant answer "
         "scores 0.500)."
     ]
     student = record(teacher=(0.9, {}), student=(0.5, {"collapsed": True}))
-    assert summarize_run(student)[0] == "The student predicts one class for every example. Its training failed."
+    assert summarize_run(student)[0] == "The student predicts the same for every example. Its training failed."
     guessing = record(teacher=(0.9, {}), student=(0.52, {}))
     assert "not clearly better than a constant answer (0.520 against 0.500)" in summarize_run(guessing)[0]
     losing = record(teacher=(0.9, {}), student=(0.3, {}))

@@ -123,7 +123,7 @@ def compute_speedup(slow: Latency, fast: Latency) -> float | None:
 
 def _describe_weak_teacher(teacher: Scores) -> str:
     if teacher.collapsed:
-        return f"the teacher predicts one class for every example ({_describe_constant(teacher)})"
+        return f"the teacher predicts the same for every example ({_describe_constant(teacher)})"
     if teacher.is_agreement:
         return f"the teacher hardly tells examples apart ({_describe_constant(teacher)})"
     word = "clearly less than" if _loses_to_constant(teacher) else "not clearly more than"
@@ -135,7 +135,7 @@ def _describe_weak_teacher(teacher: Scores) -> str:
 
 def _list_problems_of_trained(trained: Scores, name: str) -> list[str]:
     if trained.collapsed:
-        return [f"The {name} predicts one class for every example. Its training failed."]
+        return [f"The {name} predicts the same for every example. Its training failed."]
     if _loses_to_constant(trained):
         return [f"The {name} is worse than a constant answer ({_contrast_with_constant(trained)})."]
     if not trained.beats_constant:
