@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trai
 from innerdistill import distill, evaluate, finetune
 from innerdistill.cli.main import main
 from innerdistill.evaluation.label_set_metrics import find_sets
+from innerdistill.models.heads import compute_cutoffs, read_thresholds
 from innerdistill.report.run_folder import read_predictions
 
 NAMES = ("bad", "good", "rare")
@@ -285,3 +286,12 @@ def test_texts_alone_are_enough(run, rows, options, tmp_path):
     scores = free.scores["validation"]["student"]
     assert scores["agreement_with_the_teacher"] == pytest.approx(same) and same > 0.3
     assert np.isnan(columns["label"]).all() and free.record.agreement["validation"]["equal_predictions"] == same
+
+
+def test_thresholds_are_those_of_multi_label_models_only(make_model):
+    config = make_model(num_labels=3).config
+    config.thresholds = "of somebody else"
+    assert read_thresholds(config) is None and not compute_cutoffs(config).any()
+    config.problem_type = "multi_label_classification"
+    with pytest.raises(ValueError, match="expected 3 numbers between 0 and 1"):
+        read_thresholds(config)

@@ -112,7 +112,7 @@ def read_numbers(dataset: Dataset, name: str) -> NDArray[Any]:
         name: name of the column.
 
     Returns:
-        Values of the column. (num_rows,)
+        Values of the column (num_rows,); of lists of equal length C (num_rows, C).
     """
     values: NDArray[Any] = dataset.with_format("numpy")[name][:]
     return values

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,9 @@ from innerdistill.data.in_memory import wrap_rows
 from innerdistill.data.label_columns import LABELLED
 from innerdistill.data.labels import number_labels
 from innerdistill.data.sources import Sources, find_sources
-from innerdistill.data.split_files import locate_splits, needs_groups, reads_dataset
+from innerdistill.data.split_files import needs_groups
 from innerdistill.data.splits import choose_number, choose_stratified, hash_texts, mark_shared_texts
-from innerdistill.data.tables import read_dataset, read_file, read_rows, read_split
+from innerdistill.data.tables import read_file, read_rows, read_split
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import name_key
@@ -174,35 +175,33 @@ def load_task(
     return TaskData(task, splits, names, notes)
 
 
-def read_first_label(recipe: DataRecipe, objects: Mapping[str, Any]) -> Any:
-    """Read the label of the first training example, which may be a list.
+def read_first_label(sources: Sources, task: Task) -> Any:
+    """Read the label of the first training example, which may be a list. An iterator is not advanced.
 
     Args:
-        recipe: the `data` section of a recipe.
-        objects: Python objects by key of the section.
+        sources: where the splits are read from.
+        task: task that names the columns.
 
     Returns:
         Its value; None where there is none, where several columns hold labels, or in files that hold text alone.
     """
-    task = resolve_task(recipe)
     if task.label_columns:
         return None
     try:
-        rows = _find_first_rows(recipe, task, objects)
+        rows = _find_first_rows(sources, task)
     except (ValueError, KeyError):  # told in full when the data is read
         return None
     return next((value for value in rows.get(task.label, ()) if value is not None), None)
 
 
-def _find_first_rows(recipe: DataRecipe, task: Task, objects: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:
-    """Columns of the first training examples. An iterator is not advanced: it can be read once."""
-    if "train" in objects:
-        return wrap_rows(objects["train"]).first
-    if reads_dataset(recipe):
-        dataset = objects["path"] if "path" in objects else read_dataset(str(recipe.path), recipe.subset)
-        return wrap_rows(dataset[recipe.train or "train"]).first
-    path = locate_splits(recipe, task)["train"]
-    return {} if path.suffix in (".csv", ".tsv") else next(read_blocks(path, columns=[task.label]), {})
+def _find_first_rows(sources: Sources, task: Task) -> Mapping[str, Sequence[Any]]:
+    """Columns of the first training examples."""
+    place = sources.places["train"]
+    if isinstance(place, Path):
+        return {} if place.suffix in (".csv", ".tsv") else next(read_blocks(place, columns=[task.label]), {})
+    if sources.dataset is not None and isinstance(place, str):
+        place = sources.dataset[place]
+    return wrap_rows(place).first
 
 
 def describe_missing_labels(against_teacher: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from innerdistill.data.class_labels import are_stock_names
+from innerdistill.data.example_type import ExampleType
 from innerdistill.data.tasks import Task
 from innerdistill.evaluation.metrics import select_metrics
 from innerdistill.first_recipe.columns import describe_column_counts
@@ -123,17 +124,8 @@ def _examine_classes(sample: Sample, column: Column, task: Task, model: Model) -
         names = tuple(column.counts)
     else:
         names = examples.find_names(list(column.counts), task)
-    declared: tuple[str, ...] = ()
-    if model.problem_type is not None:
-        declared = _declare_order(names, model)
-        examples.match_names(names, model.outputs, declared=bool(declared))
-    if declared:
-        warnings.append(
-            f"{model.name} only numbers its labels. The order {join_names(declared)} is a guess: correct data.labels."
-        )
-    rare = [name for name, count in column.counts.items() if count < FEW]
-    if rare:
-        warnings.append(f"Fewer than {FEW} examples of {join_names([shorten_value(name)[1:-1] for name in rare])}.")
+    declared = _match_to_model(names, model, examples)
+    warnings += [*_warn_of_guess(declared, model), *_warn_of_rare(column)]
     warnings += examples.warn_of_spellings(pa.chunked_array([pa.array(column.labels, pa.string())]))
     classes = "class" if len(column.counts) == 1 else "classes"
     is_even = max(column.counts.values()) <= UNEVEN * min(column.counts.values())
@@ -157,18 +149,8 @@ def _examine_label_sets(sample: Sample, column: Column, task: Task, model: Model
     examples = MULTI_LABEL_CLASSIFICATION.examples
     labels = pa.chunked_array([pa.array(column.labels, pa.string())])
     names = examples.find_names(labels.unique().to_pylist(), task)
-    declared: tuple[str, ...] = ()
-    warnings = list(_warn_of_gaps(sample, column))
-    if model.problem_type is not None:
-        declared = _declare_order(names, model)
-        examples.match_names(names, model.outputs, declared=bool(declared))
-    if declared:
-        warnings.append(
-            f"{model.name} only numbers its labels. The order {join_names(declared)} is a guess: correct data.labels."
-        )
-    rare = [name for name, count in column.counts.items() if count < FEW]
-    if rare:
-        warnings.append(f"Fewer than {FEW} examples of {join_names([shorten_value(name)[1:-1] for name in rare])}.")
+    declared = _match_to_model(names, model, examples)
+    warnings = [*_warn_of_gaps(sample, column), *_warn_of_guess(declared, model), *_warn_of_rare(column)]
     warnings += examples.warn_of_spellings(labels)
     each = sum(column.counts.values()) / max(1, sum(label is not None for label in column.labels))
     return Labels(
@@ -185,6 +167,27 @@ def _list_other_metrics(metric: str, *, classes: int) -> list[str]:
     """Other metrics of classes; f1 is that of the second of two classes."""
     names = [name for name, each in select_metrics("classes").items() if each.higher_is_better and name != metric]
     return [name for name in names if name != "f1" or classes == 2]
+
+
+def _match_to_model(names: tuple[str, ...], model: Model, examples: ExampleType) -> tuple[str, ...]:
+    """Check that names are those of the teacher's outputs; returns those whose order `data.labels` must state."""
+    if model.problem_type is None:
+        return ()
+    declared = _declare_order(names, model)
+    examples.match_names(names, model.outputs, declared=bool(declared))
+    return declared
+
+
+def _warn_of_guess(declared: tuple[str, ...], model: Model) -> list[str]:
+    if not declared:
+        return []
+    order = join_names(declared)
+    return [f"{model.name} only numbers its labels. The order {order} is a guess: correct data.labels."]
+
+
+def _warn_of_rare(column: Column) -> list[str]:
+    rare = [shorten_value(name)[1:-1] for name, count in column.counts.items() if count < FEW]
+    return [f"Fewer than {FEW} examples of {join_names(rare)}."] if rare else []
 
 
 def _declare_order(names: tuple[str, ...], model: Model) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from transformers import PretrainedConfig
 
 from innerdistill.support.messages import shorten_value
 
+LABEL_SETS = "multi_label_classification"  # value of `problem_type` in a configuration
+
 
 @dataclass(frozen=True)
 class Head:
@@ -72,7 +74,7 @@ def configure_label_set_head(names: Sequence[str]) -> dict[str, Any]:
     Returns:
         Keys of the model's configuration.
     """
-    return {**configure_class_head(names), "problem_type": "multi_label_classification"}
+    return {**configure_class_head(names), "problem_type": LABEL_SETS}
 
 
 def has_label_set_head(config: PretrainedConfig) -> bool:
@@ -84,7 +86,7 @@ def has_label_set_head(config: PretrainedConfig) -> bool:
     Returns:
         True if it may.
     """
-    return config.num_labels > 1 and config.problem_type in (None, "multi_label_classification")
+    return config.num_labels > 1 and config.problem_type in (None, LABEL_SETS)
 
 
 def read_thresholds(config: PretrainedConfig) -> NDArray[np.float64] | None:
@@ -94,13 +96,13 @@ def read_thresholds(config: PretrainedConfig) -> NDArray[np.float64] | None:
         config: configuration of the model.
 
     Returns:
-        One per label (C,); None if the configuration has none.
+        One per label (C,); None if the configuration has none, or is of another problem type.
 
     Raises:
         ValueError: not one probability for each label.
     """
     stored = getattr(config, "thresholds", None)
-    if stored is None:
+    if stored is None or config.problem_type != LABEL_SETS:
         return None
     try:
         thresholds = np.array(stored, dtype=np.float64)
@@ -149,7 +151,7 @@ def has_class_head(config: PretrainedConfig) -> bool:
     Returns:
         True if it does.
     """
-    return config.num_labels > 1 and config.problem_type != "multi_label_classification"
+    return config.num_labels > 1 and config.problem_type != LABEL_SETS
 
 
 def has_label_names(config: PretrainedConfig) -> bool:
@@ -173,7 +175,7 @@ def has_score_head(config: PretrainedConfig) -> bool:
     Returns:
         True if it does.
     """
-    return config.num_labels == 1 and config.problem_type != "multi_label_classification"
+    return config.num_labels == 1 and config.problem_type != LABEL_SETS
 
 
 def name_classes(config: PretrainedConfig) -> tuple[str, ...]:

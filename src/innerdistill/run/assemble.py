@@ -70,7 +70,7 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     check_names(recipe, ChainMap(outside, LOSSES))
     sources = find_sources(recipe.data, objects.data)
     _check_missing_labels(recipe, sources, losses=ChainMap(outside, LOSSES))
-    problem_type, metric = _find_problem_type(recipe, objects, is_labelled=sources.has_labels)
+    problem_type, metric = _find_problem_type(recipe, objects, sources)
     examples = problem_type.examples
     data = load_task(recipe.data, examples, metric=metric, objects=objects.data, sources=sources)
     # A ChainMap, because merging the dicts would import the losses of every installed package.
@@ -137,17 +137,17 @@ def _check_missing_labels(recipe: Recipe, sources: Sources, *, losses: Mapping[s
     )
 
 
-def _find_problem_type(recipe: Recipe, objects: Objects, *, is_labelled: bool) -> tuple[ProblemType, str]:
+def _find_problem_type(recipe: Recipe, objects: Objects, sources: Sources) -> tuple[ProblemType, str]:
     """Problem type and primary metric. Teacher and labels are only looked at where the recipe leaves it open."""
     config = label = None
     if recipe.data.problem_type is None and recipe.data.task is None:
-        label = read_first_label(recipe.data, objects.data) if is_labelled else None
+        label = read_first_label(sources, resolve_task(recipe.data)) if sources.has_labels else None
         if (model := objects.models.get("teacher.path")) is not None:
             config = model.config
         elif recipe.teacher.path is not None:
             with name_key("teacher.path"):
                 config = read_config(recipe.teacher.path)
-    if not is_labelled and recipe.data.metric is None and config is not None:  # the teacher is all that is known
+    if not sources.has_labels and recipe.data.metric is None and config is not None:  # the teacher is all that is known
         problem_type = find_problem_type_of_model(config)
         return problem_type, problem_type.default_metric
     choice = find_problem_type(recipe.data, teacher=config, label=label)

@@ -29,6 +29,7 @@ def settle_teacher_thresholds(job: Job) -> None:
     config = job.teacher.config
     if not job.problem_type.has_thresholds:
         return
+    config.problem_type = job.problem_type.name  # older configurations leave it open
     if job.recipe.teacher.base is None and read_thresholds(config) is not None:
         return
     store_thresholds(config, None)
@@ -47,8 +48,8 @@ def settle_thresholds(job: Job, model: PreTrainedModel) -> None:
         job: job of the run.
         model: trained student; in a fine-tuning, the teacher itself.
     """
-    store_thresholds(model.config, None)
     if job.problem_type.has_thresholds:
+        store_thresholds(model.config, None)
         logits = predict_logits(model, job.splits[SPLIT], job.collate)
         store_thresholds(model.config, _choose_thresholds(job, logits))
 
