@@ -9,7 +9,7 @@ from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
 
 from innerdistill.data.tag_schemes import LETTERS, read_tag_set
 from innerdistill.evaluation.entities import (
-    compute_entity_pseudo_values,
+    compute_ratio_pseudo_values,
     count_entities,
     score_entities,
     score_entity_types,
@@ -73,6 +73,10 @@ def test_counts_are_those_of_each_sentence():
         assert known == support and (2 * right / (guessed + known) if right else 0) == pytest.approx(f1)
 
 
+def compute_f1_pseudo_values(counts):
+    return compute_ratio_pseudo_values(2 * counts.right.sum(1), (counts.predicted + counts.gold).sum(1))
+
+
 @pytest.mark.parametrize("scheme", LETTERS)
 def test_pseudo_values_leave_out_one_sentence_at_a_time(scheme):
     drawn = Drawn(scheme, 40)
@@ -81,7 +85,7 @@ def test_pseudo_values_leave_out_one_sentence_at_a_time(scheme):
     slow = np.array(
         [40 * score - 39 * f1_score(gold[:i] + gold[i + 1 :], predicted[:i] + predicted[i + 1 :]) for i in range(40)]
     )
-    values = compute_entity_pseudo_values(drawn.count())
+    values = compute_f1_pseudo_values(drawn.count())
     assert values == pytest.approx(slow - slow.mean() + score)
     assert values.mean() == pytest.approx(score) and estimate_standard_error(values) > 0
 
@@ -91,13 +95,13 @@ def test_nothing_predicted_scores_zero():
     drawn.predicted[:] = 0
     counts = drawn.count()
     assert score_entities(counts) == {"precision": 0, "recall": 0, "f1": 0}
-    assert not compute_entity_pseudo_values(counts).any()
+    assert not compute_f1_pseudo_values(counts).any()
 
 
 def test_a_score_that_hangs_on_one_sentence_is_defined_without_it():
     tag_set = read_tag_set(["O", "B-a", "I-a"])
     counts = count_entities(np.array([1, 2, 0]), np.array([1, 2, 0]), np.array([2, 1, 0]), tag_set)
-    values = compute_entity_pseudo_values(counts)
+    values = compute_f1_pseudo_values(counts)
     assert values.tolist() == pytest.approx([3 - 2 / 3, 1 - 2 / 3, 1 - 2 / 3])  # 3, 1 and 1, whose mean is 1 + 2/3
     alone = count_entities(np.array([1, 0]), np.array([1, 1]), np.array([2]), tag_set)
-    assert compute_entity_pseudo_values(alone).tolist() == pytest.approx([2 / 3])
+    assert compute_f1_pseudo_values(alone).tolist() == pytest.approx([2 / 3])

@@ -10,7 +10,10 @@ import torch
 from transformers import AutoConfig
 
 import innerdistill
+from innerdistill.data.labels import UNLABELLED
+from innerdistill.data.ragged import is_ragged, make_ragged
 from innerdistill.data.tasks import Task
+from innerdistill.data.words import join_words, pack_words
 from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.metrics import METRICS, select_metrics
 from innerdistill.evaluation.scoring import score_outputs
@@ -30,7 +33,8 @@ from innerdistill.problem_types.problem_types import (
 from innerdistill.recipe.recipe import DEFAULT_LOSSES, DataRecipe
 
 SOURCE = Path(innerdistill.__file__).parent
-LABELS = ["2", "0", None, "1", "2", "0", "1", "1"]  # fit every type: names of classes, or scores
+LABELS = ["2", "0", None, "1", "2", "0", "1", "1"]  # fit types without words: names of classes, or scores
+WORDS = "token_classification"  # the type whose examples are words, here two for each text
 ROWS = pa.chunked_array([list(range(1, len(LABELS) + 1))])
 TASK = Task(("text",))
 PARTS = {"calibration error": "calibration_error", "per class": "per_class"}  # a part of a page and the scores it shows
@@ -41,10 +45,40 @@ def problem_type(request):
     return PROBLEM_TYPES[request.param]
 
 
+def make_value(problem_type, label):
+    """A value of the label column: a label, or tags that mark an entity with that label as type."""
+    return label if label is None or problem_type.name != WORDS else [f"B-{label}", "O"]
+
+
+def make_config(problem_type, names):
+    classes = type(AutoConfig.for_model("bert"))
+    architecture = problem_type.head.auto_class._model_mapping[classes].__name__
+    return AutoConfig.for_model("bert", architectures=[architecture], **problem_type.head.configure(names))
+
+
 @pytest.fixture
-def read(problem_type):
-    """Read values of a label column, as a split has them."""
-    return lambda values: pa.chunked_array([[problem_type.examples.read_label(value) for value in values]], pa.string())
+def read_rows(problem_type):
+    """Read texts and values of a label column, as a split has them."""
+
+    def read_rows(values, **options):
+        text = ["one", "two"] if problem_type.name == WORDS else "one two"
+        block = {"text": options.pop("text", [text] * len(values)), "label": values}
+        return problem_type.examples.read_rows(
+            block, TASK, **{"where": "test", "first": 1, "labelled": None, **options}
+        )
+
+    return read_rows
+
+
+@pytest.fixture
+def read(problem_type, read_rows):
+    """Read labels, as a split has them."""
+
+    def read(labels):
+        _, read_labels = read_rows([make_value(problem_type, label) for label in labels])
+        return pa.chunked_array([read_labels], pa.string())
+
+    return read
 
 
 @pytest.fixture
@@ -65,31 +99,53 @@ def encoded(problem_type, labels, names):
 @pytest.fixture
 def logits(problem_type, names):
     outputs = problem_type.head.configure(names)["num_labels"]
-    return np.random.default_rng(0).normal(size=(len(LABELS), outputs)).astype(np.float32)
+    shape = (len(LABELS), 2, outputs) if problem_type.name == WORDS else (len(LABELS), outputs)
+    drawn = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    return make_ragged(drawn) if problem_type.name == WORDS else drawn
+
+
+def make_tensors(encoded, logits):
+    """Labels and outputs as a batch has them, with one word for each token."""
+    if not is_ragged(encoded):
+        return torch.from_numpy(encoded), torch.from_numpy(logits), None
+    labels = [tags if len(tags) else np.full(2, UNLABELLED) for tags in encoded]
+    return torch.tensor(np.stack(labels)), torch.tensor(np.stack(list(logits))), torch.ones(len(labels), 2).bool()
 
 
 def test_a_name_is_its_key_and_that_of_transformers(problem_type, names):
     assert PROBLEM_TYPES[problem_type.name] is problem_type
-    assert problem_type.head.configure(names)["problem_type"] == problem_type.name
+    of_transformers = None if problem_type.name == WORDS else problem_type.name  # transformers has no name for tags
+    assert problem_type.head.configure(names)["problem_type"] == of_transformers
 
 
-def test_labels_are_read_encoded_and_shown_again(problem_type, names, labels, encoded):
+def test_labels_are_read_encoded_and_shown_again(problem_type, names, labels, encoded, read_rows):
     examples, outputs = problem_type.examples, problem_type.predictions
     assert examples.has_label(encoded).tolist() == [label is not None for label in LABELS]
     assert (outputs.has_label(encoded) == examples.has_label(encoded)).all()
-    for label, code in zip(labels.to_pylist(), encoded, strict=True):
+    texts, _ = read_rows([make_value(problem_type, LABELS[0])])
+    for label, code in zip(LABELS, encoded, strict=True):
         if label is not None:
-            assert examples.read_label(outputs.show_label(code, names)) == label
-    assert examples.read_label(None) is examples.read_label(float("nan")) is None
-    with pytest.raises(ValueError, match="expected"):
-        examples.read_label(b"bytes")
-    with pytest.raises(ValueError, match="expected text"):
-        examples.read_text(3)
+            shown = outputs.show_label(code, names, texts[0][0])
+            assert str(shown if not isinstance(shown, float) else int(shown)) == (f"one ({label})" if problem_type.name == WORDS else label)  # fmt: skip
+    assert examples.show_text(texts[0][0]) == "one two"
+    assert read_rows([None, None])[1] == read_rows([b"bytes"], labelled=False)[1] * 2 == [None, None]
+
+
+def test_what_is_no_label_and_no_text_is_refused_with_its_row(read_rows):
+    with pytest.raises(ValueError, match="test: row 1.*expected"):
+        read_rows([b"bytes"])
+    with pytest.raises(ValueError, match="test: row 2: 'text' holds 3, expected"):
+        read_rows([None, None], text=["one", 3])
+    with pytest.raises(ValueError, match="test: row 1 has no 'label'"):
+        read_rows([None], labelled=True)
+    with pytest.raises(ValueError, match="test: row 1 has no text in 'text'"):
+        read_rows([None], text=[None])
+    assert read_rows([None], text=[None], labelled=False, allow_null=True) == ([[None]], [None])
 
 
 def test_a_wrong_label_is_refused_with_its_row(problem_type, names, read):
     wrong = read(["0", "what"])
-    with pytest.raises(ValueError, match=r"test: row 2: .*'what'"):
+    with pytest.raises(ValueError, match=r"test: row 2: .*what'"):
         problem_type.examples.encode_labels(wrong, TASK, names=names, where="test", rows=pa.chunked_array([[1, 2]]))
 
 
@@ -100,24 +156,30 @@ def test_every_group_of_a_split_holds_like_labels(problem_type, read):
 
 
 def test_texts_become_tokens_and_batches(problem_type, tokenizer):
-    examples, columns = problem_type.examples, {"text1": ["word1 " * 30, "word2"]}
+    examples, texts = problem_type.examples, ["word1 " * 30, "word2"]
+    if examples.has_windows:
+        texts = [pack_words(join_words(text.split())) for text in texts]
+    columns = {"text1": texts, "labels": [[0] * 30, [0]], "row": [1, 2]}
     tokens = examples.encode_texts(columns, tokenizer=tokenizer, texts=["text1"], max_length=12)
-    assert tokens["length"] == [12, 3] and tokens["truncated"] == [True, False]
-    rows = [{"input_ids": tokens["input_ids"][index], "labels": index} for index in (0, 1)]
+    assert tokens["length"][0] == 12 and tokens["length"][-1] == 3
+    assert tokens["truncated"] == ([False] * 5 if examples.has_windows else [True, False])
+    extra = ("pieces", "labels") if examples.has_windows else ()
+    rows = [{name: tokens[name][index] for name in ("input_ids", *extra)} for index in (0, -1)]
+    rows = rows if extra else [{**row, "labels": 0} for row in rows]
     batch = examples.make_collator(tokenizer)(rows)
     assert batch["input_ids"].shape == (2, 12) and batch["attention_mask"].sum() == 15
     assert examples.make_collator(tokenizer, pad_to=20)(rows)["input_ids"].shape == (2, 20)
 
 
 def test_names_are_matched_to_a_model_of_the_same_type(problem_type, names):
-    config = AutoConfig.for_model("bert", **problem_type.head.configure(names))
+    config = make_config(problem_type, names)
     outputs = problem_type.head.name_outputs(config)
     assert len(outputs) == config.num_labels
     assert problem_type.examples.match_names(names, outputs, declared=False) == names
 
 
 def test_a_model_is_of_one_type_only(problem_type, names):
-    config = AutoConfig.for_model("bert", **problem_type.head.configure(names))
+    config = make_config(problem_type, names)
     assert [each.name for each in PROBLEM_TYPES.values() if each.head.fits(config)] == [problem_type.name]
     assert find_problem_type_of_model(config) is problem_type
 
@@ -134,27 +196,32 @@ def test_a_new_head_is_loaded_again_and_reads_what_it_says(problem_type, names, 
     assert (model in reads_first_token) == (problem_type.head.reads == "first token")
     model.save_pretrained(tmp_path)
     loaded, of_model = load_fine_tuned(str(tmp_path))
-    assert of_model is problem_type and loaded.config.problem_type == problem_type.name
+    assert of_model is problem_type and loaded.config.problem_type == problem_type.head.configure(names)["problem_type"]
     assert type(load_classifier(str(tmp_path), problem_type.head)) is type(loaded)
 
 
 def test_output_losses_are_zero_for_equal_models_and_learn_from_labels(problem_type, encoded, logits):
-    targets, outputs = torch.from_numpy(encoded), torch.from_numpy(logits).requires_grad_()
-    inputs = LossInputs(torch.ones(len(LABELS), 5, dtype=torch.bool), targets, temperature=2.0)
+    targets, outputs, word_mask = make_tensors(encoded, logits)
+    outputs.requires_grad_()
+    inputs = LossInputs(torch.ones(len(LABELS), 5, dtype=torch.bool), targets, temperature=2.0, word_mask=word_mask)
     assert set(problem_type.output_losses) == {"soft_labels", "gold_labels"} <= set(LOSSES)
     teacher = Internals(outputs.detach())
     values = measure(problem_type.output_losses, {}, teacher, Internals(outputs), inputs)
     assert torch.allclose(values["soft_labels"], torch.zeros(len(LABELS)), atol=1e-6)
     assert [value == 0 for value in values["gold_labels"].tolist()] == [label is None for label in LABELS]
-    other = measure(problem_type.output_losses, {}, Internals(outputs.detach() + torch.randn(logits.shape)), Internals(outputs), inputs)  # fmt: skip
+    other = measure(problem_type.output_losses, {}, Internals(outputs.detach() + torch.randn(outputs.shape)), Internals(outputs), inputs)  # fmt: skip
     for of_examples in other.values():
         assert of_examples.shape == (len(LABELS),) and (of_examples >= 0).all()
         (gradient,) = torch.autograd.grad(of_examples.sum(), outputs, retain_graph=True)
         assert gradient.isfinite().all() and gradient.abs().sum() > 0
 
 
-def test_default_losses_are_those_of_a_recipe(problem_type):
-    assert problem_type.default_losses == DEFAULT_LOSSES
+def test_the_cosine_of_a_type_stands_in_the_place_of_that_of_cls(problem_type):
+    chosen = problem_type.choose_losses(DEFAULT_LOSSES)
+    assert chosen == {problem_type.cosine if name == "cls_cosine" else name: weight for name, weight in DEFAULT_LOSSES.items()}  # fmt: skip
+    assert set(chosen) <= set(LOSSES) and LOSSES[problem_type.cosine].is_internal
+    named = {**DEFAULT_LOSSES, problem_type.cosine: 0.0}
+    assert problem_type.choose_losses(named) == named  # who names it gets what the recipe says
 
 
 def test_predictions_have_the_shape_that_metrics_need(problem_type, encoded, names, logits):
@@ -167,15 +234,21 @@ def test_predictions_have_the_shape_that_metrics_need(problem_type, encoded, nam
         assert set(select_metrics(outputs.shape)) <= set(scores)
     predictions = outputs.predict(logits)
     assert predictions.shape == encoded.shape and outputs.identify(predictions).shape == (len(LABELS),)
-    assert len(outputs.mark_classes(encoded, names)) == len(names or ())
+    known = encoded[problem_type.examples.has_label(encoded)]
+    marks = outputs.mark_classes(known, names)
+    assert set(marks) == (set() if names is None else {"0", "1", "2"})
+    assert not marks or sum(of_class.astype(int) for of_class in marks.values()).tolist() == [1] * 7
 
 
 def test_right_predictions_beat_every_constant_answer(problem_type, encoded, names):
     known = problem_type.examples.has_label(encoded)
     labels = encoded[known]
-    perfect = {"classes": lambda: np.eye(len(names))[labels], "scores": lambda: labels[:, None]}.get(
-        problem_type.predictions.shape, lambda: 2 * labels - 1
-    )()
+    perfect = {
+        "classes": lambda: np.eye(len(names))[labels],
+        "scores": lambda: labels[:, None],
+        "label sets": lambda: 2 * labels - 1,
+        "tags": lambda: make_ragged(np.eye(len(names))[tags] for tags in labels),
+    }[problem_type.predictions.shape]()
     scores = score_outputs(labels, perfect, scoring=problem_type.make_scoring(problem_type.default_metric, names))
     assert scores[problem_type.default_metric] == pytest.approx(1) and scores["constant"] < 1
     constants = list(problem_type.predictions.constant_predictions(labels, names))
@@ -203,7 +276,8 @@ def test_warnings_are_lists_of_sentences(problem_type, labels, encoded, names, l
 
 
 def test_the_columns_of_predict_are_those_that_it_names(problem_type, names, logits):
-    columns = problem_type.predictions.make_columns(logits, names or ("score",), None)
+    texts = [pack_words(join_words(["one", "two"]))] * len(LABELS)
+    columns = problem_type.predictions.make_columns(logits, names or ("score",), None, texts=texts)
     expected = []
     for column in problem_type.wording.output_columns:
         expected += [column.replace("<label>", name) for name in names] if "<label>" in column else [column]

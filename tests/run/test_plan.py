@@ -5,7 +5,7 @@ import pytest
 from innerdistill import load_recipe
 from innerdistill.run.assemble import assemble
 from innerdistill.run.finetune import load_or_finetune_teacher
-from innerdistill.run.plan import count_classes, plan_run
+from innerdistill.run.plan import plan_run
 
 
 @pytest.fixture
@@ -58,5 +58,5 @@ def test_work_is_that_of_the_recipe(plan, recipe, teacher_folder, tmp_path):
     assert plan(teacher=teacher, data=large)["selection, per epoch"].work == "4 × 200 examples"
     assert plan(teacher=teacher, data=large, checkpoint="best")["selection, per epoch"].work == "4 × 500 examples"
     job = assemble(load_recipe(recipe(tmp_path / "out")))
-    assert set(count_classes(job)) == {"neg", "pos"}
-    assert sum(count_classes(job).values()) == len(job.splits["train"])
+    assert set(job.count_train_labels()) == {"neg", "pos"}
+    assert sum(job.count_train_labels().values()) == len(job.splits["train"])

@@ -73,7 +73,6 @@ def _print_sizes(job: Job) -> None:
     from innerdistill.data.task_data import describe_missing_labels  # noqa: PLC0415
     from innerdistill.evaluation.latency import measure_size  # noqa: PLC0415
     from innerdistill.evaluation.metrics import show_metric  # noqa: PLC0415
-    from innerdistill.run.plan import count_classes  # noqa: PLC0415
 
     for name, model, layers in (
         ("Teacher", job.teacher, job.architecture.num_layers),
@@ -87,7 +86,7 @@ def _print_sizes(job: Job) -> None:
     print_text(f"Examples: {counts}.")
     if not job.data.has_labels("train"):
         print_text(describe_missing_labels(job.data.against_teacher))
-    if classes := count_classes(job):
+    if classes := job.count_train_labels():
         print_text(f"Classes in train: {', '.join(f'{name} {count:,}' for name, count in classes.items())}.")
     truncated = ", ".join(f"{split} {count:,}" for split, count in job.truncated.items() if count)
     if truncated:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from innerdistill.data.ragged import read_lists
 from innerdistill.support.files import OF_THE_DISK
 
 if TYPE_CHECKING:
@@ -112,8 +113,11 @@ def read_numbers(dataset: Dataset, name: str) -> NDArray[Any]:
         name: name of the column.
 
     Returns:
-        Values of the column (num_rows,); of lists of equal length C (num_rows, C).
+        Values of the column (num_rows,); of lists of a fixed length C (num_rows, C). Of other lists, one array for each
+        row (num_rows,).
     """
+    if pa.types.is_list(dataset.data.schema.field(name).type):
+        return read_lists(dataset.select_columns([name]).with_format("arrow")[:][name])
     values: NDArray[Any] = dataset.with_format("numpy")[name][:]
     return values
 

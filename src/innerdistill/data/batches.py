@@ -14,6 +14,8 @@ from torch.utils.data import Sampler
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from innerdistill.data.arrow import read_numbers
+from innerdistill.data.labels import UNLABELLED
+from innerdistill.data.windows import PIECES
 
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")  # columns of a batch that a model reads
 POOL = 50  # batches that are sorted by length together: little padding, still well shuffled
@@ -112,6 +114,54 @@ def make_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = No
     """
     tokenizer.padding_side = "right"
     return DataCollatorWithPadding(tokenizer, padding="max_length" if pad_to else True, max_length=pad_to)
+
+
+class WordCollator:
+    """Makes a padded batch of texts whose words are tagged."""
+
+    def __init__(self, pad: DataCollatorWithPadding) -> None:
+        """Take the function that pads what the tokenizer makes.
+
+        Args:
+            pad: collator of transformers.
+        """
+        self.pad = pad
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Make a batch.
+
+        Args:
+            examples: rows of a tokenised split.
+
+        Returns:
+            By name what the model reads (B, L); `word_mask`, True for tokens that stand for a word (B, L); `labels`,
+            the tag ids of these, UNLABELLED elsewhere (B, L). Where a token stands for several words, it has the tag
+            of the first.
+        """
+        of_words = ("labels", PIECES)
+        rest = [{name: value for name, value in row.items() if name not in of_words} for row in examples]
+        batch: dict[str, Tensor] = dict(self.pad(rest))
+        shape = batch["input_ids"].shape
+        labels, word_mask = torch.full(shape, UNLABELLED), torch.zeros(shape, dtype=torch.bool)
+        for number, row in enumerate(examples):
+            pieces = torch.as_tensor(row[PIECES], dtype=torch.long)
+            word_mask[number, pieces] = True
+            for piece, tag in zip(reversed(row[PIECES]), reversed(row["labels"]), strict=False):
+                labels[number, piece] = tag
+        return {**batch, "labels": labels, "word_mask": word_mask}
+
+
+def make_word_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> WordCollator:
+    """Make the function that turns rows of a tokenised split into padded tensors.
+
+    Args:
+        tokenizer: tokenizer of the model; it pads on the right from now on.
+        pad_to: length of every batch in tokens; None means the longest row of the batch.
+
+    Returns:
+        A collator.
+    """
+    return WordCollator(make_collator(tokenizer, pad_to=pad_to))
 
 
 def split_off_index(collate: Collator) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:

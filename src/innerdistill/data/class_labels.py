@@ -256,11 +256,12 @@ def name_missing(names: Sequence[str]) -> tuple[str, str]:
     return (f"The class {quoted} has no example", "it") if len(names) == 1 else (f"No example of {quoted} is", "them")
 
 
-def warn_of_spellings(labels: pa.ChunkedArray) -> list[str]:
+def warn_of_spellings(labels: pa.ChunkedArray, *, noun: str = "examples") -> list[str]:
     """Find labels that differ only by upper and lower case or by spaces. They are different classes, rarely on purpose.
 
     Args:
         labels: labels as text, null where missing. (N,)
+        noun: what has these labels, in the plural.
 
     Returns:
         At most one sentence, with the number of examples of each label.
@@ -270,7 +271,7 @@ def warn_of_spellings(labels: pa.ChunkedArray) -> list[str]:
     if not alike:
         return []
     total = sum(counts.values())
-    found = join_names([f"{shorten_value(name)} ({counts[name]:,} of {total:,} examples)" for name in alike])
+    found = join_names([f"{shorten_value(name)} ({counts[name]:,} of {total:,} {noun})" for name in alike])
     return [
         f"Some labels differ only by upper and lower case or by spaces, and are different classes: {found}. If they "
         "mean the same, write them alike in the data."

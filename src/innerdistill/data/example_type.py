@@ -24,16 +24,19 @@ class ExampleType:
     """How the examples of one problem type are read, encoded and split. Shapes: N examples.
 
     Attributes:
-        read_text: (value of a text column) -> text. Raises ValueError that says what was expected.
-        read_label: (value of the label column, separator=) -> label as text, None where there is none; several labels
-            as a JSON list. Raises as `read_text`.
+        read_rows: (columns of some rows, task, where=, first=, labelled=, allow_null=) -> texts of each text column and
+            labels, as text (N,); None where there is no label, several labels of an example as a JSON list. Raises
+            ValueError that names the row and says what was expected.
         find_names: (labels that occur in train, task) -> class names by id.
-        encode_labels: (labels as text (N,), task, names=, where=, rows=) -> what the model learns from. (N,) or (N, C)
-        has_label: (encoded labels (N,) or (N, C)) -> True for examples with a label. (N,)
+        encode_labels: (labels as text (N,), task, names=, where=, rows=) -> what the model learns from (N,) or (N, C);
+            of words, an array for each example (N,).
+        has_label: (encoded labels) -> True for examples with a label. (N,)
         group_labels: (labels as text (N,), none missing) -> number of a group, for stratified splits. (N,)
         needs_every_group: whether a split without examples of a group lacks something, as with classes.
         encode_texts: (columns by name, tokenizer=, texts=, max_length=) -> token ids, masks, length and whether
-            truncated, by column.
+            truncated, by column. With `has_windows`, it gets all columns and returns all.
+        has_windows: whether an example may become several rows of the tokenised split.
+        show_text: (text of a table) -> the text for people.
         make_collator: (tokenizer, pad_to=) -> function that makes a padded batch of examples.
         match_names: (names, names of a model's outputs, declared=) -> names in the order of the outputs. Raises
             ValueError if they do not belong together.
@@ -42,14 +45,15 @@ class ExampleType:
         warn_of_spellings: (labels as text (N,)) -> sentences on labels that differ only by case or spaces.
     """
 
-    read_text: Callable[[Any], str]
-    read_label: Callable[..., str | None]
+    read_rows: Callable[..., tuple[list[list[str | None]], list[str | None]]]
     find_names: Callable[[list[str | None], Task], Any]
     encode_labels: Callable[..., NDArray[Any]]
     has_label: Callable[[NDArray[Any]], NDArray[np.bool_]]
     group_labels: Callable[[pa.ChunkedArray], NDArray[np.int64]]
     needs_every_group: bool
     encode_texts: Callable[..., dict[str, list[Any]]]
+    has_windows: bool
+    show_text: Callable[[str], str]
     make_collator: Callable[..., Collator]
     match_names: Callable[..., Names]
     refuse_names: Callable[[Any, Task], None]

@@ -33,8 +33,9 @@ from innerdistill.support.messages import get_first_line, shorten_value, suggest
 Block = dict[str, list[Any]]
 
 CONLL = (".conll", ".bio", ".iob")
+CONLL_SUFFIXES = (*CONLL, ".conllu")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-SUFFIXES = (".csv", ".tsv", *JSON_SUFFIXES, ".parquet", *CONLL, ".conllu")
+SUFFIXES = (".csv", ".tsv", *JSON_SUFFIXES, ".parquet", *CONLL_SUFFIXES)
 FEW = 256  # rows of a Parquet file at a time: repeated values may take a thousand times the space in memory
 # Messages of the csv module, and what they mean.
 CSV_ERRORS = {

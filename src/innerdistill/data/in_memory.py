@@ -19,7 +19,8 @@ from innerdistill.data.tasks import TOKEN_IDS
 from innerdistill.support.messages import get_first_line, join_names, shorten_value, suggest_name
 
 TEXT = "text"  # column of rows that are texts alone
-LABEL_COLUMNS = ("label", "labels")  # looked for where `data.label` is not given
+WORD_COLUMNS = ("tokens", "words")  # looked for where `data.text` is not given; they hold lists
+LABEL_COLUMNS = ("label", "labels", "tags", "ner_tags")  # looked for where `data.label` is not given
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def is_data_frame(given: Any) -> bool:
 
 
 def choose_text(rows: Rows, label: str | None) -> tuple[str, ...]:
-    """Choose the text column of an object where nobody has named it: the only one that holds text, or token ids.
+    """Choose the text column of an object where nobody has named it: words, the only text, or token ids.
 
     Args:
         rows: rows of the object.
@@ -119,6 +120,9 @@ def choose_text(rows: Rows, label: str | None) -> tuple[str, ...]:
     Raises:
         ValueError: none or several columns hold text.
     """
+    for name in WORD_COLUMNS:
+        if isinstance(next(iter(rows.first.get(name, ())), None), list | tuple | np.ndarray):
+            return (name,)
     texts = [name for name in rows.text_columns if name != label]
     if not texts and TOKEN_IDS in rows.columns:
         return (TOKEN_IDS,)
@@ -138,7 +142,7 @@ def choose_label(rows: Rows) -> str | None:
         rows: rows of the object.
 
     Returns:
-        `label` or `labels`, the one that is there; None if none is.
+        The first of LABEL_COLUMNS that is there; None if none is.
     """
     return next((name for name in LABEL_COLUMNS if name in rows.columns), None)
 

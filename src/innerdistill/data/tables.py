@@ -20,10 +20,10 @@ from innerdistill.data.arrow import write_to_disk
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.formats import Block, read_blocks, read_json_blocks, read_parquet_tables
 from innerdistill.data.in_memory import wrap_rows
+from innerdistill.data.plain_rows import take_labels
 from innerdistill.data.split_files import list_columns
 from innerdistill.data.tasks import Task
 from innerdistill.data.text_files import find_broken_text
-from innerdistill.data.token_rows import pack_tokens
 from innerdistill.support.messages import get_first_line, name_key, shorten_value, suggest_name
 
 JSON_TEXT = {"content": "JSON"}  # metadata of a field whose cells are JSON texts
@@ -237,16 +237,14 @@ def _build_plain_table(
         first = 1
         for block in blocks:
             count = len(block[task.text[0]])
+            if labelled is not False:
+                _refuse_mixed_labels(take_labels(block, task, count), where, task.label, first, list_rows)
+            read_texts, labels = examples.read_rows(
+                block, task, where=where, first=first, labelled=labelled, allow_null=allow_null
+            )
             columns = [pa.array(range(first, first + count), pa.int64())]
-            if task.is_tokenised:
-                columns.append(pack_tokens(block, where=where, first=first))
-            else:
-                columns += [
-                    _read_texts(block[name], examples, where, name, first, allow_null=allow_null) for name in task.text
-                ]
-            given = [None] * count if labelled is False else _take_labels(block, task, count)
-            _refuse_mixed_labels(given, where, task.label, first, list_rows)
-            columns.append(_read_labels(given, examples, task, where, first, needed=bool(labelled)))
+            for name, values in zip((*task.text, task.label), (*read_texts, labels), strict=True):
+                columns.append(_build_strings(values, where, name, first))
             if group:
                 of_labels = columns[-1] if labelled is not False else None
                 columns.append(_read_groups(block.get(group, [None] * count), of_labels, where, group, first))
@@ -257,49 +255,6 @@ def _build_plain_table(
     if table.num_rows == 0:
         raise ValueError(f"{where}: no rows.")
     return table
-
-
-def read_text(value: Any) -> str:
-    """Check the value of a text column.
-
-    Args:
-        value: as the file has it.
-
-    Returns:
-        The same.
-
-    Raises:
-        ValueError: not text.
-    """
-    if not isinstance(value, str):
-        raise ValueError(f"holds {shorten_value(value)}, expected text.")
-    return value
-
-
-def _read_texts(
-    values: list[Any], examples: ExampleType, where: str, name: str, first: int, *, allow_null: bool
-) -> pa.Array:
-    texts: list[str | None] = []
-    for row, value in enumerate(values, start=first):
-        if value is None and allow_null:
-            texts.append(None)
-            continue
-        if value is None:
-            raise ValueError(f"{where}: row {row} has no text in {shorten_value(name)}.")
-        try:
-            texts.append(examples.read_text(value))
-        except ValueError as error:
-            raise ValueError(f"{where}: row {row}: {shorten_value(name)} {error}") from None
-    return _build_strings(texts, where, name, first)
-
-
-def _take_labels(block: Block, task: Task, count: int) -> list[Any]:
-    """Values of the label column; of several columns, a dict by column for each row that has any value."""
-    if not task.label_columns:
-        return block.get(task.label, [None] * count)
-    marks = zip(*(block.get(name, [None] * count) for name in task.label_columns), strict=True)
-    rows = [dict(zip(task.label_columns, row, strict=True)) for row in marks]
-    return [row if any(mark is not None for mark in row.values()) else None for row in rows]
 
 
 def _refuse_mixed_labels(values: list[Any], where: str, name: str, first: int, list_rows: dict[bool, int]) -> None:
@@ -315,23 +270,6 @@ def _refuse_mixed_labels(values: list[Any], where: str, name: str, first: int, l
             f"{where}: {shorten_value(name)} is a list in row {list_rows[True]} and none in row {list_rows[False]}; "
             "write it as a list in every row."
         )
-
-
-def _read_labels(
-    values: list[Any], examples: ExampleType, task: Task, where: str, first: int, *, needed: bool
-) -> pa.Array:
-    labels, name = [], task.label
-    for row, value in enumerate(values, start=first):
-        try:
-            labels.append(examples.read_label(value, separator=task.separator))
-        except ValueError as error:
-            raise ValueError(f"{where}: row {row}: {shorten_value(name)} {error}") from None
-        if needed and labels[-1] is None:
-            raise ValueError(
-                f"{where}: row {row} has no {shorten_value(name)}; give rows without a label as data.unlabelled, or "
-                "leave them out."
-            )
-    return _build_strings(labels, where, name, first)
 
 
 def _read_groups(values: list[Any], labels: pa.Array | None, where: str, name: str, first: int) -> pa.Array:

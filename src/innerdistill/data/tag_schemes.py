@@ -88,6 +88,21 @@ def is_tag(name: str) -> bool:
     return name == OUTSIDE or TAG.fullmatch(name) is not None
 
 
+def get_type(tag: str) -> str | None:
+    """Get what a tag says of a word: the type of its entity, or the tag itself if it marks none.
+
+    Args:
+        tag: name of a tag.
+
+    Returns:
+        The type; None for O.
+
+    >>> get_type("B-person"), get_type("O"), get_type("NOUN")
+    ('person', None, 'NOUN')
+    """
+    return tag if not is_tag(tag) else _split_tag(tag)[1] or None
+
+
 def find_scheme(names: Sequence[str]) -> Scheme | None:
     """Find the scheme that the names of a label set follow.
 

@@ -18,7 +18,7 @@ from innerdistill.data.example_groups import number_groups
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.formats import read_blocks
 from innerdistill.data.in_memory import wrap_rows
-from innerdistill.data.label_columns import LABELLED
+from innerdistill.data.label_columns import LABELLED, list_label_columns
 from innerdistill.data.labels import number_labels
 from innerdistill.data.sources import Sources, find_sources
 from innerdistill.data.split_files import needs_groups
@@ -175,30 +175,32 @@ def load_task(
     return TaskData(task, splits, names, notes)
 
 
-def read_first_label(sources: Sources, task: Task) -> Any:
-    """Read the label of the first training example, which may be a list. An iterator is not advanced.
+def read_first_values(sources: Sources, task: Task) -> tuple[Any, Any]:
+    """Read the first text and the first label of the training examples, which may be lists. No iterator is advanced.
 
     Args:
         sources: where the splits are read from.
         task: task that names the columns.
 
     Returns:
-        Its value; None where there is none, where several columns hold labels, or in files that hold text alone.
+        Text and label; None where there is none, and in files that hold text alone. Of several label columns None.
     """
-    if task.label_columns:
-        return None
     try:
         rows = _find_first_rows(sources, task)
     except (ValueError, KeyError):  # told in full when the data is read
-        return None
-    return next((value for value in rows.get(task.label, ()) if value is not None), None)
+        return None, None
+    columns = (task.text[0], "" if task.label_columns else task.label)
+    text, label = (next((value for value in rows.get(name, ()) if value is not None), None) for name in columns)
+    return text, label
 
 
 def _find_first_rows(sources: Sources, task: Task) -> Mapping[str, Sequence[Any]]:
     """Columns of the first training examples."""
     place = sources.places["train"]
     if isinstance(place, Path):
-        return {} if place.suffix in (".csv", ".tsv") else next(read_blocks(place, columns=[task.label]), {})
+        columns, optional = task.text[:1], list_label_columns(task)
+        is_text = place.suffix in (".csv", ".tsv")
+        return {} if is_text else next(read_blocks(place, columns=columns, optional=optional), {})
     if sources.dataset is not None and isinstance(place, str):
         place = sources.dataset[place]
     return wrap_rows(place).first

@@ -6,7 +6,10 @@ Adding a task is one entry in TASKS. Source of the layouts: the GLUE benchmark's
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from innerdistill.data.conll import TAGS, TOKENS
+from innerdistill.data.formats import CONLL_SUFFIXES
 from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import suggest_name
 
@@ -84,6 +87,8 @@ def resolve_task(recipe: DataRecipe) -> Task:
     task = replace(task, **{name: value for name, value in given.items() if value is not None})
     if recipe.text:
         task = replace(task, text=recipe.text)
+    if not task.text and Path(recipe.train or "").suffix.lower() in CONLL_SUFFIXES:
+        task = replace(task, text=(TOKENS,), label=task.label if recipe.label else TAGS)
     if not task.text:
         raise ValueError(
             "data.text: name the text column (or two columns, for pairs), for example data.text=sentence; "

@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from innerdistill.data.tasks import TOKEN_IDS
@@ -18,7 +17,7 @@ from innerdistill.support.messages import shorten_value
 MASK, TYPES = "attention_mask", "token_type_ids"
 
 
-def pack_tokens(block: Mapping[str, list[Any]], *, where: str, first: int) -> pa.Array:
+def pack_tokens(block: Mapping[str, list[Any]], *, where: str, first: int) -> list[str]:
     """Write token ids as text, without padding.
 
     Args:
@@ -51,7 +50,7 @@ def pack_tokens(block: Mapping[str, list[Any]], *, where: str, first: int) -> pa
             for name, column in columns.items()
         }
         packed.append(json.dumps(real))
-    return pa.array(packed, pa.string())
+    return packed
 
 
 def unpack_tokens(

@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import INPUT_NAMES
 from innerdistill.data.example_type import ExampleType, Names
+from innerdistill.data.ragged import is_ragged, list_bytes, write_lists
 from innerdistill.data.splits import list_text_columns
 from innerdistill.data.task_data import add_table
 from innerdistill.data.tasks import Task
@@ -55,8 +56,8 @@ def tokenise(
         folder: folder in which token ids are cached for later runs; None means in memory only.
 
     Returns:
-        Dataset of the tokenizer's columns plus labels, row, length and, where the table has it, group; and the number
-        of truncated examples.
+        Dataset of the tokenizer's columns plus labels, row, length and, where the table has it, group; of words also
+        pieces. And the number of truncated examples.
 
     Raises:
         ValueError: a label that is not known, or no label of this kind.
@@ -66,10 +67,10 @@ def tokenise(
     encode_rows = partial(unpack_tokens, where=where) if task.is_tokenised else examples.encode_texts
     encode = partial(encode_rows, tokenizer=tokenizer, texts=texts, max_length=max_length)
     facts = [name for name in ("row", "group") if name in table.column_names]
-    labels = targets if targets.ndim == 1 else pa.FixedSizeListArray.from_arrays(targets.ravel(), targets.shape[1])
-    labelled = {**{name: table[name] for name in texts}, "labels": labels, **{name: table[name] for name in facts}}
+    of_texts, of_facts = ({name: table[name] for name in names} for names in (texts, facts))
+    labelled = {**of_texts, "labels": _make_label_column(targets), **of_facts}
     source = Dataset(pa.table(labelled), fingerprint="not-looked-for")
-    options: dict[str, Any] = {"batched": True, "remove_columns": texts}
+    options: dict[str, Any] = {"batched": True, "remove_columns": list(labelled) if examples.has_windows else texts}
     dataset = None
     if folder is not None and (key := _compute_key(table, tokenizer, targets, max_length)) is not None:
         dataset = _load_or_compute(source, encode, options, folder / f"{key}.arrow")
@@ -127,6 +128,13 @@ def fingerprint_tokens(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
+def _make_label_column(targets: NDArray[Any]) -> Any:
+    """Encoded labels as a column of a table: numbers, or lists of them."""
+    if is_ragged(targets):
+        return write_lists(targets)
+    return targets if targets.ndim == 1 else pa.FixedSizeListArray.from_arrays(targets.ravel(), targets.shape[1])
+
+
 def _load_or_compute(source: Dataset, encode: Any, options: dict[str, Any], file: Path) -> Dataset | None:
     """Token ids from a cached file, which is written if it is missing or damaged; None where nothing can be written."""
     checksum = file.with_suffix(".json")
@@ -164,6 +172,6 @@ def _compute_key(
         rules.pop(state, None)
     inputs = (tokenizer.model_input_names, tokenizer.truncation_side)
     digest = hashlib.sha256(repr((FORMAT, rules, inputs, max_length)).encode("utf-8", "surrogatepass"))
-    digest.update(repr(targets.dtype).encode() + targets.tobytes())
+    digest.update(repr(targets.dtype).encode() + list_bytes(targets))
     add_table(digest, table)
     return digest.hexdigest()[:32]

@@ -114,5 +114,5 @@ def count_rarest(examples: LabelledExamples, *, scoring: Scoring) -> int | None:
     """
     known = examples.select(scoring.predictions.has_label(examples.labels))
     classes = scoring.predictions.mark_classes(known.labels, scoring.names)
-    counts = [int(mark_groups(marks, known.groups).sum()) for marks in classes]
+    counts = [int(mark_groups(marks, known.groups).sum()) for marks in classes.values()]
     return min(filter(None, counts), default=None)

@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from innerdistill.data.arrow import read_numbers
+from innerdistill.data.windows import read_of_examples
 from innerdistill.evaluation.differences import compare_logits, compare_with_constant
 from innerdistill.evaluation.labelled_examples import LabelledExamples, sum_groups
 from innerdistill.evaluation.prediction_type import Scoring
@@ -44,7 +44,7 @@ def compare(
         of_dataset = LabelledExamples.from_dataset(splits[split])
         of_split = {name: of_model[split] for name, of_model in logits.items()}
         groups = {} if of_dataset.groups is None else {"group": of_dataset.groups}
-        columns = {"row": read_numbers(splits[split], "row"), "label": of_dataset.labels, **groups, **of_split}
+        columns = {"row": read_of_examples(splits[split], "row"), "label": of_dataset.labels, **groups, **of_split}
         predictions[split] = columns
         of_metric = scoring.switch_to_teacher() if split in against_teacher else scoring
         examples = LabelledExamples.from_columns(columns, scoring=of_metric)

@@ -94,25 +94,27 @@ def score_entity_types(counts: EntityCounts) -> dict[str, dict[str, float]]:
     return scores
 
 
-def compute_entity_pseudo_values(counts: EntityCounts) -> Array:
-    """Pseudo-values of F1 by sentence, from which standard errors and intervals follow.
+def compute_ratio_pseudo_values(numerators: Array, denominators: Array) -> Array:
+    """Pseudo-values of a ratio of sums over examples, such as F1 = 2 right / (predicted + gold).
 
-    N F1 - (N - 1) F1 without the sentence, centred so that the mean is F1. They are exact: without sentence i,
-    F1 is 2 (right - right_i) / (predicted - predicted_i + gold - gold_i).
+    N R - (N - 1) R without the example, which is exact: (sum - its numerator) / (sum - its denominator).
 
     Args:
-        counts: counts of N sentences.
+        numerators: what the examples add above the line. (N,)
+        denominators: what they add below it. (N,)
 
     Returns:
-        Pseudo-values, whose mean is F1. (N,)
+        Pseudo-values, centred so that their mean is the ratio. (N,)
+
+    >>> compute_ratio_pseudo_values(np.array([2, 0]), np.array([2, 2])).round(2)  # alone, they score 1 and 0
+    array([1., 0.])
     """
-    right, both = counts.right.sum(1), counts.predicted.sum(1) + counts.gold.sum(1)
-    score, total = score_entities(counts)["f1"], len(right)
+    total, ratio = len(numerators), float(_divide(numerators.sum(), denominators.sum()))
     if total == 1:
-        return np.array([score])
-    without = _divide(2 * (right.sum() - right), both.sum() - both)
-    values = score + (total - 1) * (score - without)
-    return np.asarray(values - values.mean() + score)
+        return np.array([ratio])
+    without = _divide(numerators.sum() - numerators, denominators.sum() - denominators)
+    values = ratio + (total - 1) * (ratio - without)
+    return np.asarray(values - values.mean() + ratio)
 
 
 def _count(entities: Entities, chosen: NDArray[np.bool_], shape: tuple[int, int]) -> Array:

@@ -90,7 +90,7 @@ def find_disagreements(
         For each example its row, texts, label (None where there is none), and the answers of teacher and student.
     """
     outputs, names = scoring.predictions, scoring.names
-    teacher, student = columns["teacher"], columns["student"]
+    teacher, student, first = columns["teacher"], columns["student"], texts["text1"]
     differs, distances = outputs.measure_distances(teacher, student)
     candidates, known = np.where(differs)[0], outputs.has_label(columns["label"])
     furthest = candidates[np.argsort(-distances[candidates], kind="stable")][:DISAGREEMENTS]
@@ -98,9 +98,9 @@ def find_disagreements(
         {
             "row": int(columns["row"][index]),
             "texts": [texts[name][index].as_py() for name in list_text_columns(texts)],
-            "label": outputs.show_label(columns["label"][index], names) if known[index] else None,
-            "teacher": outputs.show_answer(teacher[index], names),
-            "student": outputs.show_answer(student[index], names),
+            "label": outputs.show_label(columns["label"][index], names, first[index].as_py()) if known[index] else None,
+            "teacher": outputs.show_answer(teacher[index], names, first[index].as_py()),
+            "student": outputs.show_answer(student[index], names, first[index].as_py()),
         }
         for index in furthest.tolist()
     ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from innerdistill.data.arrow import read_numbers
+from innerdistill.data.windows import read_of_examples
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -63,8 +63,8 @@ class LabelledExamples:
         Returns:
             The examples.
         """
-        groups = read_numbers(dataset, "group") if "group" in dataset.column_names else None
-        return cls(read_numbers(dataset, "labels"), groups)
+        groups = read_of_examples(dataset, "group") if "group" in dataset.column_names else None
+        return cls(read_of_examples(dataset, "labels"), groups)
 
     def select(self, chosen: NDArray[np.bool_]) -> LabelledExamples:
         """Select some of the examples.

@@ -31,6 +31,16 @@ from innerdistill.evaluation.label_set_metrics import (
     score_macro_f1,
     score_micro_f1,
 )
+from innerdistill.evaluation.tag_metrics import (
+    compute_entity_f1_pseudo_values,
+    compute_entity_precision_pseudo_values,
+    compute_entity_recall_pseudo_values,
+    compute_tag_accuracy_pseudo_values,
+    score_entity_f1,
+    score_entity_precision,
+    score_entity_recall,
+    score_tag_accuracy,
+)
 from innerdistill.support.extensions import Registry
 from innerdistill.support.messages import suggest_closest
 
@@ -38,7 +48,7 @@ Array = NDArray[Any]
 AGREEMENT = "agreement_with_the_teacher"  # share of examples with the teacher's predictions
 SHARES_OF_RIGHT = ("accuracy", "exact_match", AGREEMENT)  # metrics whose pseudo-values are 1 and 0: right and wrong
 
-Shape = Literal["classes", "scores", "label sets"]
+Shape = Literal["classes", "scores", "label sets", "tags"]
 
 
 @dataclass(frozen=True)
@@ -48,11 +58,13 @@ class Metric:
     Attributes:
         score: called with labels (N,) and predictions (N,), and with the facts that `reads` names as keywords.
         shape: shape of the predictions that it needs: `classes` are class ids, `scores` are real numbers. `label sets`
-            are labels of 1 and 0 (N, C), and predictions (N, C) of which those above 0 are chosen.
+            are labels of 1 and 0 (N, C), and predictions (N, C) of which those above 0 are chosen. `tags` are arrays of
+            tag ids, one for each example (N,).
         higher_is_better: False for an error. An error cannot be the primary metric.
         reads: further facts: `names` (class names by id), `positive` (id of the class that f1 is of).
-        pseudo_values: (labels (N,), predictions (N,)) -> numbers that average to the score (N,), from which standard
-            errors follow. It only saves time: without it, the score is computed without one example after the other.
+        pseudo_values: (labels (N,), predictions (N,), and the facts) -> numbers that average to the score (N,), from
+            which standard errors follow. It only saves time: without it, the score is computed without one example
+            after the other.
         of_counts: the same score for many confusion matrices (D, C, C), by label and prediction, at once: (D,). It
             only saves time too.
         title: name for people; if empty, the name in METRICS with spaces.
@@ -63,7 +75,7 @@ class Metric:
     shape: Shape
     higher_is_better: bool = True
     reads: tuple[Literal["names", "positive"], ...] = ()
-    pseudo_values: Callable[[Array, Array], Array] | None = None
+    pseudo_values: Callable[..., Array] | None = None
     of_counts: Callable[..., Array] | None = None
     title: str = ""
     others: tuple[Metric, ...] = ()
@@ -178,8 +190,8 @@ def show_metric(name: str) -> str:
     >>> show_metric("macro_f1"), show_metric("accuracy")
     ('macro F1', 'accuracy')
     """
-    title = METRICS[name].title if name in METRICS else ""
-    return title or name.replace("_", " ")
+    entry = METRICS[name] if name in METRICS else AGREEMENT_METRICS.get(name)
+    return (entry and entry.title) or name.replace("_", " ")
 
 
 def accuracy_of_counts(counts: Array) -> Array:
@@ -315,6 +327,16 @@ METRICS = Registry(
             pseudo_values=compute_spearman_pseudo_values,
             title="Spearman correlation",
         ),
+        "entity_f1": Metric(
+            score_entity_f1, "tags", reads=("names",), pseudo_values=compute_entity_f1_pseudo_values, title="entity F1"
+        ),
+        "entity_precision": Metric(
+            score_entity_precision, "tags", reads=("names",), pseudo_values=compute_entity_precision_pseudo_values
+        ),
+        "entity_recall": Metric(
+            score_entity_recall, "tags", reads=("names",), pseudo_values=compute_entity_recall_pseudo_values
+        ),
+        "tag_accuracy": Metric(score_tag_accuracy, "tags", pseudo_values=compute_tag_accuracy_pseudo_values),
         "mse": Metric(_mse, "scores", higher_is_better=False, title="mean squared error"),
     },
 )
@@ -322,5 +344,6 @@ METRICS = Registry(
 # Of examples without labels. The teacher's predictions stand in the place of the labels.
 AGREEMENT_METRICS = {
     AGREEMENT: replace(METRICS.built_in["accuracy"], others=(METRICS.built_in["exact_match"],)),
-    "correlation_with_the_teacher": METRICS.built_in["pearson"],
+    "correlation_with_the_teacher": replace(METRICS.built_in["pearson"], title=""),
+    "entity_f1_with_the_teacher": replace(METRICS.built_in["entity_f1"], title="entity F1 with the teacher"),
 }

@@ -50,7 +50,7 @@ def identify_answers(predictions: Array) -> Array:
     return predictions
 
 
-def mark_classes(labels: Array, names: Sequence[str]) -> list[NDArray[np.bool_]]:
+def mark_classes(labels: Array, names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
     """Mark the examples of every class.
 
     Args:
@@ -58,9 +58,9 @@ def mark_classes(labels: Array, names: Sequence[str]) -> list[NDArray[np.bool_]]
         names: class names by id.
 
     Returns:
-        By id, True for the examples of the class. (N,)
+        By class name, True for the examples of the class. (N,)
     """
-    return [labels == index for index in range(len(names))]
+    return {name: labels == index for index, name in enumerate(names)}
 
 
 def choose_no_thresholds(*_: Any, **__: Any) -> None:
@@ -191,7 +191,7 @@ def measure_class_distances(teacher_logits: Array, student_logits: Array) -> tup
     return predict_classes(teacher_logits) != predict_classes(student_logits), divergences
 
 
-def show_class(label: int, names: Sequence[str]) -> str:
+def show_class(label: int, names: Sequence[str], *_: Any) -> str:
     """A label for people.
 
     Args:
@@ -204,7 +204,7 @@ def show_class(label: int, names: Sequence[str]) -> str:
     return names[int(label)]
 
 
-def show_class_answer(logits: Array, names: Sequence[str]) -> dict[str, Any]:
+def show_class_answer(logits: Array, names: Sequence[str], *_: Any) -> dict[str, Any]:
     """What a model answers to one example.
 
     Args:
@@ -218,7 +218,7 @@ def show_class_answer(logits: Array, names: Sequence[str]) -> dict[str, Any]:
     return {"answer": names[best], "probability": round(float(np.exp(log_softmax(logits)[best])), 3)}
 
 
-def make_class_columns(logits: Array, names: Sequence[str], *_: Any) -> dict[str, Any]:
+def make_class_columns(logits: Array, names: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
     """The columns that `predict` adds to a file.
 
     Args:

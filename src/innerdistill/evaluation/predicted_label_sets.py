@@ -68,16 +68,17 @@ def identify_sets(margins: Array) -> NDArray[np.int64]:
     return np.array(numbers, dtype=np.int64)
 
 
-def mark_labels(labels: Array, _: Sequence[str]) -> list[NDArray[np.bool_]]:
+def mark_labels(labels: Array, names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
     """Mark the examples of every label.
 
     Args:
         labels: 1 or 0. (N, C)
+        names: label names by id.
 
     Returns:
-        By id, True where the label applies. (N,)
+        By label name, True where the label applies. (N,)
     """
-    return [column > 0 for column in labels.T]
+    return {name: column > 0 for name, column in zip(names, labels.T, strict=True)}
 
 
 def choose_thresholds(labels: Array, logits: Array, *, kind: str) -> NDArray[np.float64] | None:
@@ -190,7 +191,7 @@ def measure_set_distances(teacher_margins: Array, student_margins: Array) -> tup
     return (find_sets(teacher_margins) != find_sets(student_margins)).any(1), divergences
 
 
-def show_set(labels: Array, names: Sequence[str]) -> str:
+def show_set(labels: Array, names: Sequence[str], *_: Any) -> str:
     """The labels of an example for people.
 
     Args:
@@ -206,7 +207,7 @@ def show_set(labels: Array, names: Sequence[str]) -> str:
     return ", ".join(name for name, label in zip(names, labels, strict=True) if label > 0) or NO_LABEL
 
 
-def show_set_answer(margins: Array, names: Sequence[str]) -> dict[str, Any]:
+def show_set_answer(margins: Array, names: Sequence[str], *_: Any) -> dict[str, Any]:
     """What a model answers to one example.
 
     Args:
@@ -219,7 +220,7 @@ def show_set_answer(margins: Array, names: Sequence[str]) -> dict[str, Any]:
     return {"answer": show_set(margins, names)}
 
 
-def make_set_columns(margins: Array, names: Sequence[str], thresholds: Array | None) -> dict[str, Any]:
+def make_set_columns(margins: Array, names: Sequence[str], thresholds: Array | None, **_: Any) -> dict[str, Any]:
     """The columns that `predict` adds to a file.
 
     Args:

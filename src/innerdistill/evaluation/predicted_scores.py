@@ -42,13 +42,13 @@ def make_constant_scores(labels: Array, *_: Any) -> Iterator[Array]:
         yield np.full_like(labels, score)
 
 
-def mark_no_classes(*_: Any) -> list[NDArray[np.bool_]]:
+def mark_no_classes(*_: Any) -> dict[str, NDArray[np.bool_]]:
     """Scores have no classes.
 
     Returns:
         Nothing.
     """
-    return []
+    return {}
 
 
 def describe_scores(*_: Any) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def find_no_swapped_labels(*_: Any) -> None:
     """
 
 
-def make_score_columns(logits: Array, *_: Any) -> dict[str, Any]:
+def make_score_columns(logits: Array, *_: Any, **__: Any) -> dict[str, Any]:
     """The columns that `predict` adds to a file.
 
     Args:

@@ -44,7 +44,8 @@ class SwappedLabels:
 class PredictionType:
     """How the outputs of one problem type are read, described and compared. Shapes: N examples, C outputs.
 
-    Labels and predictions are (N,), or (N, C) where an example has several.
+    Labels and predictions are (N,), or (N, C) where an example has several. Of words, they and the logits are ragged:
+    an array for each example, (W,) or (W, C) for its W words.
 
     Attributes:
         shape: shape of the predictions; metrics state the shape that they need.
@@ -52,7 +53,8 @@ class PredictionType:
         decide: (logits (N, C)) -> predictions in the form of labels: those of the teacher stand in for missing labels.
         identify: (predictions) -> one number for each example, equal for equal answers. (N,)
         has_label: (labels) -> True for examples with a label. (N,)
-        mark_classes: (labels, names) -> by id, True for the examples of a class (N,); nothing where there are none.
+        mark_classes: (labels, names) -> by class name, True for the examples of the class (N,); nothing where there are
+            no classes. Of tags, types of entities are the classes.
         choose_thresholds: (labels, logits (N, C), kind=) -> probabilities from which labels are predicted (C,), chosen
             on these examples; None where there are no thresholds.
         constant_predictions: (labels, names) -> the constant answers that a model has to beat.
@@ -62,9 +64,11 @@ class PredictionType:
         show_agreement: (this number) -> text for people.
         measure_distances: (teacher logits (N, C), student logits (N, C)) -> True where they answer differently (N,),
             and how far apart their answers are (N,).
-        show_label: (label, names) -> a label for people.
-        show_answer: (logits of one example (C,), names) -> `answer`, and what else there is to show, by name.
-        make_columns: (logits (N, C), names, thresholds (C,)) -> the columns that `predict` adds to a file, by name.
+        show_label: (label, names, first text of the example) -> a label for people. The text may be left out.
+        show_answer: (logits of one example (C,), names, its first text) -> `answer`, and what else there is to show, by
+            name. The text may be left out.
+        make_columns: (logits (N, C), names, thresholds (C,), texts=) -> the columns that `predict` adds to a file, by
+            name.
         find_swapped_labels: (examples (N,), logits (N, C), names) -> what was found if the outputs of a model seem to
             mean other labels than they are named after, else None.
     """
@@ -74,7 +78,7 @@ class PredictionType:
     decide: Callable[[Array], Array]
     identify: Callable[[Array], Array]
     has_label: Callable[[Array], NDArray[np.bool_]]
-    mark_classes: Callable[[Array, Any], list[NDArray[np.bool_]]]
+    mark_classes: Callable[[Array, Any], dict[str, NDArray[np.bool_]]]
     choose_thresholds: Callable[..., NDArray[np.float64] | None]
     constant_predictions: Callable[[Array, Any], Iterable[Array]]
     describe: Callable[[Array, Array, Any], dict[str, Any]]
@@ -82,8 +86,8 @@ class PredictionType:
     agreement: str
     show_agreement: Callable[[float], str]
     measure_distances: Callable[[Array, Array], tuple[NDArray[np.bool_], Array]]
-    show_label: Callable[[Any, Any], Any]
-    show_answer: Callable[[Array, Any], dict[str, Any]]
+    show_label: Callable[..., Any]
+    show_answer: Callable[..., dict[str, Any]]
     make_columns: Callable[..., dict[str, Any]]
     find_swapped_labels: Callable[[LabelledExamples, Array, Any], SwappedLabels | None]
 

@@ -1,11 +1,13 @@
 """Logits of a model on a split, in batches of similar length.
 
 They are relative to the model's thresholds where it has any, as multi-label classifiers do: above 0 is predicted.
+Where words are tagged, they are those of the words of each example: an array of arrays (W_i, C).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
+from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import Collator, iterate_by_length
+from innerdistill.data.ragged import make_ragged
+from innerdistill.data.windows import PIECES, join_windows
 from innerdistill.models.capture import capture
 from innerdistill.models.heads import compute_cutoffs
 
@@ -78,7 +83,7 @@ def compute_logits(
     """Compute logits for all examples, in the order of the dataset, with any function that predicts a batch.
 
     Args:
-        predict: (inputs by name (B, L)) -> logits. (B, C)
+        predict: (inputs by name (B, L)) -> logits (B, C); where words are tagged (B, L, C).
         dataset: tokenised split.
         collate: turns examples into a padded batch.
         config: configuration of the model, which says how many outputs it has, C, and what their thresholds are.
@@ -87,8 +92,22 @@ def compute_logits(
     Returns:
         (N, C), float32.
     """
-    logits = np.empty((len(dataset), config.num_labels), dtype=np.float32)
     batches = iterate_by_length(dataset, collate, batch_size=batch_size, device=torch.device("cpu"))
+    if PIECES in dataset.column_names:
+        return _compute_word_logits(predict, dataset, batches)
+    logits = np.empty((len(dataset), config.num_labels), dtype=np.float32)
     for indices, inputs, _ in batches:
         logits[indices] = predict(inputs)
     return logits - compute_cutoffs(config)
+
+
+def _compute_word_logits(
+    predict: Callable[[Mapping[str, Tensor]], NDArray[np.float32]], dataset: Dataset, batches: Iterable[Any]
+) -> NDArray[Any]:
+    """Logits at the tokens that stand for words, by example."""
+    pieces = read_numbers(dataset, PIECES)
+    of_words = make_ragged(pieces)
+    for indices, inputs, _ in batches:
+        for index, logits in zip(indices, predict(inputs), strict=True):
+            of_words[index] = logits[pieces[index]]
+    return join_windows(dataset, of_words)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from innerdistill.data.ragged import is_ragged
 from innerdistill.evaluation.metrics import Metric
 from innerdistill.evaluation.prediction_type import Scoring
 
@@ -38,7 +39,7 @@ def compute_pseudo_values(labels: Array, predictions: Array, *, scoring: Scoring
     if len(labels) == 1:
         return np.array([score])
     if metric.pseudo_values is not None:
-        values = metric.pseudo_values(labels, predictions)
+        values = metric.pseudo_values(labels, predictions, **scoring.facts(metric))
     else:
         values = _delete_one_of_each_pair(labels, predictions, metric, scoring, score=score)
     return np.asarray(values - values.mean() + score)
@@ -86,7 +87,10 @@ def _delete_one_of_each_pair(
     labels: Array, predictions: Array, metric: Metric, scoring: Scoring, *, score: float
 ) -> Array:
     """Pseudo-values of any metric: examples with the same label and the same prediction have the same one."""
-    pairs = np.hstack([labels.reshape(len(labels), -1), predictions.reshape(len(labels), -1)])
+    if is_ragged(labels):
+        pairs = np.array([f"{gold.tolist()}{given.tolist()}" for gold, given in zip(labels, predictions, strict=True)])
+    else:
+        pairs = np.hstack([labels.reshape(len(labels), -1), predictions.reshape(len(labels), -1)])
     _, first, pair_of = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
     without = [_score(np.delete(labels, i, axis=0), np.delete(predictions, i, axis=0), metric, scoring) for i in first]
     return np.asarray((score + (len(labels) - 1) * (score - np.array(without)))[pair_of.reshape(-1)])

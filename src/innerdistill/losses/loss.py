@@ -26,13 +26,16 @@ class LossInputs:
     Attributes:
         token_mask: True for real tokens. (B, L)
         labels: class ids, UNLABELLED where there is none; or scores, NaN where there is none. (B,) Of multi-label
-            classification 1 or 0 by label, NaN where there is none. (B, C)
+            classification 1 or 0 by label, NaN where there is none (B, C). Of words the tag id at the token that
+            stands for each, UNLABELLED elsewhere (B, L).
         temperature: T > 0 of the soft labels.
+        word_mask: True for tokens that stand for a word (B, L); None where no words are tagged.
     """
 
     token_mask: Tensor
     labels: Tensor
     temperature: float = 1.0
+    word_mask: Tensor | None = None
 
 
 SHARED = tuple(field.name for field in fields(LossInputs))

@@ -16,6 +16,7 @@ from transformers import PretrainedConfig
 
 from innerdistill.support.messages import shorten_value
 
+TAG_CLASS = "ForTokenClassification"  # end of the name of every class of transformers with a head for tags
 LABEL_SETS = "multi_label_classification"  # value of `problem_type` in a configuration
 
 
@@ -77,6 +78,30 @@ def configure_label_set_head(names: Sequence[str]) -> dict[str, Any]:
     return {**configure_class_head(names), "problem_type": LABEL_SETS}
 
 
+def configure_tag_head(names: Sequence[str]) -> dict[str, Any]:
+    """Configuration of a new head that predicts a tag for every token.
+
+    Args:
+        names: tag names in the order of their ids.
+
+    Returns:
+        Keys of the model's configuration. transformers has no `problem_type` for tags.
+    """
+    return {**configure_class_head(names), "problem_type": None}
+
+
+def has_tag_head(config: PretrainedConfig) -> bool:
+    """Tell whether a model's head predicts a tag for every token.
+
+    Args:
+        config: configuration of the model.
+
+    Returns:
+        True if the class that it was saved with does.
+    """
+    return any(name.endswith(TAG_CLASS) for name in config.architectures or ())
+
+
 def has_label_set_head(config: PretrainedConfig) -> bool:
     """Tell whether a model's head may predict any number of labels. A head of several outputs may, unless it says else.
 
@@ -86,7 +111,7 @@ def has_label_set_head(config: PretrainedConfig) -> bool:
     Returns:
         True if it may.
     """
-    return config.num_labels > 1 and config.problem_type in (None, LABEL_SETS)
+    return config.num_labels > 1 and config.problem_type in (None, LABEL_SETS) and not has_tag_head(config)
 
 
 def read_thresholds(config: PretrainedConfig) -> NDArray[np.float64] | None:
@@ -151,7 +176,7 @@ def has_class_head(config: PretrainedConfig) -> bool:
     Returns:
         True if it does.
     """
-    return config.num_labels > 1 and config.problem_type != LABEL_SETS
+    return config.num_labels > 1 and config.problem_type != LABEL_SETS and not has_tag_head(config)
 
 
 def has_label_names(config: PretrainedConfig) -> bool:
@@ -175,7 +200,7 @@ def has_score_head(config: PretrainedConfig) -> bool:
     Returns:
         True if it does.
     """
-    return config.num_labels == 1 and config.problem_type != LABEL_SETS
+    return config.num_labels == 1 and config.problem_type != LABEL_SETS and not has_tag_head(config)
 
 
 def name_classes(config: PretrainedConfig) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from transformers import AutoModelForSequenceClassification
 
 from innerdistill.data.batches import make_collator
@@ -16,8 +18,8 @@ from innerdistill.data.label_sets import (
     warn_of_label_spellings,
     warn_of_missing_labels,
 )
+from innerdistill.data.plain_rows import read_plain_rows
 from innerdistill.data.score_labels import refuse_nothing
-from innerdistill.data.tables import read_text
 from innerdistill.data.tokens import encode_texts
 from innerdistill.evaluation.predicted_classes import show_share
 from innerdistill.evaluation.predicted_label_sets import (
@@ -44,14 +46,15 @@ from innerdistill.problem_types.problem_type import ProblemType, Wording
 MULTI_LABEL_CLASSIFICATION = ProblemType(
     name="multi_label_classification",
     examples=ExampleType(
-        read_text=read_text,
-        read_label=read_label_set,
+        read_rows=partial(read_plain_rows, read_label=read_label_set),
         find_names=find_label_names,
         encode_labels=encode_label_sets,
         has_label=has_label_set,
         group_labels=group_label_sets,
         needs_every_group=True,
         encode_texts=encode_texts,
+        has_windows=False,
+        show_text=str,
         make_collator=make_collator,
         match_names=match_class_names,
         refuse_names=refuse_nothing,
@@ -69,7 +72,6 @@ MULTI_LABEL_CLASSIFICATION = ProblemType(
         "soft_labels": Loss(soft_label_sets, needs=("teacher_logits", "student_logits", "temperature")),
         "gold_labels": Loss(gold_label_sets, needs=("student_logits", "labels")),
     },
-    default_losses={"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0, "gold_labels": 0.0},
     predictions=PredictionType(
         shape="label sets",
         predict=predict_margins,

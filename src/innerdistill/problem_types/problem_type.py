@@ -15,6 +15,8 @@ from innerdistill.evaluation.prediction_type import PredictionType, Scoring
 from innerdistill.losses.loss import Loss
 from innerdistill.models.heads import Head
 
+CLS_COSINE = "cls_cosine"
+
 PagePart = Literal["calibration error", "per class", "right and wrong"]
 
 
@@ -58,22 +60,35 @@ class ProblemType:
         examples: how texts and labels are read, encoded and split, and matched to a model's outputs.
         head: which models have the right head.
         output_losses: `soft_labels` and `gold_labels`, per example.
-        default_losses: weights by loss, where a recipe gives none.
         predictions: what the outputs mean, and how they are compared.
         default_metric: primary metric, where nothing else is known.
         wording: plain data for model cards, pages and files.
         has_thresholds: whether its models store thresholds in their configuration.
+        cosine: internal loss that stands in the place of `cls_cosine`, unless a recipe names it.
     """
 
     name: str
     examples: ExampleType
     head: Head
     output_losses: Mapping[str, Loss]
-    default_losses: Mapping[str, float]
     predictions: PredictionType
     default_metric: str
     wording: Wording
     has_thresholds: bool = False
+    cosine: str = CLS_COSINE
+
+    def choose_losses(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """Choose the losses of a run. A head that reads all tokens learns little from a cosine of [CLS] alone.
+
+        Args:
+            weights: weights by loss of a recipe.
+
+        Returns:
+            The same; the weight of `cls_cosine` is that of `cosine`, if the recipe does not name that loss.
+        """
+        if self.cosine in weights:
+            return dict(weights)
+        return {self.cosine if name == CLS_COSINE else name: weight for name, weight in weights.items()}
 
     def make_scoring(self, metric: str, names: Names, *, positive: int = 1, constant: int | None = None) -> Scoring:
         """Put together what the scores of a run depend on.

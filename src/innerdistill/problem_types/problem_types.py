@@ -15,13 +15,22 @@ from innerdistill.problem_types.multi_label_classification import MULTI_LABEL_CL
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.regression import REGRESSION
 from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
+from innerdistill.problem_types.token_classification import TOKEN_CLASSIFICATION
 from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import join_names, name_key, suggest_name
 
 PROBLEM_TYPES: dict[str, ProblemType] = {
     problem_type.name: problem_type
-    for problem_type in (SINGLE_LABEL_CLASSIFICATION, REGRESSION, MULTI_LABEL_CLASSIFICATION)
+    for problem_type in (
+        SINGLE_LABEL_CLASSIFICATION,
+        REGRESSION,
+        MULTI_LABEL_CLASSIFICATION,
+        TOKEN_CLASSIFICATION,
+    )
 }
+
+
+SAID_BY_TEACHER = "the teacher's config.json says so"
 
 
 @dataclass(frozen=True)
@@ -39,12 +48,15 @@ class Choice:
     reason: str
 
 
-def find_problem_type(recipe: DataRecipe, *, teacher: PretrainedConfig | None = None, label: Any = None) -> Choice:
+def find_problem_type(
+    recipe: DataRecipe, *, teacher: PretrainedConfig | None = None, text: Any = None, label: Any = None
+) -> Choice:
     """Find the problem type of a run: the one that is named, or the one that metric, labels or teacher ask for.
 
     Args:
         recipe: the `data` section of a recipe.
         teacher: configuration of the fine-tuned teacher; None where it is not fine-tuned yet.
+        text: value of the first text; None where it is not known.
         label: value of the first label; None where it is not known.
 
     Returns:
@@ -55,7 +67,7 @@ def find_problem_type(recipe: DataRecipe, *, teacher: PretrainedConfig | None = 
     """
     task = resolve_task(recipe)
     named = task.metric if recipe.metric is not None or recipe.task is not None else None
-    problem_type, reason = _choose_problem_type(recipe, named, teacher, label)
+    problem_type, reason = _choose_problem_type(recipe, named, teacher, text, label)
     metric = named or problem_type.default_metric
     with name_key("data.metric"):
         find_primary_metric(metric, problem_type.predictions.shape)
@@ -63,7 +75,7 @@ def find_problem_type(recipe: DataRecipe, *, teacher: PretrainedConfig | None = 
 
 
 def _choose_problem_type(
-    recipe: DataRecipe, metric: str | None, teacher: PretrainedConfig | None, label: Any
+    recipe: DataRecipe, metric: str | None, teacher: PretrainedConfig | None, text: Any, label: Any
 ) -> tuple[ProblemType, str]:
     if recipe.problem_type is not None:
         if recipe.problem_type not in PROBLEM_TYPES:
@@ -77,14 +89,30 @@ def _choose_problem_type(
         possible = [each for each in possible if find_metric(metric).find(each.predictions.shape) is not None]
     if len(possible) == 1:
         return possible[0], ""
-    if MULTI_LABEL_CLASSIFICATION in possible:
-        if isinstance(recipe.label, tuple):
-            return MULTI_LABEL_CLASSIFICATION, "data.label names several columns"
-        if isinstance(label, list | tuple):
-            return MULTI_LABEL_CLASSIFICATION, "the labels are lists"
-        if teacher is not None and teacher.problem_type == MULTI_LABEL_CLASSIFICATION.name:
-            return MULTI_LABEL_CLASSIFICATION, "the teacher's config.json says so"
+    for problem_type, sign, reason in (
+        (TOKEN_CLASSIFICATION, isinstance(text, list | tuple), "the texts are lists of words"),
+        (TOKEN_CLASSIFICATION, _is_list_of_spans(label), "the labels are spans of text"),
+        (TOKEN_CLASSIFICATION, _is_said_by(teacher, TOKEN_CLASSIFICATION), SAID_BY_TEACHER),
+        (MULTI_LABEL_CLASSIFICATION, isinstance(recipe.label, tuple), "data.label names several columns"),
+        (MULTI_LABEL_CLASSIFICATION, isinstance(label, list | tuple), "the labels are lists"),
+        (MULTI_LABEL_CLASSIFICATION, _is_said_by(teacher, MULTI_LABEL_CLASSIFICATION), SAID_BY_TEACHER),
+    ):
+        if sign and problem_type in possible:
+            return problem_type, reason
     return possible[0], ""
+
+
+def _is_list_of_spans(label: Any) -> bool:
+    return isinstance(label, list | tuple) and any(isinstance(part, Mapping) for part in label)
+
+
+def _is_said_by(teacher: PretrainedConfig | None, problem_type: ProblemType) -> bool:
+    """Whether a configuration leaves no doubt: by its class, or by its `problem_type`."""
+    if teacher is None:
+        return False
+    return teacher.problem_type == problem_type.name or (
+        problem_type is TOKEN_CLASSIFICATION and problem_type.head.fits(teacher)
+    )
 
 
 def name_problem_type(data: Mapping[str, Any]) -> str:

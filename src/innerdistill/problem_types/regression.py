@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from transformers import AutoModelForSequenceClassification
 
 from innerdistill.data.batches import make_collator
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.labels import read_label
+from innerdistill.data.plain_rows import read_plain_rows
 from innerdistill.data.score_labels import (
     encode_scores,
     find_no_names,
@@ -15,7 +18,6 @@ from innerdistill.data.score_labels import (
     refuse_nothing,
     warn_of_nothing,
 )
-from innerdistill.data.tables import read_text
 from innerdistill.data.tokens import encode_texts
 from innerdistill.evaluation.predicted_classes import choose_no_thresholds, identify_answers
 from innerdistill.evaluation.predicted_scores import (
@@ -40,14 +42,15 @@ from innerdistill.problem_types.problem_type import ProblemType, Wording
 REGRESSION = ProblemType(
     name="regression",
     examples=ExampleType(
-        read_text=read_text,
-        read_label=read_label,
+        read_rows=partial(read_plain_rows, read_label=read_label),
         find_names=find_no_names,
         encode_labels=encode_scores,
         has_label=has_score,
         group_labels=group_scores,
         needs_every_group=False,
         encode_texts=encode_texts,
+        has_windows=False,
+        show_text=str,
         make_collator=make_collator,
         match_names=find_no_names,
         refuse_names=refuse_nothing,
@@ -65,7 +68,6 @@ REGRESSION = ProblemType(
         "soft_labels": Loss(soft_scores, needs=("teacher_logits", "student_logits")),
         "gold_labels": Loss(gold_scores, needs=("student_logits", "labels")),
     },
-    default_losses={"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0, "gold_labels": 0.0},
     predictions=PredictionType(
         shape="scores",
         predict=predict_scores,

@@ -19,7 +19,7 @@ from innerdistill.data.class_labels import (
 )
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.labels import read_label
-from innerdistill.data.tables import read_text
+from innerdistill.data.plain_rows import read_plain_rows
 from innerdistill.data.tokens import encode_texts
 from innerdistill.evaluation.predicted_classes import (
     choose_no_thresholds,
@@ -45,14 +45,15 @@ from innerdistill.problem_types.regression import REGRESSION
 SINGLE_LABEL_CLASSIFICATION = ProblemType(
     name="single_label_classification",
     examples=ExampleType(
-        read_text=read_text,
-        read_label=read_label,
+        read_rows=partial(read_plain_rows, read_label=read_label),
         find_names=find_class_names,
         encode_labels=encode_classes,
         has_label=has_class,
         group_labels=group_classes,
         needs_every_group=True,
         encode_texts=encode_texts,
+        has_windows=False,
+        show_text=str,
         make_collator=make_collator,
         match_names=match_class_names,
         refuse_names=partial(refuse_numbers, metric=REGRESSION.default_metric),
@@ -67,7 +68,6 @@ SINGLE_LABEL_CLASSIFICATION = ProblemType(
         reads="first token",
     ),
     output_losses={name: LOSSES[name] for name in ("soft_labels", "gold_labels")},
-    default_losses={"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0, "gold_labels": 0.0},
     predictions=PredictionType(
         shape="classes",
         predict=predict_classes,

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from innerdistill.data.ragged import is_ragged, join_ragged, read_lists, split_ragged, write_lists
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.support.files import open_whole_file, open_whole_folder, read_json, write_json
 
@@ -208,19 +209,31 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]
     Args:
         path: the file.
         splits: by split the columns row, label, with groups also group (N,), and, by model, its logits (N, C). Labels
-            of multi-label classification are (N, C) too.
+            of multi-label classification are (N, C) too. Of words, labels and logits are ragged; a cell is a list then.
     """
     tables = []
     for split, columns in splits.items():
         flat: dict[str, Any] = {"split": [split] * len(columns["row"])}
         for name, values in columns.items():
-            if values.ndim == 1:
+            if is_ragged(values):
+                flat |= _write_ragged(name, values)
+            elif values.ndim == 1:
                 flat[name] = values
             else:
                 flat |= {f"{name}_{output}": values[:, output] for output in range(values.shape[1])}
         tables.append(pa.table(flat))
     with open_whole_file(path) as temporary:
         pa.parquet.write_table(pa.concat_tables(tables, promote_options="default"), temporary)
+
+
+def _write_ragged(name: str, arrays: NDArray[Any]) -> dict[str, pa.Array]:
+    """Columns of lists: of tag ids one, of logits one for each output."""
+    if name == "label":
+        return {name: write_lists(arrays)}
+    values, lengths = join_ragged(arrays)
+    return {
+        f"{name}_{output}": write_lists(split_ragged(values[:, output], lengths)) for output in range(values.shape[1])
+    }
 
 
 def read_predictions(path: Path, split: str) -> dict[str, NDArray[Any]]:
@@ -250,6 +263,7 @@ def unpack_table(table: pa.Table) -> dict[str, NDArray[Any]]:
 
     Returns:
         row, label, with groups also group (N,), and the logits of `teacher` and `student`, those that are there (N, C).
+        Of words, labels and logits are ragged.
 
     Raises:
         KeyError: a column is missing.
@@ -258,7 +272,7 @@ def unpack_table(table: pa.Table) -> dict[str, NDArray[Any]]:
     if "label_0" in table.column_names:
         columns["label"] = _stack_columns(table, "label")
     else:
-        columns["label"] = table["label"].to_numpy()
+        columns["label"] = _read_column(table["label"])
     if "group" in table.column_names and not table["group"].null_count:  # null on a split that has no groups
         columns["group"] = table["group"].to_numpy()
     for model in ("teacher", "student"):
@@ -269,5 +283,12 @@ def unpack_table(table: pa.Table) -> dict[str, NDArray[Any]]:
 
 def _stack_columns(table: pa.Table, name: str) -> NDArray[Any]:
     """The columns NAME_0, NAME_1, ... side by side."""
-    columns = [table[column].to_numpy() for column in table.column_names if column.startswith(f"{name}_")]
-    return np.stack(columns, axis=1)
+    columns = [_read_column(table[column]) for column in table.column_names if column.startswith(f"{name}_")]
+    if not is_ragged(columns[0]):
+        return np.stack(columns, axis=1)
+    lengths = join_ragged(columns[0])[1]
+    return split_ragged(np.stack([join_ragged(column)[0] for column in columns], axis=1), lengths)
+
+
+def _read_column(column: pa.ChunkedArray) -> NDArray[Any]:
+    return read_lists(column) if pa.types.is_list(column.type) else column.to_numpy()

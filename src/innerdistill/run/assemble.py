@@ -5,6 +5,7 @@ The order: load the data, load the models, decide the layer map and the stages, 
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from innerdistill.data.arrow import find_cache
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.label_columns import name_label_columns
 from innerdistill.data.sources import Sources, find_sources
-from innerdistill.data.task_data import TaskData, load_task, read_first_label
+from innerdistill.data.task_data import TaskData, load_task, read_first_values
 from innerdistill.data.tasks import resolve_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.metrics import find_primary_metric
@@ -84,7 +85,8 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     copied = choose_layers(
         recipe.student.layers, num_layers, len(encoder_layers(source or teacher)), key="student.layers"
     )
-    stages = build_stages(_plan_schedule(recipe, pairs, losses))
+    weights = problem_type.choose_losses(recipe.losses)
+    stages = build_stages(_plan_schedule(recipe, pairs, losses, weights))
     check_callbacks(objects.callbacks, stages, can_evaluate=True)
     max_length = longest_input(models.tokenizer, teacher, recipe.data.max_length)
 
@@ -92,7 +94,7 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
         check_source(source, teacher, architecture, copies_head=recipe.student.head == "teacher")
     if internal_teacher is not None:
         check_internal_teacher(internal_teacher, teacher, architecture)
-    if any("attention" in losses[name].needs for name, weight in recipe.losses.items() if weight > 0):
+    if any("attention" in losses[name].needs for name, weight in weights.items() if weight > 0):
         check_windows(pairs, copied, source=source or teacher, teacher=internal_teacher or teacher)
     if not any(collect_needs(stage.losses, stage.pairs, losses).teacher_layers for stage in stages):
         internal_teacher = None
@@ -139,18 +141,19 @@ def _check_missing_labels(recipe: Recipe, sources: Sources, *, losses: Mapping[s
 
 def _find_problem_type(recipe: Recipe, objects: Objects, sources: Sources) -> tuple[ProblemType, str]:
     """Problem type and primary metric. Teacher and labels are only looked at where the recipe leaves it open."""
-    config = label = None
+    config = text = label = None
     if recipe.data.problem_type is None and recipe.data.task is None:
-        label = read_first_label(sources, resolve_task(recipe.data)) if sources.has_labels else None
+        text, label = read_first_values(sources, resolve_task(recipe.data))
         if (model := objects.models.get("teacher.path")) is not None:
-            config = model.config
+            config = copy.copy(model.config)
+            config.architectures = [type(model).__name__]  # a model that was never saved does not say it
         elif recipe.teacher.path is not None:
             with name_key("teacher.path"):
                 config = read_config(recipe.teacher.path)
     if not sources.has_labels and recipe.data.metric is None and config is not None:  # the teacher is all that is known
         problem_type = find_problem_type_of_model(config)
         return problem_type, problem_type.default_metric
-    choice = find_problem_type(recipe.data, teacher=config, label=label)
+    choice = find_problem_type(recipe.data, teacher=config, text=text, label=label)
     if choice.reason:
         logger.info("Problem type: %s, because %s.", choice.problem_type.wording.title, choice.reason)
     return choice.problem_type, choice.metric
@@ -234,10 +237,12 @@ def _warn_of_slow_bfloat16(arguments: Sequence[TrainingArguments], device: torch
         )
 
 
-def _plan_schedule(recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss]) -> SchedulePlan:
+def _plan_schedule(
+    recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss], weights: Mapping[str, float]
+) -> SchedulePlan:
     internal: dict[str, float] = {}
     classification: dict[str, float] = {}
-    for name, weight in recipe.losses.items():
+    for name, weight in weights.items():
         if weight > 0:
             weights = internal if losses[name].is_internal else classification
             weights[name] = weight

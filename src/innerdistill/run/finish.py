@@ -15,8 +15,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from innerdistill.data.arrow import read_numbers, select_evenly
+from innerdistill.data.arrow import select_evenly
 from innerdistill.data.token_rows import decode_tokens
+from innerdistill.data.windows import read_of_examples
 from innerdistill.evaluation.compare import compare
 from innerdistill.evaluation.differences import PairedDifference
 from innerdistill.evaluation.examples import collect_attention, find_disagreements
@@ -195,7 +196,7 @@ def _measure_agreement_on_train(job: Job, student: PreTrainedModel) -> dict[str,
     """Agreement with the teacher on training examples: evidence for what a student that is clearly below it lacks."""
     rows = select_evenly(job.splits["train"], TRAIN_ROWS)
     teacher_logits, student_logits = (predict_logits(model, rows, job.collate) for model in (job.teacher, student))
-    labels = read_numbers(rows, "labels")
+    labels = read_of_examples(rows, "labels")
     return job.scoring.predictions.compare(labels, teacher_logits, student_logits)
 
 

@@ -12,11 +12,12 @@ from datasets import Dataset, concatenate_datasets
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from innerdistill.data.arrow import read_numbers, select_evenly
+from innerdistill.data.arrow import select_evenly
 from innerdistill.data.batches import Collator
 from innerdistill.data.class_labels import are_stock_names
 from innerdistill.data.example_type import Names
 from innerdistill.data.task_data import TaskData, describe_missing_labels
+from innerdistill.data.windows import read_of_examples
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.losses.loss import Loss
@@ -166,7 +167,7 @@ class Job:
         scoring = self.problem_type.make_scoring(self.metric, self.names, positive=positive)
         if not self.data.has_labels("train"):
             return scoring
-        return replace(scoring, constant=scoring.choose_constant(read_numbers(self.splits["train"], "labels")))
+        return replace(scoring, constant=scoring.choose_constant(read_of_examples(self.splits["train"], "labels")))
 
     def get_scoring(self, split: str) -> Scoring:
         """Get what the scores on a split depend on.
@@ -183,15 +184,17 @@ class Job:
     def references_per_epoch(self) -> NDArray[Any]:
         """What `scored_per_epoch` is scored against: labels, or the teacher's predictions, as an array (N,)."""
         if "selection" not in self.data.against_teacher:
-            return read_numbers(self.scored_per_epoch, "labels")
+            return read_of_examples(self.scored_per_epoch, "labels")
         logits = predict_logits(self.teacher, self.scored_per_epoch, self.collate)
         return self.scoring.predictions.decide(logits)
 
     def count_train_labels(self) -> dict[str, int]:
-        """Count the training examples of every class, by its name; nothing where labels are no classes."""
-        labels = read_numbers(self.splits["train"], "labels")
+        """Count the training examples of every class, by its name; nothing without labels, or without classes."""
+        if not self.data.has_labels("train"):
+            return {}
+        labels = read_of_examples(self.splits["train"], "labels")
         classes = self.problem_type.predictions.mark_classes(labels, self.names)
-        return {name: int(marks.sum()) for name, marks in zip(self.names or (), classes, strict=True)}
+        return {name: int(marks.sum()) for name, marks in classes.items()}
 
     def describe_data(self) -> dict[str, Any]:
         """Describe the data for run.json."""

@@ -20,6 +20,7 @@ from innerdistill.data.in_memory import choose_label, choose_text, is_data_frame
 from innerdistill.data.tasks import TASKS
 from innerdistill.evaluation.label_set_metrics import SetScore
 from innerdistill.evaluation.metrics import METRICS, Metric, Shape
+from innerdistill.evaluation.tag_metrics import TagScore
 from innerdistill.losses.loss import Loss
 from innerdistill.problem_types.problem_types import PROBLEM_TYPES, find_problem_type_of_model
 from innerdistill.recipe.loading import load_recipe, set_key
@@ -181,6 +182,8 @@ def _take_objects(keys: dict[str, Any]) -> Objects:
 
 def _wrap_score(name: str, function: Callable[..., Any], shape: Shape) -> Metric:
     score = CheckedScore(f"metrics.{name}", function)
+    if shape == "tags":
+        return Metric(TagScore(score), shape, reads=("names",))
     return Metric(SetScore(score) if shape == "label sets" else score, shape)
 
 

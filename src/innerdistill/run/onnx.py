@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import INPUT_NAMES, Collator
+from innerdistill.data.windows import read_of_examples
 from innerdistill.evaluation.differences import compare_logits
 from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.latency import (
@@ -150,7 +151,7 @@ def add_onnx(model: PreTrainedModel, folder: Path, rows: Dataset, collate: Colla
         ValueError: as `write_onnx`.
     """
     record = read_record(folder)
-    scoring, columns = record.data.scoring, {"label": read_numbers(rows, "labels")}
+    scoring, columns = record.data.scoring, {"label": read_of_examples(rows, "labels")}
     if scoring.is_against_teacher:
         columns["teacher"] = read_predictions(folder / PREDICTIONS, "validation")["teacher"]
     labels = LabelledExamples.from_columns(columns, scoring=scoring).labels

@@ -133,21 +133,6 @@ def measure_rates(job: Job) -> Rates:
     return Rates(teacher / len(nearest), trained / len(nearest), optimised)
 
 
-def count_classes(job: Job) -> dict[str, int]:
-    """Count the training examples of every class.
-
-    Args:
-        job: an assembled job.
-
-    Returns:
-        Numbers by name of the class; empty where labels are numbers, or train has none.
-    """
-    if not job.data.has_labels("train"):
-        return {}
-    labels = read_numbers(job.splits["train"], "labels")
-    return {name: int((labels == number).sum()) for number, name in enumerate(job.names or ())}
-
-
 def _run(model: PreTrainedModel, inputs: dict[str, Any]) -> torch.Tensor:
     logits = capture(model, inputs, layers={}).logits
     assert logits is not None

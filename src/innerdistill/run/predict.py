@@ -70,7 +70,8 @@ class Predictor:
         )
         logits = predict_logits(self.model, dataset, examples.make_collator(self.tokenizer))
         thresholds = read_thresholds(self.model.config)
-        return self.problem_type.predictions.make_columns(logits, names, thresholds), truncated
+        texts = rows["text1"].to_pylist()
+        return self.problem_type.predictions.make_columns(logits, names, thresholds, texts=texts), truncated
 
 
 @quiet_libraries()

@@ -6,6 +6,7 @@ Runs with other seeds, methods and student sizes share the cache if they have th
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from innerdistill.data.arrow import read_numbers
+from innerdistill.data.ragged import make_ragged, split_ragged
+from innerdistill.data.windows import PIECES, join_windows
 from innerdistill.evaluation.predictions import SPLITS, predict_logits
 from innerdistill.losses.loss import collect_needs
 from innerdistill.models.heads import compute_cutoffs
@@ -184,4 +188,8 @@ def _read_or_cache_logits(job: Job, examples: Dataset) -> NDArray[np.float32] | 
     except OSError as error:
         logger.warning("teacher.folder: nothing can be cached in %s (%s)", store.folder, error.strerror)
         return None
+    if PIECES in examples.column_names:
+        of_tokens = split_ragged(np.array(store.arrays[LOGITS]), store.lengths)
+        pieces = read_numbers(examples, PIECES)
+        return join_windows(examples, make_ragged(map(operator.getitem, of_tokens, pieces)))
     return np.array(store.arrays[LOGITS]) - compute_cutoffs(job.teacher.config)

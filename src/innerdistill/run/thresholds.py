@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from innerdistill.data.arrow import read_numbers
+from innerdistill.data.windows import read_of_examples
 from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.models.heads import read_thresholds, store_thresholds
 from innerdistill.run.job import Job
@@ -60,5 +60,5 @@ def _choose_thresholds(job: Job, logits: NDArray[Any]) -> NDArray[np.float64] | 
     if SPLIT in job.data.against_teacher:
         labels = predictions.decide(compute_teacher_logits(job, [SPLIT])[SPLIT])
     else:
-        labels = read_numbers(job.splits[SPLIT], "labels")
+        labels = read_of_examples(job.splits[SPLIT], "labels")
     return predictions.choose_thresholds(labels, logits, kind=job.recipe.data.thresholds)

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-from innerdistill.data.arrow import read_numbers
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.task_data import OVERLAP, SELECTION_OVERLAP, TaskData
+from innerdistill.data.windows import read_of_examples
 from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.recipe.advice import advise_on_teacher, correct_rate, find_student_rate, name_other_rate
 from innerdistill.run.job import Job
@@ -106,7 +106,7 @@ def list_label_warnings(
     Returns:
         Sentences.
     """
-    train, validation = (read_numbers(splits[name], "labels") for name in ("train", "validation"))
+    train, validation = (read_of_examples(splits[name], "labels") for name in ("train", "validation"))
     written = [data.splits[name]["label"] for name in ("train", "validation", "selection")]
     labels = pa.chunked_array(list(chain.from_iterable(column.chunks for column in written)), pa.string())
     missing = examples.warn_of_missing(train, validation, names) if data.has_labels("train") else []

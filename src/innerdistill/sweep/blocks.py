@@ -236,13 +236,18 @@ def _write_predictions(path: Path, runs: Mapping[str, StoredRun]) -> dict[str, s
 def _open_writer(path: Path, schema: pa.Schema) -> pa.parquet.ParquetWriter:
     """Rows are in order and logits hardly repeat, so they get encodings of their own."""
     integers = [name for name in ("row", "group") if name in schema.names]
-    encodings = {name: "BYTE_STREAM_SPLIT" for name in schema.names if name.startswith("logit_")}
+    leaves = {}  # Parquet has a name of its own for the values of a list, as the logits of words are
+    for field in schema:
+        leaves[field.name] = f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+    encodings = {leaf: "BYTE_STREAM_SPLIT" for name, leaf in leaves.items() if name.startswith("logit_")}
     return pa.parquet.ParquetWriter(
         path,
         schema,
         compression="zstd",
         compression_level=9,
-        use_dictionary=[name for name in schema.names if name in ("model", "split") or name.startswith("label")],
+        use_dictionary=[
+            leaf for name, leaf in leaves.items() if name in ("model", "split") or name.startswith("label")
+        ],
         column_encoding={**dict.fromkeys(integers, "DELTA_BINARY_PACKED"), **encodings},
     )
 
@@ -276,12 +281,16 @@ def _are_identical(first: pa.Table, second: pa.Table) -> bool:
     """Whether two tables have identical bytes: equality calls 0.0 and -0.0 the same."""
     if first.schema != second.schema or len(first) != len(second):
         return False
-    for ours, theirs in zip(first.columns, second.columns, strict=True):
-        if pa.types.is_floating(ours.type):
-            if ours.null_count or theirs.null_count:
-                return False
-            if ours.to_numpy().tobytes() != theirs.to_numpy().tobytes():
-                return False
-        elif not ours.equals(theirs):
-            return False
-    return True
+    return all(_has_same_bytes(*pair) for pair in zip(first.columns, second.columns, strict=True))
+
+
+def _has_same_bytes(first: pa.ChunkedArray, second: pa.ChunkedArray) -> bool:
+    if pa.types.is_list(first.type):
+        lists = [column.combine_chunks() for column in (first, second)]
+        lengths = [column.value_lengths() for column in lists]
+        return bool(lengths[0].equals(lengths[1])) and _has_same_bytes(*(column.flatten() for column in lists))
+    if not pa.types.is_floating(first.type):
+        return bool(first.equals(second))
+    if first.null_count or second.null_count:
+        return False
+    return bool(first.to_numpy().tobytes() == second.to_numpy().tobytes())

@@ -19,7 +19,9 @@ from transformers import PreTrainedModel, TrainerCallback, TrainingArguments, se
 from transformers.trainer_callback import PrinterCallback
 
 from innerdistill.data.arrow import read_numbers
+from innerdistill.data.ragged import list_bytes
 from innerdistill.data.tokens import fingerprint_tokens
+from innerdistill.data.windows import PIECES
 from innerdistill.losses.loss import Loss, collect_needs
 from innerdistill.models.check import check_internal_teacher
 from innerdistill.models.fingerprint import weights_fingerprint
@@ -189,7 +191,8 @@ def _identify(
     teacher: Targets | None, student: PreTrainedModel, stages: Sequence[Stage], setup: TrainingSetup
 ) -> dict[str, Any]:
     """Everything that the trained student depends on, by name."""
-    labels = read_numbers(setup.train, "labels")
+    columns = [name for name in ("labels", PIECES) if name in setup.train.column_names]
+    labels = b"".join(list_bytes(read_numbers(setup.train, name)) for name in columns)
     stores = (
         [] if teacher is None else teacher.stores
     )  # their tokens are those of `train`: `_add_positions` has checked it
@@ -199,7 +202,7 @@ def _identify(
     if teacher is not None and teacher.internal is not None:
         internal["internal_teacher"] = weights_fingerprint(teacher.internal.teacher)
     return {  # what a user knows first: the first difference is named
-        "data": tokens + hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest(),
+        "data": tokens + hashlib.sha256(labels).hexdigest(),
         "stages": [asdict(stage) for stage in stages],
         "trainer": drop_reporting(setup.trainer),
         "best": setup.best,

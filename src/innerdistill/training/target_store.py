@@ -1,8 +1,8 @@
 """TargetStore: cached teacher outputs for every example, on disk and memory-mapped.
 
-There is one folder per teacher and data set. It has one file per part: the logits, the [CLS] activations of a layer, or
-the attention of a layer. So students of other depths, seeds and methods share the parts that they all read. A part is
-used only if its checksum matches; otherwise it is rebuilt.
+There is one folder per teacher and data set. It has one file per part: the logits, or of a layer the [CLS] activations,
+the activations of all tokens or the attention. So students of other depths, seeds and methods share the parts that they
+all read. A part is used only if its checksum matches; otherwise it is rebuilt.
 
 Shapes: N examples, H heads, L_i tokens of example i.
 """
@@ -26,7 +26,7 @@ from innerdistill.support.in_use import hold
 
 Array = NDArray[Any]
 
-PART_KINDS = ("logits", "cls", "attention", "entropy")
+PART_KINDS = ("logits", "cls", "hidden", "attention", "entropy")
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class TargetStore:
         hidden_size: int,
         num_labels: int,
         tokens: str,
+        logits_of_tokens: bool = False,
     ) -> None:
         """Describe the store; nothing is read or written yet.
 
@@ -84,12 +85,15 @@ class TargetStore:
             hidden_size: hidden size of the teacher.
             num_labels: number of logits of the teacher.
             tokens: fingerprint of the examples.
+            logits_of_tokens: whether the teacher has logits for every token.
         """
         self.folder, self.key, self.tokens = folder / key, key, tokens
         self.lengths = np.asarray(lengths, dtype=np.int64)
-        self.columns = {"logits": num_labels, "cls": hidden_size, "entropy": 1}
+        self.columns = {"logits": num_labels, "cls": hidden_size, "hidden": hidden_size, "entropy": 1}
+        self.of_tokens = ("hidden", *(["logits"] if logits_of_tokens else []))  # kinds with a row for each token
         self.num_heads = num_heads
         self.starts = np.concatenate([[0], np.cumsum(num_heads * self.lengths**2)])
+        self.token_starts = np.concatenate([[0], np.cumsum(self.lengths)])
         self.arrays: dict[Part, Array] = {}
         self._in_use: FileLock | None = None  # as long as the arrays may be read
 
@@ -115,7 +119,7 @@ class TargetStore:
         Args:
             parts: parts to open.
             compute: function that gets the missing parts. It yields positions of examples (b,) with the values of each
-                part: (b, columns), or (b, H, L, L) for attention.
+                part: (b, columns), (b, L, columns) for what each token has, or (b, H, L, L) for attention.
         """
         parts = list(parts)
         if self._in_use is None:
@@ -150,9 +154,15 @@ class TargetStore:
             length: number of tokens of the padded batch.
 
         Returns:
-            (b, columns) in float32, or (b, H, length, length) in float16 for attention.
+            (b, columns) in float32, (b, length, columns) for what each token has, or (b, H, length, length) in float16
+            for attention.
         """
         array = self.arrays[part]
+        if part.kind in self.of_tokens:
+            values = np.zeros((len(rows), length, self.columns[part.kind]), dtype=array.dtype)
+            for position, row in enumerate(rows):
+                values[position, : self.lengths[row]] = array[self.token_starts[row] : self.token_starts[row + 1]]
+            return values
         if part.kind != "attention":
             return np.asarray(array[rows])
         maps = np.zeros((len(rows), self.num_heads, length, length), dtype=array.dtype)
@@ -165,7 +175,8 @@ class TargetStore:
     def _get_shape_and_dtype(self, part: Part) -> tuple[tuple[int, ...], type]:
         if part.kind == "attention":
             return (int(self.starts[-1]),), np.float16  # float16 changes the loss by less than 2e-5
-        return (len(self.lengths), self.columns[part.kind]), np.float32
+        count = self.token_starts[-1] if part.kind in self.of_tokens else len(self.lengths)
+        return (int(count), self.columns[part.kind]), np.float32
 
     def _get_array_path(self, part: Part) -> Path:
         return self.folder / f"{part.name}.npy"
@@ -184,6 +195,10 @@ class TargetStore:
         return array
 
     def _write(self, array: Array, part: Part, rows: Array, values: Array) -> None:
+        if part.kind in self.of_tokens:
+            for row, of_tokens in zip(rows, values, strict=True):
+                array[self.token_starts[row] : self.token_starts[row + 1]] = of_tokens[: self.lengths[row]]
+            return
         if part.kind != "attention":
             array[rows] = values
             return

@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import Collator, iterate_by_length
 from innerdistill.data.tokens import fingerprint_tokens
+from innerdistill.data.windows import PIECES
 from innerdistill.losses.loss import Loss, Needs, collect_needs
 from innerdistill.models.attention import AttentionMaps
 from innerdistill.models.capture import Internals, LayerInternals, capture
@@ -36,7 +37,11 @@ logger = logging.getLogger(__name__)
 FORMAT = 2  # version of the cached values; a new number makes existing stores invalid
 MAP_ELEMENTS = 1 << 25  # attention elements of a layer in memory while a store is filled: 128 MiB in float32
 BATCH_SIZE = 64  # most examples that the teacher computes at once while a store is filled
-PART_KINDS_OF = {"cls": ("cls",), "attention": ("attention", "entropy")}  # parts that hold a kind of a layer
+PART_KINDS_OF = {
+    "cls": ("cls",),
+    "hidden": ("hidden",),
+    "attention": ("attention", "entropy"),
+}  # parts that hold a kind of a layer
 
 
 class Targets:
@@ -191,6 +196,8 @@ class _Reader:
             internals.attention = AttentionMaps(maps, entropy)
         if "cls" in kinds:
             internals.cls = self.read(Part("cls", layer))
+        if "hidden" in kinds:
+            internals.hidden = self.read(Part("hidden", layer))
         return internals
 
 
@@ -227,6 +234,7 @@ def make_target_store(
         hidden_size=architecture.hidden_size,
         num_labels=teacher.config.num_labels,
         tokens=tokens,
+        logits_of_tokens=PIECES in dataset.column_names,
     )
 
 
@@ -318,7 +326,7 @@ def _list_kinds(parts: Iterable[Part]) -> dict[int, tuple[str, ...]]:
     """Which kinds of internal representations of each layer have to be captured for some parts of a store."""
     layers: dict[int, tuple[str, ...]] = {}
     for part in parts:
-        kind = "cls" if part.kind == "cls" else "attention"
+        kind = "attention" if part.kind == "entropy" else part.kind
         if part != LOGITS and kind not in layers.get(part.layer, ()):
             layers[part.layer] = (*layers.get(part.layer, ()), kind)
     return layers
@@ -339,6 +347,8 @@ def _iterate_values(internals: Internals, token_mask: Tensor) -> Iterator[tuple[
     for number, layer in internals.layers.items():
         if layer.cls is not None:
             yield Part("cls", number), layer.cls.float().cpu().numpy()
+        if layer.hidden is not None:
+            yield Part("hidden", number), layer.hidden.float().cpu().numpy()
         if layer.attention is not None:
             maps = AttentionMaps.of(layer.attention.probabilities().half(), token_mask)
             yield Part("attention", number), maps.maps.cpu().numpy()

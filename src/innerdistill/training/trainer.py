@@ -179,7 +179,9 @@ class DistillationTrainer(Trainer):
         """
         needs = self.needs
         model_inputs = {name: inputs[name] for name in INPUT_NAMES if name in inputs}
-        shared = LossInputs(inputs["attention_mask"].bool(), inputs["labels"], self.setup.temperature)
+        shared = LossInputs(
+            inputs["attention_mask"].bool(), inputs["labels"], self.setup.temperature, inputs.get("word_mask")
+        )
 
         def compute_losses(student: Internals) -> dict[str, Tensor]:
             teacher = Internals()
