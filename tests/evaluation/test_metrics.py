@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
+from innerdistill.data.ragged import make_ragged
 from innerdistill.evaluation.metrics import METRICS, find_metric, find_primary_metric, select_metrics
 from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.problem_types.problem_types import find_problem_type
@@ -13,15 +14,20 @@ LABELS = {
     "classes": np.array([0, 0, 1, 1, 2, 2]),
     "scores": np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0]),
     "label sets": np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 1.0]]),
+    "tags": make_ragged(np.array(tags) for tags in ([1, 2], [0, 1], [1, 0], [0, 0])),
 }
-FACTS = {"names": ("a", "b", "c"), "positive": 1}
+NAMES = {"tags": ("O", "B-a", "I-a")}
+
+
+def get_facts(metric):
+    return metric.facts(names=NAMES.get(metric.shape, ("a", "b", "c")), positive=1)
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_is_best_where_predictions_are_right(name):
     metric, labels = METRICS[name], LABELS[METRICS[name].shape]
-    best = metric.score(labels, labels, **metric.facts(**FACTS))
-    worse = metric.score(labels, labels[::-1], **metric.facts(**FACTS))
+    best = metric.score(labels, labels, **get_facts(metric))
+    worse = metric.score(labels, labels[::-1], **get_facts(metric))
     assert best == pytest.approx(1 if metric.higher_is_better else 0)
     assert (worse < best) == metric.higher_is_better
 
@@ -32,7 +38,7 @@ def test_an_unknown_metric_is_refused_with_the_nearest_one_and_those_that_fit():
     assert str(error.value) == (
         "unknown metric 'acuracy'. Did you mean 'accuracy'? "
         "For classes: accuracy, f1, macro_f1, mcc; for scores: pearson, spearman; for label sets: micro_f1, macro_f1, "
-        "mean_average_precision, exact_match."
+        "mean_average_precision, exact_match; for tags: entity_f1, entity_precision, entity_recall, tag_accuracy."
     )
 
 

@@ -85,8 +85,7 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     copied = choose_layers(
         recipe.student.layers, num_layers, len(encoder_layers(source or teacher)), key="student.layers"
     )
-    weights = problem_type.choose_losses(recipe.losses)
-    stages = build_stages(_plan_schedule(recipe, pairs, losses, weights))
+    stages = build_stages(_plan_schedule(recipe, pairs, losses, problem_type.choose_losses(recipe.losses)))
     check_callbacks(objects.callbacks, stages, can_evaluate=True)
     max_length = longest_input(models.tokenizer, teacher, recipe.data.max_length)
 
@@ -94,7 +93,7 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
         check_source(source, teacher, architecture, copies_head=recipe.student.head == "teacher")
     if internal_teacher is not None:
         check_internal_teacher(internal_teacher, teacher, architecture)
-    if any("attention" in losses[name].needs for name, weight in weights.items() if weight > 0):
+    if any("attention" in losses[name].needs for stage in stages for name in stage.losses):
         check_windows(pairs, copied, source=source or teacher, teacher=internal_teacher or teacher)
     if not any(collect_needs(stage.losses, stage.pairs, losses).teacher_layers for stage in stages):
         internal_teacher = None
