@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from innerdistill.data.batches import Collator, iterate_by_length
+from innerdistill.losses.other_papers import token_cosine
 from innerdistill.losses.paper import attention_kl, cls_cosine
 from innerdistill.models.attention import Attention
 from innerdistill.models.capture import LayerInternals, capture
@@ -28,6 +29,7 @@ def measure_layer_distances(
     collate: Collator,
     *,
     pairs: Mapping[int, int],
+    of_tokens: bool = False,
     batch_size: int = 64,
     spread: ClsSpread | None = None,
 ) -> dict[str, dict[str, Any]]:
@@ -41,17 +43,20 @@ def measure_layer_distances(
         dataset: tokenised split.
         collate: turns examples into a padded batch.
         pairs: teacher layer by student layer.
+        of_tokens: whether to measure the cosine distance of all tokens too.
         batch_size: examples per batch.
         spread: gathers the teacher's [CLS] in the same pass, if it is given.
 
     Returns:
-        By student layer, as a string for JSON: teacher_layer, attention_kl in nats per row of the map, and cls_cosine
-        from 0 to 2. The KL is None where it is infinite, because the student cannot attend to what its teacher does.
+        By student layer, as a string for JSON: teacher_layer, attention_kl in nats per row of the map, cls_cosine and,
+        if it is measured, token_cosine, from 0 to 2. The KL is None where it is infinite, because the student cannot
+        attend to what its teacher does.
     """
-    kinds = ("attention", "cls")
+    kinds = ("attention", "cls", "hidden") if of_tokens else ("attention", "cls")
     of_teacher: dict[int, tuple[str, ...]] = dict.fromkeys(() if spread is None else spread.sums, ("cls",))
     of_teacher |= dict.fromkeys(pairs.values(), kinds)
-    sums = {k: torch.zeros(2, dtype=torch.float64) for k in pairs}
+    names = ("attention_kl", "cls_cosine", "token_cosine")[: len(kinds)]
+    sums = {k: torch.zeros(len(names), dtype=torch.float64) for k in pairs}
     with _eval_mode(teacher), _eval_mode(student):
         for _, inputs, _ in iterate_by_length(dataset, collate, batch_size=batch_size, device=student.device):
             theirs = capture(teacher, inputs, layers=of_teacher, logits=False)
@@ -60,19 +65,26 @@ def measure_layer_distances(
                 spread.add(theirs.layers)
             mask = inputs["attention_mask"].bool()
             for k, m in pairs.items():
-                t, s = theirs.layers[m], ours.layers[k]
-                assert t.attention is not None and isinstance(s.attention, Attention)
-                assert t.cls is not None and s.cls is not None
-                kl = attention_kl(t.attention, s.attention, mask)
-                sums[k] += torch.stack([kl.sum(), cls_cosine(t.cls, s.cls).sum()]).double().cpu()
-    return {
-        str(k): {
+                sums[k] += _sum_distances(theirs.layers[m], ours.layers[k], mask)
+    distances = {}
+    for k, total in sums.items():
+        means = dict(zip(names, (total / len(dataset)).tolist(), strict=True))
+        distances[str(k)] = {
             "teacher_layer": pairs[k],
-            "attention_kl": replace_infinity(float(total[0] / len(dataset))),
-            "cls_cosine": float(total[1] / len(dataset)),
+            **means,
+            "attention_kl": replace_infinity(means["attention_kl"]),
         }
-        for k, total in sums.items()
-    }
+    return distances
+
+
+def _sum_distances(teacher: LayerInternals, student: LayerInternals, mask: Tensor) -> Tensor:
+    """Attention KL, cosine of [CLS] and, where all tokens were captured, of these, summed over the examples."""
+    assert teacher.attention is not None and isinstance(student.attention, Attention)
+    assert teacher.cls is not None and student.cls is not None
+    values = [attention_kl(teacher.attention, student.attention, mask), cls_cosine(teacher.cls, student.cls)]
+    if teacher.hidden is not None and student.hidden is not None:
+        values.append(token_cosine(teacher.hidden, student.hidden, mask))
+    return torch.stack([of_examples.sum() for of_examples in values]).double().cpu()
 
 
 class ClsSpread:

@@ -36,6 +36,7 @@ class Wording:
         output_distance: what the mean distance of the outputs of two models is.
         disagreement: what two models have that disagree, as in "examples with other answers".
         page_parts: parts of a report that only some problem types have.
+        class_columns: what the part `per class` has a line for, and what it counts.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Wording:
     output_distance: str
     disagreement: str
     page_parts: frozenset[PagePart]
+    class_columns: tuple[str, str] = ("class", "examples")
 
 
 @dataclass(frozen=True)

@@ -107,5 +107,6 @@ TOKEN_CLASSIFICATION = ProblemType(
         output_distance="mean KL divergence in nats",
         disagreement="other tags",
         page_parts=frozenset({"per class", "right and wrong"}),
+        class_columns=("type", "entities"),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from innerdistill.report.formatting import NOT_APPLICABLE
-from innerdistill.report.record import RunRecord
+from innerdistill.report.record import Distances, RunRecord
 
 NEARLY_THE_SAME = 1e-3  # mean cosine distance between the [CLS] of two examples; 0.1 and more is usual
 
@@ -30,6 +30,22 @@ def format_distance(distance: float | None) -> str:
     return f"{digit}e{int(power)}"
 
 
+TITLES = {"attention_kl": "attention KL", "cls_cosine": "CLS cosine", "token_cosine": "token cosine"}
+
+
+def list_kinds(distances: Distances) -> dict[str, str]:
+    """List the distances that a page shows: the attention KL, and the cosine that matters.
+
+    Args:
+        distances: distances of all mapped layers.
+
+    Returns:
+        Titles by name of a field.
+    """
+    cosine = next(iter(distances.before.values())).cosine
+    return {name: TITLES[name] for name in ("attention_kl", cosine)}
+
+
 def list_constant_layers(record: RunRecord) -> list[str]:
     """List the mapped layers whose [CLS] is nearly the same for every example.
 
@@ -38,8 +54,11 @@ def list_constant_layers(record: RunRecord) -> list[str]:
 
     Returns:
         A sentence for the teacher and for the model that the internal losses learned from, where there are such layers.
+        None where the cosine of all tokens matters.
     """
-    sentences = []
+    sentences: list[str] = []
+    if record.distances is not None and "cls_cosine" not in list_kinds(record.distances):
+        return sentences
     for name, model in (("teacher", record.teacher), ("internal teacher", record.internal_teacher)):
         spread = None if model is None else model.cls_spread
         sentence = describe_constant_layers(spread or {}, record.layer_map.values(), name=name)

@@ -18,7 +18,7 @@ from innerdistill.report.explorer import build_explorer, read_examples
 from innerdistill.report.figures import BASELINE, draw_attention_maps, draw_learning_curve
 from innerdistill.report.formatting import describe_groups, format_share, list_metrics, load_page_template
 from innerdistill.report.headline import compare_with_baseline, compute_speedup, list_problems, summarize_run
-from innerdistill.report.layer_distances import format_distance, list_constant_layers
+from innerdistill.report.layer_distances import format_distance, list_constant_layers, list_kinds
 from innerdistill.report.next_steps import suggest_next_steps
 from innerdistill.report.record import RunRecord, Scores
 from innerdistill.report.run_folder import (
@@ -91,6 +91,7 @@ def write_report(folder: str | Path) -> Path:
         format_share=format_share,
         compute_speedup=compute_speedup,
         format_distance=format_distance,
+        list_kinds=list_kinds,
         constant_layers=list_constant_layers(record),
         problem_type=record.problem_type,
         show_agreement=show_agreement,

@@ -107,6 +107,14 @@ class LayerDistance(Part):
     teacher_layer: int
     attention_kl: float | None = Field(description="nats per row of the attention map; null where it is infinite")
     cls_cosine: float = Field(description="cosine distance of the CLS activations, 0 to 2")
+    token_cosine: float | None = Field(
+        None, description="mean cosine distance of the activations of all tokens, where words are tagged"
+    )
+
+    @property
+    def cosine(self) -> str:
+        """The cosine that matters: of all tokens where the head reads them all, else of [CLS]."""
+        return "cls_cosine" if self.token_cosine is None else "token_cosine"
 
 
 class Distances(Part):

@@ -85,7 +85,13 @@ def _measure(
 ) -> dict[str, dict[str, Any]]:
     return {
         name: measure_layer_distances(
-            teacher, student, examples, job.collate, pairs=job.pairs, spread=spreads.get(name)
+            teacher,
+            student,
+            examples,
+            job.collate,
+            pairs=job.pairs,
+            of_tokens=job.problem_type.head.reads == "all tokens",
+            spread=spreads.get(name),
         )
         for name, teacher in _list_teachers(job).items()
     }

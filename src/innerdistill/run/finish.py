@@ -205,10 +205,15 @@ def _write_examples(job: Job, student: PreTrainedModel, folder: Path, *, predict
         job.teacher, student, job.splits["validation"], job.collate, job.tokenizer, pairs=job.pairs
     )
     furthest = find_disagreements(job.data.splits["validation"], predictions, scoring=job.scoring)
-    if job.data.task.is_tokenised:
-        for example in furthest:
-            example["texts"] = [decode_tokens(text, job.tokenizer) for text in example["texts"]]
+    for example in furthest:
+        example["texts"] = [_show_text(job, text) for text in example["texts"]]
     write_json(folder / EXAMPLES, {"attention": attention, "disagreements": furthest}, indent=None)
+
+
+def _show_text(job: Job, text: str) -> str:
+    return (
+        decode_tokens(text, job.tokenizer) if job.data.task.is_tokenised else job.problem_type.examples.show_text(text)
+    )
 
 
 def _build_record(

@@ -71,5 +71,7 @@ def _describe_run(record: RunRecord) -> dict[str, Any]:
         for layer, distance in record.distances.after.items():
             row[f"attention_kl_{layer}"] = distance.attention_kl
             row[f"cls_cosine_{layer}"] = distance.cls_cosine
+            if distance.token_cosine is not None:
+                row[f"token_cosine_{layer}"] = distance.token_cosine
     row["revision"] = record.git_revision
     return row

@@ -144,15 +144,15 @@ class Method:
         by_seed = [record.distances.after for record in self.records if record.distances is not None]
         means: dict[tuple[int, int], LayerDistance] = {}
         for layer, first in by_seed[0].items():
-            divergences, cosines = [], []
-            for after in by_seed:
-                divergences.append(after[layer].attention_kl)
-                cosines.append(after[layer].cls_cosine)
+            of_seeds = [after[layer] for after in by_seed]
+            divergences = [distance.attention_kl for distance in of_seeds]
+            of_tokens = [distance.token_cosine for distance in of_seeds if distance.token_cosine is not None]
             finite = [divergence for divergence in divergences if divergence is not None]
             means[layer, first.teacher_layer] = LayerDistance(
                 teacher_layer=first.teacher_layer,
                 attention_kl=float(np.mean(finite)) if len(finite) == len(divergences) else None,
-                cls_cosine=float(np.mean(cosines)),
+                cls_cosine=float(np.mean([distance.cls_cosine for distance in of_seeds])),
+                token_cosine=float(np.mean(of_tokens)) if of_tokens else None,
             )
         return means
 
@@ -209,7 +209,6 @@ def _list_last_cosines(stages: list[TrainedStage]) -> list[float]:
     for stage in stages:
         if stage.stage.is_internal and stage.epochs:
             losses = stage.epochs[-1].losses
-            name = f"cls_cosine/{max(stage.stage.pairs)}"
-            if name in losses:
-                cosines.append(losses[name])
+            names = (f"{cosine}/{max(stage.stage.pairs)}" for cosine in ("cls_cosine", "token_cosine"))
+            cosines += [losses[name] for name in names if name in losses][:1]
     return cosines

@@ -163,7 +163,7 @@ def _build_scores(group: Group) -> Table:
     assert record is not None
     header = [f"{SPLIT}, {teacher.rows} examples", group.metric_name, SHARE_OF_TEACHER]
     header += [f"on {SELECTION}, {on_selection.rows} examples"]
-    header += [AGREEMENT, *map(show_metric, others), "layers", SEEDS, "CLS cosine per stage", "steps", "CPU seconds"]
+    header += [AGREEMENT, *map(show_metric, others), "layers", SEEDS, "cosine per stage", "steps", "CPU seconds"]
     of_others = [_format(teacher.values[name]) for name in others]
     first = ["teacher", _format_teacher(group, SPLIT), "", _format_teacher(group, SELECTION), "", *of_others]
     rows = [[*first, str(record.layers)]]
@@ -226,7 +226,10 @@ def _build_distances(group: Group) -> Table:
     header, rows = ["after training"], [[method.name] for method in group.methods.values()]
     means = _average_spreads(group)
     spreads = [[f"{name}'s [CLS] between examples"] for name in means]
-    for kind, name in (("attention_kl", "KL"), ("cls_cosine", "CLS")):
+    shown = {"attention_kl": "KL", "cls_cosine": "CLS", "token_cosine": "tokens"}
+    if not any(distance.token_cosine for method in group.methods.values() for distance in method.distances.values()):
+        del shown["token_cosine"]
+    for kind, name in shown.items():
         for pair in group.pairs:
             header.append(f"{name}, {pair[0]} ← {pair[1]}")
             for row, method in zip(rows, group.methods.values(), strict=True):
@@ -239,7 +242,8 @@ def _build_distances(group: Group) -> Table:
         tuple(header),
         tuple(map(tuple, rows + spreads)),
         "KL: divergence of the attention distributions, in nats per token. CLS: cosine distance of the [CLS] vectors. "
-        f"Both are means over seeds and {SPLIT} examples. 1 ← 2 is layer 1 of the student and layer 2 of the teacher. "
+        f"{'Tokens: cosine distance of the vectors of all tokens. ' if 'token_cosine' in shown else ''}"
+        f"All are means over seeds and {SPLIT} examples. 1 ← 2 is layer 1 of the student and layer 2 of the teacher. "
         f"A dash: the method does not map these layers. {_explain_spreads(group)}",
     )
 
