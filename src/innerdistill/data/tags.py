@@ -52,7 +52,7 @@ def read_tagged_texts(
         where: source of the rows, for messages.
         first: number of the first row.
         labelled: True: every row needs tags. None: they may be missing. False: they are not read.
-        allow_null: whether a text may be missing; it is None then, as is one without words.
+        allow_null: whether a text may be null or without words; null stays None.
 
     Returns:
         The text column, packed, and the tags of each row as a JSON list; None where there are none.
@@ -67,8 +67,12 @@ def read_tagged_texts(
     (name,) = task.text
     texts: list[str | None] = [None] * len(block[name])
     labels: list[str | None] = [None] * len(block[name])
-    is_there = [not (allow_null and _is_blank(value)) for value in block[name]]
-    rows = [position for position, there in enumerate(is_there) if there]
+    rows = []
+    for position, value in enumerate(block[name]):
+        if allow_null and _is_blank(value):
+            texts[position] = None if value is None else pack_words(Words("", []))
+        else:
+            rows.append(position)
     are_lists = next((isinstance(block[name][position], list | tuple) for position in rows), False)
     for position in rows:  # row by row, so that a message names the right one
         value = block[name][position]

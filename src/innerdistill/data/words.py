@@ -80,12 +80,12 @@ def unpack_words(packed: str) -> Words:
     """Read a text and its words.
 
     Args:
-        packed: from `pack_words`.
+        packed: from `pack_words`; empty for a text without words.
 
     Returns:
         The text and where its words are.
     """
-    text, positions = json.loads(packed)
+    text, positions = json.loads(packed or '["", []]')
     return Words(text, list(zip(positions[::2], positions[1::2], strict=True)))
 
 
@@ -187,7 +187,7 @@ def _share_words(
     tokens = np.concatenate([own[0], *(of_window[stride:] for of_window in own[1:])])
     if not len(tokens):  # nothing is left of the text
         return [_Window(np.arange(len(offsets)), np.zeros(len(offsets), dtype=np.int64), False)]
-    first, last = _locate_words(np.array(offsets), tokens)
+    first, last = _locate_words(np.array(offsets, dtype=np.int64).reshape(-1, 2), tokens)
     margins = []  # tokens between each word and the next cut, by window
     for number, place in enumerate(places):
         begin = number * (len(places[0]) - stride)
