@@ -56,10 +56,21 @@ def test_tabs_separate_words_that_hold_spaces_and_signs(write, ending, line_end)
 
 def test_spaces_separate_columns_and_the_last_is_the_tag(write):
     path = write(SPACED)
-    assert read(path) == {"tokens": [["EU", "rejects"], ["."]], "tags": [["B-org", "O"], ["O"]]}
+    of_words = {"tokens": [["EU", "rejects"], ["."]], "tags": [["B-org", "O"], ["O"]]}
+    assert read(path, columns=["tokens", "tags"]) == of_words
+    others = {"column_2": [["NNP", "VBZ"], ["."]], "column_3": [["B-NP", "B-VP"], ["O"]]}
+    assert read(path) == {**of_words, **others} and list(read(path)) == ["tokens", "column_2", "column_3", "tags"]
     assert read(path, columns=["tokens", "column_3"])["column_3"] == [["B-NP", "B-VP"], ["O"]]
     header = ["word", "pos", "chunk", "entity"]
     assert read(path, columns=["word"], optional=["pos", "none"], header=header)["pos"] == [["NNP", "VBZ"], ["."]]
+
+
+def test_a_cell_that_nobody_asks_for_may_be_empty(write):
+    path = write("EU\t\tB-org\nrejects\tVBZ\tO\n")
+    assert read(path) == {"tokens": [["EU", "rejects"]], "column_2": [["", "VBZ"]], "tags": [["B-org", "O"]]}
+    assert read(path, columns=["tokens"]) == {"tokens": [["EU", "rejects"]]}
+    with pytest.raises(ValueError, match="line 1 has no value in column 'column_2'"):
+        read(path, columns=["tokens", "column_2"])
 
 
 def test_the_sign_of_a_comment_is_a_word_too(write):
@@ -80,7 +91,11 @@ def test_words_without_tags_are_read_where_nobody_asks_for_tags(write):
 def test_universal_dependencies(write):
     path = write(UNIVERSAL, "made.conllu")
     words = [["Vamos", "nos", "a", "el", "mar"], ["_"]]
-    assert read(path) == {"tokens": words, "tags": [["VERB", "PRON", "ADP", "DET", "NOUN"], None]}
+    tags = [["VERB", "PRON", "ADP", "DET", "NOUN"], None]
+    assert read(path, columns=["tokens", "tags"]) == {"tokens": words, "tags": tags}
+    of_all = read(path)
+    assert list(of_all) == ["id", "tokens", "lemma", "tags", "xpos", "feats", "head", "deprel", "deps", "misc"]
+    assert (of_all["tokens"], of_all["tags"], of_all["id"][1]) == (words, tags, ["1"])
     assert read(path, columns=["tokens", "deprel", "feats"]) == {
         "tokens": words,
         "deprel": [["root", "obj", "case", "det", "obl"], ["root"]],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from conftest import BAD, GOOD, PLAIN, tiny_model
+from conftest import BAD, GOOD, PLAIN
 
 from innerdistill import load_recipe
 from innerdistill.cli.main import main
@@ -45,41 +45,6 @@ def read_comments():
 
 def name_class(number):
     return ["neg", "pos"][number % 2]
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def init(capsys):
-    """A function that runs `init`, and returns the recipe and all that was printed, in one line."""
-
-    def run(*words, code=0):
-        assert main(["init", *map(str, words)]) == code
-        printed = capsys.readouterr()
-        recipe = None if code else load_recipe("recipe.yaml")
-        return recipe, " ".join(printed.out.split()), " ".join(printed.err.split())
-
-    return run
-
-
-@pytest.fixture
-def save(tokenizer, folder):
-    """A function that saves a model with the names of its outputs."""
-
-    def save(name, *labels, **options):
-        model = tiny_model(num_labels=max(1, len(labels)), **options)
-        if labels:
-            model.config.id2label = dict(enumerate(labels))
-            model.config.label2id = {label: index for index, label in enumerate(labels)}
-        model.save_pretrained(folder / name)
-        tokenizer.save_pretrained(folder / name)
-        return name
-
-    return save
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
@@ -255,7 +220,10 @@ def test_bad_input_is_refused_in_a_sentence(init, save, folder, base_folder):
         (["empty", "--teacher", teacher], "empty: this is a folder; expected a file"),
         ([file, "--teacher", "empty"], "--teacher: empty: expected a model folder with a config.json."),
         ([file, "--teacher", "./teacher2"], "--teacher: ./teacher2: no such folder; did you mean teacher?"),
-        ([file, "--teacher", base_folder], "without a head for classes or scores. To fine-tune it first, give it as"),
+        (
+            [file, "--teacher", base_folder],
+            "without a head for classes, scores or tags. To fine-tune it first, give it as",
+        ),
         (
             ["other.csv", "--teacher", teacher],
             "'label': label 'bad' is not one of the teacher's labels (neg, pos); use the teacher",

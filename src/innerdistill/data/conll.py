@@ -28,6 +28,7 @@ CONLLU = {
     **{TOKENS: 1, TAGS: 3},
     **{"id": 0, "form": 1, "lemma": 2, "upos": 3, "xpos": 4, "feats": 5, "head": 6, "deprel": 7, "deps": 8, "misc": 9},
 }
+COMMON_NAMES = ["id", TOKENS, "lemma", TAGS, "xpos", "feats", "head", "deprel", "deps", "misc"]  # each column once
 NOT_GIVEN = "_"  # in CoNLL-U, a part of speech that nobody has annotated
 PARTS_OF_SPEECH = (3, 4)
 SEPARATOR = re.compile(r"[ \t]")
@@ -49,7 +50,8 @@ def read_conll(
     Args:
         path: path of the file, for messages.
         text: the open file.
-        columns: names of the columns to read; None means tokens, and tags if there are any.
+        columns: names of the columns to read, which may not have empty cells. None means all; only words and tags
+            must then be there.
         optional: names of columns that are read if the file has them.
         header: names of its columns; None means the names that all CoNLL files have.
 
@@ -74,9 +76,8 @@ def read_conll(
         raise ValueError(
             f"{path}: line {number}: expected {len(names)} columns ({', '.join(names)}), got {len(first)}."
         )
-    columns, optional = ([TOKENS], [TAGS]) if columns is None else (columns, optional)
     chosen = choose_columns(path, names, columns, optional)
-    yield from _build_blocks(path, chain([(number, first)], lines), chosen)
+    yield from _build_blocks(path, chain([(number, first)], lines), chosen, may_be_empty=columns is None)
 
 
 def read_conllu(
@@ -87,8 +88,8 @@ def read_conllu(
     Args:
         path: path of the file, for messages.
         text: the open file.
-        columns: names of the columns to read: `tokens` (FORM), `tags` (UPOS), or a name of the format, such as `xpos`;
-            None means tokens and tags.
+        columns: names of the columns to read: `tokens` (FORM), `tags` (UPOS), or a name of the format, such as `xpos`.
+            None means all ten; only words and parts of speech must then be there.
         optional: names of columns that are read if the format has them.
 
     Yields:
@@ -98,9 +99,10 @@ def read_conllu(
         ValueError: a line without ten columns or a word number, an empty cell, a missing column, a sentence without
             words or with more than MOST_WORDS; names file and line.
     """
-    columns, optional = ([TOKENS, TAGS], []) if columns is None else (columns, optional)
-    chosen = {name: CONLLU[name] for name in choose_columns(path, list(CONLLU), columns, optional)}
-    yield from _build_blocks(path, _split_conllu(path, text), chosen, may_miss=PARTS_OF_SPEECH)
+    names = list(CONLLU) if columns is not None else COMMON_NAMES
+    chosen = {name: CONLLU[name] for name in choose_columns(path, names, columns, optional)}
+    lines = _split_conllu(path, text)
+    yield from _build_blocks(path, lines, chosen, may_miss=PARTS_OF_SPEECH, may_be_empty=columns is None)
 
 
 def _name_columns(count: int) -> list[str]:
@@ -167,14 +169,19 @@ def _split_conllu(path: Path, text: TextIO) -> Iterator[Line]:
 
 
 def _build_blocks(
-    path: Path, lines: Iterable[Line], chosen: Mapping[str, int], *, may_miss: Sequence[int] = ()
+    path: Path,
+    lines: Iterable[Line],
+    chosen: Mapping[str, int],
+    *,
+    may_miss: Sequence[int] = (),
+    may_be_empty: bool = False,
 ) -> Iterator[dict[str, list[Any]]]:
-    for block in group_in_blocks(_build_sentences(path, lines, chosen, may_miss)):
+    for block in group_in_blocks(_build_sentences(path, lines, chosen, may_miss, may_be_empty=may_be_empty)):
         yield dict(zip(chosen, map(list, zip(*block, strict=True)), strict=True))
 
 
 def _build_sentences(
-    path: Path, lines: Iterable[Line], chosen: Mapping[str, int], may_miss: Sequence[int]
+    path: Path, lines: Iterable[Line], chosen: Mapping[str, int], may_miss: Sequence[int], *, may_be_empty: bool
 ) -> Iterator[tuple[list[list[str] | None], int]]:
     """Sentences as columns of cells, with their lengths."""
     words: list[Line] = []
@@ -185,7 +192,9 @@ def _build_sentences(
             columns = []
             for position, (name, from_column) in enumerate(chosen.items()):
                 of_words = [(number, cells[position]) for number, cells in words]
-                columns.append(_build_column(path, name, of_words, may_miss=from_column in may_miss))
+                is_free = may_be_empty and name not in (TOKENS, TAGS)
+                options = {"may_miss": from_column in may_miss, "may_be_empty": is_free}
+                columns.append(_build_column(path, name, of_words, **options))
             size = sum(len(cell) + BYTES_PER_CELL for _, cells in words for cell in cells)
             yield columns, size
             words = []
@@ -196,13 +205,15 @@ def _build_sentences(
             )
 
 
-def _build_column(path: Path, name: str, words: Sequence[tuple[int, str]], *, may_miss: bool) -> list[str] | None:
+def _build_column(
+    path: Path, name: str, words: Sequence[tuple[int, str]], *, may_miss: bool, may_be_empty: bool
+) -> list[str] | None:
     """One column of a sentence, from line numbers and cells. None if it may miss, and does so for every word."""
     cells = [cell for _, cell in words]
     missing = NOT_GIVEN if may_miss else ""
     if may_miss and set(cells) == {NOT_GIVEN}:
         return None
-    if missing in cells or "" in cells:
+    if not may_be_empty and (missing in cells or "" in cells):
         number = next(number for number, cell in words if cell in (missing, ""))
         what = {TOKENS: "word", TAGS: "tag"}.get(name, f"value in column {shorten_value(name)}")
         raise ValueError(f"{path}: line {number} has no {what}.")

@@ -25,7 +25,7 @@ class ExampleType:
 
     Attributes:
         read_rows: (columns of some rows, task, where=, first=, labelled=, allow_null=) -> texts of each text column and
-            labels, as text (N,); None where there is no label, several labels of an example as a JSON list. Raises
+            labels, as text (N,). Several labels of an example are a JSON list; a missing label is None. Raises
             ValueError that names the row and says what was expected.
         find_names: (labels that occur in train, task) -> class names by id.
         encode_labels: (labels as text (N,), task, names=, where=, rows=) -> what the model learns from (N,) or (N, C);

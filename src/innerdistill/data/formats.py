@@ -58,7 +58,7 @@ def read_blocks(
     Args:
         path: CSV (standard quoting), TSV (quoting off: GLUE's texts hold bare quotes), JSON lines, Parquet, CoNLL or
             CoNLL-U, by its ending.
-        columns: names of the columns to read; None means all, or tokens and tags of a CoNLL file.
+        columns: names of the columns to read; None means all.
         optional: names of columns that are read if the file has them.
         header: column names of a CSV, TSV or CoNLL file without a header line.
 

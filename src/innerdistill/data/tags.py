@@ -14,7 +14,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from innerdistill.data.class_labels import find_class_names, list_missing_labels, name_missing, warn_of_spellings
+from innerdistill.data.class_labels import (
+    find_class_names,
+    list_missing_labels,
+    match_class_names,
+    name_missing,
+    warn_of_spellings,
+)
 from innerdistill.data.label_sets import group_label_sets
 from innerdistill.data.labels import number_labels
 from innerdistill.data.ragged import join_ragged, make_ragged
@@ -25,6 +31,7 @@ from innerdistill.data.tag_schemes import (
     find_broken_tags,
     find_scheme,
     get_type,
+    is_tag,
     read_tag_set,
 )
 from innerdistill.data.tagged_rows import read_tagged_rows
@@ -123,6 +130,37 @@ def find_tag_names(labels: Sequence[str | None], task: Task) -> tuple[str, ...]:
     return find_class_names(found, task)
 
 
+def match_tag_names(names: Sequence[str], outputs: Sequence[str], *, declared: bool) -> tuple[str, ...]:
+    """The data's tags in the order of a model's outputs, as `match_class_names` finds it.
+
+    A tag that a model lacks, but of whose type and letter it has others, may only complete the scheme. It is left out;
+    `encode_tags` refuses it where it occurs.
+
+    Args:
+        names: the data's tags, from `find_tag_names`.
+        outputs: names of the model's outputs by id.
+        declared: whether the order of `names` was stated by data.labels.
+
+    Returns:
+        One name per output, written as the data writes them where they agree.
+
+    Raises:
+        ValueError: as `match_class_names`.
+
+    >>> match_tag_names(["B-a", "B-b", "I-a", "I-b", "O"], ["O", "B-a", "I-a", "B-b"], declared=False)
+    ('O', 'B-a', 'I-a', 'B-b')
+    """
+    if not declared and find_scheme(names) is not None:
+        known, types = {name.casefold() for name in outputs}, {(get_type(name) or "").casefold() for name in outputs}
+        letters = {name[:1] for name in outputs if is_tag(name)}
+        names = [
+            name
+            for name in names
+            if name.casefold() in known or name[0] not in letters or (get_type(name) or name).casefold() not in types
+        ]
+    return match_class_names(names, outputs, declared=declared)
+
+
 def encode_tags(
     labels: pa.ChunkedArray, task: Task, *, names: Sequence[str], where: str, rows: pa.ChunkedArray
 ) -> Array:
@@ -199,11 +237,9 @@ def warn_of_tags(train: Array, validation: Array, names: Sequence[str]) -> list[
     """
     warnings = []
     for split, tags in (("train", train), ("validation", validation)):
-        values, lengths = join_ragged(tags)
-        if not len(values):
-            continue
-        warnings += _warn_of_missing_types(split, values, names)
-        warnings += _warn_of_broken_tags(split, values, lengths, names)
+        if any(map(len, tags)):
+            warnings += _warn_of_missing_types(split, join_ragged(tags)[0], names)
+            warnings += warn_of_broken_tags(split, tags, names)
     return warnings
 
 
@@ -219,7 +255,18 @@ def _warn_of_missing_types(split: str, values: Array, names: Sequence[str]) -> l
     return [f"{subject} in {split}, so {effect}. Give {split} examples of {it}."]
 
 
-def _warn_of_broken_tags(split: str, values: Array, lengths: Array, names: Sequence[str]) -> list[str]:
+def warn_of_broken_tags(split: str, tags: Array, names: Sequence[str]) -> list[str]:
+    """Find tags that break their scheme.
+
+    Args:
+        split: name of the split.
+        tags: tag ids of the words of each example. (N,)
+        names: tag names by id.
+
+    Returns:
+        At most one sentence.
+    """
+    values, lengths = join_ragged(tags)
     if (scheme := find_scheme(names)) is None:
         return []
     broken = int(find_broken_tags(values, lengths, read_tag_set(names), scheme).sum())

@@ -63,12 +63,14 @@ def find_broken_text(values: Iterable[Any]) -> int | None:
     """Find text that UTF-8 cannot encode.
 
     Args:
-        values: values of a column, of any type.
+        values: values of a column, of any type; lists may hold text too.
 
     Returns:
-        Position of the first text with a lone surrogate; None if there is none.
+        Position of the first value with a lone surrogate; None if there is none.
     """
     for position, value in enumerate(values):
+        if isinstance(value, list) and find_broken_text(value) is not None:
+            return position
         if isinstance(value, str) and not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
             return position
     return None

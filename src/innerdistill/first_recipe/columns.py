@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from innerdistill.first_recipe.sample import Column, Sample
 from innerdistill.support.messages import shorten_value, suggest_name
@@ -66,7 +67,7 @@ def choose_label(
         ValueError: no such column, or none that looks like labels where one is needed; all columns are named.
     """
     if given is not None:
-        column = _find_column(sample, given, option="--label")
+        column = find_column(sample, given, option="--label")
         if not column.counts:
             raise ValueError(f"--label: column {shorten_value(given)} of {sample.path} does not hold labels.")
         return Choice((column,), "as given")
@@ -111,7 +112,7 @@ def choose_text(sample: Sample, given: Sequence[str], *, label: Column | None) -
         ValueError: no such column, or none that holds texts; all columns are named.
     """
     if given:
-        columns = [_find_column(sample, name, option="--text") for name in given]
+        columns = [find_column(sample, name, option="--text") for name in given]
         for column in columns:
             if label is not None and column is label:
                 raise ValueError(f"--text: {shorten_value(label.name)} is the label column; name another with --label.")
@@ -135,8 +136,30 @@ def choose_text(sample: Sample, given: Sequence[str], *, label: Column | None) -
     return Choice((chosen,), reason, _name_others(columns, (chosen,)))
 
 
+def find_column(sample: Sample, name: str, *, option: str) -> Column:
+    """Find a column that the user named.
+
+    Args:
+        sample: first rows of the file.
+        name: name of the column.
+        option: option that names it.
+
+    Returns:
+        The column.
+
+    Raises:
+        ValueError: no such column.
+    """
+    if name not in sample.columns:
+        hint = suggest_name(name, sample.columns, kind="columns")
+        raise ValueError(f"{option}: {sample.path} has no column {shorten_value(name)}. {hint}")
+    return sample.columns[name]
+
+
 def refuse_missing_header(sample: Sample, columns: Sequence[Column]) -> None:
     """Refuse a file whose first line is its first row: the name of a column is then one of its values.
+
+    Only CSV and TSV files have such a line.
 
     Args:
         sample: first rows of the file.
@@ -145,6 +168,8 @@ def refuse_missing_header(sample: Sample, columns: Sequence[Column]) -> None:
     Raises:
         ValueError: the first line holds no names.
     """
+    if Path(sample.path).suffix.lower() not in (".csv", ".tsv"):
+        return
     for column in columns:
         is_number = column.is_numeric and re.fullmatch(r"-?\d+(\.\d+)?", column.name) is not None
         if is_number or column.name in column.counts:
@@ -181,13 +206,6 @@ def describe_choice(kind: str, choice: Choice) -> str:
     """
     names = " and ".join(shorten_value(name)[1:-1] for name in choice.names)
     return f"{kind} {'columns' if len(choice.names) > 1 else 'column'}: {names} ({choice.reason})."
-
-
-def _find_column(sample: Sample, name: str, *, option: str) -> Column:
-    if name not in sample.columns:
-        hint = suggest_name(name, sample.columns, kind="columns")
-        raise ValueError(f"{option}: {sample.path} has no column {shorten_value(name)}. {hint}")
-    return sample.columns[name]
 
 
 def _may_hold_labels(column: Column) -> bool:

@@ -9,6 +9,8 @@ from pathlib import Path
 from innerdistill.first_recipe.columns import describe_choice
 from innerdistill.first_recipe.entries import Entry
 from innerdistill.first_recipe.found import Found
+from innerdistill.problem_types.multi_label_classification import MULTI_LABEL_CLASSIFICATION
+from innerdistill.problem_types.token_classification import TOKEN_CLASSIFICATION
 from innerdistill.recipe.advice import DEFAULT_LEARNING_RATE, show_rate
 from innerdistill.recipe.recipe import TeacherRecipe
 from innerdistill.support.extras import list_missing_packages
@@ -17,16 +19,20 @@ from innerdistill.support.messages import format_count, join_names
 from innerdistill.training.arguments import DEFAULTS
 
 EPOCHS_PER_LAYER, CLASSIFICATION_EPOCHS = 1, 3
-# What a file of each split is for: one that is given, one that might be; and the name of an example.
+# What a file of each split is for: one that is given, one that might be; and the name of an example without its ending.
 SPLITS = {
-    "validation": ("Scores are computed on this file.", "With a validation file, less is held out:", "dev.csv"),
-    "test": ("The test file. Its labels are optional.", "A test file, whose labels are optional:", "test.csv"),
+    "validation": ("Scores are computed on this file.", "With a validation file, less is held out:", "dev"),
+    "test": ("The test file. Its labels are optional.", "A test file, whose labels are optional:", "test"),
     "unlabelled": (
         "Texts without labels; the teacher labels them.",
         "More texts, which the teacher labels:",
-        "more.csv",
+        "more",
     ),
 }
+SETS = "Any number of labels per example. They may be a list, or one text (data.separator)."
+TAGS = "A tag for each word. A long text is read in overlapping windows, each word in one of them."
+# Problem types that a recipe names, and what to know of them.
+MEANINGS = {MULTI_LABEL_CLASSIFICATION.name: SETS, TOKEN_CLASSIFICATION.name: TAGS}
 OUTPUTS = "runs"  # folder of all runs
 PLAIN_NAMES = ("train", "training", "data")  # of files that are told apart by their folder
 
@@ -44,24 +50,28 @@ def list_entries(found: Found) -> list[Entry]:
 
 
 def _list_data(found: Found) -> list[Entry]:
-    entries = [Entry("data.train", found.sample.path, (found.describe_file(),))]
+    entries, ending = [Entry("data.train", found.sample.path, (found.describe_file(),))], Path(found.sample.path).suffix
     for split, (meaning, possible, example) in SPLITS.items():
         given = found.files.get(split)
         held_out = (found.describe_held_out(),) if split == "validation" else ()
         comments = (*held_out, possible) if given is None else (meaning, *held_out)
-        entries.append(Entry(f"data.{split}", given or example, comments, is_off=given is None))
+        entries.append(Entry(f"data.{split}", given or f"{example}{ending}", comments, is_off=given is None))
     text = list(found.text.names)
     about_text = [describe_choice("Text", found.text)]
     if found.text.others and len(text) == 1:
-        about_text.append(f"Also possible: {join_names(found.text.others)}. For pairs, write two: [{text[0]}, ...].")
+        pairs = "" if found.problem_type.examples.has_windows else f" For pairs, write two: [{text[0]}, ...]."
+        about_text.append(f"Also possible: {join_names(found.text.others)}.{pairs}")
     entries.append(Entry("data.text", text if len(text) > 1 else text[0], tuple(about_text)))
     return [*entries, *_list_labels(found), *_list_lengths(found)]
 
 
 def _list_labels(found: Found) -> list[Entry]:
+    kind = []
+    if found.problem_type.name in MEANINGS:
+        kind = [Entry("data.problem_type", found.problem_type.name, (MEANINGS[found.problem_type.name],))]
     if found.label is None or found.labels is None:
         comments = (found.describe_label(), *found.list_warnings(), "If a column holds labels, name it:")
-        return [Entry("data.label", "label", comments, is_off=True)]
+        return [Entry("data.label", "label", comments, is_off=True), *kind]
     about_label = [describe_choice("Label", found.label), found.labels.summary, *found.list_warnings()]
     if found.label.others:
         about_label.append(f"Also possible: {join_names(found.label.others)}.")
@@ -69,10 +79,10 @@ def _list_labels(found: Found) -> list[Entry]:
     if found.labels.declared:
         sentence = f"CHECK THIS: the names of the labels, in the order of {found.model.name}'s outputs."
         entries.append(Entry("data.labels", list(found.labels.declared), (sentence,)))
-    if found.labels.problem_type.has_thresholds:
-        sentence = "Any number of labels per example. They may be a list, or one text (data.separator)."
-        entries.append(Entry("data.problem_type", found.labels.problem_type.name, (sentence,)))
-    return [*entries, Entry("data.metric", found.labels.metric, (found.labels.reason,))]
+    elif found.labels.are_numbered:
+        sentence = "The names of the tags, in the order of their numbers. Write all of them:"
+        entries.append(Entry("data.labels", ["O", "B-person", "I-person"], (sentence,), is_off=True))
+    return [*entries, *kind, Entry("data.metric", found.labels.metric, (found.labels.reason,))]
 
 
 def _list_lengths(found: Found) -> list[Entry]:
@@ -81,11 +91,17 @@ def _list_lengths(found: Found) -> list[Entry]:
         return []
     comments = [lengths.describe()]
     if lengths.suggested is not None:
-        comments.append("Cutting off the few longer texts saves memory and time. Delete this line to read them whole.")
+        few = (
+            "Reading the few longer texts in several windows"
+            if lengths.has_windows
+            else "Cutting off the few longer texts"
+        )
+        comments.append(f"{few} saves memory and time. Delete this line to read them whole.")
     elif lengths.usual < lengths.limit:
         comments.append("A limit would save nothing. Set one if your other texts are longer.")
     else:
-        comments.append("A lower limit saves memory and time, but the student sees less of each text.")
+        less = "fewer of the words around it" if lengths.has_windows else "less of each text"
+        comments.append(f"A lower limit saves memory and time, but the student sees {less}.")
     return [Entry("data.max_length", lengths.suggested or lengths.limit, tuple(comments), lengths.suggested is None)]
 
 

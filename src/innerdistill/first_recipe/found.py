@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from innerdistill.data.formats import CONLL
 from innerdistill.data.task_data import HELD_OUT, MOST_HELD_OUT
 from innerdistill.first_recipe.columns import (
     Choice,
@@ -18,10 +19,16 @@ from innerdistill.first_recipe.lengths import Lengths, measure_lengths
 from innerdistill.first_recipe.model import Model, load_reader, read_model
 from innerdistill.first_recipe.request import Request
 from innerdistill.first_recipe.sample import Sample
+from innerdistill.first_recipe.tagged import choose_tagged, refuse_words
+from innerdistill.first_recipe.tags import examine_tags
+from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.support.messages import format_count, join_names, shorten_value
 
 FEW_TEXTS = 30  # of fewer, a tenth is one or two
-FORMATS = {".csv": "CSV", ".tsv": "TSV", ".parquet": "Parquet"}  # all others are JSON lines
+FORMATS = {
+    **{".csv": "CSV", ".tsv": "TSV", ".parquet": "Parquet", ".conllu": "CoNLL-U"},
+    **dict.fromkeys(CONLL, "CoNLL"),
+}  # all others are JSON lines
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Found:
     Attributes:
         sample: first rows of the file.
         model: teacher or base model.
+        problem_type: problem type of the labels, or of the teacher.
         label: label column; None if there is none, so that the teacher labels the texts.
         text: text columns.
         labels: what the label column holds; None if there is none.
@@ -40,6 +48,7 @@ class Found:
 
     sample: Sample
     model: Model
+    problem_type: ProblemType
     label: Choice | None
     text: Choice
     labels: Labels | None
@@ -65,7 +74,8 @@ class Found:
             return f"A pre-trained model with {layers}. It is fine-tuned first, as the teacher."
         outputs = "It predicts scores."
         if not self.model.predicts_scores:
-            outputs = f"It predicts {len(self.model.outputs)} classes: {join_names(self.model.outputs)}."
+            noun = "tags" if self.model.predicts_tags else "classes"
+            outputs = f"It predicts {len(self.model.outputs)} {noun}: {join_names(self.model.outputs)}."
         return f"A fine-tuned model with {layers}. {outputs}"
 
     def describe_held_out(self) -> str:
@@ -116,12 +126,34 @@ def examine(sample: Sample, request: Request) -> Found:
         ValueError: a file and a model that do not fit together.
     """
     model = read_model(request)
+    tagged = _choose_tagged(sample, request, model)
+    text, label = tagged or _choose_plain(sample, request, model)
+    column = None if label is None else label.columns[0]
+    refuse_missing_header(sample, [*([] if column is None else [column]), *text.columns])
+    if column is None:
+        labels = None
+    elif tagged is None:
+        labels = examine_labels(sample, column, model)
+    else:
+        labels = examine_tags(sample, text.columns[0], column, model)
+    problem_type = model.problem_type if labels is None else labels.problem_type
+    assert problem_type is not None  # without labels there is a teacher
+    has_windows = problem_type.examples.has_windows
+    if has_windows:
+        text = replace(text, columns=tuple(each.join_words() for each in text.columns))
+    tokenizer, limit = load_reader(model, texts=len(text.columns))
+    lengths = measure_lengths(text.columns, tokenizer, limit=limit, has_windows=has_windows)
+    return Found(sample, model, problem_type, label, text, labels, lengths, dict(request.files))
+
+
+def _choose_tagged(sample: Sample, request: Request, model: Model) -> tuple[Choice, Choice | None] | None:
+    if model.problem_type is not None and not model.predicts_tags:
+        return None
+    return choose_tagged(sample, request.text, request.label, outputs=model.own_names, is_known=model.predicts_tags)
+
+
+def _choose_plain(sample: Sample, request: Request, model: Model) -> tuple[Choice, Choice | None]:
+    refuse_words(sample, model.problem_type, model.name)
     needed = model.problem_type is None  # a fine-tuned teacher can label the texts
     label = choose_label(sample, request.label, outputs=model.own_names, scores=model.predicts_scores, needed=needed)
-    column = None if label is None else label.columns[0]
-    text = choose_text(sample, request.text, label=column)
-    refuse_missing_header(sample, [*([] if column is None else [column]), *text.columns])
-    labels = None if column is None else examine_labels(sample, column, model)
-    tokenizer, limit = load_reader(model, texts=len(text.columns))
-    lengths = measure_lengths(text.columns, tokenizer, limit=limit)
-    return Found(sample, model, label, text, labels, lengths, dict(request.files))
+    return choose_text(sample, request.text, label=None if label is None else label.columns[0]), label

@@ -13,6 +13,7 @@ from innerdistill.evaluation.metrics import select_metrics
 from innerdistill.first_recipe.columns import describe_column_counts
 from innerdistill.first_recipe.model import Model
 from innerdistill.first_recipe.sample import Column, Sample
+from innerdistill.first_recipe.tagged import refuse_other_labels
 from innerdistill.problem_types.multi_label_classification import MULTI_LABEL_CLASSIFICATION
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.regression import REGRESSION
@@ -28,12 +29,13 @@ class Labels:
     """What the label column holds.
 
     Attributes:
-        problem_type: classes or scores.
+        problem_type: classes, label sets, tags or scores.
         metric: a metric that suits them.
         reason: why; a sentence.
         summary: numbers of examples by class, or the range of the scores; a sentence.
         declared: class names whose order `data.labels` must state; empty where it is known.
         warnings: sentences on what the user should look at.
+        are_numbered: whether they are numbers whose names are not known, as ids of tags are.
     """
 
     problem_type: ProblemType
@@ -42,10 +44,11 @@ class Labels:
     summary: str
     declared: tuple[str, ...]
     warnings: tuple[str, ...]
+    are_numbered: bool = False
 
 
 def examine_labels(sample: Sample, column: Column, model: Model) -> Labels:
-    """Find out whether labels are classes or scores, and check that they fit the teacher.
+    """Find out whether labels are classes, label sets or scores, and check that they fit the teacher.
 
     Args:
         sample: first rows of the file.
@@ -70,6 +73,8 @@ def examine_labels(sample: Sample, column: Column, model: Model) -> Labels:
 
 def _find_problem_type(column: Column, task: Task, model: Model) -> ProblemType:
     """Problem type of the teacher. Without one, lists are label sets, and scores are what `refuse_numbers` refuses."""
+    if model.predicts_tags:
+        refuse_other_labels(column, model.name)
     if column.holds_lists and model.problem_type not in (None, MULTI_LABEL_CLASSIFICATION):
         raise ValueError(
             f"it holds lists of labels, but {model.name} predicts {model.problem_type.wording.outputs}. Name another "
@@ -112,20 +117,20 @@ def _examine_scores(sample: Sample, column: Column, task: Task, model: Model) ->
         reason=reason,
         summary=f"Scores from {known.min():g} to {known.max():g}, {known.mean():.2f} on average.",
         declared=(),
-        warnings=_warn_of_gaps(sample, column),
+        warnings=warn_of_gaps(sample, column),
     )
 
 
 def _examine_classes(sample: Sample, column: Column, task: Task, model: Model) -> Labels:
     examples = SINGLE_LABEL_CLASSIFICATION.examples
-    warnings = list(_warn_of_gaps(sample, column))
+    warnings = list(warn_of_gaps(sample, column))
     if len(column.counts) == 1 and not sample.is_whole:
         warnings.append(f"In {sample.describe_rows()} every label is {shorten_value(next(iter(column.counts)))}.")
         names = tuple(column.counts)
     else:
         names = examples.find_names(list(column.counts), task)
-    declared = _match_to_model(names, model, examples)
-    warnings += [*_warn_of_guess(declared, model), *_warn_of_rare(column)]
+    declared = match_to_model(names, model, examples)
+    warnings += [*warn_of_guess(declared, model), *warn_of_rare(column)]
     warnings += examples.warn_of_spellings(pa.chunked_array([pa.array(column.labels, pa.string())]))
     classes = "class" if len(column.counts) == 1 else "classes"
     is_even = max(column.counts.values()) <= UNEVEN * min(column.counts.values())
@@ -149,8 +154,8 @@ def _examine_label_sets(sample: Sample, column: Column, task: Task, model: Model
     examples = MULTI_LABEL_CLASSIFICATION.examples
     labels = pa.chunked_array([pa.array(column.labels, pa.string())])
     names = examples.find_names(labels.unique().to_pylist(), task)
-    declared = _match_to_model(names, model, examples)
-    warnings = [*_warn_of_gaps(sample, column), *_warn_of_guess(declared, model), *_warn_of_rare(column)]
+    declared = match_to_model(names, model, examples)
+    warnings = [*warn_of_gaps(sample, column), *warn_of_guess(declared, model), *warn_of_rare(column)]
     warnings += examples.warn_of_spellings(labels)
     each = sum(column.counts.values()) / max(1, sum(label is not None for label in column.labels))
     return Labels(
@@ -169,8 +174,20 @@ def _list_other_metrics(metric: str, *, classes: int) -> list[str]:
     return [name for name in names if name != "f1" or classes == 2]
 
 
-def _match_to_model(names: tuple[str, ...], model: Model, examples: ExampleType) -> tuple[str, ...]:
-    """Check that names are those of the teacher's outputs; returns those whose order `data.labels` must state."""
+def match_to_model(names: tuple[str, ...], model: Model, examples: ExampleType) -> tuple[str, ...]:
+    """Check that names are those of the teacher's outputs.
+
+    Args:
+        names: names of the labels.
+        model: teacher or base model.
+        examples: matches names to a model's outputs.
+
+    Returns:
+        Names whose order `data.labels` must state; empty where it is known.
+
+    Raises:
+        ValueError: a label that the teacher does not know.
+    """
     if model.problem_type is None:
         return ()
     declared = _declare_order(names, model)
@@ -178,14 +195,31 @@ def _match_to_model(names: tuple[str, ...], model: Model, examples: ExampleType)
     return declared
 
 
-def _warn_of_guess(declared: tuple[str, ...], model: Model) -> list[str]:
+def warn_of_guess(declared: tuple[str, ...], model: Model) -> list[str]:
+    """Say that the order of names is a guess.
+
+    Args:
+        declared: names from `match_to_model`.
+        model: the teacher.
+
+    Returns:
+        At most one sentence.
+    """
     if not declared:
         return []
     order = join_names(declared)
     return [f"{model.name} only numbers its labels. The order {order} is a guess: correct data.labels."]
 
 
-def _warn_of_rare(column: Column) -> list[str]:
+def warn_of_rare(column: Column) -> list[str]:
+    """Find classes with few examples.
+
+    Args:
+        column: the labels.
+
+    Returns:
+        At most one sentence.
+    """
     rare = [shorten_value(name)[1:-1] for name, count in column.counts.items() if count < FEW]
     return [f"Fewer than {FEW} examples of {join_names(rare)}."] if rare else []
 
@@ -200,7 +234,16 @@ def _declare_order(names: tuple[str, ...], model: Model) -> tuple[str, ...]:
     return ()
 
 
-def _warn_of_gaps(sample: Sample, column: Column) -> tuple[str, ...]:
+def warn_of_gaps(sample: Sample, column: Column) -> tuple[str, ...]:
+    """Find rows without a label.
+
+    Args:
+        sample: first rows of the file.
+        column: the label column.
+
+    Returns:
+        At most one sentence, with the number of rows.
+    """
     missing = sum(label is None for label in column.labels)
     if not missing:
         return ()

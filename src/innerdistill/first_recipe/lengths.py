@@ -25,8 +25,9 @@ class Lengths:
         usual: tokens that 99 % of them do not exceed.
         longest: tokens of the longest.
         limit: tokens that the model reads.
-        truncated: number of texts that are longer.
+        truncated: number of texts that are longer than the limit.
         suggested: value of `data.max_length`; None where it would not help.
+        has_windows: whether longer texts are read in several windows, instead of truncated.
     """
 
     texts: int
@@ -36,21 +37,26 @@ class Lengths:
     limit: int
     truncated: int
     suggested: int | None
+    has_windows: bool = False
 
     def describe(self) -> str:
         """Describe the lengths in two sentences."""
         usual = f"{USUAL} % of {self.texts:,} measured {self.noun} have at most {self.usual:,} tokens"
         share = f"{100 * self.truncated / self.texts:.1f} % are" if self.truncated else "none is"
-        return f"{usual}, the longest {self.longest:,}. The model reads {self.limit:,}, so {share} truncated."
+        effect = "read in several windows" if self.has_windows else "truncated"
+        return f"{usual}, the longest {self.longest:,}. The model reads {self.limit:,}, so {share} {effect}."
 
 
-def measure_lengths(columns: Sequence[Column], tokenizer: PreTrainedTokenizerBase, *, limit: int) -> Lengths | None:
+def measure_lengths(
+    columns: Sequence[Column], tokenizer: PreTrainedTokenizerBase, *, limit: int, has_windows: bool = False
+) -> Lengths | None:
     """Measure the texts of some rows, spread evenly over the sample.
 
     Args:
         columns: one text column, or two.
         tokenizer: tokenizer of the model.
         limit: tokens that the model reads.
+        has_windows: whether longer texts are read in several windows, instead of truncated.
 
     Returns:
         The lengths; None if no row has a text.
@@ -74,4 +80,5 @@ def measure_lengths(columns: Sequence[Column], tokenizer: PreTrainedTokenizerBas
         limit=limit,
         truncated=int((lengths > limit).sum()),
         suggested=suggested if helps else None,
+        has_windows=has_windows,
     )

@@ -37,8 +37,43 @@ class Column:
 
     @cached_property
     def holds_lists(self) -> bool:
-        """Whether the values are lists, as those of multi-label classification may be."""
+        """Whether the values are lists, as label sets, words and tags are."""
         return any(isinstance(value, list) for value in self.values)
+
+    @cached_property
+    def holds_words(self) -> bool:
+        """Whether the values are lists of text, none of them empty."""
+        given = [value for value in self.values if value is not None]
+        return bool(given) and all(isinstance(value, list) and value and _holds_text(value) for value in given)
+
+    @cached_property
+    def holds_spans(self) -> bool:
+        """Whether the values are lists of objects, as spans are."""
+        given = [value for value in self.values if value is not None]
+        return all(isinstance(value, list) for value in given) and any(
+            isinstance(part, dict) for part in chain.from_iterable(given)
+        )
+
+    def share_aligned(self, other: Column) -> float:
+        """Share of the rows in which two columns hold lists of equal length.
+
+        Args:
+            other: the other column.
+
+        Returns:
+            From 0 to 1; rows where one of them is missing do not count.
+        """
+        pairs = zip(self.values, other.values, strict=True)
+        pairs_of_lists = [(a, b) for a, b in pairs if isinstance(a, list) and isinstance(b, list)]
+        return sum(len(a) == len(b) for a, b in pairs_of_lists) / max(1, len(pairs_of_lists))
+
+    def join_words(self) -> Column:
+        """Join lists of words.
+
+        Returns:
+            A column of texts; None where a value is missing.
+        """
+        return Column(self.name, [" ".join(value) if isinstance(value, list) else value for value in self.values])
 
     @cached_property
     def labels(self) -> list[str | None]:
@@ -133,7 +168,7 @@ class Sample:
 
 
 def read_sample(path: str) -> Sample:
-    """Read the first rows of a CSV, TSV, JSON lines or Parquet file.
+    """Read the first rows of a CSV, TSV, JSON lines, Parquet, CoNLL or CoNLL-U file.
 
     Args:
         path: path of the file.
@@ -173,7 +208,17 @@ def _add_block(columns: dict[str, list[Any]], block: Block, num_rows: int) -> No
 
 
 def _count_characters(block: Block) -> int:
-    return sum(len(value) for values in block.values() for value in values if isinstance(value, str))
+    return sum(_count_text(value) for value in chain.from_iterable(block.values()))
+
+
+def _count_text(value: Any) -> int:
+    if isinstance(value, list):
+        return sum(map(_count_text, value))
+    return len(value) if isinstance(value, str) else 0
+
+
+def _holds_text(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _check_text(path: str, columns: Mapping[str, list[Any]]) -> None:

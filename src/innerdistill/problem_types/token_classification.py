@@ -5,7 +5,6 @@ from __future__ import annotations
 from transformers import AutoModelForTokenClassification
 
 from innerdistill.data.batches import make_word_collator
-from innerdistill.data.class_labels import match_class_names
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.score_labels import refuse_nothing
 from innerdistill.data.tags import (
@@ -13,6 +12,7 @@ from innerdistill.data.tags import (
     find_tag_names,
     group_tags,
     has_tags,
+    match_tag_names,
     read_tagged_texts,
     warn_of_tag_spellings,
     warn_of_tags,
@@ -51,7 +51,7 @@ TOKEN_CLASSIFICATION = ProblemType(
         has_windows=True,
         show_text=show_words,
         make_collator=make_word_collator,
-        match_names=match_class_names,
+        match_names=match_tag_names,
         refuse_names=refuse_nothing,
         warn_of_missing=warn_of_tags,
         warn_of_spellings=warn_of_tag_spellings,
