@@ -99,7 +99,7 @@ def encode_words(
     Args:
         columns: columns of some examples by name: the packed text; `labels`, a tag id for each word, or none at all;
             and columns that are copied to all windows of an example.
-        tokenizer: a fast tokenizer of transformers.
+        tokenizer: a fast tokenizer of transformers; it truncates on the right from now on.
         texts: name of the text column.
         max_length: tokens of a window, at most.
 
@@ -116,6 +116,7 @@ def encode_words(
             "AutoTokenizer.from_pretrained(folder, use_fast=True).save_pretrained(folder)."
         )
     examples = [unpack_words(packed) for packed in columns[texts[0]]]
+    tokenizer.truncation_side = "right"  # the first window begins with the text
     stride = (max_length - tokenizer.num_special_tokens_to_add()) // OVERLAP
     encoded = tokenizer(
         [example.text for example in examples],
