@@ -123,10 +123,12 @@ def build_parser() -> argparse.ArgumentParser:
         added.add_argument("overrides", nargs="*", metavar="key=value", help="override, such as schedule.name=pid")
         if name == "evaluate":
             added.add_argument("--model", help="model folder (default: model/ in the recipe's output)")
-    added = verb("predict", "predict labels and probabilities for a file of texts")
+    added = verb("predict", "predict labels, scores or tags for a file of texts")
     added.add_argument("model", help="model folder or run folder")
-    added.add_argument("file", help="CSV, TSV, JSON lines or Parquet file")
-    added.add_argument("--text", nargs="+", metavar="COLUMN", help="text column, or two (default: as in training)")
+    added.add_argument("file", help="CSV, TSV, JSON lines, Parquet or CoNLL file")
+    added.add_argument(
+        "--text", nargs="+", metavar="COLUMN", help="text or word column, or two (default: as in training)"
+    )
     added.add_argument("--skip-empty", action="store_true", help="no prediction for empty, blank or null texts")
     added.add_argument("--output", required=True, help="CSV, JSON lines or Parquet file to write")
     added = verb("speed", "measure size and latency of models")
@@ -156,9 +158,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_init_options(added: argparse.ArgumentParser) -> None:
-    added.add_argument("file", help="training file: CSV, TSV, JSON lines or Parquet")
+    added.add_argument("file", help="training file: CSV, TSV, JSON lines, Parquet or CoNLL")
     models = added.add_mutually_exclusive_group(required=True)
-    models.add_argument("--teacher", metavar="MODEL", help="fine-tuned classifier: folder or name")
+    models.add_argument("--teacher", metavar="MODEL", help="fine-tuned model: folder or name")
     models.add_argument("--base", metavar="MODEL", help="pre-trained model to fine-tune first: folder or name")
     added.add_argument("--text", nargs="+", default=[], metavar="COLUMN", help="text column, or two (default: guessed)")
     added.add_argument("--label", metavar="COLUMN", help="label column (default: guessed)")

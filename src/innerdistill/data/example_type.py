@@ -36,6 +36,7 @@ class ExampleType:
         encode_texts: (columns by name, tokenizer=, texts=, max_length=) -> token ids, masks, length and whether
             truncated, by column. With `has_windows`, it gets all columns and returns all.
         has_windows: whether an example may become several rows of the tokenised split.
+        reads_words: whether the text of an example may be a list of words.
         show_text: (text of a table) -> the text for people.
         make_collator: (tokenizer, pad_to=) -> function that makes a padded batch of examples.
         match_names: (names, names of a model's outputs, declared=) -> names in the order of the outputs. Raises
@@ -53,6 +54,7 @@ class ExampleType:
     needs_every_group: bool
     encode_texts: Callable[..., dict[str, list[Any]]]
     has_windows: bool
+    reads_words: bool
     show_text: Callable[[str], str]
     make_collator: Callable[..., Collator]
     match_names: Callable[..., Names]

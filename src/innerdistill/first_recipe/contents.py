@@ -59,7 +59,7 @@ def _list_data(found: Found) -> list[Entry]:
     text = list(found.text.names)
     about_text = [describe_choice("Text", found.text)]
     if found.text.others and len(text) == 1:
-        pairs = "" if found.problem_type.examples.has_windows else f" For pairs, write two: [{text[0]}, ...]."
+        pairs = "" if found.problem_type.examples.reads_words else f" For pairs, write two: [{text[0]}, ...]."
         about_text.append(f"Also possible: {join_names(found.text.others)}.{pairs}")
     entries.append(Entry("data.text", text if len(text) > 1 else text[0], tuple(about_text)))
     return [*entries, *_list_labels(found), *_list_lengths(found)]

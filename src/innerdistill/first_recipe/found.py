@@ -138,11 +138,10 @@ def examine(sample: Sample, request: Request) -> Found:
         labels = examine_tags(sample, text.columns[0], column, model)
     problem_type = model.problem_type if labels is None else labels.problem_type
     assert problem_type is not None  # without labels there is a teacher
-    has_windows = problem_type.examples.has_windows
-    if has_windows:
+    if problem_type.examples.reads_words:
         text = replace(text, columns=tuple(each.join_words() for each in text.columns))
     tokenizer, limit = load_reader(model, texts=len(text.columns))
-    lengths = measure_lengths(text.columns, tokenizer, limit=limit, has_windows=has_windows)
+    lengths = measure_lengths(text.columns, tokenizer, limit=limit, has_windows=problem_type.examples.has_windows)
     return Found(sample, model, problem_type, label, text, labels, lengths, dict(request.files))
 
 

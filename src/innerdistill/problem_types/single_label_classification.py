@@ -53,6 +53,7 @@ SINGLE_LABEL_CLASSIFICATION = ProblemType(
         needs_every_group=True,
         encode_texts=encode_texts,
         has_windows=False,
+        reads_words=False,
         show_text=str,
         make_collator=make_collator,
         match_names=match_class_names,

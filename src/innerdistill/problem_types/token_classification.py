@@ -49,6 +49,7 @@ TOKEN_CLASSIFICATION = ProblemType(
         needs_every_group=True,
         encode_texts=encode_words,
         has_windows=True,
+        reads_words=True,
         show_text=show_words,
         make_collator=make_word_collator,
         match_names=match_tag_names,

@@ -119,10 +119,12 @@ class Run(os.PathLike[str]):
         """Predict texts.
 
         Args:
-            texts: texts, or pairs of texts where the model was trained on pairs.
+            texts: texts; pairs of texts where the model was trained on pairs; texts or lists of words for a tagger.
 
         Returns:
-            A dict for each: predicted_label and probability_<label> per class; or predicted_score.
+            A dict for each: predicted_label and probability_<label> per class, predicted_labels and the same for label
+            sets, predicted_score, or predicted_tags and predicted_spans. Spans count the characters of the text, or of
+            the words joined by spaces.
 
         Raises:
             ValueError: one text or a table instead of a list, something that is not text, or pairs where the model

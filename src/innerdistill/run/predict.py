@@ -1,4 +1,4 @@
-"""Labels and probabilities for the examples of a file."""
+"""Labels and probabilities, scores or tags for the examples of a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import pyarrow.parquet
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from innerdistill.data.formats import dump_json
+from innerdistill.data.conll import TOKENS
+from innerdistill.data.formats import CONLL_SUFFIXES, JSON_SUFFIXES, dump_json
 from innerdistill.data.in_memory import is_data_frame
 from innerdistill.data.splits import list_text_columns
 from innerdistill.data.tables import JSON_TEXT, read_file, read_json_tables, read_rows, read_tables
@@ -36,6 +37,7 @@ from innerdistill.support.progress import quiet_libraries
 logger = logging.getLogger(__name__)
 
 FORMATS = (".csv", ".jsonl", ".parquet")
+WORDS = {b"joined by": b" "}  # metadata of a column of words
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,11 @@ def predict_texts(
 
     Args:
         predictor: the model.
-        texts: texts, or pairs of texts.
+        texts: texts, or pairs of texts; for a tagger, texts or lists of words.
         number: texts of an example, 1 or 2.
 
     Returns:
-        A dict for each: predicted_label and probability_<label> per class; or predicted_score.
+        A dict for each, with the columns that `predict_file` adds.
 
     Raises:
         ValueError: one text or a table instead of a list, something that is not text, or pairs where the model reads
@@ -119,9 +121,10 @@ def predict_texts(
         kind = type(texts).__name__
         raise ValueError(f"predict: expected a list of texts, got a {kind}; give a column, such as list(data['text']).")
     examples = [[example] if number == 1 else example for example in texts]
+    reads_words = predictor.problem_type.examples.reads_words
     for row, example in enumerate(examples, start=1):
-        if not isinstance(example, list | tuple) or [type(part) for part in example] != [str] * number:
-            wanted = "a text" if number == 1 else "a pair of texts"
+        if not _is_example(example, number=number, reads_words=reads_words):
+            wanted = "a text or a list of words" if reads_words else "a text" if number == 1 else "a pair of texts"
             raise ValueError(f"predict: example {row} is {shorten_value(texts[row - 1])}, expected {wanted}.")
     if not examples:
         return []
@@ -133,6 +136,14 @@ def predict_texts(
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
 
+def _is_example(parts: Any, *, number: int, reads_words: bool) -> bool:
+    if not isinstance(parts, list | tuple) or len(parts) != number:
+        return False
+    if reads_words and isinstance(parts[0], list | tuple):
+        return len(parts[0]) > 0 and all(type(word) is str for word in parts[0])
+    return all(type(part) is str for part in parts)
+
+
 def predict_file(
     model: str | Path, file: str | Path, *, text: Sequence[str] | None = None, skip_empty: bool = False
 ) -> pa.Table:
@@ -140,14 +151,15 @@ def predict_file(
 
     Args:
         model: model folder, or run folder.
-        file: CSV, TSV, JSON lines or Parquet file.
-        text: name of the text column, or of two for pairs; None means those of training (from the run.json beside the
-            model).
+        file: CSV, TSV, JSON lines, Parquet or CoNLL file.
+        text: name of the text column, or of two for pairs; of a tagger it may hold lists of words. None means those of
+            training (from the run.json beside the model), or the words of a CoNLL file.
         skip_empty: leave the predictions of rows whose text is null, empty or only spaces empty. Without it, null is
             refused, and an empty text is predicted, as training reads it.
 
     Returns:
-        The file's own columns, then predicted_label and probability_<label> per class; or predicted_score.
+        The file's own columns, then those of the predictions: predicted_label and probability_<label> per class,
+        predicted_labels and the same for label sets, predicted_score, or predicted_tags and predicted_spans.
 
     Raises:
         ValueError: missing model, file or column.
@@ -192,6 +204,8 @@ def predict_blocks(
         task = Task(tuple(text))
     elif record is not None:
         task = resolve_task(record.recipe.data)
+    elif Path(file).suffix.lower() in CONLL_SUFFIXES:
+        task = Task((TOKENS,))
     else:
         raise ValueError(f"{folder}: there is no run.json beside the model, so name the text columns with --text.")
     # Truncated as in training, so that the same text gets the same prediction.
@@ -202,10 +216,10 @@ def predict_blocks(
     if not skip_empty:
         _refuse_null_texts(file, rows, task)
     start = truncated = blank = 0
-    is_json = Path(file).suffix.lower() in (".jsonl", ".ndjson", ".json")
+    is_json = Path(file).suffix.lower() in JSON_SUFFIXES
     for table in (read_json_tables if is_json and keep_json else read_tables)(Path(file)):
         block = rows.slice(start, table.num_rows)
-        is_blank = _mark_blank_rows(block)
+        is_blank = _mark_blank_rows(block, examples.show_text)
         skipped = pa.array(is_blank if skip_empty else [False] * len(is_blank), pa.bool_())
         predictions, truncated_in_block = predictor.predict(_fill_null_texts(block), task)
         if clashes := [name for name in table.column_names if name in predictions]:
@@ -215,7 +229,7 @@ def predict_blocks(
         columns = dict(zip(table.column_names, table.columns, strict=True))
         for name, values in predictions.items():
             columns[name] = pc.if_else(skipped, None, pa.array(values))
-        yield pa.table(list(columns.values()), schema=_extend_schema(table.schema, columns))
+        yield pa.table(list(columns.values()), schema=_extend_schema(_mark_words(table.schema, task), columns))
         start, truncated, blank = start + table.num_rows, truncated + truncated_in_block, blank + sum(is_blank)
     if blank and not skip_empty:
         logger.warning("%d of %d rows have an empty text; with --skip-empty they get no prediction", blank, start)
@@ -272,11 +286,26 @@ def _open_writer(path: Path, suffix: str, schema: pa.Schema) -> Iterator[Callabl
 
 
 def _join_lists(table: pa.Table) -> pa.Table:
-    """Write lists of text as one text, as `data.separator` takes them apart: CSV has no lists."""
+    """Write lists as text: CSV has none.
+
+    Lists of text are joined as `data.separator` takes them apart, words by spaces. Other lists become JSON.
+    """
     for number, field in enumerate(table.schema):
         if field.type == pa.list_(pa.string()):
-            table = table.set_column(number, field.name, pc.binary_join(table[field.name], ","))
+            sign = " " if (field.metadata or {}).items() >= WORDS.items() else ","
+            table = table.set_column(number, field.name, pc.binary_join(table[field.name], sign))
+        elif pa.types.is_nested(field.type):
+            values = [None if value is None else dump_json(value) for value in table[field.name].to_pylist()]
+            table = table.set_column(number, field.name, pa.array(values, pa.string()))
     return table
+
+
+def _mark_words(schema: pa.Schema, task: Task) -> pa.Schema:
+    """Say of lists of words that they are some: predicted spans are those of the words joined by spaces."""
+    for number, field in enumerate(schema):
+        if field.name in task.text and field.type == pa.list_(pa.string()):
+            schema = schema.set(number, field.with_metadata({**(field.metadata or {}), **WORDS}))
+    return schema
 
 
 def _refuse_null_texts(file: str | Path, rows: pa.Table, task: Task) -> None:
@@ -289,10 +318,10 @@ def _refuse_null_texts(file: str | Path, rows: pa.Table, task: Task) -> None:
             )
 
 
-def _mark_blank_rows(block: pa.Table) -> list[bool]:
+def _mark_blank_rows(block: pa.Table, show_text: Callable[[str], str]) -> list[bool]:
     """Which examples have a null, or nothing but spaces."""
     columns = [block[name].to_pylist() for name in list_text_columns(block)]
-    return [None in texts or not "".join(texts).strip() for texts in zip(*columns, strict=True)]
+    return [None in texts or not "".join(map(show_text, texts)).strip() for texts in zip(*columns, strict=True)]
 
 
 def _fill_null_texts(block: pa.Table) -> pa.Table:
