@@ -90,7 +90,7 @@ def _choose_problem_type(
     if len(possible) == 1:
         return possible[0], ""
     for problem_type, sign, reason in (
-        (TOKEN_CLASSIFICATION, isinstance(text, list | tuple), "the texts are lists of words"),
+        (TOKEN_CLASSIFICATION, _is_list_of_words(text), "the texts are lists of words"),
         (TOKEN_CLASSIFICATION, _is_list_of_spans(label), "the labels are spans of text"),
         (TOKEN_CLASSIFICATION, _is_said_by(teacher, TOKEN_CLASSIFICATION), SAID_BY_TEACHER),
         (MULTI_LABEL_CLASSIFICATION, isinstance(recipe.label, tuple), "data.label names several columns"),
@@ -100,6 +100,11 @@ def _choose_problem_type(
         if sign and problem_type in possible:
             return problem_type, reason
     return possible[0], ""
+
+
+def _is_list_of_words(text: Any) -> bool:
+    """Lists of numbers are token ids."""
+    return isinstance(text, list | tuple) and all(isinstance(word, str) for word in text)
 
 
 def _is_list_of_spans(label: Any) -> bool:
