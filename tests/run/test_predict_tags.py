@@ -10,6 +10,7 @@ import torch
 from conftest import tiny_model
 from transformers import AutoModelForTokenClassification, pipeline
 
+from innerdistill import distill
 from innerdistill.cli.main import main
 from innerdistill.data.tag_schemes import find_entities
 from innerdistill.run.predict import load_predictor, predict_file, predict_texts
@@ -41,6 +42,24 @@ def expected(tagger):
     assert len({tag for row in rows for tag in row["predicted_tags"]}) > 2
     assert len({span["label"] for row in rows for span in row["predicted_spans"]}) == 2
     return rows
+
+
+@pytest.fixture(scope="module")
+def run(tagger, tmp_path_factory):
+    """A student of the tagger, with ONNX files."""
+    folder = tmp_path_factory.mktemp("run")
+    rows = [{"kinds": ["O", "B-good"], "words": [f"word{n % 24}", f"good{n % 8}"]} for n in range(60)]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return distill(
+        teacher={"path": str(tagger), "allow_weak": True, "folder": str(folder / "teachers")},
+        train=str(folder / "train.jsonl"),
+        data={"text": "words", "label": "kinds"},
+        student=2,
+        schedule={"total_steps": 4},
+        trainer={"use_cpu": True},
+        onnx=True,
+        output=str(folder / "run"),
+    )
 
 
 @pytest.fixture
@@ -147,6 +166,20 @@ def test_a_table_in_python(tagger, tmp_path, expected):
     table = predict_file(tagger, tmp_path / "new.conll")
     assert table.column_names == ["tokens", "column_2", "column_3", "tags", "predicted_tags", "predicted_spans"]
     assert table["predicted_tags"].to_pylist() == [row["predicted_tags"] for row in expected]
+
+
+def test_a_run_reads_the_column_of_training(run, tmp_path):
+    (tmp_path / "new.jsonl").write_text("".join(json.dumps({"words": words}) + "\n" for words in WORDS))
+    table = predict_file(run.folder, tmp_path / "new.jsonl")
+    expected = run.predict(WORDS)
+    assert table["predicted_tags"].to_pylist() == [row["predicted_tags"] for row in expected]
+    assert run.predict(TEXTS) == expected and list(map(len, WORDS)) == [len(row["predicted_tags"]) for row in expected]
+
+
+def test_onnx_files_give_the_same_tags(run):
+    files = run.record.onnx.files
+    assert files["float32"].largest_difference < 1e-4 and files["float32"].equal_predictions == 1
+    assert set(files["int8"].scores) >= {"entity_f1", "tag_accuracy"}
 
 
 def test_other_files_need_the_name_of_a_column(predict, tmp_path):

@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import INPUT_NAMES, Collator
+from innerdistill.data.ragged import is_ragged, join_ragged
 from innerdistill.data.windows import read_of_examples
 from innerdistill.evaluation.differences import compare_logits
 from innerdistill.evaluation.labelled_examples import LabelledExamples
@@ -303,7 +304,7 @@ def _compute_logits(
 
 def _check_float32(folder: Path, logits: Mapping[str, NDArray[np.float32]]) -> None:
     difference = _compute_largest_difference(logits[FLOAT32], logits[TORCH])
-    if not difference <= ROUNDING * max(1.0, float(np.abs(logits[TORCH]).max())):  # NaN is refused too
+    if not difference <= ROUNDING * max(1.0, _find_largest(logits[TORCH])):  # NaN is refused too
         raise ValueError(
             f"onnx: the logits of the file of {folder} differ from the model's by {difference:.2g}, so the file was "
             "deleted; please report the model and the versions of torch and onnxruntime."
@@ -329,7 +330,13 @@ def _describe_file(
 
 
 def _compute_largest_difference(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    return float(np.abs(first - second).max())
+    return _find_largest(first - second)
+
+
+def _find_largest(values: NDArray[Any]) -> float:
+    """The largest absolute value, also of arrays of different lengths."""
+    joined = join_ragged(values)[0] if is_ragged(values) else values
+    return float(np.abs(joined).max())
 
 
 def _check_objects(folder: Path, data: Mapping[str, Any]) -> None:
