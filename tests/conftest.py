@@ -6,7 +6,10 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -72,6 +75,29 @@ def fill_once(tmp_path_factory):
         return shared / name
 
     return fill_once
+
+
+@pytest.fixture(scope="session")
+def preloaded_python():
+    """An executable that runs commands as Python does, in processes in which the libraries are already imported."""
+    with tempfile.TemporaryDirectory() as folder:
+        program, address = Path(__file__).with_name("preloaded.py"), f"{folder}/socket"
+        server = subprocess.Popen(
+            [sys.executable, program, "--serve", address], stdin=subprocess.PIPE, start_new_session=True
+        )
+        while not Path(address).exists() and server.poll() is None:
+            time.sleep(0.05)
+        executable = Path(folder, "python")
+        executable.write_text(f'#!/bin/sh\nexec {sys.executable} -S {program} {address} "$@"\n')
+        executable.chmod(0o755)
+        yield str(executable)
+        server.communicate()
+
+
+@pytest.fixture
+def fast_start(preloaded_python, monkeypatch):
+    """The commands that a test starts need not import the libraries again; that they can, other tests show."""
+    monkeypatch.setattr(sys, "executable", preloaded_python)
 
 
 @pytest.fixture(scope="session")

@@ -18,16 +18,7 @@ from innerdistill.cli.main import VERBS, main
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.run_folder import read_record
 
-TOGETHER = [
-    sys.executable,
-    "-m",
-    "torch.distributed.run",
-    "--standalone",
-    "--nproc_per_node",
-    "2",
-    "-m",
-    "innerdistill",
-]
+TOGETHER = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "innerdistill"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -65,15 +56,17 @@ def content(recipe, tokenizer, place):
     return make
 
 
-def run_together(content, folder):
+def run_together(content, folder, *, torchrun=sys.executable, ranks=sys.executable):
     file = folder.with_suffix(".yaml")
     file.write_text(write_yaml(content))
-    return subprocess.Popen([*TOGETHER, "distill", str(file)], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    environment = {**ENVIRONMENT, "PYTHON_EXEC": ranks}  # with which torchrun starts them
+    command = [torchrun, *TOGETHER, "distill", str(file)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def run_until(content, folder, sign):
+def run_until(content, folder, sign, **options):
     """Two processes that have come to where a file of this name is."""
-    run = run_together(content, folder)
+    run = run_together(content, folder, **options)
     deadline = time.monotonic() + 120
     while not list(folder.glob(sign)) and run.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -107,9 +100,9 @@ def curves(folder):
 
 
 @pytest.fixture(scope="module")
-def both(content, place):
+def both(content, place, preloaded_python):
     """The finished run of two processes."""
-    run = run_together(content("both", processes=2), place / "both")
+    run = run_together(content("both", processes=2), place / "both", torchrun=preloaded_python, ranks=preloaded_python)
     assert run.wait(timeout=300) == 0, run.stderr.read()
     return place / "both"
 
@@ -128,14 +121,14 @@ def test_the_same_student_as_one_process(content, both):
         assert name.endswith("key.bias") or first[name] == pytest.approx(second[name], abs=1e-5), name
 
 
-@pytest.mark.slow  # every run of two processes imports everything three times
-def test_the_same_student_after_a_stop_and_a_kill(content, both, place):
+@pytest.mark.slow  # what is stopped is started as a user does it: it imports everything three times
+def test_the_same_student_after_a_stop_and_a_kill(content, both, place, preloaded_python):
     stopped = place / "stopped"
     run = run_until(content("stopped", processes=2), stopped, "checkpoints/01/checkpoint-*")
     stop(run)
     assert run.wait(timeout=120) != 0
     assert "Run the same command again to resume" in run.stderr.read()
-    run = run_until(content("stopped", processes=2), stopped, "checkpoints/02/checkpoint-*")
+    run = run_until(content("stopped", processes=2), stopped, "checkpoints/02/checkpoint-*", ranks=preloaded_python)
     os.kill(processes_of(run)[0], signal.SIGKILL)  # the one that writes
     assert run.wait(timeout=120) != 0
     said = run.stderr.read()
@@ -143,7 +136,8 @@ def test_the_same_student_after_a_stop_and_a_kill(content, both, place):
     assert "another process of this run has ended" in said or "innerdistill: stopped." in said
     assert "[rank1]: Traceback" not in said
     assert not (stopped / "run.json").exists()
-    again = run_together(content("stopped", processes=2), place / "stopped")
+    python = {"torchrun": preloaded_python, "ranks": preloaded_python}
+    again = run_together(content("stopped", processes=2), place / "stopped", **python)
     assert again.wait(timeout=300) == 0, again.stderr.read()
     weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (both, stopped)]
     assert weights[0] == weights[1]
@@ -175,9 +169,9 @@ def test_the_signal_of_torchrun_does_not_cut_off_what_is_said_of_a_lost_process(
 
 
 @pytest.mark.slow
-def test_what_is_wrong_is_said_once_and_nobody_waits(content, place):
+def test_what_is_wrong_is_said_once_and_nobody_waits(content, place, preloaded_python):
     (place / "bad").mkdir()
     (place / "bad" / "thesis.txt").write_text("mine")
-    bad = run_together(content("bad", processes=2), place / "bad")
+    bad = run_together(content("bad", processes=2), place / "bad", torchrun=preloaded_python, ranks=preloaded_python)
     assert bad.wait(timeout=120) != 0
     assert "holds 'thesis.txt', which is not part of a run" in bad.stderr.read()

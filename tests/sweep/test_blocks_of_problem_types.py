@@ -55,8 +55,8 @@ def sweep(form, sentences, base_folder, fill_once, tmp_path):
     return load_sweep({**content, "output": str(tmp_path / "sweep")})
 
 
-@pytest.mark.slow  # every cell is a process of its own, which imports everything
-def test_a_sweep_is_made_again_from_its_blocks(sweep, form):
+@pytest.mark.slow  # every cell is a process of its own
+def test_a_sweep_is_made_again_from_its_blocks(sweep, form, fast_start):
     run_sweep(sweep)
     _, metric, columns = form
     text = (sweep.folder / "report.md").read_text()

@@ -149,7 +149,7 @@ def drop_times_and_places(value, place=""):
 
 
 @pytest.mark.slow  # cells are processes of their own
-def test_a_block_run_alone_is_identical_to_the_byte(write_teachers, tmp_path):
+def test_a_block_run_alone_is_identical_to_the_byte(write_teachers, fast_start, tmp_path):
     """To the one that the whole sweep writes, with a teacher of its own too."""
     methods = {"methods": {"sid": {"schedule.name": "sid"}}, "compare": []}
     for folder, options in (("whole", []), ("alone", ["--block", "2"])):

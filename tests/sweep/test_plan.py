@@ -38,7 +38,7 @@ def test_one_teacher_stands_for_several(sweep_file):
 
 
 @pytest.mark.slow
-def test_finished_cells_take_no_time(sweep_file, capsys):
+def test_finished_cells_take_no_time(sweep_file, fast_start, capsys):
     assert main(["sweep", str(sweep_file), "seeds=[1]"]) == 0
     assert main(["plan", str(sweep_file)]) == 0
     shown = capsys.readouterr().out

@@ -53,8 +53,8 @@ def test_a_sweep_runs_its_cells_and_compares(write_sweep, tmp_path, capsys):
     ]
 
 
-@pytest.mark.slow  # every cell is a process of its own, which imports everything
-def test_a_sweep_continues_compares_and_names_what_failed(write_sweep, tmp_path, capsys, monkeypatch):
+@pytest.mark.slow
+def test_a_sweep_continues_compares_and_names_what_failed(write_sweep, fast_start, tmp_path, capsys, monkeypatch):
     """One story: a sweep killed, continued, changed, and tampered with."""
     kill_in_a_cell(write_sweep(), tmp_path)  # what it had done is resumed, and is compared below with a run left alone
     runs, before = check_a_finished_sweep(write_sweep, tmp_path, capsys)
@@ -230,7 +230,7 @@ def running(word):
 
 
 @pytest.mark.slow
-def test_a_useless_teacher_stops_the_sweep_once(write_sweep, swapped_teacher, capsys):
+def test_a_useless_teacher_stops_the_sweep_once(write_sweep, fast_start, swapped_teacher, capsys):
     """The teacher's label order is swapped, so every cell would stop at it."""
     assert main(["sweep", str(write_sweep()), f"recipe.teacher.path={swapped_teacher}"]) == 2
     printed = " ".join(capsys.readouterr().err.split())

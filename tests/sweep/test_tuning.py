@@ -210,7 +210,7 @@ def test_a_teacher_of_ones_own_serves_the_tuning_too(write_tuned, teacher_folder
 
 
 @pytest.mark.slow  # cells are processes of their own
-def test_a_tuned_sweep_runs_to_its_end(write_tuned, tmp_path):
+def test_a_tuned_sweep_runs_to_its_end(write_tuned, fast_start, tmp_path):
     path = write_tuned({"seeds": [101], "grid": {"trainer.learning_rate": RATES[:2]}}, methods={"sid": {}}, compare=[])
     short = ["recipe.teacher.epochs=1", "recipe.teacher.allow_weak=true", "teachers=[1]"]
     assert main(["sweep", str(path), *short]) == 0
