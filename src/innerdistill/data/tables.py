@@ -39,7 +39,7 @@ def read_file(
     grouped: bool = False,
     allow_null: bool = False,
 ) -> pa.Table:
-    """Read one CSV, TSV, JSON lines or Parquet file.
+    """Read one file of any format.
 
     Args:
         path: path of the file; its ending says the format.

@@ -73,7 +73,7 @@ class DataRecipe(Section):
         None, description="Folder of the task's files, or a `datasets` data set (name or saved folder)."
     )
     subset: Text | None = Field(None, description="Configuration name of the `datasets` data set.")
-    train: Place | None = Field(None, description="Training file (CSV, TSV, JSON lines, Parquet) or split name.")
+    train: Place | None = Field(None, description="Training file (CSV, TSV, JSON lines, Parquet, CoNLL) or split name.")
     validation: Place | None = Field(
         None, description="Validation file or split name. Without it a tenth of train is held out."
     )
@@ -90,19 +90,20 @@ class DataRecipe(Section):
     text: Columns = Field(
         (),
         max_length=2,
-        description="Text column; two columns for sentence pairs. `input_ids` holds token ids, from the teacher's "
-        "tokenizer.",
+        description="Text column; two columns for sentence pairs. For token classification it may hold lists of words. "
+        "`input_ids` holds token ids, from the teacher's tokenizer.",
     )
     label: Text | LabelColumns | None = Field(
         None,
         description="Label column (default: `label`). For multi-label classification also several columns of 0 and 1, "
-        "whose names are the labels.",
+        "whose names are the labels. For token classification lists of tags, or of spans with `start`, `end` and "
+        "`label`.",
     )
     labels: Labels | None = Field(None, min_length=2, description="Label names in the order of their ids.")
     problem_type: Text | None = Field(
         None,
-        description="Kind of problem: `single_label_classification`, `multi_label_classification` or `regression`. By "
-        "default it follows from metric, teacher and labels.",
+        description="Kind of problem: `single_label_classification`, `multi_label_classification`, "
+        "`token_classification` or `regression`. By default it follows from metric, teacher, texts and labels.",
     )
     separator: Text = Field(",", description="What separates the labels of an example, where they are one text.")
     thresholds: Literal["shared", "per label", "half"] = Field(
@@ -115,7 +116,12 @@ class DataRecipe(Section):
         description="Primary metric (default: the task's, or that of the problem type, such as accuracy). `pearson` "
         "and `spearman` are for regression.",
     )
-    max_length: int | None = Field(None, ge=8, description="Tokens per example, at most (default: the model's limit).")
+    max_length: int | None = Field(
+        None,
+        ge=8,
+        description="Tokens per example, at most (default: the model's limit). For token classification, longer texts "
+        "are read in windows.",
+    )
     train_rows: int | None = Field(
         None,
         ge=2,
@@ -134,7 +140,7 @@ class DataRecipe(Section):
 class TeacherRecipe(Section):
     """The fine-tuned teacher, or the pre-trained model to make it from."""
 
-    path: Place | None = Field(None, description="Fine-tuned classifier: folder or name.")
+    path: Place | None = Field(None, description="Fine-tuned model: folder or name.")
     base: Place | None = Field(None, description="Pre-trained model to fine-tune. The result is cached by fingerprint.")
     epochs: float = Field(3, gt=0, allow_inf_nan=False, description="Epochs of the teacher's fine-tuning.")
     seed: int = Field(1, ge=0, lt=2**31, description="Random seed of the teacher's fine-tuning.")
@@ -213,7 +219,9 @@ class Recipe(Section):
         "uniform", description="Teacher layer of each student layer: a list, or a mapping of student to teacher layers."
     )
     losses: Losses = Field(
-        default_factory=lambda: dict(DEFAULT_LOSSES), description="Weight by loss; 0 turns a loss off."
+        default_factory=lambda: dict(DEFAULT_LOSSES),
+        description="Weight by loss; 0 turns a loss off. For token classification, "
+        "the weight of `cls_cosine` is that of `token_cosine`, unless `token_cosine` is named.",
     )
     temperature: float = Field(1.0, gt=0, le=100, description="Temperature of the soft labels.")
     schedule: ScheduleRecipe = ScheduleRecipe()

@@ -183,7 +183,7 @@ def predict_blocks(
 
     Args:
         model: model folder, or run folder.
-        file: CSV, TSV, JSON lines or Parquet file.
+        file: CSV, TSV, JSON lines, Parquet or CoNLL file.
         text: name of the text column, or of two for pairs; None means those of training.
         skip_empty: leave the predictions of rows whose text is null, empty or only spaces empty. Without it, null is
             refused, and an empty text is predicted, as training reads it.
