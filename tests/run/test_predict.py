@@ -1,5 +1,6 @@
 """`predict`: other columns of a file stay as they were, and an example without a text is refused or skipped."""
 
+import csv
 import json
 import os
 
@@ -36,6 +37,16 @@ def test_json_lines_keep_their_other_columns(predict, tmp_path):
         assert row.pop("predicted_label") in ("neg", "pos")
         assert row.pop("probability_neg") + row.pop("probability_pos") == pytest.approx(1)
         assert json.dumps(row, ensure_ascii=False) == given
+
+
+def test_a_csv_file_holds_objects_as_json(predict, tmp_path):
+    row = '{"text": "good1", "nested": {"a": [1, null]}, "names": ["x", "y"], "numbers": [1, 2]}'
+    (tmp_path / "rows.jsonl").write_text(row + '\n{"text": "bad1"}\n')
+    assert predict(tmp_path / "rows.jsonl", tmp_path / "out.csv")[0] == 0
+    with (tmp_path / "out.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["nested"], first["names"], first["numbers"]) == ('{"a": [1, null]}', "x,y", "[1, 2]")
+    assert (second["nested"], second["names"], second["numbers"]) == ("", "", "")
 
 
 def test_nan_becomes_null_and_bytes_are_refused_by_name(predict, tmp_path):

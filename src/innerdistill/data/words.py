@@ -1,7 +1,7 @@
 """Texts whose words are tagged: how words stand in a table, and which token stands for each of them.
 
-A table holds such a text as text too, the JSON of the text and of where its words are, so that all else treats it as
-any text: splits, hashes, overlap. Words that were given as a list are joined by spaces.
+A table holds such a text as text too: the JSON of the text and of where its words are. So splits, hashes and overlap
+treat it as any text. Words that were given as a list are joined by spaces.
 
 A text that is longer than the model becomes several overlapping windows, each a row of the tokenised split. Every word
 is read in one of them only, the one in which it is furthest from a cut.
@@ -97,15 +97,16 @@ def encode_words(
     The first piece of a word stands for it. A word of which the tokenizer leaves nothing is read at the token before.
 
     Args:
-        columns: columns of some examples by name: the packed text; `labels`, a tag id for each word, or none at all;
-            and columns that are copied to all windows of an example.
+        columns: columns of some examples by name. One is the packed text. `labels` are a tag id for each word, or none
+            at all. The others are copied to all windows of an example.
         tokenizer: a fast tokenizer of transformers; it truncates on the right from now on.
         texts: name of the text column.
         max_length: tokens of a window, at most.
 
     Returns:
-        By column, a value for each window: what the tokenizer makes, `length` in tokens, and `pieces`, the position of
-        the token of each word that is read in it; `labels` of these words; `truncated`, whether one of them is cut.
+        By column, a value for each window: what the tokenizer makes, and `length` in tokens. `pieces` are the
+        positions of the tokens that stand for the words read in it, and `labels` belong to these words. `truncated`
+        says whether one of them is cut.
 
     Raises:
         ValueError: a slow tokenizer, which does not say where its tokens are.
@@ -181,7 +182,7 @@ def _share_words(
         stride: tokens that neighbouring windows share.
 
     Returns:
-        The words of each window.
+        For each window, the words that are read in it.
     """
     places = [np.flatnonzero(np.array(marks) == 0) for marks in special]  # of the tokens of the text, by window
     own = [np.array(of_window)[place].reshape(-1, 2) for of_window, place in zip(spans, places, strict=True)]

@@ -1,7 +1,7 @@
 """Metrics of tags of words, with exact pseudo-values by example. Shapes: N examples, W_i words of example i.
 
-Labels and predictions are arrays of tag ids, one for each example. Of tags that mark no entities, such as parts of
-speech, every word counts as an entity of its own: precision, recall and F1 are then the share of right tags.
+Labels and predictions are arrays of tag ids, one for each example. Where tags mark no entities, as parts of speech,
+every word counts as an entity of its own. Precision, recall and F1 are then the share of right tags.
 """
 
 from __future__ import annotations
