@@ -97,6 +97,20 @@ def test_words_and_tags_are_planned(init, tagger, base_folder, suffix, is_teache
     assert "Metric: entity F1." in plans(capsys)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "changes"),
+    [
+        ("BIOES", {"I-good": "E-good", "B-bad": "S-bad"}),
+        ("BILOU", {"I-good": "L-good", "B-bad": "U-bad"}),
+        ("IO", {"B-good": "I-good", "B-bad": "I-bad"}),
+    ],
+)
+def test_every_scheme_is_said(init, base_folder, scheme, changes):
+    sentences = [(words, [changes.get(tag, tag) for tag in tags]) for words, tags in SENTENCES]
+    recipe, said, warned = init(write_conll("made.conll", sentences=sentences), "--base", base_folder)
+    assert FOUND.replace("BIO", scheme) in said and recipe.data.metric == "entity_f1" and "Warning" not in warned
+
+
 def test_every_key_stands_under_a_comment_in_80_columns(init, base_folder):
     init(write_conll("made.conll"), "--base", base_folder)
     lines = Path("recipe.yaml").read_text().splitlines()

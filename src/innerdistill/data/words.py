@@ -178,13 +178,13 @@ def _share_words(
     Args:
         offsets: first character of each word, and the one after its last. (W,)
         spans: the same of each token, by window.
-        special: 1 for tokens that are not of the text, by window.
+        special: 1 for tokens such as [CLS], by window.
         stride: tokens that neighbouring windows share.
 
     Returns:
         For each window, the words that are read in it.
     """
-    places = [np.flatnonzero(np.array(marks) == 0) for marks in special]  # of the tokens of the text, by window
+    places = [np.flatnonzero(np.array(marks) == 0) for marks in special]  # where the tokens of texts are, by window
     own = [np.array(of_window)[place].reshape(-1, 2) for of_window, place in zip(spans, places, strict=True)]
     tokens = np.concatenate([own[0], *(of_window[stride:] for of_window in own[1:])])
     if not len(tokens):  # nothing is left of the text

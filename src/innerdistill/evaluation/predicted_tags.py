@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from innerdistill.data.ragged import join_ragged, make_ragged
-from innerdistill.data.tag_schemes import find_entities, find_scheme
+from innerdistill.data.tag_schemes import OUTSIDE, find_entities, find_scheme
 from innerdistill.data.tags import has_tags
 from innerdistill.data.words import Words, unpack_words
 from innerdistill.evaluation.entities import score_entity_types
@@ -173,12 +173,14 @@ def show_tags(tags: Array, names: Sequence[str], text: str | None = None) -> str
 
     >>> show_tags(np.array([0, 1]), ["O", "B-location"], '["In Rome", [0, 2, 3, 7]]')
     'Rome (location)'
-    >>> show_tags(np.array([0, 0]), ["O", "B-location"])
-    'no entity'
+    >>> show_tags(np.array([0, 0]), ["O", "B-location"]), show_tags(np.array([1, 1]), ["O", "B-location"])
+    ('no entity', 'B-location for every word')
     """
     named = [names[tag] for tag in tags]
+    if text is None and len(set(named)) == 1 and named[0] != OUTSIDE:
+        return f"{named[0]} for every word"
     if find_scheme(names) is None:
-        return f"{named[0]} for every word" if len(set(named)) == 1 and text is None else " ".join(named)
+        return " ".join(named)
     words = None if text is None else unpack_words(text)
     shown = []
     for entity in find_entities(named):
