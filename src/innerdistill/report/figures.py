@@ -21,6 +21,7 @@ from innerdistill.report.record import TrainedStage
 
 INK = "#010203"  # stands for the page's text colour, replaced by currentColor
 CHARACTERS = 75  # letters of the smallest type that fit side by side over a figure
+PAD = 3.5  # points between a map and its tokens
 WIDTH = 5.0  # inches: on a phone the type of a wider figure could not be read
 TEACHER, STUDENT, BASELINE = "#8a63d2", "#0a9396", "#ca6702"
 # Losses belong to no model, so they have colours of their own; the line styles tell them apart in grey too.
@@ -210,9 +211,14 @@ def _draw_map(
     shades = LinearSegmentedColormap.from_list("shades", [(*matplotlib.colors.to_rgb(colour), a) for a in (0, 1)])
     axes.imshow(values, cmap=shades, vmin=0, vmax=darkest, interpolation="nearest")
     axes.set_title(title, fontsize=9)
-    axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(tokens)), tokens if labels else [""] * len(tokens), fontsize=7)
-    axes.tick_params(length=0)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    # Texts instead of tick labels, of which matplotlib measures each one several times.
+    below, left = axes.get_xaxis_text1_transform(PAD)[0], axes.get_yaxis_text1_transform(PAD)[0]
+    for place, token in enumerate(tokens):
+        axes.text(place, 0, token, transform=below, rotation=90, ha="center", va="top", fontsize=7)
+        if labels:
+            axes.text(0, place, token, transform=left, ha="right", va="center", fontsize=7)
     for side in ("left", "bottom"):
         axes.spines[side].set_alpha(0.3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 import jinja2
@@ -126,6 +127,7 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"<(?! )", "&lt;", text)  # not where it opens no tag, as in p < 0.001
 
 
+@lru_cache  # compiled once for all pages of a process
 def load_page_template(name: str, *folders: Path) -> jinja2.Template:
     """Load the template of a page; texts that it shows are escaped.
 
