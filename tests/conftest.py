@@ -40,11 +40,13 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *PLAIN]
 WORDS = 128  # that a model knows; as usual the data hold fewer than half of them
 
 
-LONG = ("test_several_processes.py", "test_sweep.py")  # begin with these, or one worker ends long after the others
+LONG = ("test_several_processes.py", "test_sweep.py")
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.name not in LONG)
+    """Begin with the files that take long, or one worker ends long after the others."""
+    with_slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.name not in LONG, item.path not in with_slow))
 
 
 @pytest.fixture(scope="session", autouse=True)
