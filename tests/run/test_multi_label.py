@@ -15,6 +15,8 @@ from innerdistill.cli.main import main
 from innerdistill.evaluation.label_set_metrics import find_sets
 from innerdistill.models.heads import compute_cutoffs, read_thresholds
 from innerdistill.report.run_folder import read_predictions
+from innerdistill.run.assemble import assemble
+from innerdistill.run.objects import collect
 
 NAMES = ("bad", "good", "rare")
 
@@ -295,3 +297,9 @@ def test_thresholds_are_those_of_multi_label_models_only(make_model):
     config.problem_type = "multi_label_classification"
     with pytest.raises(ValueError, match="expected 3 numbers between 0 and 1"):
         read_thresholds(config)
+
+
+def test_a_plan_counts_the_examples_of_every_label(rows, options, tmp_path):
+    job = assemble(*collect(None, {**rows, **options, "output": tmp_path / "run"}))
+    expected = {name: sum(name in row["labels"] for row in rows["train"]) for name in NAMES}
+    assert job.count_train_labels() == expected
