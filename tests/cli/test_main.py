@@ -287,7 +287,7 @@ def test_plan_trains_nothing(recipe_file, files, capsys):
     shown = capsys.readouterr().out
     assert "layer 1+2" in shown and "minutes on this machine" in shown and sorted(files.rglob("*")) == before
     for line in (
-        "Classes in train: neg ",
+        "Examples of train by class: neg ",
         "No text is longer than 64 tokens, so none is truncated.",
         "Metric: accuracy.",
     ):

@@ -58,7 +58,7 @@ def test_every_format_is_planned(init, save, suffix, capsys):
     assert "Text column: review (the only texts)." in said
     assert "Label column: verdict (it holds the teacher's labels)." in said
     assert main(["plan", "recipe.yaml", *PLAN]) == 0
-    assert "Classes in train: neg " in capsys.readouterr().out
+    assert "Examples of train by class: neg " in capsys.readouterr().out
 
 
 def test_the_recipe_runs(init, save, folder):

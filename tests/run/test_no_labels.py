@@ -74,7 +74,7 @@ def test_the_command_line_without_labels(without_labels, text_folder, tmp_path, 
     sentence = "No labels were given: scores on selection and validation are agreement with the teacher."
     assert main(["plan", str(file)]) == 0
     plan = " ".join(capsys.readouterr().out.split())
-    assert sentence in plan and "Metric: agreement with the teacher." in plan and "Classes in train" not in plan
+    assert sentence in plan and "Metric: agreement with the teacher." in plan and "Examples of train by" not in plan
 
     assert main(["distill", str(file)]) == 0
     shown = capsys.readouterr()

@@ -87,9 +87,14 @@ def _print_sizes(job: Job) -> None:
     if not job.data.has_labels("train"):
         print_text(describe_missing_labels(job.data.against_teacher))
     if classes := job.count_train_labels():
-        print_text(f"Classes in train: {', '.join(f'{name} {count:,}' for name, count in classes.items())}.")
+        listed = ", ".join(f"{name} {count:,}" for name, count in classes.items())
+        print_text(f"Examples of train by {job.problem_type.wording.class_columns[0]}: {listed}.")
     truncated = ", ".join(f"{split} {count:,}" for split, count in job.truncated.items() if count)
-    if truncated:
+    if job.problem_type.examples.has_windows:
+        print_text(
+            f"Texts of more than {job.max_length} tokens are read in windows; these cut words: {truncated or 'none'}."
+        )
+    elif truncated:
         print_text(f"Longer than {job.max_length} tokens, so truncated: {truncated}.")
     else:
         print_text(f"No text is longer than {job.max_length} tokens, so none is truncated.")

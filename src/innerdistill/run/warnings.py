@@ -50,7 +50,11 @@ def collect_warnings(
     warnings += list_label_warnings(job.problem_type.examples, job.data, job.splits, names=job.names)
     warnings += _list_overlap_warnings(job.data.notes)
     for split, count in job.truncated.items():
-        if count:
+        if count and job.problem_type.examples.has_windows:
+            warnings.append(
+                f"{count} windows of {split} end inside a word that is too long for {job.max_length} tokens."
+            )
+        elif count:
             warnings.append(f"{count} examples of {split} were longer than {job.max_length} tokens and were truncated.")
     return warnings + list_unknown_token_warnings(job.unknown)
 
