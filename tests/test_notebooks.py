@@ -1,6 +1,7 @@
 """The notebooks in examples/: without outputs, valid Python, and all their cells run on tiny models."""
 
 import ast
+import os
 from pathlib import Path
 
 import nbformat
@@ -42,7 +43,11 @@ def test_links_lead_to_this_notebook(path):
 
 @pytest.mark.slow
 @every_notebook
-def test_every_cell_runs(path, base_folder, data_folder, tmp_path, monkeypatch):
+def test_every_cell_runs(path, base_folder, data_folder, tmp_path, preloaded_python, monkeypatch):
+    # The notebook has a Python of its own; the runs of a sweep that it starts need not import the libraries again.
+    runs = f"import os, sys\nsys.executable = {preloaded_python!r}\nos.environ.pop('PYTHONPATH')\n"
+    if "PYTHONPATH" in os.environ:
+        runs += f"os.environ['PYTHONPATH'] = {os.environ['PYTHONPATH']!r}\n"
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     notebook = nbformat.read(path, 4)
     (cell,) = [cell for cell in notebook.cells if PARAMETERS in cell.metadata.get("tags", [])]
@@ -57,7 +62,7 @@ def test_every_cell_runs(path, base_folder, data_folder, tmp_path, monkeypatch):
         "total_steps": 60,
         "seeds": [1, 2],
     }
-    cell.source = "\n".join(f"{name} = {value!r}" for name, value in values.items() if name in names)
+    cell.source = runs + "\n".join(f"{name} = {value!r}" for name, value in values.items() if name in names)
     resources = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
     shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
