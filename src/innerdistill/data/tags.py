@@ -274,7 +274,7 @@ def warn_of_broken_tags(split: str, tags: Array, names: Sequence[str]) -> list[s
         return []
     return [
         f"{format_count(broken, 'tag')} of {split} {'breaks' if broken == 1 else 'break'} the scheme {scheme}, as I "
-        "after O does. They are read as seqeval reads them: an entity begins there."
+        "after O does. Such tags are read as in seqeval: an entity begins there."
     ]
 
 

@@ -10,7 +10,8 @@ is read in one of them only, the one in which it is furthest from a cut.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -119,17 +120,18 @@ def encode_words(
     examples = [unpack_words(packed) for packed in columns[texts[0]]]
     tokenizer.truncation_side = "right"  # the first window begins with the text
     stride = (max_length - tokenizer.num_special_tokens_to_add()) // OVERLAP
-    encoded = tokenizer(
-        [example.text for example in examples],
-        truncation=True,
-        max_length=max_length,
-        stride=stride,
-        padding=False,
-        return_overflowing_tokens=True,
-        return_offsets_mapping=True,
-        return_special_tokens_mask=True,
-        verbose=False,
-    )
+    with _truncate_right(tokenizer):
+        encoded = tokenizer(
+            [example.text for example in examples],
+            truncation=True,
+            max_length=max_length,
+            stride=stride,
+            padding=False,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+            verbose=False,
+        )
     numbers_of: list[list[int]] = [[] for _ in examples]  # windows by example
     for number, index in enumerate(encoded["overflow_to_sample_mapping"]):
         numbers_of[index].append(number)
@@ -152,6 +154,16 @@ def encode_words(
             rows["length"].append(len(encoded["input_ids"][number]))
             rows["truncated"].append(window.cuts_word)
     return rows
+
+
+@contextmanager
+def _truncate_right(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Let a tokenizer that truncates on the left, such as one for dialogues, make its windows from the left too."""
+    side, tokenizer.truncation_side = tokenizer.truncation_side, "right"
+    try:
+        yield
+    finally:
+        tokenizer.truncation_side = side
 
 
 class _Window(NamedTuple):
@@ -212,7 +224,10 @@ def _locate_words(offsets: Array, tokens: Array) -> tuple[Array, Array]:
     last = np.searchsorted(tokens[:, 0], offsets[:, 1], side="left") - 1  # the last that begins before its end
     is_left = first <= last
     before = np.clip(last, 0, None)
-    return np.where(is_left, first, before), np.where(is_left, last, before)
+    # A token of the space before a word alone is its first piece, as with words that a tokenizer gets one by one.
+    space, ends_before = np.clip(first - 1, 0, None), np.concatenate([[0], offsets[:-1, 1]])
+    has_space = (first > 0) & (tokens[space, 1] == offsets[:, 0]) & (tokens[space, 0] >= ends_before)
+    return np.where(is_left, np.where(has_space, space, first), before), np.where(is_left, last, before)
 
 
 def show_words(packed: str) -> str:
