@@ -57,7 +57,10 @@ def test_classification_at_all_times():
     ("changes", "message"),
     [
         ({"name": "sdi"}, "Did you mean 'sid'"),
-        ({"name": "sid", "threshold": 0.1, "internal": {"attention_kl": 1.0}}, "CLS cosine"),
+        (
+            {"name": "sid", "threshold": 0.1, "internal": {"attention_kl": 1.0}},
+            "needs losses.cls_cosine or losses.token_cosine",
+        ),
         ({"name": "soft_labels", "threshold": 0.1}, "'soft_labels' has no internal stage"),
         ({"name": "joint", "threshold": 0.1}, "'joint' has no internal stage"),
         ({"name": "finetune", "threshold": 0.1}, "'finetune' has no internal stage"),
@@ -68,6 +71,19 @@ def test_classification_at_all_times():
 def test_what_cannot_be_scheduled(changes, message):
     with pytest.raises(ValueError, match=message):
         build_stages(plan(**changes))
+
+
+@pytest.mark.parametrize(
+    ("internal", "cosine"),
+    [
+        (INTERNAL, "cls_cosine"),
+        ({"token_cosine": 1.0}, "token_cosine"),
+        ({"token_cosine": 1.0, **INTERNAL}, "cls_cosine"),
+    ],
+)
+def test_a_threshold_is_compared_with_the_cosine_that_is_on(internal, cosine):
+    stages = build_stages(plan(name="pid", threshold=0.1, internal=internal))
+    assert {stage.cosine for stage in stages if stage.is_internal} == {cosine} and stages[-1].cosine is None
 
 
 def test_a_student_needs_a_classification_loss():

@@ -11,3 +11,4 @@ BUILT_IN = (
     "token_cosine",
     "relation_kl",
 )
+COSINES = ("cls_cosine", "token_cosine")  # schedule.threshold is compared with the first of them that is on

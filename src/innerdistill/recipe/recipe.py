@@ -204,7 +204,7 @@ class ScheduleRecipe(Section):
         None, ge=2, description="Optimiser steps instead of epochs; half of them for internal stages."
     )
     threshold: float | None = Field(
-        None, gt=0, lt=2, description="Mean CLS cosine loss below which an internal stage ends early."
+        None, gt=0, lt=2, description="Mean cosine loss of the top layer below which an internal stage ends early."
     )
     classification_always: bool = Field(False, description="Use the classification losses in every stage.")
 

@@ -132,7 +132,7 @@ class PlannedStage(Part):
     pairs: dict[int, int] = Field(description="teacher layer by student layer")
     epochs: float | None = Field(description="length; null where `steps` has it")
     steps: int | None = Field(description="length in optimiser steps; null where `epochs` has it")
-    threshold: float | None = Field(description="CLS cosine loss below which the stage ends")
+    threshold: float | None = Field(description="cosine loss below which the stage ends")
     is_internal: bool
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from innerdistill.losses.names import COSINES
 from innerdistill.recipe.recipe import ScheduleRecipe
 from innerdistill.support.extensions import Registry
 from innerdistill.support.messages import join_names, suggest_name
@@ -277,8 +278,8 @@ def _check_lengths(plan: SchedulePlan, schedule: Schedule) -> None:
         raise ValueError(
             f"schedule.threshold: the schedule {plan.recipe.name!r} has no internal stage that a threshold could end."
         )
-    if "cls_cosine" not in plan.internal:
+    if not plan.internal.keys() & set(COSINES):
         raise ValueError(
-            "schedule.threshold: it is compared with the CLS cosine loss of an internal stage, so it needs "
-            "losses.cls_cosine above 0."
+            "schedule.threshold: it is compared with the cosine loss of an internal stage, so it needs "
+            "losses.cls_cosine or losses.token_cosine above 0."
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from innerdistill.losses.names import COSINES
 from innerdistill.recipe.advice import correct_rate, show_rate
 
 
@@ -19,7 +20,8 @@ class Stage:
         pairs: teacher layer by student layer, where the internal losses are measured.
         epochs: length in epochs; None if `steps` is set.
         steps: length in optimiser steps; None if `epochs` is set.
-        threshold: mean training CLS cosine loss of the top layer over an epoch, below which the stage ends.
+        threshold: mean training cosine loss of the top layer over an epoch, below which the stage ends; that of [CLS],
+            or of all tokens if it stands in its place.
         is_internal: whether it belongs to the internal phase, which has its own learning rate.
     """
 
@@ -30,6 +32,11 @@ class Stage:
     steps: int | None = None
     threshold: float | None = None
     is_internal: bool = False
+
+    @property
+    def cosine(self) -> str | None:
+        """Name of the loss that the threshold is compared with; None if it is not on."""
+        return next((name for name in COSINES if name in self.losses), None)
 
 
 @dataclass(frozen=True)

@@ -312,7 +312,7 @@ class DistillationTrainer(Trainer):
         threshold = self.stage.threshold
         is_full_epoch = abs(state.epoch - round(state.epoch)) < 1e-6
         if threshold is not None and is_full_epoch:
-            cosine = losses[f"cls_cosine/{max(self.pairs)}"]
+            cosine = losses[f"{self.stage.cosine}/{max(self.pairs)}"]
             if cosine < threshold:
                 self.record.ended = f"threshold: cosine {cosine:.4f} below {threshold:g}"
                 control.should_training_stop = True
