@@ -256,7 +256,14 @@ def match_outputs_to_labels(labels: Array, logits: Array) -> tuple[list[int], fl
     return matched.tolist(), float(np.trace(counts) / total), float(counts[outputs, matched].sum() / total)
 
 
-def find_swapped_labels(examples: LabelledExamples, logits: Array, names: Sequence[str]) -> SwappedLabels | None:
+def find_swapped_labels(
+    examples: LabelledExamples,
+    logits: Array,
+    names: Sequence[str],
+    *,
+    judged: NDArray[np.bool_] | None = None,
+    score: str = "accuracy",
+) -> SwappedLabels | None:
     """Find a model whose outputs seem to mean other classes than they are named after.
 
     Another order of its labels has to win 0.2 accuracy, and then has to beat the most frequent class by more than two
@@ -266,22 +273,27 @@ def find_swapped_labels(examples: LabelledExamples, logits: Array, names: Sequen
         examples: examples of a split; those without a label do not take part. (N,)
         logits: output of the model. (N, C)
         names: class names by id.
+        judged: True for examples whose accuracy counts, where one class would hide all others; None means all. (N,)
+        score: name of that accuracy, for the message.
 
     Returns:
         What was found; None for outputs in order, also for too few examples.
     """
     known = has_class(examples.labels)
+    meant, *_ = match_outputs_to_labels(examples.labels[known], logits[known])
+    known = known if judged is None else known & judged
     labels, predictions = examples.labels[known], predict_classes(logits[known])
     if len(labels) < FEWEST_TO_MATCH:
         return None
-    meant, as_named, at_best = match_outputs_to_labels(labels, logits[known])
+    is_right, would_be_right = predictions == labels, np.array(meant)[predictions] == labels
+    as_named, at_best = float(is_right.mean()), float(would_be_right.mean())
     most_frequent = np.bincount(labels).argmax()
-    won = (np.array(meant)[predictions] == labels).astype(float) - (labels == most_frequent)
+    won = would_be_right.astype(float) - (labels == most_frequent)
     error = estimate_standard_error(sum_groups(won, examples.select(known).groups))
     if at_best - as_named < SWAPPED or won.mean() <= 2 * error:
         return None
     moved = [f"{names[i]!r} meant {names[j]!r}" for i, j in enumerate(meant) if i != j]
     shown = moved if len(moved) <= MOST_NAMED else [*moved[:MOST_NAMED], f"{len(moved) - MOST_NAMED} more were renamed"]
     pairs = f"{', '.join(shown[:-1])} and {shown[-1]}"
-    sentence = f"label order seems to be swapped: its accuracy is {as_named:.3f}, and would be {at_best:.3f} if {pairs}"
+    sentence = f"label order seems to be swapped: its {score} is {as_named:.3f}, and would be {at_best:.3f} if {pairs}"
     return SwappedLabels(sentence, tuple(meant))

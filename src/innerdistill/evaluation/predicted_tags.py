@@ -239,7 +239,9 @@ def _list_spans(words: Words, tags: Sequence[str], logits: Array) -> list[dict[s
 
 
 def find_swapped_tags(examples: LabelledExamples, logits: Array, names: Sequence[str]) -> SwappedLabels | None:
-    """Find a model whose outputs seem to mean other tags than they are named after, judged by its words.
+    """Find a model whose outputs seem to mean other tags than they are named after, judged by words of entities.
+
+    All words say what the outputs mean. Most of them are O, so what is won by other names shows in the others alone.
 
     Args:
         examples: examples of a split; those without tags do not take part. (N,)
@@ -254,7 +256,10 @@ def find_swapped_tags(examples: LabelledExamples, logits: Array, names: Sequence
         return None
     tags, lengths = join_ragged(examples.labels[known])
     words = LabelledExamples(tags, np.repeat(np.arange(len(lengths)), lengths))
-    return find_swapped_labels(words, join_ragged(logits[known])[0], names)
+    is_judged, score = np.ones(len(tags), dtype=np.bool_), "accuracy over words"
+    if find_scheme(names) is not None:
+        is_judged, score = read_tags(names).types[tags] >= 0, "accuracy over words of entities"
+    return find_swapped_labels(words, join_ragged(logits[known])[0], names, judged=is_judged, score=score)
 
 
 def _mark_equal(first: Iterable[Array], second: Iterable[Array]) -> NDArray[np.bool_]:
