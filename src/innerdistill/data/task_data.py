@@ -183,7 +183,7 @@ def read_first_values(sources: Sources, task: Task) -> tuple[Any, Any]:
         task: task that names the columns.
 
     Returns:
-        Text and label; None where there is none, and in files that hold text alone. Of several label columns None.
+        Text and label; None where there is none. Of several label columns None.
     """
     try:
         rows = _find_first_rows(sources, task)
@@ -198,9 +198,8 @@ def _find_first_rows(sources: Sources, task: Task) -> Mapping[str, Sequence[Any]
     """Columns of the first training examples."""
     place = sources.places["train"]
     if isinstance(place, Path):
-        columns, optional = task.text[:1], list_label_columns(task)
-        is_text = place.suffix in (".csv", ".tsv")
-        return {} if is_text else next(read_blocks(place, columns=columns, optional=optional), {})
+        columns, optional, header = task.text[:1], list_label_columns(task), task.get_header("train")
+        return next(read_blocks(place, columns=columns, optional=optional, header=header), {})
     if sources.dataset is not None and isinstance(place, str):
         place = sources.dataset[place]
     return wrap_rows(place).first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,25 @@ def read_config(name: str) -> PretrainedConfig:
             raise ValueError(refuse_adapter(name, sign="adapter_config.json")) from None
         raise ValueError(f"{name}: no model found there ({get_first_line(error)}).") from None
     family_of(config)
+    return config
+
+
+def read_config_with_head(given: str | PreTrainedModel) -> PretrainedConfig:
+    """Read the configuration of a model, which names the class that it was saved with, and thus its head.
+
+    Args:
+        given: folder or name of the model; or a model in memory, which need never have been saved.
+
+    Returns:
+        The configuration; a model in memory keeps its own as it is.
+
+    Raises:
+        ValueError: as `read_config`.
+    """
+    if isinstance(given, str):
+        return read_config(given)
+    config = copy.copy(given.config)
+    config.architectures = [type(given).__name__]
     return config
 
 

@@ -86,13 +86,15 @@ def _choose_problem_type(
     if metric is not None:
         with name_key("data.metric"):
             find_primary_metric(metric)
+            if _is_list_of_words(text):
+                find_primary_metric(metric, TOKEN_CLASSIFICATION.predictions.shape)
         possible = [each for each in possible if find_metric(metric).find(each.predictions.shape) is not None]
     if len(possible) == 1:
         return possible[0], ""
     for problem_type, sign, reason in (
         (TOKEN_CLASSIFICATION, _is_list_of_words(text), "the texts are lists of words"),
         (TOKEN_CLASSIFICATION, _is_list_of_spans(label), "the labels are spans of text"),
-        (TOKEN_CLASSIFICATION, _is_said_by(teacher, TOKEN_CLASSIFICATION), SAID_BY_TEACHER),
+        (TOKEN_CLASSIFICATION, not _is_single(label) and _is_said_by(teacher, TOKEN_CLASSIFICATION), SAID_BY_TEACHER),
         (MULTI_LABEL_CLASSIFICATION, isinstance(recipe.label, tuple), "data.label names several columns"),
         (MULTI_LABEL_CLASSIFICATION, isinstance(label, list | tuple), "the labels are lists"),
         (MULTI_LABEL_CLASSIFICATION, _is_said_by(teacher, MULTI_LABEL_CLASSIFICATION), SAID_BY_TEACHER),
@@ -109,6 +111,15 @@ def _is_list_of_words(text: Any) -> bool:
 
 def _is_list_of_spans(label: Any) -> bool:
     return isinstance(label, list | tuple) and any(isinstance(part, Mapping) for part in label)
+
+
+def _is_list_of_words(text: Any) -> bool:
+    return isinstance(text, list | tuple) and len(text) > 0 and isinstance(text[0], str)
+
+
+def _is_single(label: Any) -> bool:
+    """Whether a label is that of a whole text: no teacher makes tags of it."""
+    return label is not None and not isinstance(label, list | tuple)
 
 
 def _is_said_by(teacher: PretrainedConfig | None, problem_type: ProblemType) -> bool:

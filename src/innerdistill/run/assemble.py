@@ -5,7 +5,6 @@ The order: load the data, load the models, decide the layer map and the stages, 
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ from innerdistill.losses.registry import LOSSES
 from innerdistill.models.check import check_internal_teacher, check_source, check_windows
 from innerdistill.models.families import encoder_layers
 from innerdistill.models.layer_map import choose_layers
-from innerdistill.models.pretrained import longest_input, read_config
+from innerdistill.models.pretrained import longest_input, read_config_with_head
 from innerdistill.models.probe import probe
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type, find_problem_type_of_model
@@ -143,12 +142,9 @@ def _find_problem_type(recipe: Recipe, objects: Objects, sources: Sources) -> tu
     config = text = label = None
     if recipe.data.problem_type is None and recipe.data.task is None:
         text, label = read_first_values(sources, resolve_task(recipe.data))
-        if (model := objects.models.get("teacher.path")) is not None:
-            config = copy.copy(model.config)
-            config.architectures = [type(model).__name__]  # a model that was never saved does not say it
-        elif recipe.teacher.path is not None:
+        if recipe.teacher.path is not None:
             with name_key("teacher.path"):
-                config = read_config(recipe.teacher.path)
+                config = read_config_with_head(objects.models.get("teacher.path", recipe.teacher.path))
     if not sources.has_labels and recipe.data.metric is None and config is not None:  # the teacher is all that is known
         problem_type = find_problem_type_of_model(config)
         return problem_type, problem_type.default_metric

@@ -16,9 +16,11 @@ from innerdistill.report.run_folder import MODEL
 from innerdistill.run.arguments import Arguments, RecipeSource
 from innerdistill.run.assemble import assemble
 from innerdistill.run.finetune import load_or_finetune_teacher
+from innerdistill.run.load_models import refuse_other_head
 from innerdistill.run.objects import collect
 from innerdistill.run.teacher_cache import compute_teacher_logits
 from innerdistill.run.thresholds import settle_teacher_thresholds
+from innerdistill.support.messages import name_key
 from innerdistill.support.progress import quiet_libraries
 
 
@@ -44,7 +46,10 @@ def evaluate(
     checked, objects = collect(recipe, arguments)
     with quiet_libraries(), objects.register():
         job = assemble(checked, objects)
-        student = load_classifier(_find_model(model or job.recipe.output), job.problem_type.head)
+        found = _find_model(model or job.recipe.output)
+        with name_key("model"):
+            refuse_other_head(found, job.problem_type, metric=job.metric, name="model")
+        student = load_classifier(found, job.problem_type.head)
         student = student.to(job.teacher.device)
         check_student(student, job.teacher, job.problem_type.head, names=job.names)
         if job.recipe.teacher.base is not None:

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.data.example_type import Names
 from innerdistill.data.task_data import TaskData
-from innerdistill.models.pretrained import load_base, load_classifier, load_tokenizer
+from innerdistill.models.pretrained import load_base, load_classifier, load_tokenizer, read_config_with_head
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type_of_model
 from innerdistill.recipe.recipe import Recipe
@@ -94,18 +94,34 @@ def _load_teacher(
         return teacher, data.names
     assert recipe.teacher.path is not None
     with name_key("teacher.path"):
+        refuse_other_head(places["teacher.path"], problem_type, metric=data.task.metric, name="teacher")
         teacher = load_classifier(places["teacher.path"], problem_type.head)
-    if not problem_type.head.fits(teacher.config):
-        found = find_problem_type_of_model(teacher.config).wording.outputs
-        raise ValueError(
-            f"teacher.path: {recipe.teacher.path} predicts {found}, but {problem_type.wording.title} by "
-            f"{data.task.metric!r} needs {problem_type.wording.outputs}. Choose another teacher, data.metric or "
-            "data.problem_type."
-        )
     outputs, declared = problem_type.head.name_outputs(teacher.config), data.task.labels is not None
     with name_key(f"data.label: {data.task.label!r}"):
         # Without any label, the classes are those of the teacher.
         return teacher, problem_type.examples.match_names(data.names or outputs, outputs, declared=declared)
+
+
+def refuse_other_head(place: Place, problem_type: ProblemType, *, metric: str, name: str) -> None:
+    """Refuse a fine-tuned model that predicts something else, before a head that it does not have is loaded.
+
+    Args:
+        place: folder or name of the model, or the model itself.
+        problem_type: what the models of the run predict.
+        metric: primary metric.
+        name: what the model is in the run, for the message.
+
+    Raises:
+        ValueError: it predicts something else; or its configuration cannot be read.
+    """
+    config = read_config_with_head(place)
+    if not problem_type.head.fits(config):
+        found = find_problem_type_of_model(config).wording.outputs
+        raise ValueError(
+            f"{place if isinstance(place, str) else type(place).__name__} predicts {found}, but "
+            f"{problem_type.wording.title} by {metric!r} needs {problem_type.wording.outputs}. Choose another {name}, "
+            "data.metric or data.problem_type."
+        )
 
 
 def _load_tokenizer(

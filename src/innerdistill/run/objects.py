@@ -22,6 +22,7 @@ from innerdistill.evaluation.label_set_metrics import SetScore
 from innerdistill.evaluation.metrics import METRICS, Metric, Shape
 from innerdistill.evaluation.tag_metrics import TagScore
 from innerdistill.losses.loss import Loss
+from innerdistill.models.pretrained import read_config_with_head
 from innerdistill.problem_types.problem_types import PROBLEM_TYPES, find_problem_type_of_model
 from innerdistill.recipe.loading import load_recipe, set_key
 from innerdistill.recipe.recipe import IN_MEMORY, Recipe
@@ -247,7 +248,7 @@ def _find_shape(keys: Mapping[str, Any], teacher: PreTrainedModel | None) -> Sha
         return METRICS[metric].shape
     if teacher is None:
         return "classes"
-    return find_problem_type_of_model(teacher.config).predictions.shape
+    return find_problem_type_of_model(read_config_with_head(teacher)).predictions.shape
 
 
 def _take_mapping(keys: dict[str, Any], argument: str) -> Mapping[str, Any]:
