@@ -10,8 +10,7 @@ is read in one of them only, the one in which it is furthest from a cut.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -120,18 +119,17 @@ def encode_words(
     examples = [unpack_words(packed) for packed in columns[texts[0]]]
     tokenizer.truncation_side = "right"  # the first window begins with the text
     stride = (max_length - tokenizer.num_special_tokens_to_add()) // OVERLAP
-    with _truncate_right(tokenizer):
-        encoded = tokenizer(
-            [example.text for example in examples],
-            truncation=True,
-            max_length=max_length,
-            stride=stride,
-            padding=False,
-            return_overflowing_tokens=True,
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
-            verbose=False,
-        )
+    encoded = tokenizer(
+        [example.text for example in examples],
+        truncation=True,
+        max_length=max_length,
+        stride=stride,
+        padding=False,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+        verbose=False,
+    )
     numbers_of: list[list[int]] = [[] for _ in examples]  # windows by example
     for number, index in enumerate(encoded["overflow_to_sample_mapping"]):
         numbers_of[index].append(number)
@@ -154,16 +152,6 @@ def encode_words(
             rows["length"].append(len(encoded["input_ids"][number]))
             rows["truncated"].append(window.cuts_word)
     return rows
-
-
-@contextmanager
-def _truncate_right(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    """Let a tokenizer that truncates on the left, such as one for dialogues, make its windows from the left too."""
-    side, tokenizer.truncation_side = tokenizer.truncation_side, "right"
-    try:
-        yield
-    finally:
-        tokenizer.truncation_side = side
 
 
 class _Window(NamedTuple):
@@ -202,6 +190,8 @@ def _share_words(
     if not len(tokens):  # nothing is left of the text
         return [_Window(np.arange(len(offsets)), np.zeros(len(offsets), dtype=np.int64), False)]
     first, last = _locate_words(np.array(offsets, dtype=np.int64).reshape(-1, 2), tokens)
+    if len(places) == 1:
+        return [_Window(np.arange(len(offsets)), places[0][first], False)]
     margins = []  # tokens between each word and the next cut, by window
     for number, place in enumerate(places):
         begin = number * (len(places[0]) - stride)

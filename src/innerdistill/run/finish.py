@@ -105,7 +105,7 @@ def finish(
     settle_thresholds(job, model)
     save_model(folder / MODEL, model, job.tokenizer, max_length=job.max_length)
     saved = load_classifier(str(folder / MODEL), job.problem_type.head).to(model.device)
-    scored = f"{len(job.splits['validation']):,} examples of validation"
+    scored = f"{job.data.splits['validation'].num_rows:,} examples of validation"
     logger.info("Score %s on %s.", "the teacher" if distillation is None else "student and teacher", scored)
     logits = {"student": predict_splits(saved, job.splits, job.collate)}
     models = {"student": saved}

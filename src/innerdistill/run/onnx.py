@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import INPUT_NAMES, Collator
 from innerdistill.data.ragged import is_ragged, join_ragged
-from innerdistill.data.windows import read_of_examples
+from innerdistill.data.windows import PIECES, read_of_examples
 from innerdistill.evaluation.differences import compare_logits
 from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.latency import (
@@ -219,7 +219,10 @@ def write_onnx(
     names = [name for name in INPUT_NAMES if name in rows.column_names and name in parameters]
     length, threads = length or compute_typical_length(rows), torch.get_num_threads()
     length = min(length, int(read_numbers(rows, "length").max()))
-    logger.info("Export to ONNX, and compare the files with the model on %s examples.", f"{len(rows):,}")
+    examples = LabelledExamples.from_dataset(rows)
+    if labels is not None:
+        examples = replace(examples, labels=labels)
+    logger.info("Export to ONNX, and compare the files with the model on %s examples.", f"{len(examples.labels):,}")
     with open_whole_folder(folder / ONNX) as temporary:
         outputs = find_problem_type_of_model(model.config).wording.onnx_outputs
         classifiers = _write_files(model, temporary, inputs=names, outputs=outputs, threads=threads)
@@ -232,11 +235,8 @@ def write_onnx(
     times = {name: Latency(**percentiles) for name, percentiles in measure_latencies(calls).items()}
     paths = {TORCH: "model.safetensors"} | {name: f"{ONNX}/{file}" for name, file in FILES.items()}
     contestants = {name: Contestant(path, sizes[name], logits[name], times[name]) for name, path in paths.items()}
-    examples = LabelledExamples.from_dataset(rows)
-    if labels is not None:
-        examples = replace(examples, labels=labels)
     return OnnxRecord(
-        rows=len(rows),
+        rows=len(examples.labels),
         batch_size=1,
         length=length,
         threads=threads,
@@ -357,5 +357,8 @@ def _draw_random_rows(model: PreTrainedModel) -> tuple[Dataset, Collator]:
     columns: dict[str, Any] = {"input_ids": ids, "attention_mask": [[1] * length for length in lengths]}
     if "token_type_ids" in tokenizer.model_input_names:
         columns["token_type_ids"] = [[0] * length for length in lengths]
-    columns |= {"labels": [0] * len(ids), "length": lengths}
-    return Dataset.from_dict(columns), find_problem_type_of_model(model.config).examples.make_collator(tokenizer)
+    columns |= {"labels": [0] * len(ids), "length": lengths, "row": list(range(len(ids)))}
+    examples = find_problem_type_of_model(model.config).examples
+    if examples.has_windows:  # every token is a word
+        columns |= {"labels": [[0] * length for length in lengths], PIECES: [list(range(length)) for length in lengths]}
+    return Dataset.from_dict(columns), examples.make_collator(tokenizer)
