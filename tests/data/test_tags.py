@@ -78,10 +78,11 @@ def test_two_text_columns_are_refused():
         read({"text": ["a"], "b": ["a"], "label": [[]]}, Task(("text", "b")))
 
 
-def test_blank_texts_may_be_skipped():
+def test_texts_without_words_may_be_read():
     given = {"text": [["a"], None, [], [" "]], "label": [None] * 4}
     texts, labels = read(given, labelled=False, allow_null=True)
-    assert texts == [[pack_words(join_words(["a"])), None, None, None]] and labels == [None] * 4
+    empty = pack_words(join_words([]))
+    assert texts == [[pack_words(join_words(["a"])), None, empty, empty]] and labels == [None] * 4
 
 
 def test_names_are_completed_by_their_scheme():

@@ -108,10 +108,13 @@ def test_bad_rows_and_options_are_refused(change, keys, message, refuse):
 
 
 def test_token_ids_in_the_place_of_words(refuse):
-    ids = {number: {"input_ids": [2, 6, 7, 3]} for number in range(40)}
-    said = refuse(ids, **{"data.text": "input_ids"})
-    assert "data.text" in said and "token classification reads" in said
-    said = refuse({number: {"tokens": [2, 6, 7]} for number in range(40)})
+    ids, of_tags = (
+        {number: {"input_ids": [2, 6, 7]} for number in range(40)},
+        {"data.problem_type": "token_classification"},
+    )
+    said = refuse(ids, **of_tags, **{"data.text": "input_ids"})
+    assert "data.text: token classification reads one column of words or of texts, got input_ids" in said
+    said = refuse({number: {"tokens": [2, 6, 7]} for number in range(40)}, **of_tags)
     assert "row 1: word 1 of 'tokens' is 2, expected text" in said
 
 

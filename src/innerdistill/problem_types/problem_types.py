@@ -113,10 +113,6 @@ def _is_list_of_spans(label: Any) -> bool:
     return isinstance(label, list | tuple) and any(isinstance(part, Mapping) for part in label)
 
 
-def _is_list_of_words(text: Any) -> bool:
-    return isinstance(text, list | tuple) and len(text) > 0 and isinstance(text[0], str)
-
-
 def _is_single(label: Any) -> bool:
     """Whether a label is that of a whole text: no teacher makes tags of it."""
     return label is not None and not isinstance(label, list | tuple)
