@@ -14,6 +14,7 @@ from innerdistill.data.tags import (
     find_tag_names,
     group_tags,
     has_tags,
+    match_tag_names,
     read_tagged_texts,
     warn_of_tag_spellings,
     warn_of_tags,
@@ -94,6 +95,14 @@ def test_names_are_completed_by_their_scheme():
     assert find_tag_names(['["0", "10", "2"]'], TASK) == ("0", "2", "10")
     assert find_tag_names(['["B-x"]'], Task(("text",), labels=("O", "B-x"))) == ("O", "B-x")
     assert find_tag_names(['["B", "O"]'], TASK) == ("B", "I", "O")
+
+
+def test_a_model_need_not_have_tags_that_only_complete_the_scheme():
+    names = ("B-x", "B-y", "I-x", "I-y", "O")
+    assert match_tag_names(names, ("O", "B-y", "B-x"), declared=False) == ("O", "B-y", "B-x")
+    for outputs in (("O", "I-x", "I-y"), ("O", "B-x", "I-x")):  # another scheme, and a type that it lacks
+        with pytest.raises(ValueError, match="the data has .* labels .*, the teacher 3"):
+            match_tag_names(names, outputs, declared=False)
 
 
 def test_tags_are_encoded_by_name_or_by_position():

@@ -1,5 +1,6 @@
 """Two processes train the student that one process trains with the same global batch."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import tiny_model
 from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from transformers import AutoModelForTokenClassification
 
 from innerdistill import distill
 from innerdistill.cli.main import VERBS, main
@@ -115,10 +118,58 @@ def test_the_same_student_as_one_process(content, both):
         assert len(values) >= 50 and values == pytest.approx(theirs[name], rel=1e-5, abs=1e-6), name
     ended = [[stage.ended for stage in read_record(folder).stages] for folder in (one, both)]
     assert ended[0] == ended[1] and ended[0][0].startswith("threshold")
-    first, second = (load_file(folder / "model" / "model.safetensors") for folder in (one, both))
+    compare_weights(one, both)
+
+
+def compare_weights(first, second):
+    first, second = (load_file(folder / "model" / "model.safetensors") for folder in (first, second))
     for name in first:
         # A key's bias moves no distribution, so its gradient is rounding alone, which Adam makes steps of.
         assert name.endswith("key.bias") or first[name] == pytest.approx(second[name], abs=1e-5), name
+
+
+def test_the_same_tagger_as_one_process(content, sentences, tokenizer, place, preloaded_python):
+    """Texts of several windows, some of them without tags; outputs of all tokens are cached."""
+    names = {0: "O", 1: "B-good", 2: "B-bad"}
+    config = tiny_model(dropout=0.0).config
+    config.id2label, config.label2id = names, {name: number for number, name in names.items()}
+    torch.manual_seed(0)
+    AutoModelForTokenClassification.from_config(config).save_pretrained(place / "tagger")
+    tokenizer.save_pretrained(place / "tagger")
+    for name, begin, end in (("train", 0, 120), ("validation", 120, 160), ("unlabelled", 160, 180)):
+        lines = []
+        for text, _ in sentences[begin:end]:
+            words = text.split()
+            tags = (
+                {}
+                if name == "unlabelled"
+                else {"tags": [f"B-{word[:-1]}" if word[0] in "gb" else "O" for word in words]}
+            )
+            lines.append(json.dumps({"tokens": words, **tags}) + "\n")
+        (place / f"{name}.jsonl").write_text("".join(lines))
+    data = {name: str(place / f"{name}.jsonl") for name in ("train", "validation", "unlabelled")}
+    data |= {"text": "tokens", "label": "tags", "max_length": 9}
+    folders = []
+    for name, processes in (("one tagger", 1), ("both taggers", 2)):
+        made = content(name, processes=processes, data=data, student={"num_layers": 2})
+        made["teacher"] = {
+            "path": str(place / "tagger"),
+            "folder": str(place / f"teachers of {name}"),
+            "targets": "cache",
+            "allow_weak": True,
+        }
+        folders.append(place / name)
+        if processes == 1:
+            distill(made)
+        else:
+            run = run_together(made, place / name, torchrun=preloaded_python, ranks=preloaded_python)
+            assert run.wait(timeout=300) == 0, run.stderr.read()
+    ours, theirs = map(curves, folders)
+    for name, values in ours.items():
+        assert len(values) >= 50 and values == pytest.approx(theirs[name], rel=1e-5, abs=1e-6), name
+    compare_weights(*folders)
+    scores = [read_record(folder).scores["validation"].student for folder in folders]
+    assert scores[0].rows == scores[1].rows == 40 and scores[0].primary == pytest.approx(scores[1].primary)
 
 
 @pytest.mark.slow  # what is stopped is started as a user does it: it imports everything three times

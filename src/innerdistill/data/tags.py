@@ -133,8 +133,8 @@ def find_tag_names(labels: Sequence[str | None], task: Task) -> tuple[str, ...]:
 def match_tag_names(names: Sequence[str], outputs: Sequence[str], *, declared: bool) -> tuple[str, ...]:
     """The data's tags in the order of a model's outputs, as `match_class_names` finds it.
 
-    A tag that a model lacks, but of whose type and letter it has others, may only complete the scheme. It is left out;
-    `encode_tags` refuses it where it occurs.
+    A tag that a model lacks, but of whose type it has others, may only complete the scheme. It is left out;
+    `encode_tags` refuses it where it occurs. Without any B, as in IO, the model has another scheme.
 
     Args:
         names: the data's tags, from `find_tag_names`.
@@ -156,7 +156,9 @@ def match_tag_names(names: Sequence[str], outputs: Sequence[str], *, declared: b
         names = [
             name
             for name in names
-            if name.casefold() in known or name[0] not in letters or (get_type(name) or name).casefold() not in types
+            if name.casefold() in known
+            or (name[0] == "B" and "B" not in letters)
+            or (get_type(name) or name).casefold() not in types
         ]
     return match_class_names(names, outputs, declared=declared)
 
