@@ -2,6 +2,8 @@
 
 import json
 import os
+import tracemalloc
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -336,6 +338,31 @@ def test_order_depends_on_seed_and_step_of_the_run_only(batch_size, first_step, 
     whole = list(stream(1, 0, epochs))
     assert later == whole[first_step * batch_size :][: len(later)]
     assert later != list(stream(2, first_step, 2))
+
+
+def test_order_is_the_one_that_is_written_down_here():
+    """In place and in 32 bits it is the same: a run of an older version would see the same examples."""
+    lengths = np.random.default_rng(0).integers(1, 512, 1005)
+    generator = np.random.default_rng((5, 0))
+    order = np.resize(generator.permutation(1005), 1008)
+    for start in range(0, 1008, 8 * 50):
+        pool = order[start : start + 8 * 50]
+        order[start : start + 8 * 50] = pool[np.argsort(lengths[pool], kind="stable")]
+    expected = generator.permutation(order.reshape(126, 8))
+    sampler = LengthGroupedSampler(lengths, batch_size=8, seed=5)
+    assert list(sampler) == expected.ravel().tolist() and sampler.rows_of(3) == expected[2].tolist()
+
+
+def test_order_of_a_million_examples_takes_8_bytes_each():
+    lengths = np.random.default_rng(0).integers(1, 512, 1_000_000)
+    tracemalloc.start()
+    try:
+        sampler = LengthGroupedSampler(lengths, batch_size=32, seed=5, first_step=20)
+        indices = list(islice(sampler, 640))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(set(indices)) == 640 and most < 10e6
 
 
 def test_batches_hold_similar_lengths():

@@ -1,12 +1,14 @@
 """The training step: what must not change the loss, and what must stop it."""
 
 import json
+import weakref
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from innerdistill.data.batches import make_collator
 from innerdistill.losses.loss import Loss
@@ -244,3 +246,29 @@ def test_every_stage_is_trained_in_16_bits(make_model, tokenizer, tokenised, tmp
         setup=TrainingSetup(train=tokenised, collate=make_collator(tokenizer), trainer={"bf16": True}),
     )  # fmt: skip
     assert set(kinds) == {torch.bfloat16} and len(kinds) > 4
+
+
+class Watch(TrainerCallback):
+    """Knows whether the optimisers and data loaders that it has seen are still in memory."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_begin(self, args, state, control, optimizer=None, train_dataloader=None, **kwargs):
+        self.seen += [weakref.ref(optimizer), weakref.ref(train_dataloader)]
+
+
+def test_optimiser_and_order_of_the_examples_are_released_after_every_stage(make_model, tokenizer, tokenised, tmp_path):
+    watch, alive = Watch(), []
+
+    def measure(student):  # at the end of every stage
+        alive.append(sum(seen() is not None for seen in watch.seen))
+        return {}
+
+    teacher = make_model()
+    stages = [Stage("first", INTERNAL, {1: 2}, steps=2), Stage("second", {"soft_labels": 1.0}, {}, steps=2)]
+    setup = TrainingSetup(
+        train=tokenised, collate=make_collator(tokenizer), trainer={"use_cpu": True}, callbacks=[watch], measure=measure
+    )
+    distill_models(teacher, build_student(teacher, 2), stages=stages, folder=tmp_path, setup=setup)
+    assert len(watch.seen) == 4 and alive == [0, 0]

@@ -113,13 +113,22 @@ def read_numbers(dataset: Dataset, name: str) -> NDArray[Any]:
         name: name of the column.
 
     Returns:
-        Values of the column (num_rows,); of lists of a fixed length C (num_rows, C). Of other lists, one array for each
-        row (num_rows,).
+        Values of the column (num_rows,); of lists of a fixed length C (num_rows, C). Whole numbers are int64, others
+        float32. Of lists of any length, one array for each row (num_rows,).
     """
-    if pa.types.is_list(dataset.data.schema.field(name).type):
-        return read_lists(dataset.select_columns([name]).with_format("arrow")[:][name])
-    values: NDArray[Any] = dataset.with_format("numpy")[name][:]
-    return values
+    column = dataset.select_columns([name]).with_format("arrow")[:][name]
+    if pa.types.is_list(column.type):
+        return read_lists(column)
+    if pa.types.is_fixed_size_list(column.type):
+        return _read_array(pc.list_flatten(column)).reshape(len(column), column.type.list_size)
+    return _read_array(column)
+
+
+def _read_array(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Numbers, none null. The formatter of `datasets` would make each a Python object first: 40 bytes of memory."""
+    values = column.to_numpy()
+    dtype = {"i": np.int64, "u": np.int64, "f": np.float32}.get(values.dtype.kind, values.dtype)
+    return values.astype(dtype, copy=False)
 
 
 def select_evenly(examples: Dataset, count: int) -> Dataset:

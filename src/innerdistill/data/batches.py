@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class LengthGroupedSampler(Sampler[int]):
                 data, epoch 0 continues there.
             group: whether a batch holds examples of similar length.
         """
-        self.lengths = np.asarray(lengths)
+        self.lengths = np.asarray(lengths, dtype=np.int32)  # of many examples, arrays of int64 are large
         self.batch_size = batch_size
         self.seed = seed
         self.first_step = first_step
@@ -70,11 +71,8 @@ class LengthGroupedSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         """Indices of one epoch: the rest of the run's pass, then as much of the next one as is missing."""
         number, done = divmod(self.first_step + self.epoch * self.steps, self.steps)
-        batches = self._pass(number)[done:]
-        if done:
-            batches = np.concatenate([batches, self._pass(number + 1)[:done]])
-        for batch in batches:
-            yield from batch.tolist()
+        yield from chain.from_iterable(islice(self._iterate_pass(number), done, None))
+        yield from chain.from_iterable(islice(self._iterate_pass(number + 1), done))
 
     def rows_of(self, step: int) -> list[int]:
         """Indices of one step.
@@ -86,20 +84,23 @@ class LengthGroupedSampler(Sampler[int]):
             Indices of the step's global batch.
         """
         number, place = divmod(self.first_step + step - 1, self.steps)
-        indices: list[int] = self._pass(number)[place].tolist()
-        return indices
+        return next(islice(self._iterate_pass(number), place, None))
 
-    def _pass(self, number: int) -> NDArray[np.intp]:
+    def _iterate_pass(self, number: int) -> Iterator[list[int]]:
+        """Batches of one pass over the data, in order. Everything is done in place: a copy of many indices is large."""
         generator = np.random.default_rng((self.seed, number))
-        order = generator.permutation(len(self.lengths))
+        order = np.arange(len(self.lengths), dtype=np.int32)
+        generator.shuffle(order)
         if len(order) < len(self):
             order = np.resize(order, len(self))
-        if not self.group:
-            return order.reshape(self.steps, self.batch_size)
-        for start in range(0, len(order), self.batch_size * POOL):  # in place: of many examples, a copy is large
-            pool = order[start : start + self.batch_size * POOL]
-            pool[:] = pool[np.argsort(self.lengths[pool], kind="stable")]
-        return generator.permutation(order.reshape(self.steps, self.batch_size))
+        places = np.arange(self.steps)
+        if self.group:
+            for start in range(0, len(order), self.batch_size * POOL):
+                pool = order[start : start + self.batch_size * POOL]
+                pool[:] = pool[np.argsort(self.lengths[pool], kind="stable")]
+            generator.shuffle(places)
+        for place in places:
+            yield order[place * self.batch_size : (place + 1) * self.batch_size].tolist()
 
 
 def make_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> DataCollatorWithPadding:

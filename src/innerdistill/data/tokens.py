@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 from numpy.typing import NDArray
@@ -124,7 +123,7 @@ def fingerprint_tokens(dataset: Dataset) -> str:
             for batch in dataset.select_columns([name]).with_format("arrow").iter(10_000):
                 column = batch[name].combine_chunks()
                 digest.update(column.flatten().to_numpy(zero_copy_only=False).tobytes())
-    digest.update(read_numbers(dataset, "length").astype(np.int64).tobytes())
+    digest.update(read_numbers(dataset, "length").data)
     return digest.hexdigest()
 
 

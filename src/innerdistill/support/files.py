@@ -160,7 +160,7 @@ def compute_checksum(path: Path) -> int:
     """
     value = 0
     with path.open("rb") as file:
-        while chunk := file.read(1 << 24):
+        while chunk := file.read(1 << 20):
             value = zlib.crc32(chunk, value)
     return value
 

@@ -132,6 +132,8 @@ def distill_models(
                 trainer.remove_callback(PrinterCallback)
                 is_inside = number == point.stage and not point.is_start
                 trainer.train(resume_from_checkpoint=str(point.folder) if is_inside else None)
+            del trainer  # its optimiser and the order of its examples are large
+            gc.collect()  # it and its callbacks refer to each other
             if setup.measure is not None and is_first_process():
                 record.distances = setup.measure(student)
             saver.end_stage(number, student, record)
@@ -168,15 +170,17 @@ def _make_stage_arguments(folder: Path, stage: Stage, setup: TrainingSetup, *, n
 
 
 def _add_positions(train: Dataset, teacher: Targets | None) -> Dataset:
-    """Add the position of every example in the cache as the column `index`."""
+    """If teacher outputs are cached, add the position of every example in the cache as the column `index`."""
+    if "index" in train.column_names:
+        train = train.remove_columns("index")
     stores = [] if teacher is None else teacher.stores
-    if stores and {store.tokens for store in stores} != {fingerprint_tokens(train)}:
+    if not stores:
+        return train
+    if {store.tokens for store in stores} != {fingerprint_tokens(train)}:
         raise ValueError(
             "the cached teacher outputs do not belong to the examples of `train`, or are in another order."
         )
-    if "index" in train.column_names:
-        train = train.remove_columns("index")
-    return train.add_column("index", np.arange(len(train)))
+    return train.add_column("index", np.arange(len(train), dtype=np.int32))
 
 
 def _describe_targets(teacher: Targets, stages: Sequence[Stage], losses: Mapping[str, Loss]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +93,18 @@ class TargetStore:
         self.columns = {"logits": num_labels, "cls": hidden_size, "hidden": hidden_size, "entropy": 1}
         self.of_tokens = ("hidden", *(["logits"] if logits_of_tokens else []))  # kinds with a row for each token
         self.num_heads = num_heads
-        self.starts = np.concatenate([[0], np.cumsum(num_heads * self.lengths**2)])
-        self.token_starts = np.concatenate([[0], np.cumsum(self.lengths)])
         self.arrays: dict[Part, Array] = {}
         self._in_use: FileLock | None = None  # as long as the arrays may be read
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Position of each example's first attention element, and of the end (N + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.num_heads * self.lengths**2)])
+
+    @cached_property
+    def token_starts(self) -> NDArray[np.int64]:
+        """Position of each example's first token, and of the end (N + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])
 
     def count_bytes(self, part: Part) -> int:
         """Compute the size of a part on disk in bytes, without its header."""
