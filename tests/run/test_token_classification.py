@@ -6,8 +6,10 @@ import re
 import numpy as np
 import pandas
 import pytest
+import torch
+from conftest import tiny_model
 from datasets import ClassLabel, Dataset, Features, List, Value
-from piece_tokenizers import make_word_piece_tokenizer
+from piece_tokenizers import make_byte_tokenizer, make_word_piece_tokenizer
 from seqeval.metrics import accuracy_score, f1_score, precision_score, recall_score
 from seqeval.metrics.sequence_labeling import get_entities
 from transformers import AutoModelForTokenClassification, AutoTokenizer, TrainerCallback, pipeline
@@ -15,6 +17,7 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, Trainer
 from innerdistill import Run, distill, evaluate, finetune
 from innerdistill.cli.main import main
 from innerdistill.report.run_folder import read_predictions
+from innerdistill.run.predict import load_predictor, predict_texts
 
 NAMES = ("B-bad", "B-good", "I-bad", "I-good", "O")
 
@@ -39,7 +42,6 @@ def rows(sentences):
 @pytest.fixture(scope="module")
 def pieces_folder(fill_once):
     """A `pre-trained` model that reads word pieces: random weights, no head."""
-    from conftest import tiny_model
 
     def fill(folder):
         tiny_model(layers=4, seed=3).base_model.save_pretrained(folder)
@@ -139,6 +141,7 @@ def test_report_onnx_and_evaluation_know_tags(run, rows, options):
         "entity F1" in page
         and "other tags" in page
         and "<th>type</th><th>entities</th>" in page
+        and 'class="reply"' in page
         and 'confusion" style' not in page
     )
     assert '["' not in re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)  # no packed text
@@ -168,9 +171,7 @@ def find_spans(row):
     return spans
 
 
-def test_every_form_of_data_gives_the_same_student(run, rows, options, tmp_path):
-    expected = (run.folder / "model" / "model.safetensors").read_bytes()
-    given = {**options, "losses": {"gold_labels": 1}}
+def test_every_form_of_data_gives_the_same_student(rows, quick, tmp_path):
     features = Features({"words": List(Value("string")), "ner_tags": List(ClassLabel(names=list(NAMES)))})
     datasets, spans = {}, {}
     for split, of_split in rows.items():
@@ -186,17 +187,21 @@ def test_every_form_of_data_gives_the_same_student(run, rows, options, tmp_path)
         return {split: str(tmp_path / pattern.format(split)) for split in rows}
 
     ways = {
+        "rows": rows,
         "conll": {"data": {**name_files("{}.conll"), "text": "tokens", "label": "tags"}},
         "jsonl": {"data": {**name_files("{}.jsonl"), "text": "tokens", "label": "tags"}},
         "parquet": {"data": {**name_files("{}.parquet"), "text": "tokens", "label": "tags"}},
         "datasets": datasets,
+        "data frames": {split: pandas.read_parquet(tmp_path / f"{split}.parquet") for split in rows},
         "spans": {**spans, "data": {"text": "text", "label": "spans"}},
         "files of spans": {"data": {**name_files("spans-{}.jsonl"), "text": "text", "label": "spans"}},
     }
+    students = {}
     for name, way in ways.items():
-        again = distill(**way, **given, output=tmp_path / name)
+        again = distill(**way, **quick, losses={"gold_labels": 1}, output=tmp_path / name)
         assert again.record.problem_type.name == "token_classification"
-        assert (again.folder / "model" / "model.safetensors").read_bytes() == expected, name
+        students[name] = (again.folder / "model" / "model.safetensors").read_bytes()
+    assert [name for name in ways if students[name] != students["rows"]] == []
 
 
 class Interrupt(TrainerCallback):
@@ -358,3 +363,40 @@ def test_the_teacher_alone_and_a_long_text(run, rows, options, tmp_path):
     assert np.mean([(ours == "O") == (theirs == "O") for ours, theirs in zip(predicted, gold, strict=True)]) > 0.9
     text = " ".join(row["tokens"])
     assert all(text[span["start"] : span["end"]] == span["text"] for span in answer["predicted_spans"])
+
+
+@pytest.fixture(scope="module")
+def byte_tagger(rows, tmp_path_factory):
+    """A tagger of random weights that reads pieces of bytes, as RoBERTa does."""
+    folder = tmp_path_factory.mktemp("models") / "bytes"
+    tokenizer = make_byte_tokenizer([" ".join(row["tokens"]) for row in rows["train"]])
+    config = tiny_model("roberta", vocab_size=400, pad_token_id=0).config
+    config.id2label = dict(enumerate(["O", "B-good", "I-good", "B-bad", "I-bad"]))
+    config.label2id = {name: number for number, name in config.id2label.items()}
+    torch.manual_seed(0)
+    model = AutoModelForTokenClassification.from_config(config)
+    with torch.no_grad():
+        model.classifier.weight.mul_(20)  # entities of every type
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_pieces_of_bytes_are_read_as_the_pipeline_reads_them(byte_tagger, rows):
+    find = pipeline("token-classification", model=str(byte_tagger), aggregation_strategy="first")
+    texts = [" ".join(row["tokens"][:8]) for row in rows["validation"][:40]]
+    predictor = load_predictor(byte_tagger, max_length=None, texts=1)
+    counts = []
+    for text, predicted in zip(texts, predict_texts(predictor, texts, number=1), strict=True):
+        expected, spans = find(text), predicted["predicted_spans"]
+        counts.append(len(spans))
+        assert [(span["start"], span["end"], span["label"]) for span in spans] == [
+            (each["start"], each["end"], each["entity_group"]) for each in expected
+        ]
+        assert [span["score"] for span in spans] == pytest.approx([float(each["score"]) for each in expected], abs=1e-5)
+    assert sum(counts) > 100
+
+
+def test_a_tagger_of_any_folder_is_exported(byte_tagger, capsys):
+    assert main(["export", str(byte_tagger)]) == 0
+    assert (byte_tagger / "onnx" / "model.onnx").is_file() and "model.onnx" in capsys.readouterr().out

@@ -191,7 +191,12 @@ def read_first_values(sources: Sources, task: Task) -> tuple[Any, Any]:
         return None, None
     columns = (task.text[0], "" if task.label_columns else task.label)
     text, label = (next((value for value in rows.get(name, ()) if value is not None), None) for name in columns)
-    return text, label
+    return _read_array(text), _read_array(label)
+
+
+def _read_array(value: Any) -> Any:
+    """An array as a list; pandas has arrays in the place of lists that it reads from Parquet."""
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _find_first_rows(sources: Sources, task: Task) -> Mapping[str, Sequence[Any]]:
