@@ -349,6 +349,37 @@ def test_predictions_of_files(run, rows, tmp_path):
                     assert span == pytest.approx(of_text, abs=1e-6)
 
 
+def test_texts_of_several_windows_are_examples_as_all_others(rows, quick, tmp_path):
+    """Scored, shown, predicted and evaluated as a whole, though a window holds seven tokens."""
+    given = {**rows, **quick, "data": {"text": "tokens", "label": "tags", "max_length": 9}}
+    run = distill(**given, onnx=True, output=tmp_path / "run")
+    columns = read_predictions(run.folder / "predictions.parquet", "validation")
+    scores = run.scores["validation"]["student"]
+    predicted, gold = (
+        name_tags(each.argmax(-1) for each in columns["student"]),
+        [row["tags"] for row in rows["validation"]],
+    )
+    assert scores["entity_f1"] == pytest.approx(f1_score(gold, predicted)) and scores["rows"] == 180
+    assert run.record.data.rows["train"] == 420 and run.record.onnx.rows == 180
+    (warning,) = [warning for warning in run.record.warnings if "of validation end inside a word" in warning]
+    assert warning.endswith("that no window of 9 tokens holds as a whole.")
+    examples = json.loads((run.folder / "examples.json").read_text())
+    assert examples["disagreements"]
+    for example in examples["disagreements"]:
+        row = rows["validation"][example["row"] - 1]
+        assert example["texts"] == [" ".join(row["tokens"])]
+        for model in ("teacher", "student"):
+            (tags,) = name_tags([columns[model][example["row"] - 1].argmax(-1)])
+            shown = [
+                f"{' '.join(row['tokens'][first : last + 1])} ({kind})" for kind, first, last in get_entities(tags)
+            ]
+            assert example[model]["answer"] == (", ".join(shown) or "no entity")
+    answers = run.predict([row["tokens"] for row in rows["validation"]])
+    assert [answer["predicted_tags"] for answer in answers] == predicted
+    scored = evaluate(**given, model=run.folder, output=tmp_path / "evaluated")
+    assert scored["scores"]["validation"]["student"]["entity_f1"] == scores["entity_f1"]
+
+
 def test_the_teacher_alone_and_a_long_text(run, rows, options, tmp_path):
     """A text of several windows is answered as a whole, each word once."""
     teacher = finetune(**rows, **options, output=tmp_path / "teacher")

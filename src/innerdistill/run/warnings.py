@@ -16,6 +16,7 @@ from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.recipe.advice import advise_on_teacher, correct_rate, find_student_rate, name_other_rate
 from innerdistill.run.job import Job
 from innerdistill.run.judge_teacher import describe_missed_classes, find_teacher_problem, list_missed_classes
+from innerdistill.support.messages import format_count
 from innerdistill.training.stage import StageRecord, list_stage_warnings
 
 UNKNOWN_SHARE = 0.1  # share of unknown tokens that a tokenizer of the right language does not reach
@@ -52,7 +53,8 @@ def collect_warnings(
     for split, count in job.truncated.items():
         if count and job.problem_type.examples.has_windows:
             warnings.append(
-                f"{count} windows of {split} end inside a word that is too long for {job.max_length} tokens."
+                f"{format_count(count, 'window')} of {split} {'ends' if count == 1 else 'end'} inside a word that no "
+                f"window of {job.max_length} tokens holds as a whole."
             )
         elif count:
             warnings.append(f"{count} examples of {split} were longer than {job.max_length} tokens and were truncated.")
