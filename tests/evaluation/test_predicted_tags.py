@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from innerdistill.data.ragged import make_ragged
+from innerdistill.data.words import join_words, pack_words
 from innerdistill.evaluation.labelled_examples import LabelledExamples
-from innerdistill.evaluation.predicted_tags import find_swapped_tags
+from innerdistill.evaluation.predicted_tags import find_swapped_tags, show_tags
 
 NAMES = ("O", "B-x", "B-y", "I-x", "I-y")
 
@@ -49,6 +50,14 @@ def test_parts_of_speech_are_judged_by_all_words():
     examples, logits = answer(gold, (gold + 1) % 5)
     found = find_swapped_tags(examples, logits, names)
     assert found is not None and "its accuracy over words is 0.000" in found.sentence
+
+
+def test_entities_without_a_type_are_shown_alone():
+    packed = pack_words(join_words(["In", "New", "York"]))
+    assert show_tags(np.array([2, 0, 1]), ["B", "I", "O"], packed) == "New York"
+    assert show_tags(np.array([2, 0, 1]), ["B", "I", "O"]) == "words 2 to 3"
+    assert show_tags(np.array([2, 0, 1]), ["B-x", "I-x", "O"], packed) == "New York (x)"
+    assert show_tags(np.array([2, 2]), ["B", "I", "O"]) == "no entity"
 
 
 def test_examples_without_tags_do_not_count():

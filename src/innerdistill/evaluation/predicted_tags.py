@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from innerdistill.data.ragged import join_ragged, make_ragged
-from innerdistill.data.tag_schemes import OUTSIDE, find_entities, find_scheme
+from innerdistill.data.tag_schemes import OUTSIDE, UNTYPED, find_entities, find_scheme
 from innerdistill.data.tags import has_tags
 from innerdistill.data.words import Words, unpack_words
 from innerdistill.evaluation.entities import score_entity_types
@@ -187,7 +187,7 @@ def show_tags(tags: Array, names: Sequence[str], text: str | None = None) -> str
         where = f"words {entity.first + 1} to {entity.end}"
         if words is not None:
             where = words.text[words.offsets[entity.first][0] : words.offsets[entity.end - 1][1]]
-        shown.append(f"{where} ({entity.type})")
+        shown.append(where if entity.type == UNTYPED else f"{where} ({entity.type})")
     return ", ".join(shown) or NO_ENTITY
 
 
