@@ -189,7 +189,7 @@ def test_tags_that_break_their_scheme_and_rare_types_are_said(init, base_folder)
     odd = [*SENTENCES, (["word1", "word2", "bad1"], ["O", "I-good", "B-odd"])]
     _, said, warned = init(write_conll("made.conll", sentences=odd), "--base", base_folder)
     assert "Warning: Fewer than 10 examples of odd." in warned and "odd (1)" in said
-    assert "1 tag of train breaks the scheme BIO, as I after O does. They are read as seqeval reads them" in warned
+    assert "1 tag of train breaks the scheme BIO, as I after O does. Such tags are read as in seqeval" in warned
 
 
 def test_long_texts_are_read_in_windows(init, tagger):
