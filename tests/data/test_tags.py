@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from innerdistill.data.in_memory import choose_label, wrap_rows
 from innerdistill.data.ragged import make_ragged
 from innerdistill.data.tags import (
     encode_tags,
@@ -156,3 +157,8 @@ def test_any_name_survives(listed):
     assert [json.loads(each) for each in labels] == listed
     names = sorted({tag for each in listed for tag in each})
     assert [[names[tag] for tag in each] for each in encode(listed, names)] == listed
+
+
+def test_a_column_of_tags_is_looked_for_beside_words_only():
+    assert choose_label(wrap_rows([{"tokens": ["Rome"], "ner_tags": ["B-place"]}])) == "ner_tags"
+    assert choose_label(wrap_rows([{"text": "Rome", "tags": "travel"}])) is None

@@ -20,7 +20,8 @@ from innerdistill.support.messages import get_first_line, join_names, shorten_va
 
 TEXT = "text"  # column of rows that are texts alone
 WORD_COLUMNS = ("tokens", "words")  # looked for where `data.text` is not given; they hold lists
-LABEL_COLUMNS = ("label", "labels", "tags", "ner_tags")  # looked for where `data.label` is not given
+LABEL_COLUMNS = ("label", "labels")  # looked for where `data.label` is not given
+TAG_COLUMNS = ("tags", "ner_tags")  # beside words
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,8 @@ def choose_text(rows: Rows, label: str | None) -> tuple[str, ...]:
     Raises:
         ValueError: none or several columns hold text.
     """
-    for name in WORD_COLUMNS:
-        if isinstance(next(iter(rows.first.get(name, ())), None), list | tuple | np.ndarray):
-            return (name,)
+    if (words := _find_words(rows)) is not None:
+        return (words,)
     texts = [name for name in rows.text_columns if name != label]
     if not texts and TOKEN_IDS in rows.columns:
         return (TOKEN_IDS,)
@@ -142,9 +142,18 @@ def choose_label(rows: Rows) -> str | None:
         rows: rows of the object.
 
     Returns:
-        The first of LABEL_COLUMNS that is there; None if none is.
+        `label` or `labels`, beside words also `tags` or `ner_tags`: the first that is there; None if none is.
     """
-    return next((name for name in LABEL_COLUMNS if name in rows.columns), None)
+    names = LABEL_COLUMNS if _find_words(rows) is None else (*LABEL_COLUMNS, *TAG_COLUMNS)
+    return next((name for name in names if name in rows.columns), None)
+
+
+def _find_words(rows: Rows) -> str | None:
+    """The column of words, if one of the usual names holds lists."""
+    for name in WORD_COLUMNS:
+        if isinstance(next(iter(rows.first.get(name, ())), None), list | tuple | np.ndarray):
+            return name
+    return None
 
 
 def _wrap_dataset(dataset: Dataset) -> Rows:

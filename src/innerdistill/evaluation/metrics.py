@@ -32,13 +32,10 @@ from innerdistill.evaluation.label_set_metrics import (
     score_micro_f1,
 )
 from innerdistill.evaluation.tag_metrics import (
-    compute_entity_f1_pseudo_values,
-    compute_entity_precision_pseudo_values,
-    compute_entity_recall_pseudo_values,
+    EntityScore,
+    compute_entity_pseudo_values,
     compute_tag_accuracy_pseudo_values,
-    score_entity_f1,
-    score_entity_precision,
-    score_entity_recall,
+    score_entities_of_tags,
     score_tag_accuracy,
 )
 from innerdistill.support.extensions import Registry
@@ -283,6 +280,12 @@ def _mse(labels: Array, predictions: Array) -> float:
     return float(np.square(labels - predictions).mean())
 
 
+def _make_entity_metric(kind: EntityScore, *, title: str = "") -> Metric:
+    pseudo_values = partial(compute_entity_pseudo_values, kind=kind)
+    score = partial(score_entities_of_tags, kind=kind)
+    return Metric(score, "tags", reads=("names",), pseudo_values=pseudo_values, title=title)
+
+
 def _list_primary_metrics() -> str:
     """Which primary metrics fit which predictions, in a sentence."""
     parts = []
@@ -327,15 +330,9 @@ METRICS = Registry(
             pseudo_values=compute_spearman_pseudo_values,
             title="Spearman correlation",
         ),
-        "entity_f1": Metric(
-            score_entity_f1, "tags", reads=("names",), pseudo_values=compute_entity_f1_pseudo_values, title="entity F1"
-        ),
-        "entity_precision": Metric(
-            score_entity_precision, "tags", reads=("names",), pseudo_values=compute_entity_precision_pseudo_values
-        ),
-        "entity_recall": Metric(
-            score_entity_recall, "tags", reads=("names",), pseudo_values=compute_entity_recall_pseudo_values
-        ),
+        "entity_f1": _make_entity_metric("f1", title="entity F1"),
+        "entity_precision": _make_entity_metric("precision"),
+        "entity_recall": _make_entity_metric("recall"),
         "tag_accuracy": Metric(score_tag_accuracy, "tags", pseudo_values=compute_tag_accuracy_pseudo_values),
         "mse": Metric(_mse, "scores", higher_is_better=False, title="mean squared error"),
     },

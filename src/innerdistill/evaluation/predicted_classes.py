@@ -152,13 +152,28 @@ def compare_classes(labels: Array, teacher_logits: Array, student_logits: Array)
     """
     teacher, student, known = predict_classes(teacher_logits), predict_classes(student_logits), has_class(labels)
     numbers: dict[str, float] = {"equal_predictions": float((teacher == student).mean())}
+    return numbers | count_right_and_wrong(teacher == labels, student == labels, known)
+
+
+def count_right_and_wrong(
+    teacher: NDArray[np.bool_], student: NDArray[np.bool_], known: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Count the examples by whether teacher and student are right.
+
+    Args:
+        teacher: True where the teacher is right. (N,)
+        student: True where the student is. (N,)
+        known: True for examples with a label. (N,)
+
+    Returns:
+        Such as `teacher_right_student_wrong`, for all four pairs.
+    """
+    counts: dict[str, float] = {}
     for of_teacher in ("right", "wrong"):
         for of_student in ("right", "wrong"):
-            as_named = ((teacher == labels) == (of_teacher == "right")) & (
-                (student == labels) == (of_student == "right")
-            )
-            numbers[f"teacher_{of_teacher}_student_{of_student}"] = int((as_named & known).sum())
-    return numbers
+            as_named = (teacher == (of_teacher == "right")) & (student == (of_student == "right"))
+            counts[f"teacher_{of_teacher}_student_{of_student}"] = int((as_named & known).sum())
+    return counts
 
 
 def show_share(share: float) -> str:

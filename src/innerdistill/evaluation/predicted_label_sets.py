@@ -20,6 +20,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from innerdistill.data.label_sets import has_label_set
 from innerdistill.evaluation.label_set_metrics import find_sets
 from innerdistill.evaluation.labelled_examples import LabelledExamples
+from innerdistill.evaluation.predicted_classes import count_right_and_wrong
 from innerdistill.evaluation.prediction_type import SwappedLabels
 
 Array = NDArray[Any]
@@ -164,14 +165,7 @@ def compare_sets(labels: Array, teacher_margins: Array, student_margins: Array) 
         "equal_predictions": float((teacher == student).all(1).mean()),
         "equal_labels": float((teacher == student).mean()),
     }
-    is_right = {"teacher": (teacher == labels).all(1), "student": (student == labels).all(1)}
-    for of_teacher in ("right", "wrong"):
-        for of_student in ("right", "wrong"):
-            as_named = (is_right["teacher"] == (of_teacher == "right")) & (
-                is_right["student"] == (of_student == "right")
-            )
-            numbers[f"teacher_{of_teacher}_student_{of_student}"] = int((as_named & known).sum())
-    return numbers
+    return numbers | count_right_and_wrong((teacher == labels).all(1), (student == labels).all(1), known)
 
 
 def measure_set_distances(teacher_margins: Array, student_margins: Array) -> tuple[NDArray[np.bool_], Array]:

@@ -21,7 +21,7 @@ from innerdistill.data.tags import has_tags
 from innerdistill.data.words import Words, unpack_words
 from innerdistill.evaluation.entities import score_entity_types
 from innerdistill.evaluation.labelled_examples import LabelledExamples
-from innerdistill.evaluation.predicted_classes import find_swapped_labels
+from innerdistill.evaluation.predicted_classes import count_right_and_wrong, find_swapped_labels
 from innerdistill.evaluation.prediction_type import SwappedLabels
 from innerdistill.evaluation.tag_metrics import count_tags, read_tags
 
@@ -133,14 +133,7 @@ def compare_tags(labels: Array, teacher_logits: Array, student_logits: Array) ->
         "equal_predictions": float(_mark_equal(teacher, student).mean()),
         "equal_labels": float((join_ragged(teacher)[0] == join_ragged(student)[0]).mean()),
     }
-    of_models = {"teacher": _mark_equal(teacher, labels), "student": _mark_equal(student, labels)}
-    for of_teacher in ("right", "wrong"):
-        for of_student in ("right", "wrong"):
-            as_named = (of_models["teacher"] == (of_teacher == "right")) & (
-                of_models["student"] == (of_student == "right")
-            )
-            numbers[f"teacher_{of_teacher}_student_{of_student}"] = int((as_named & known).sum())
-    return numbers
+    return numbers | count_right_and_wrong(_mark_equal(teacher, labels), _mark_equal(student, labels), known)
 
 
 def measure_tag_distances(teacher_logits: Array, student_logits: Array) -> tuple[NDArray[np.bool_], Array]:

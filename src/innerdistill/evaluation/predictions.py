@@ -18,7 +18,6 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import Collator, iterate_by_length
-from innerdistill.data.ragged import make_ragged
 from innerdistill.data.windows import PIECES, join_windows
 from innerdistill.models.capture import capture
 from innerdistill.models.heads import compute_cutoffs
@@ -106,7 +105,7 @@ def _compute_word_logits(
 ) -> NDArray[Any]:
     """Logits at the tokens that stand for words, by example."""
     pieces = read_numbers(dataset, PIECES)
-    of_words = make_ragged(pieces)
+    of_words = np.empty(len(pieces), dtype=object)
     for indices, inputs, _ in batches:
         for index, logits in zip(indices, predict(inputs), strict=True):
             of_words[index] = logits[pieces[index]]

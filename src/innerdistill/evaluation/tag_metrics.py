@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from innerdistill.evaluation.entities import (
 )
 
 Array = NDArray[Any]
+EntityScore = Literal["precision", "recall", "f1"]
 
 
 def read_tags(names: Sequence[str]) -> TagSet:
@@ -55,46 +56,19 @@ def count_tags(labels: Array, predictions: Array, names: Sequence[str]) -> Entit
     return count_entities(gold, predicted, lengths, read_tags(names))
 
 
-def score_entity_precision(labels: Array, predictions: Array, *, names: Sequence[str]) -> float:
-    """Share of the predicted entities that are right.
+def score_entities_of_tags(labels: Array, predictions: Array, *, names: Sequence[str], kind: EntityScore) -> float:
+    """Precision, recall or F1 over the entities of all examples.
 
     Args:
         labels: gold tag ids. (N,)
         predictions: predicted tag ids. (N,)
         names: tag names by id.
+        kind: which of the three.
 
     Returns:
-        From 0 to 1; 0 without predicted entities.
+        From 0 to 1; 0 where nothing is counted.
     """
-    return score_entities(count_tags(labels, predictions, names))["precision"]
-
-
-def score_entity_recall(labels: Array, predictions: Array, *, names: Sequence[str]) -> float:
-    """Share of the gold entities that are found.
-
-    Args:
-        labels: gold tag ids. (N,)
-        predictions: predicted tag ids. (N,)
-        names: tag names by id.
-
-    Returns:
-        From 0 to 1; 0 without gold entities.
-    """
-    return score_entities(count_tags(labels, predictions, names))["recall"]
-
-
-def score_entity_f1(labels: Array, predictions: Array, *, names: Sequence[str]) -> float:
-    """F1 over the entities of all examples: 2 right / (predicted + gold).
-
-    Args:
-        labels: gold tag ids. (N,)
-        predictions: predicted tag ids. (N,)
-        names: tag names by id.
-
-    Returns:
-        From 0 to 1; 0 without entities.
-    """
-    return score_entities(count_tags(labels, predictions, names))["f1"]
+    return score_entities(count_tags(labels, predictions, names))[kind]
 
 
 def score_tag_accuracy(labels: Array, predictions: Array) -> float:
@@ -110,49 +84,24 @@ def score_tag_accuracy(labels: Array, predictions: Array) -> float:
     return float((join_ragged(labels)[0] == join_ragged(predictions)[0]).mean())
 
 
-def compute_entity_precision_pseudo_values(labels: Array, predictions: Array, *, names: Sequence[str]) -> Array:
-    """Compute N * score - (N - 1) * (score without the example), for precision.
+def compute_entity_pseudo_values(
+    labels: Array, predictions: Array, *, names: Sequence[str], kind: EntityScore
+) -> Array:
+    """Compute N * score - (N - 1) * (score without the example), for precision, recall or F1.
 
     Args:
         labels: gold tag ids. (N,)
         predictions: predicted tag ids. (N,)
         names: tag names by id.
+        kind: which of the three.
 
     Returns:
         One value per example. (N,)
     """
     counts = count_tags(labels, predictions, names)
-    return compute_ratio_pseudo_values(counts.right.sum(1), counts.predicted.sum(1))
-
-
-def compute_entity_recall_pseudo_values(labels: Array, predictions: Array, *, names: Sequence[str]) -> Array:
-    """Compute N * score - (N - 1) * (score without the example), for recall.
-
-    Args:
-        labels: gold tag ids. (N,)
-        predictions: predicted tag ids. (N,)
-        names: tag names by id.
-
-    Returns:
-        One value per example. (N,)
-    """
-    counts = count_tags(labels, predictions, names)
-    return compute_ratio_pseudo_values(counts.right.sum(1), counts.gold.sum(1))
-
-
-def compute_entity_f1_pseudo_values(labels: Array, predictions: Array, *, names: Sequence[str]) -> Array:
-    """Compute N * score - (N - 1) * (score without the example), for F1.
-
-    Args:
-        labels: gold tag ids. (N,)
-        predictions: predicted tag ids. (N,)
-        names: tag names by id.
-
-    Returns:
-        One value per example. (N,)
-    """
-    counts = count_tags(labels, predictions, names)
-    return compute_ratio_pseudo_values(2 * counts.right.sum(1), (counts.predicted + counts.gold).sum(1))
+    right, predicted, gold = (of_types.sum(1) for of_types in (counts.right, counts.predicted, counts.gold))
+    ratios = {"precision": (right, predicted), "recall": (right, gold), "f1": (2 * right, predicted + gold)}
+    return compute_ratio_pseudo_values(*ratios[kind])
 
 
 def compute_tag_accuracy_pseudo_values(labels: Array, predictions: Array) -> Array:

@@ -239,6 +239,6 @@ def _plan_schedule(
     classification: dict[str, float] = {}
     for name, weight in weights.items():
         if weight > 0:
-            weights = internal if losses[name].is_internal else classification
-            weights[name] = weight
+            phase = internal if losses[name].is_internal else classification
+            phase[name] = weight
     return SchedulePlan(pairs=pairs, internal=internal, classification=classification, recipe=recipe.schedule)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from innerdistill.evaluation.answers import Answers, collect_answers
 from innerdistill.evaluation.labelled_examples import LabelledExamples
+from innerdistill.losses.names import COSINES
 from innerdistill.report.record import LayerDistance, RunRecord, TrainedStage
 from innerdistill.report.stored_run import StoredRun
 
@@ -209,6 +210,6 @@ def _list_last_cosines(stages: list[TrainedStage]) -> list[float]:
     for stage in stages:
         if stage.stage.is_internal and stage.epochs:
             losses = stage.epochs[-1].losses
-            names = (f"{cosine}/{max(stage.stage.pairs)}" for cosine in ("cls_cosine", "token_cosine"))
+            names = (f"{cosine}/{max(stage.stage.pairs)}" for cosine in COSINES)
             cosines += [losses[name] for name in names if name in losses][:1]
     return cosines
