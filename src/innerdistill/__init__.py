@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from warnings import filterwarnings
 
 __version__: str
+
+filterwarnings("ignore", "IProgress not found")  # tqdm's, in a notebook without ipywidgets: the bars here need none
 
 if TYPE_CHECKING:  # for type checkers and editors; the same names as below
     from innerdistill.data.task_data import load_task

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from innerdistill.data.splits import choose_stratified
+from innerdistill.data.splits import choose_stratified, find_hashes
 from innerdistill.data.task_data import load_task
 from innerdistill.problem_types.problem_types import find_problem_type
 from innerdistill.recipe.recipe import DataRecipe
@@ -81,3 +81,9 @@ def test_splits_in_which_no_class_is_missing_stay_the_same():
 def test_scores_have_no_classes_that_could_be_missing(load):
     data = load([(f"text {n}", n / 4) for n in range(20)], metric="pearson")
     assert data.splits["validation"].num_rows == data.splits["selection"].num_rows == 1
+
+
+@pytest.mark.parametrize("known", [0, 2**63 - 1, 2**63, 2**64 - 1])
+def test_a_single_hash_is_found_however_large(known):  # NumPy 2.0 took the distance from it for a signed number
+    hashes = np.array([0, 2**63 - 1, 2**63, 2**64 - 1], np.uint64)
+    assert hashes[find_hashes(hashes, np.array([known], np.uint64))].tolist() == [known]

@@ -19,8 +19,9 @@ def slow_soft_label_sets(teacher, student, temperature):
     for of_teacher, of_student in zip(teacher.tolist(), student.tolist(), strict=True):
         total = 0.0
         for t, s in zip(of_teacher, of_student, strict=True):
-            p, q = sigmoid(t / temperature), sigmoid(s / temperature)
-            total += p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+            for sign in (1, -1):  # the label and its absence; 1 - p would lose the digits of a p near 1
+                p, q = sigmoid(sign * t / temperature), sigmoid(sign * s / temperature)
+                total += p * math.log(p / q)
         values.append(temperature**2 * total / len(of_teacher))
     return torch.tensor(values, dtype=torch.float64)
 

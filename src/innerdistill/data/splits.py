@@ -153,4 +153,17 @@ def mark_shared_texts(table: pa.Table, other: pa.Table) -> NDArray[np.bool_]:
         True for rows that share a text. (num_rows,)
     """
     seen = np.concatenate([hash_texts(other, column=name) for name in list_text_columns(other)])
-    return np.any([np.isin(hash_texts(table, column=name), seen) for name in list_text_columns(table)], axis=0)
+    return np.any([find_hashes(hash_texts(table, column=name), seen) for name in list_text_columns(table)], axis=0)
+
+
+def find_hashes(hashes: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Find the hashes that are among others.
+
+    Args:
+        hashes: (N,)
+        known: hashes to look among, in any order.
+
+    Returns:
+        True for those that are there. (N,)
+    """
+    return np.isin(hashes, known, kind="sort")  # its table for few values overflows in NumPy 2.0

@@ -22,7 +22,7 @@ from innerdistill.data.label_columns import LABELLED, list_label_columns
 from innerdistill.data.labels import number_labels
 from innerdistill.data.sources import Sources, find_sources
 from innerdistill.data.split_files import needs_groups
-from innerdistill.data.splits import choose_number, choose_stratified, hash_texts, mark_shared_texts
+from innerdistill.data.splits import choose_number, choose_stratified, find_hashes, hash_texts, mark_shared_texts
 from innerdistill.data.tables import read_file, read_rows, read_split
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import DataRecipe
@@ -272,7 +272,7 @@ def _count_equal(table: pa.Table, other: pa.Table) -> int:
     hashes = hash_texts(table)
     is_there = np.zeros(len(hashes), dtype=bool)
     for block in iterate_blocks(other):  # train may be large
-        is_there |= np.isin(hashes, hash_texts(block))
+        is_there |= find_hashes(hashes, hash_texts(block))
     return int(is_there.sum())
 
 
