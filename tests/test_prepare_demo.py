@@ -27,3 +27,13 @@ def test_no_sentence_is_in_two_files_and_the_first_two_stay_what_they_were() -> 
     assert files["train.csv"] == rows[1_500:3_900]
     assert files["tuning.csv"] == rows[3_900:5_400]
     assert files["validation_more.csv"] == [rows[5_400], rows[5_401], *rows[5_403:]]
+
+
+def test_texts_without_labels_repeat_no_sentence_that_is_scored() -> None:
+    rows = make_rows(*(f"sentence number {number} word{number} other{number}" for number in range(5_402)))
+    files = prepare_demo.split_sentences(rows)
+    neutral = make_rows(rows[0][0].upper(), rows[5_401][0] + "!", "a text of its own")  # of both scored files
+    assert prepare_demo.select_unlabelled(files, neutral) == [
+        *(row[0] for row in rows[3_900:5_400]),
+        "a text of its own",
+    ]

@@ -174,13 +174,22 @@ def test_unlabelled_rows_are_distilled_on(recipe, data_folder, tmp_path):
     assert len(teacher) == 1  # unlabelled rows are the student's only
 
 
-def test_the_teacher_is_trained_on_labelled_rows_only(recipe, data_folder, tmp_path):
-    steps = []
+def test_runs_with_and_without_unlabelled_rows_share_a_teacher(recipe, data_folder, tmp_path, caplog):
+    contents, records = [], []
     for name, data in (("plain", {}), ("more", {"unlabelled": f"{data_folder}/unlabelled.csv"})):
         content = recipe(tmp_path / name, data=data)
-        content["teacher"]["epochs"] = 1
-        steps.append(read_record(finetune(content)).stages[0].steps)
-    assert steps[0] == steps[1]
+        content["teacher"] |= {"epochs": 1, "folder": str(tmp_path / "teachers")}
+        contents.append(content)
+        records.append(read_record(finetune(content)))
+    plain, more = records
+    assert plain.stages == more.stages  # the same, not one just like it
+    (cached,) = (tmp_path / "teachers").glob("custom-*")
+    assert "unlabelled" not in read_record(cached).data.rows
+    assert "unlabelled" in more.data.rows and more.recipe.data.unlabelled is not None
+    (tmp_path / "more" / "report.html").unlink()
+    with caplog.at_level("INFO", logger="innerdistill"):
+        finetune(contents[1])  # the record is taken for one of these data
+    assert "Fine-tune the teacher" not in caplog.text
 
 
 def test_a_teacher_from_finetune_is_cached_for_distill(recipe, tmp_path, capsys, monkeypatch):

@@ -9,8 +9,9 @@ from innerdistill import distill
 from innerdistill.cli.printing import print_sweep
 from innerdistill.evaluation.predicted_classes import predict_classes
 from innerdistill.report.stored_run import FolderRun
-from innerdistill.sweep.grid import Cell
+from innerdistill.sweep.grid import Cell, load_sweep
 from innerdistill.sweep.store import CellRun
+from innerdistill.sweep.sweep import run_sweep
 
 SENTENCE = "No labels were given: scores on selection and validation are agreement with the teacher."
 
@@ -70,3 +71,14 @@ def test_labelled_validation_and_selection_without_labels(make_run, write_report
     page = (tmp_path / "report.html").read_text()
     assert "No labels were given for train: scores on selection are agreement with the teacher." in page
     assert "agreement with the teacher on selection" in page and "accuracy on validation" in page
+
+
+def test_methods_with_and_without_unlabelled_texts_are_compared(write_sweep, data_folder, base_folder):
+    more = {"labelled": {}, "more": {"data.unlabelled": f"{data_folder}/unlabelled.csv"}}
+    path = write_sweep(methods=more, seeds=[1, 2], compare=[["more", "labelled"]], teacher={"base": str(base_folder)})
+    sweep = load_sweep(path, overrides=["recipe.schedule.name=soft_labels"])
+    (group,) = run_sweep(sweep).groups
+    labelled, more = (method.first_record for method in group.methods.values())
+    assert labelled.teacher.fingerprint == more.teacher.fingerprint and labelled.student.start == more.student.start
+    assert "unlabelled" in more.data.rows and "unlabelled" not in labelled.data.rows
+    assert [(comparison.method, comparison.against) for comparison in group.comparisons] == [("more", "labelled")]

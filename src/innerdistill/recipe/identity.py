@@ -54,7 +54,9 @@ def list_differences(content: Mapping[str, Any], recipe: Recipe) -> list[str]:
 
 
 def select_shared_keys(recipe: Recipe) -> dict[str, Any]:
-    """Select what the data and the teacher of a run depend on: runs that are compared have these in common.
+    """Select what the scored data and the teacher of a run depend on: runs that are compared have these in common.
+
+    Unlabelled texts are the student's alone.
 
     Args:
         recipe: recipe of the run.
@@ -62,7 +64,7 @@ def select_shared_keys(recipe: Recipe) -> dict[str, Any]:
     Returns:
         Values by dotted key.
     """
-    keys = {f"data.{key}": value for key, value in recipe.data.model_dump(exclude={"note"}).items()}
+    keys = {f"data.{key}": value for key, value in recipe.data.model_dump(exclude={"note", "unlabelled"}).items()}
     keys |= {f"teacher.{key}": getattr(recipe.teacher, key) for key in ("path", "base")}
     if recipe.teacher.base is not None:
         keys |= {f"teacher.{key}": getattr(recipe.teacher, key) for key in TEACHER_FINE_TUNING}

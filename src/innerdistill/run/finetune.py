@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from transformers import PreTrainedModel
 
@@ -24,6 +25,7 @@ from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.card import write_card
 from innerdistill.report.output_folder import lock_beside, open_run_folder
 from innerdistill.report.page import write_report
+from innerdistill.report.record import DataRecord
 from innerdistill.report.run_folder import (
     MODEL,
     PREDICTIONS,
@@ -90,7 +92,7 @@ def _finetune(job: Job) -> Path:
         if not is_trained(job, folder, teacher=False):
             cached = _finetune_into_cache(job)
             if is_first_process():
-                _copy_teacher(cached, folder, job.recipe)
+                _copy_teacher(cached, folder, job)
         export_run(job, folder)
         wait_for_all()
         if is_first_process():
@@ -130,6 +132,7 @@ def find_cached_teacher(job: Job) -> tuple[Path, bool]:
     Raises:
         ValueError: a student's run is in its place.
     """
+    job = _leave_out_unlabelled(job)
     recipe = job.recipe
     key = compute_teacher_key(
         recipe,
@@ -140,6 +143,23 @@ def find_cached_teacher(job: Job) -> tuple[Path, bool]:
     )
     folder = Path(recipe.teacher.folder) / f"{recipe.data.task or 'custom'}-{key}"
     return folder, _holds_teacher(folder, job)
+
+
+def _leave_out_unlabelled(job: Job) -> Job:
+    """Leave out the texts that only students learn from: runs with and without them share their teacher."""
+
+    def select(by_split: Mapping[str, Any]) -> dict[str, Any]:
+        return {split: value for split, value in by_split.items() if split != "unlabelled"}
+
+    notes = {name: select(note) if isinstance(note, dict) else note for name, note in job.data.notes.items()}
+    return replace(
+        job,
+        recipe=job.recipe.model_copy(update={"data": job.recipe.data.model_copy(update={"unlabelled": None})}),
+        data=replace(job.data, splits=select(job.data.splits), notes=notes),
+        splits=select(job.splits),
+        truncated=select(job.truncated),
+        unknown=select(job.unknown),
+    )
 
 
 def _holds_teacher(folder: Path, job: Job) -> bool:
@@ -160,6 +180,7 @@ def _holds_teacher(folder: Path, job: Job) -> bool:
 
 def _finetune_into_cache(job: Job) -> Path:
     """Fine-tune the base model of a job into the cache, unless the teacher is there, and return its run folder."""
+    job = _leave_out_unlabelled(job)
     folder, _ = find_cached_teacher(job)
     hold_until_exit(folder)  # a resumed run would miss it, and its card is read at the end of a run
     teacher_recipe = derive_teacher_recipe(job.recipe, output=str(folder))
@@ -197,8 +218,8 @@ def _set_training_options(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"trainer": merge_teacher_trainer(recipe), "seed": recipe.teacher.seed})
 
 
-def _copy_teacher(cached: Path, folder: Path, recipe: Recipe) -> None:
-    """Copy a teacher from the cache into the run folder of its recipe; run.json is the last file.
+def _copy_teacher(cached: Path, folder: Path, job: Job) -> None:
+    """Copy a teacher from the cache into the run folder of a job; run.json is the last file.
 
     The files are copied, not linked: whoever changes the weights in one place must not change them in the other.
     """
@@ -209,6 +230,7 @@ def _copy_teacher(cached: Path, folder: Path, recipe: Recipe) -> None:
         shutil.copytree(cached / MODEL, temporary, dirs_exist_ok=True)
     with open_whole_file(folder / PREDICTIONS) as temporary:
         shutil.copyfile(cached / PREDICTIONS, temporary)
-    record = read_record(cached).model_copy(update={"recipe": _set_training_options(recipe)})
+    own = {"recipe": _set_training_options(job.recipe), "data": DataRecord(**job.describe_data())}
+    record = read_record(cached).model_copy(update=own)
     write_card(folder, record)
     write_record(folder, record)
