@@ -7,15 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from problem_samples import LABELS, SAMPLES
 from transformers import AutoConfig
 
 import innerdistill
-from innerdistill.data.labels import UNLABELLED
-from innerdistill.data.ragged import is_ragged, make_ragged
-from innerdistill.data.tasks import Task
-from innerdistill.data.words import join_words, pack_words
+from innerdistill.data.windows import PIECES
 from innerdistill.evaluation.labelled_examples import LabelledExamples
-from innerdistill.evaluation.metrics import METRICS, select_metrics
+from innerdistill.evaluation.metrics import AGREEMENT_METRICS, METRICS, find_agreement_metric, select_metrics
 from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.losses.loss import LossInputs, measure
 from innerdistill.losses.registry import LOSSES
@@ -33,10 +31,7 @@ from innerdistill.problem_types.problem_types import (
 from innerdistill.recipe.recipe import DEFAULT_LOSSES, DataRecipe
 
 SOURCE = Path(innerdistill.__file__).parent
-LABELS = ["2", "0", None, "1", "2", "0", "1", "1"]  # fit types without words: names of classes, or scores
-WORDS = "token_classification"  # the type whose examples are words, here two for each text
 ROWS = pa.chunked_array([list(range(1, len(LABELS) + 1))])
-TASK = Task(("text",))
 PARTS = {"calibration error": "calibration_error", "per class": "per_class"}  # a part of a page and the scores it shows
 
 
@@ -45,9 +40,10 @@ def problem_type(request):
     return PROBLEM_TYPES[request.param]
 
 
-def make_value(problem_type, label):
-    """A value of the label column: a label, or tags that mark an entity with that label as type."""
-    return label if label is None or problem_type.name != WORDS else [f"B-{label}", "O"]
+@pytest.fixture
+def sample(problem_type):
+    assert problem_type.name in SAMPLES, "tests/problem_samples.py needs an entry for every problem type"
+    return SAMPLES[problem_type.name]
 
 
 def make_config(problem_type, names):
@@ -57,25 +53,26 @@ def make_config(problem_type, names):
 
 
 @pytest.fixture
-def read_rows(problem_type):
+def read_rows(problem_type, sample):
     """Read texts and values of a label column, as a split has them."""
 
-    def read_rows(values, **options):
-        text = ["one", "two"] if problem_type.name == WORDS else "one two"
-        block = {"text": options.pop("text", [text] * len(values)), "label": values}
+    def read_rows(values, *, text=None, **options):
+        block = sample.make_block(values)
+        if text is not None:
+            block[sample.task.text[0]] = text
         return problem_type.examples.read_rows(
-            block, TASK, **{"where": "test", "first": 1, "labelled": None, **options}
+            block, sample.task, **{"where": "test", "first": 1, "labelled": None, **options}
         )
 
     return read_rows
 
 
 @pytest.fixture
-def read(problem_type, read_rows):
+def read(sample, read_rows):
     """Read labels, as a split has them."""
 
     def read(labels):
-        _, read_labels = read_rows([make_value(problem_type, label) for label in labels])
+        _, read_labels = read_rows([label if label is None else sample.make_value(label) for label in labels])
         return pa.chunked_array([read_labels], pa.string())
 
     return read
@@ -87,66 +84,56 @@ def labels(read):
 
 
 @pytest.fixture
-def names(problem_type, labels):
-    return problem_type.examples.find_names(labels.unique().to_pylist(), TASK)
+def names(problem_type, sample, labels):
+    return problem_type.examples.find_names(labels.unique().to_pylist(), sample.task)
 
 
 @pytest.fixture
-def encoded(problem_type, labels, names):
-    return problem_type.examples.encode_labels(labels, TASK, names=names, where="test", rows=ROWS)
+def encoded(problem_type, sample, labels, names):
+    return problem_type.examples.encode_labels(labels, sample.task, names=names, where="test", rows=ROWS)
 
 
 @pytest.fixture
-def logits(problem_type, names):
+def logits(problem_type, sample, names):
     outputs = problem_type.head.configure(names)["num_labels"]
-    shape = (len(LABELS), 2, outputs) if problem_type.name == WORDS else (len(LABELS), outputs)
-    drawn = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    return make_ragged(drawn) if problem_type.name == WORDS else drawn
+    return sample.draw(np.random.default_rng(0), len(LABELS), outputs)
 
 
-def make_tensors(encoded, logits):
-    """Labels and outputs as a batch has them, with one word for each token."""
-    if not is_ragged(encoded):
-        return torch.from_numpy(encoded), torch.from_numpy(logits), None
-    labels = [tags if len(tags) else np.full(2, UNLABELLED) for tags in encoded]
-    return torch.tensor(np.stack(labels)), torch.tensor(np.stack(list(logits))), torch.ones(len(labels), 2).bool()
-
-
-def test_a_name_is_its_key_and_that_of_transformers(problem_type, names):
+def test_a_name_is_its_key_and_that_of_transformers(problem_type, sample, names):
     assert PROBLEM_TYPES[problem_type.name] is problem_type
-    of_transformers = None if problem_type.name == WORDS else problem_type.name  # transformers has no name for tags
-    assert problem_type.head.configure(names)["problem_type"] == of_transformers
+    assert problem_type.head.configure(names)["problem_type"] == sample.name_in_config in (problem_type.name, None)
 
 
-def test_labels_are_read_encoded_and_shown_again(problem_type, names, labels, encoded, read_rows):
+def test_labels_are_read_encoded_and_shown_again(problem_type, sample, names, labels, encoded, read_rows):
     examples, outputs = problem_type.examples, problem_type.predictions
     assert examples.has_label(encoded).tolist() == [label is not None for label in LABELS]
     assert (outputs.has_label(encoded) == examples.has_label(encoded)).all()
-    texts, _ = read_rows([make_value(problem_type, LABELS[0])])
+    texts, _ = read_rows([sample.make_value(LABELS[0])])
     for label, code in zip(LABELS, encoded, strict=True):
         if label is not None:
-            shown = outputs.show_label(code, names, texts[0][0])
-            assert str(shown if not isinstance(shown, float) else int(shown)) == (f"one ({label})" if problem_type.name == WORDS else label)  # fmt: skip
+            assert str(outputs.show_label(code, names, texts[0][0])) == sample.show(label)
     assert examples.show_text(texts[0][0]) == "one two"
     assert read_rows([None, None])[1] == read_rows([b"bytes"], labelled=False)[1] * 2 == [None, None]
 
 
-def test_what_is_no_label_and_no_text_is_refused_with_its_row(read_rows):
+def test_what_is_no_label_and_no_text_is_refused_with_its_row(sample, read_rows):
+    name = sample.task.text[0]
     with pytest.raises(ValueError, match="test: row 1.*expected"):
         read_rows([b"bytes"])
-    with pytest.raises(ValueError, match="test: row 2: 'text' holds 3, expected"):
+    with pytest.raises(ValueError, match=f"test: row 2: '{name}' holds 3, expected"):
         read_rows([None, None], text=["one", 3])
     with pytest.raises(ValueError, match="test: row 1 has no 'label'"):
         read_rows([None], labelled=True)
-    with pytest.raises(ValueError, match="test: row 1 has no text in 'text'"):
+    with pytest.raises(ValueError, match=f"test: row 1 has no text in '{name}'"):
         read_rows([None], text=[None])
-    assert read_rows([None], text=[None], labelled=False, allow_null=True) == ([[None]], [None])
+    texts, labels = read_rows([None], text=[None], labelled=False, allow_null=True)
+    assert texts[0] == labels == [None]
 
 
-def test_a_wrong_label_is_refused_with_its_row(problem_type, names, read):
-    wrong = read(["0", "what"])
-    with pytest.raises(ValueError, match=r"test: row 2: .*what'"):
-        problem_type.examples.encode_labels(wrong, TASK, names=names, where="test", rows=pa.chunked_array([[1, 2]]))
+def test_a_wrong_label_is_refused_with_its_row(problem_type, sample, names, read):
+    rows = pa.chunked_array([[1, 2]])
+    with pytest.raises(ValueError, match=r"test: row 2: .*what'"):  # as it is read, or as it is encoded
+        problem_type.examples.encode_labels(read(["0", "what"]), sample.task, names=names, where="test", rows=rows)
 
 
 def test_every_group_of_a_split_holds_like_labels(problem_type, read):
@@ -155,19 +142,18 @@ def test_every_group_of_a_split_holds_like_labels(problem_type, read):
     assert groups.shape == (5,) and groups[0] == groups[2] and groups[1] == groups[4]
 
 
-def test_texts_become_tokens_and_batches(problem_type, tokenizer):
-    examples, texts = problem_type.examples, ["word1 " * 30, "word2"]
-    if examples.has_windows:
-        texts = [pack_words(join_words(text.split())) for text in texts]
-    columns = {"text1": texts, "labels": [[0] * 30, [0]], "row": [1, 2]}
-    tokens = examples.encode_texts(columns, tokenizer=tokenizer, texts=["text1"], max_length=12)
-    assert tokens["length"][0] == 12 and tokens["length"][-1] == 3
-    assert tokens["truncated"] == ([False] * 5 if examples.has_windows else [True, False])
-    extra = ("pieces", "labels") if examples.has_windows else ()
-    rows = [{name: tokens[name][index] for name in ("input_ids", *extra)} for index in (0, -1)]
-    rows = rows if extra else [{**row, "labels": 0} for row in rows]
+def test_texts_become_tokens_and_batches(problem_type, sample, tokenizer):
+    examples, texts = problem_type.examples, [name for name in sample.columns if name.startswith("text")]
+    columns = sample.columns if examples.has_windows else {name: sample.columns[name] for name in texts}
+    tokens = examples.encode_texts(columns, tokenizer=tokenizer, texts=texts, max_length=12)
+    first, last = sample.lengths
+    assert (tokens["length"][0], tokens["length"][-1]) == (first, last)
+    assert tokens["truncated"] == list(sample.truncated)
+    facts = [{name: column[index] for name, column in sample.columns.items() if name not in texts} for index in (0, -1)]
+    rows = [{**of_row, **{name: tokens[name][index] for name in tokens}} for index, of_row in zip((0, -1), facts, strict=True)]  # fmt: skip
+    rows = [{name: value for name, value in row.items() if name in ("input_ids", "labels", PIECES)} for row in rows]
     batch = examples.make_collator(tokenizer)(rows)
-    assert batch["input_ids"].shape == (2, 12) and batch["attention_mask"].sum() == 15
+    assert batch["input_ids"].shape == (2, first) and batch["attention_mask"].sum() == first + last
     assert examples.make_collator(tokenizer, pad_to=20)(rows)["input_ids"].shape == (2, 20)
 
 
@@ -200,8 +186,8 @@ def test_a_new_head_is_loaded_again_and_reads_what_it_says(problem_type, names, 
     assert type(load_classifier(str(tmp_path), problem_type.head)) is type(loaded)
 
 
-def test_output_losses_are_zero_for_equal_models_and_learn_from_labels(problem_type, encoded, logits):
-    targets, outputs, word_mask = make_tensors(encoded, logits)
+def test_output_losses_are_zero_for_equal_models_and_learn_from_labels(problem_type, sample, encoded, logits):
+    targets, outputs, word_mask = sample.make_batch(encoded, logits)
     outputs.requires_grad_()
     inputs = LossInputs(torch.ones(len(LABELS), 5, dtype=torch.bool), targets, temperature=2.0, word_mask=word_mask)
     assert set(problem_type.output_losses) == {"soft_labels", "gold_labels"} <= set(LOSSES)
@@ -228,6 +214,7 @@ def test_predictions_have_the_shape_that_metrics_need(problem_type, encoded, nam
     outputs = problem_type.predictions
     fitting = [name for name, metric in select_metrics(outputs.shape).items() if metric.higher_is_better]
     assert problem_type.default_metric in fitting
+    assert find_agreement_metric(outputs.shape) in AGREEMENT_METRICS  # of examples without labels
     for name in fitting:
         scores = score_outputs(encoded, logits, scoring=problem_type.make_scoring(name, names))
         assert scores["metric"] == name and scores["rows"] == 7 and -1 <= scores[name] <= 1
@@ -240,15 +227,10 @@ def test_predictions_have_the_shape_that_metrics_need(problem_type, encoded, nam
     assert not marks or sum(of_class.astype(int) for of_class in marks.values()).tolist() == [1] * 7
 
 
-def test_right_predictions_beat_every_constant_answer(problem_type, encoded, names):
+def test_right_predictions_beat_every_constant_answer(problem_type, sample, encoded, names):
     known = problem_type.examples.has_label(encoded)
     labels = encoded[known]
-    perfect = {
-        "classes": lambda: np.eye(len(names))[labels],
-        "scores": lambda: labels[:, None],
-        "label sets": lambda: 2 * labels - 1,
-        "tags": lambda: make_ragged(np.eye(len(names))[tags] for tags in labels),
-    }[problem_type.predictions.shape]()
+    perfect = sample.make_perfect(labels, names)
     scores = score_outputs(labels, perfect, scoring=problem_type.make_scoring(problem_type.default_metric, names))
     assert scores[problem_type.default_metric] == pytest.approx(1) and scores["constant"] < 1
     constants = list(problem_type.predictions.constant_predictions(labels, names))
@@ -275,9 +257,9 @@ def test_warnings_are_lists_of_sentences(problem_type, labels, encoded, names, l
     assert problem_type.predictions.find_swapped_labels(LabelledExamples(encoded), logits, names) is None
 
 
-def test_the_columns_of_predict_are_those_that_it_names(problem_type, names, logits):
-    texts = [pack_words(join_words(["one", "two"]))] * len(LABELS)
-    columns = problem_type.predictions.make_columns(logits, names or ("score",), None, texts=texts)
+def test_the_columns_of_predict_are_those_that_it_names(problem_type, names, logits, read_rows):
+    texts, _ = read_rows([None] * len(LABELS))
+    columns = problem_type.predictions.make_columns(logits, names or ("score",), None, texts=texts[0])
     expected = []
     for column in problem_type.wording.output_columns:
         expected += [column.replace("<label>", name) for name in names] if "<label>" in column else [column]
@@ -288,7 +270,8 @@ def test_wording_is_complete_and_plain(problem_type, encoded, names, logits):
     wording = problem_type.wording
     for text in (wording.title, wording.outputs, wording.pipeline_tag, wording.agreement, wording.disagreement):
         assert text.strip() == text != ""
-    assert any(f'pipeline("{wording.pipeline_tag}"' in line for line in wording.usage)
+    loads = f'pipeline("{wording.pipeline_tag}"', f"{problem_type.head.auto_class.__name__}.from_pretrained("
+    assert any(call in line for line in wording.usage for call in loads)  # transformers has no pipeline for some tags
     compile("\n".join(wording.usage), "usage", "exec")
     scores = score_outputs(encoded, logits, scoring=problem_type.make_scoring(problem_type.default_metric, names))
     numbers = problem_type.predictions.compare(encoded, logits, logits)
