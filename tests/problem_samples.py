@@ -23,6 +23,7 @@ class Sample:
         make_perfect: (encoded labels, none missing; class names) -> logits of a model that is always right.
         name_in_config: what `problem_type` of a configuration says; None where transformers has no name for the type.
         row: text columns of a row.
+        shown_text: the first of them as people see it.
         make_value: (label) -> value of the label column that means it.
         show: (label) -> the label as people see it beside the text.
         draw: (generator, examples, outputs) -> logits.
@@ -35,6 +36,7 @@ class Sample:
     make_perfect: Callable
     name_in_config: str | None = None
     row: dict = field(default_factory=lambda: {"text": "one two"})
+    shown_text: str = "one two"
     make_value: Callable = lambda label: label
     show: Callable = lambda label: label
     draw: Callable = lambda generator, examples, outputs: generator.normal(size=(examples, outputs)).astype(np.float32)
