@@ -10,14 +10,12 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from innerdistill.data.class_labels import are_stock_names
 from innerdistill.first_recipe.request import Request
 from innerdistill.models.check_labels import read_label_names
-from innerdistill.models.heads import TAG_CLASS, has_label_names
+from innerdistill.models.heads import HEAD_CLASSES, has_label_names
 from innerdistill.models.pretrained import load_tokenizer, longest_input, read_config
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import PROBLEM_TYPES, find_problem_type_of_model
 from innerdistill.problem_types.token_classification import TOKEN_CLASSIFICATION
 from innerdistill.support.messages import join_names, name_key
-
-HEADS = ("ForSequenceClassification", TAG_CLASS)  # ends of the names of classes with a head for classes, scores, tags
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def read_model(request: Request) -> Model:
         if not request.is_teacher:
             return Model(name, config, None, ())
         classes = config.architectures or []
-        if classes and not any(each.endswith(HEADS) for each in classes):
+        if classes and not any(each.endswith(HEAD_CLASSES) for each in classes):
             raise ValueError(
                 f"{name}: this is a {join_names(classes)}, without a head for classes, scores or tags. "
                 "To fine-tune it first, give it as --base."

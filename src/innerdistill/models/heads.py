@@ -16,7 +16,10 @@ from transformers import PretrainedConfig
 
 from innerdistill.support.messages import shorten_value
 
-TAG_CLASS = "ForTokenClassification"  # end of the name of every class of transformers with a head for tags
+# Ends of the names of transformers' classes with a head. A new kind of head is one more.
+TEXT_CLASS = "ForSequenceClassification"  # classes, label sets or scores of a whole text
+TAG_CLASS = "ForTokenClassification"
+HEAD_CLASSES = (TEXT_CLASS, TAG_CLASS)
 LABEL_SETS = "multi_label_classification"  # value of `problem_type` in a configuration
 
 
@@ -99,7 +102,16 @@ def has_tag_head(config: PretrainedConfig) -> bool:
     Returns:
         True if the class that it was saved with does.
     """
-    return any(name.endswith(TAG_CLASS) for name in config.architectures or ())
+    return _is_saved_as(config, TAG_CLASS)
+
+
+def _is_saved_as(config: PretrainedConfig, *ends: str) -> bool:
+    return any(name.endswith(ends) for name in config.architectures or ())
+
+
+def _may_read_texts(config: PretrainedConfig) -> bool:
+    """Whether a model's head may be one for whole texts: it was not saved with a class that has another."""
+    return not _is_saved_as(config, *(end for end in HEAD_CLASSES if end != TEXT_CLASS))
 
 
 def has_label_set_head(config: PretrainedConfig) -> bool:
@@ -111,7 +123,7 @@ def has_label_set_head(config: PretrainedConfig) -> bool:
     Returns:
         True if it may.
     """
-    return config.num_labels > 1 and config.problem_type in (None, LABEL_SETS) and not has_tag_head(config)
+    return config.num_labels > 1 and config.problem_type in (None, LABEL_SETS) and _may_read_texts(config)
 
 
 def read_thresholds(config: PretrainedConfig) -> NDArray[np.float64] | None:
@@ -176,7 +188,7 @@ def has_class_head(config: PretrainedConfig) -> bool:
     Returns:
         True if it does.
     """
-    return config.num_labels > 1 and config.problem_type != LABEL_SETS and not has_tag_head(config)
+    return config.num_labels > 1 and config.problem_type != LABEL_SETS and _may_read_texts(config)
 
 
 def has_label_names(config: PretrainedConfig) -> bool:
@@ -200,7 +212,7 @@ def has_score_head(config: PretrainedConfig) -> bool:
     Returns:
         True if it does.
     """
-    return config.num_labels == 1 and config.problem_type != LABEL_SETS and not has_tag_head(config)
+    return config.num_labels == 1 and config.problem_type != LABEL_SETS and _may_read_texts(config)
 
 
 def name_classes(config: PretrainedConfig) -> tuple[str, ...]:
