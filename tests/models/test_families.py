@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
 from innerdistill.models.capture import capture, first_layers
 from innerdistill.models.families import FAMILIES, encoder_layers, family_of, max_positions, prepare
@@ -40,6 +40,20 @@ def test_eager_sdpa_and_ours_agree(make_model, batch, family):
     for layer in range(1, 5):
         clean = found.layers[layer].attention.probabilities() * real
         assert torch.allclose(clean, outputs[0].attentions[layer - 1] * real, atol=1e-5)
+
+
+def test_a_head_with_several_logits_has_them_stacked(make_model, batch):
+    model = prepare(AutoModelForQuestionAnswering.from_config(make_model().config).eval())
+    with torch.no_grad():
+        found, output = capture(model, batch, layers={}).logits, model(**batch)
+    assert torch.equal(found, torch.stack([output.start_logits, output.end_logits], dim=-1))
+
+
+def test_logits_of_a_model_without_a_head_are_refused(make_model, batch):
+    model = prepare(make_model().base_model)
+    with pytest.raises(ValueError, match="BertModel returns no logits; ask for its layers with logits=False"):
+        capture(model, batch, layers={1: ("cls",)})
+    assert capture(model, batch, layers={1: ("cls",)}, logits=False).layers[1].cls is not None
 
 
 @pytest.mark.parametrize("family", FAMILIES)

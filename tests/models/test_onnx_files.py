@@ -6,8 +6,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from transformers import AutoModelForQuestionAnswering
 
-from innerdistill.models.families import FAMILIES
+from innerdistill.models.capture import capture
+from innerdistill.models.families import FAMILIES, prepare
 from innerdistill.models.onnx_files import OnnxClassifier, size_of, write_float32, write_int8
 from innerdistill.models.probe import probe
 from innerdistill.models.student import build_student
@@ -44,6 +46,17 @@ def test_every_family_answers_the_same(make_model, tmp_path, family):
         assert np.allclose(exact(batch), wanted, rtol=1e-4, atol=1e-5)
         found = rounded(batch)
         assert found.shape == wanted.shape and 0 < np.abs(found - wanted).max() < 0.2 * max(1, np.abs(wanted).max())
+
+
+def test_several_outputs_are_stacked_as_capture_does(make_model, tmp_path):
+    model = AutoModelForQuestionAnswering.from_config(make_model(layers=2).config).eval()
+    names = ["start_logits", "end_logits"]
+    write_float32(model, tmp_path / "model.onnx", inputs=["input_ids", "attention_mask"], outputs=names)
+    batch = texts(3, 16, types=False)
+    answer = OnnxClassifier(tmp_path / "model.onnx", threads=1)(batch)
+    with torch.no_grad():
+        wanted = capture(prepare(model), batch, layers={}).logits
+    assert answer.shape == (3, 16, 2) and np.allclose(answer, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_files_are_small_and_say_nothing_of_this_machine(make_model, tmp_path):

@@ -1,10 +1,14 @@
 """The model card: metadata that huggingface_hub reads, with the scores of run.json, and a body without others' markup."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import ModelCardData
 from records import SPEED, make_record, make_scores
 
+from innerdistill.problem_types.problem_types import PROBLEM_TYPES
 from innerdistill.report.card import build_card, read_origin, write_card
 from innerdistill.report.speed_record import OnnxRecord
 
@@ -76,6 +80,19 @@ def test_onnx_files_have_a_tag_and_a_table(load):
     card = load(make_record().model_copy(update={"onnx": make_onnx()}))
     assert "onnx" in card.data.tags
     assert "| onnx/model.onnx | 8 MB | 0.8000 | 100.0 % | 1.5 ms |" in card.text
+
+
+@pytest.mark.parametrize("outputs", [("logits",), ("start_logits", "end_logits")])
+def test_the_lines_that_run_an_onnx_file_take_all_its_outputs(load, monkeypatch, outputs):
+    record = make_record().model_copy(update={"onnx": make_onnx()})
+    wording = replace(record.problem_type.wording, onnx_outputs=outputs)
+    name = record.problem_type.name
+    monkeypatch.setitem(PROBLEM_TYPES, name, replace(record.problem_type, wording=wording))
+    (line,) = [line for line in load(record).text.splitlines() if "session.run(" in line]
+    session = SimpleNamespace(get_inputs=list, run=lambda names, _: names)
+    found = {"session": session, "inputs": {}}
+    exec(line, found)
+    assert tuple(found[output] for output in outputs) == outputs
 
 
 def test_texts_of_others_stay_texts(load):

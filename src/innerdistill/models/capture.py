@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakSet
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
@@ -52,7 +53,8 @@ class Internals:
     """Internal representations and output of one forward pass.
 
     Attributes:
-        logits: output of the head; None if it was not asked for. (B, num_labels)
+        logits: output of the head; None if it was not asked for. (B, num_labels), or of a head that reads every token
+            (B, L, num_labels).
         layers: internals by 1-based layer; 0 are the embeddings.
     """
 
@@ -86,7 +88,8 @@ def capture(
         The internals, with gradients if they are enabled.
 
     Raises:
-        ValueError: the model does not have such a layer, there is no such part, or the layer hands out nothing.
+        ValueError: the model does not have such a layer, there is no such part, or the layer hands out nothing; or the
+            output of the head is asked of a model that has none.
     """
     return capture_then(model, inputs, lambda internals: internals, layers=layers, logits=logits, all_tokens=all_tokens)
 
@@ -148,13 +151,33 @@ def capture_then(
             context.enter_context(first_token_only(stack[top - 1]))
 
         def finish(_module: nn.Module, _inputs: Any, output: Any) -> T:
-            internals.logits = output.logits if logits else None
+            internals.logits = read_logits(core, output) if logits else None
             _check_layers(internals, layers)
             return then(internals)
 
         context.callback(core.register_forward_hook(finish).remove)
         result: T = model(**inputs)
     return result
+
+
+def read_logits(model: PreTrainedModel, output: Mapping[str, Any]) -> Tensor:
+    """Read the logits of a forward pass.
+
+    Args:
+        model: the model, for the message.
+        output: what it returned.
+
+    Returns:
+        `logits`; where a head has several, as `start_logits` and `end_logits`, they are stacked along a new last
+        dimension.
+
+    Raises:
+        ValueError: the model has no head.
+    """
+    parts = [value for name, value in output.items() if name.endswith("logits") and value is not None]
+    if not parts:
+        raise ValueError(f"{type(model).__name__} returns no logits; ask for its layers with logits=False.")
+    return parts[0] if len(parts) == 1 else torch.stack(parts, dim=-1)
 
 
 @contextmanager

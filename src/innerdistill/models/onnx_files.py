@@ -26,7 +26,7 @@ def write_float32(model: PreTrainedModel, path: Path, *, inputs: Sequence[str], 
         model: a model on the CPU, in eval mode, not prepared for capture.
         path: file to write; weights of more than 1.6 GB are written beside it.
         inputs: names of what the model reads, each (B, L) of int64.
-        outputs: names of what it puts out; a classifier's logits are (B, C).
+        outputs: names of its outputs, in their order; a classifier has one, the logits (B, C).
     """
     example = {name: torch.ones(2, 16, dtype=torch.int64) for name in inputs}
     axes = {name: {0: "batch", 1: "sequence"} for name in inputs}
@@ -116,7 +116,8 @@ class OnnxClassifier:
             inputs: by name; more than the model reads may be among them. (B, L)
 
         Returns:
-            Logits. (B, C)
+            Logits (B, C). Several outputs are stacked along a new last dimension, as `capture` does.
         """
-        logits: NDArray[np.float32] = self._session.run(None, {name: inputs[name].numpy() for name in self._names})[0]
+        parts = self._session.run(None, {name: inputs[name].numpy() for name in self._names})
+        logits: NDArray[np.float32] = parts[0] if len(parts) == 1 else np.stack(parts, axis=-1)
         return logits
