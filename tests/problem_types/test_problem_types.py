@@ -17,7 +17,7 @@ from innerdistill.evaluation.metrics import AGREEMENT_METRICS, METRICS, find_agr
 from innerdistill.evaluation.scoring import score_outputs
 from innerdistill.losses.loss import LossInputs, measure
 from innerdistill.losses.registry import LOSSES
-from innerdistill.models.capture import Internals, reads_first_token
+from innerdistill.models.capture import Internals, capture, reads_first_token
 from innerdistill.models.pretrained import load_base, load_classifier
 from innerdistill.models.probe import probe
 from innerdistill.problem_types.problem_types import (
@@ -101,6 +101,7 @@ def logits(problem_type, sample, names):
 
 def test_a_name_is_its_key_and_that_of_transformers(problem_type, sample, names):
     assert PROBLEM_TYPES[problem_type.name] is problem_type
+    assert f"`{problem_type.name}`" in DataRecipe.model_fields["problem_type"].description
     assert problem_type.head.configure(names)["problem_type"] == sample.name_in_config in (problem_type.name, None)
 
 
@@ -149,6 +150,7 @@ def test_texts_become_tokens_and_batches(problem_type, sample, tokenizer):
     first, last = sample.lengths
     assert (tokens["length"][0], tokens["length"][-1]) == (first, last)
     assert tokens["truncated"] == list(sample.truncated)
+    assert (PIECES in tokens) == (problem_type.head.outputs == "per token")
     facts = [{name: column[index] for name, column in sample.columns.items() if name not in texts} for index in (0, -1)]
     rows = [{**of_row, **{name: tokens[name][index] for name in tokens}} for index, of_row in zip((0, -1), facts, strict=True)]  # fmt: skip
     rows = [{name: value for name, value in row.items() if name in ("input_ids", "labels", PIECES)} for row in rows]
@@ -180,6 +182,10 @@ def test_a_new_head_is_loaded_again_and_reads_what_it_says(problem_type, names, 
     model = load_base(str(base_folder), problem_type.head, names=names, seed=1)
     probe(model)
     assert (model in reads_first_token) == (problem_type.head.reads == "first token")
+    ids = torch.tensor([[2, 5, 6, 3]])
+    of_text, of_tokens = (1, model.config.num_labels), (1, 4, model.config.num_labels)
+    shape = of_tokens if problem_type.head.outputs == "per token" else of_text
+    assert capture(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, layers={}).logits.shape == shape
     model.save_pretrained(tmp_path)
     loaded, of_model = load_fine_tuned(str(tmp_path))
     assert of_model is problem_type and loaded.config.problem_type == problem_type.head.configure(names)["problem_type"]

@@ -28,11 +28,17 @@ class Head:
     """Head of a model: class that loads it, and what its configuration says.
 
     Attributes:
-        auto_class: Auto class of transformers that loads a model with such a head.
-        configure: (class names, None where there are none) -> keys of the configuration of a new head.
-        fits: (configuration of a model) -> whether the model has such a head.
-        name_outputs: (configuration of a model) -> names of its outputs by id.
+        auto_class: Auto class of transformers that loads a model with such a head. Its models return `logits`; several,
+            such as `start_logits` and `end_logits`, are stacked along a new last dimension.
+        configure: (class names) -> keys of the configuration of a new head: `num_labels` and `problem_type`, which is
+            None where transformers has no name for the type. A type without class names gets None for a base model,
+            and for a student the names of its teacher's outputs.
+        fits: (configuration of a model) -> whether the model has such a head. Two types fit only where a configuration
+            leaves it open. HEAD_CLASSES says which heads are none of whole texts.
+        name_outputs: (configuration of a model) -> names of its outputs by id, `num_labels` of them.
         reads: tokens of the top layer that the head reads. `probe` tries it out, since some heads read more.
+        outputs: `per text`, logits (B, C); or `per token`, logits (B, L, C). Those are read at the tokens that stand in
+            the column `pieces` of a tokenised split.
     """
 
     auto_class: Any
@@ -40,6 +46,7 @@ class Head:
     fits: Callable[[PretrainedConfig], bool]
     name_outputs: Callable[[PretrainedConfig], tuple[str, ...]]
     reads: Literal["first token", "all tokens"]
+    outputs: Literal["per text", "per token"] = "per text"
 
 
 def configure_class_head(names: Sequence[str]) -> dict[str, Any]:

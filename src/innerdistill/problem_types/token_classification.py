@@ -63,6 +63,7 @@ TOKEN_CLASSIFICATION = ProblemType(
         fits=has_tag_head,
         name_outputs=name_classes,
         reads="all tokens",
+        outputs="per token",
     ),
     output_losses={
         "soft_labels": Loss(

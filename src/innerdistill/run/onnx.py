@@ -358,7 +358,7 @@ def _draw_random_rows(model: PreTrainedModel) -> tuple[Dataset, Collator]:
     if "token_type_ids" in tokenizer.model_input_names:
         columns["token_type_ids"] = [[0] * length for length in lengths]
     columns |= {"labels": [0] * len(ids), "length": lengths, "row": list(range(len(ids)))}
-    examples = find_problem_type_of_model(model.config).examples
-    if examples.has_windows:  # every token is a word
+    problem_type = find_problem_type_of_model(model.config)
+    if problem_type.head.outputs == "per token":  # each stands for a word
         columns |= {"labels": [[0] * length for length in lengths], PIECES: [list(range(length)) for length in lengths]}
-    return Dataset.from_dict(columns), examples.make_collator(tokenizer)
+    return Dataset.from_dict(columns), problem_type.examples.make_collator(tokenizer)
