@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import innerdistill
 from innerdistill import FAMILIES, TASKS
 from innerdistill.cli.parser import build_parser
-from innerdistill.evaluation.metrics import METRICS
+from innerdistill.evaluation.metrics import select_metrics
 from innerdistill.recipe.keys import Key, keys
 from innerdistill.recipe.recipe import DEFAULT_LOSSES, Recipe, Section
 from innerdistill.sweep.declaration import Sweep
@@ -197,7 +197,7 @@ def write_problem_types() -> str:
     """
     rows = []
     for name, problem in innerdistill.PROBLEM_TYPES.items():
-        metrics = [f"`{metric}`" for metric, entry in METRICS.items() if entry.shape == problem.predictions.shape]
+        metrics = [f"`{metric}`" for metric in select_metrics(problem.predictions.shape)]
         default = f"`{problem.default_metric}`"
         rows.append((f"`{name}`", problem.wording.outputs, default, ", ".join(metrics)))
     return write_table(("problem type", "predictions", "default metric", "all metrics"), rows)

@@ -127,6 +127,12 @@ def test_the_reference_is_complete():
             assert f"`{name}`" in text, name
 
 
+def test_the_table_of_problem_types_has_all_metrics_of_each():
+    """Those whose name another shape has too: macro F1 is one of classes and of label sets."""
+    (line,) = re.findall(r"\| `multi_label_classification` .*", generated.write_problem_types())
+    assert "`macro_f1`" in line and "`accuracy`" not in line
+
+
 @pytest.mark.parametrize("page", sorted(DOCS.glob("reference/*.md")), ids=lambda page: page.name)
 def test_pages_call_generators_that_exist(page):
     for name in re.findall(r"^```\{generated\} (\w+)$", page.read_text(), flags=re.MULTILINE):
