@@ -24,23 +24,30 @@ class ExampleType:
     """How the examples of one problem type are read, encoded and split. Shapes: N examples.
 
     Attributes:
-        read_rows: (columns of some rows, task, where=, first=, labelled=, allow_null=) -> texts of each text column and
-            labels, as text (N,). Several labels of an example are a JSON list; a missing label is None. Raises
-            ValueError that names the row and says what was expected.
-        find_names: (labels that occur in train, task) -> class names by id.
-        encode_labels: (labels as text (N,), task, names=, where=, rows=) -> what the model learns from (N,) or (N, C);
-            of words, an array for each example (N,).
+        read_rows: (columns of some rows, task, where=, first=, labelled=, allow_null=) -> texts of each column that
+            `task.text` names and labels, as text (N,). A label with parts is JSON; a missing label is None. Raises
+            ValueError that names the row and says what was expected. `first` is the number of the first row;
+            `labelled` is True if every row needs a label, None if it may be missing, False if it is not read.
+        find_names: (labels that occur in train, task) -> class names by id; None for a type without classes.
+        encode_labels: (labels as text (N,), task, names=, where=, rows=) -> what the model learns from (N,) or (N, C).
+            Where examples have any number of labels it is ragged, an array for each example (N,). Raises ValueError
+            that names the row, if a label could be read but is not known.
         has_label: (encoded labels) -> True for examples with a label. (N,)
         group_labels: (labels as text (N,), none missing) -> number of a group, for stratified splits. (N,)
         needs_every_group: whether a split without examples of a group lacks something, as with classes.
         encode_texts: (columns by name, tokenizer=, texts=, max_length=) -> token ids, masks, length and whether
-            truncated, by column. With `has_windows`, it gets all columns and returns all.
-        has_windows: whether an example may become several rows of the tokenised split.
+            truncated, by column. `texts` are the names of the text columns. For a head with outputs per token also
+            `pieces`: the positions of the tokens whose logits are read. With `has_windows`, it returns all columns,
+            `labels` among them: those of the pieces of each row.
+        has_windows: whether an example may become several rows of the tokenised split, one after the other. Their
+            labels and logits are joined again by example.
         reads_words: whether the text of an example may be a list of words.
         show_text: (text of a table) -> the text for people.
-        make_collator: (tokenizer, pad_to=) -> function that makes a padded batch of examples.
-        match_names: (names, names of a model's outputs, declared=) -> names in the order of the outputs. Raises
-            ValueError if they do not belong together.
+        make_collator: (tokenizer, pad_to=) -> function that makes a padded batch of examples: what the model reads,
+            `labels` (B, ...) and perhaps `word_mask` (B, L). Losses get nothing else.
+        match_names: (names, names of a model's outputs, declared=) -> names in the order of the outputs; None for a
+            type without classes. Without any label, `names` are those of the outputs. Raises ValueError if they do not
+            belong together.
         refuse_names: (names, task) -> None. Raises ValueError if the names are probably not meant as such.
         warn_of_missing: (encoded labels of train, of validation, names) -> sentences on labels that do not occur.
         warn_of_spellings: (labels as text (N,)) -> sentences on labels that differ only by case or spaces.

@@ -1,6 +1,7 @@
 """Windows: a text that is longer than the model is several rows of a tokenised split, one after the other.
 
-Only texts whose words are tagged have windows. Shapes: N examples, W_i words of example i.
+Only types with outputs per token have windows. Their column `pieces` says which tokens are read: those that stand for
+words. Shapes: N examples, W_i words of example i.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from innerdistill.data.ragged import is_ragged, make_ragged
 if TYPE_CHECKING:
     from datasets import Dataset
 
-PIECES = "pieces"  # column of a tokenised split: position of the token that stands for each word
+PIECES = "pieces"  # column of a tokenised split: positions of the tokens whose logits are read, one for each word
 
 Array = NDArray[Any]
 

@@ -43,7 +43,8 @@ from innerdistill.support.messages import suggest_closest
 
 Array = NDArray[Any]
 AGREEMENT = "agreement_with_the_teacher"  # share of examples with the teacher's predictions
-SHARES_OF_RIGHT = ("accuracy", "exact_match", AGREEMENT)  # metrics whose pseudo-values are 1 and 0: right and wrong
+# Metrics whose pseudo-values are 1 and 0, right and wrong: a new one of this kind is named here too.
+SHARES_OF_RIGHT = ("accuracy", "exact_match", AGREEMENT)
 
 Shape = Literal["classes", "scores", "label sets", "tags"]
 
@@ -338,7 +339,7 @@ METRICS = Registry(
     },
 )
 
-# Of examples without labels. The teacher's predictions stand in the place of the labels.
+# Of examples without labels. The teacher's predictions stand in the place of the labels. Every shape needs one here.
 AGREEMENT_METRICS = {
     AGREEMENT: replace(METRICS.built_in["accuracy"], others=(METRICS.built_in["exact_match"],)),
     "correlation_with_the_teacher": replace(METRICS.built_in["pearson"], title=""),

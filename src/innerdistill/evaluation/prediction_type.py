@@ -44,12 +44,13 @@ class SwappedLabels:
 class PredictionType:
     """How the outputs of one problem type are read, described and compared. Shapes: N examples, C outputs.
 
-    Labels and predictions are (N,), or (N, C) where an example has several. Of words, they and the logits are ragged:
-    an array for each example, (W,) or (W, C) for its W words.
+    Labels and predictions are (N,), or (N, C) where an example has several. Logits per token are ragged: an array for
+    each example, (W, C) for the W tokens in its column `pieces`. Labels and predictions are ragged where
+    `ExampleType.encode_labels` makes such; of tagged words they are (W,).
 
     Attributes:
         shape: shape of the predictions; metrics state the shape that they need.
-        predict: (logits (N, C)) -> predictions.
+        predict: (logits (N, C)) -> predictions, of the same shape as labels.
         decide: (logits (N, C)) -> predictions in the form of labels: those of the teacher stand in for missing labels.
         identify: (predictions) -> one number for each example, equal for equal answers. (N,)
         has_label: (labels) -> True for examples with a label. (N,)
@@ -57,18 +58,22 @@ class PredictionType:
             no classes. Of tags, types of entities are the classes.
         choose_thresholds: (labels, logits (N, C), kind=) -> probabilities from which labels are predicted (C,), chosen
             on these examples; None where there are no thresholds.
-        constant_predictions: (labels, names) -> the constant answers that a model has to beat.
-        describe: (labels, logits (N, C), names) -> further scores by name. All examples have a label.
-        compare: (labels, teacher logits (N, C), student logits (N, C)) -> numbers on their agreement, by name.
+        constant_predictions: (labels, names) -> the constant answers that a model has to beat, each as predictions for
+            all these examples. At least one.
+        describe: (labels, logits (N, C), names) -> further scores by name. All examples have a label. Pages know
+            `collapsed`, whether all predictions are the same, `per_class` and `calibration_error`.
+        compare: (labels, teacher logits (N, C), student logits (N, C)) -> numbers on their agreement, by name. With
+            those of `count_right_and_wrong`, a page has the part `right and wrong`.
         agreement: name of the main one of these numbers, 1 for models that predict the same.
-        show_agreement: (this number) -> text for people.
+        show_agreement: (this number) -> text for people. Types with the same name for it show it alike.
         measure_distances: (teacher logits (N, C), student logits (N, C)) -> True where they answer differently (N,),
             and how far apart their answers are (N,).
-        show_label: (label, names, first text of the example) -> a label for people. The text may be left out.
+        show_label: (label, names, first text of the example as a table has it) -> a label for people. The text may be
+            left out.
         show_answer: (logits of one example (C,), names, its first text) -> `answer`, and what else there is to show, by
             name. The text may be left out.
-        make_columns: (logits (N, C), names, thresholds (C,), texts=) -> the columns that `predict` adds to a file, by
-            name.
+        make_columns: (logits (N, C), names of the outputs, thresholds (C,), texts=) -> the columns that `predict` adds
+            to a file, by name. `texts` are the first text of each example (N,).
         find_swapped_labels: (examples (N,), logits (N, C), names) -> what was found if the outputs of a model seem to
             mean other labels than they are named after, else None.
     """

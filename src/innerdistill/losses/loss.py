@@ -29,7 +29,8 @@ class LossInputs:
             classification 1 or 0 by label, NaN where there is none (B, C). Of words the tag id at the token that
             stands for each, UNLABELLED elsewhere (B, L).
         temperature: T > 0 of the soft labels.
-        word_mask: True for tokens that stand for a word (B, L); None where no words are tagged.
+        word_mask: True for tokens that stand for a word (B, L); None where the collator makes none. What it marks is
+            for the losses of the problem type alone.
     """
 
     token_mask: Tensor
@@ -49,7 +50,8 @@ class Loss:
         function: called with the fields that `needs` names, in their order; returns one value per example, (B,).
         needs: `attention`, `cls`, `hidden` or `qkv` for an internal loss, which compares mapped layers: the function
             gets the teacher's and then the student's. `student_logits` and perhaps `teacher_logits` for an output loss.
-            Both may add `token_mask`, `labels` and `temperature`.
+            Both may add fields of LossInputs: `token_mask`, `labels`, `temperature`, and `word_mask` where the batches
+            have one.
         embeddings: an internal loss that is also measured at layer 0, the embeddings.
 
     Raises:

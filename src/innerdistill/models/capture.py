@@ -88,8 +88,8 @@ def capture(
         The internals, with gradients if they are enabled.
 
     Raises:
-        ValueError: the model does not have such a layer, there is no such part, or the layer hands out nothing; or the
-            output of the head is asked of a model that has none.
+        ValueError: the model does not have such a layer, there is no such part, or the layer hands out nothing. Also
+            logits of a model without a head.
     """
     return capture_then(model, inputs, lambda internals: internals, layers=layers, logits=logits, all_tokens=all_tokens)
 

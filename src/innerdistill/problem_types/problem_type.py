@@ -28,9 +28,11 @@ class Wording:
         title: name of the problem, as in "a teacher for regression".
         outputs: plural noun for what is predicted, as in "the data has classes".
         pipeline_tag: task of the hub and of transformers' pipelines.
-        usage: lines of Python that load the model, for its card.
-        function: name of the function that these lines define.
-        onnx_outputs: names of the outputs of an ONNX file.
+        usage: lines of Python that load the model, for its card: by transformers' pipeline, or by the class of the head
+            where there is no pipeline.
+        function: name of the function that these lines define. The card calls it with a text; of pairs with a mapping
+            of `text` and `text_pair`, as pipelines take them.
+        onnx_outputs: names of the outputs of an ONNX file, in the order in which the model returns them.
         output_columns: columns that `predict` adds to a file; `<label>` stands for every label.
         agreement: what the agreement of two models is, as in "as the model: equal predictions".
         output_distance: what the mean distance of the outputs of two models is.
