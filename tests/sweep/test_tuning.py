@@ -156,6 +156,35 @@ def test_one_tuning_seed_gives_no_interval(write_tuned, nothing_runs, fill_tunin
     assert "point: one seed" in (sweep.folder / "report.html").read_text()
 
 
+def test_two_keys_are_tuned_in_all_combinations(write_tuned, nothing_runs, fill_cells):
+    grid = {"trainer.learning_rate": RATES[:2], "temperature": [1, 2, 4]}
+    sweep = load_sweep(write_tuned({"grid": grid, "seeds": [101]}))
+    cells = plan_tuning_cells(sweep)
+    assert len(cells) == 2 * 6 == len({cell.folder for cell in cells})
+    best = {"soft labels": (0.002, 4), "sid": (0.001, 2)}
+    for cell in cells:
+        tried = cell.recipe.trainer["learning_rate"], cell.recipe.temperature
+        score = 0.9 if tried == best[cell.method] else 0.5
+        fill_cells(sweep, [cell], {"scores.selection.student.accuracy": score, "teacher.fingerprint": "of tuning"})
+    run_sweep(sweep)
+    chosen = {
+        (cell.method, (cell.recipe.trainer["learning_rate"], cell.recipe.temperature)) for cell in nothing_runs[1]
+    }
+    assert chosen == set(best.items())
+    blocks = {path.stem for path in (sweep.folder / "blocks").iterdir()}
+    assert len(blocks) == 6 and "tuning,trainer.learning_rate=0.001,temperature=2" in blocks
+    text = (sweep.folder / "report.md").read_text()
+    chosen_by = (
+        "The trainer.learning_rate and temperature of every method were chosen among the same values by accuracy"
+    )
+    assert chosen_by in " ".join((sweep.folder / "report.html").read_text().split())
+    assert "| method | 0.001, 1 | 0.001, 2 | 0.001, 4 | 0.002, 1 | 0.002, 2 | 0.002, 4 | chosen |" in text
+    assert "| sid | 0.5000 | 0.9000 | 0.5000 | 0.5000 | 0.5000 | 0.5000 | 0.001, 2 |" in text
+    assert "soft labels: the best of the tried values of temperature, 4, is at an end of the grid." in text
+    assert "sid: the best of the tried values of temperature" not in text
+    assert "sid: the best of the tried values of trainer.learning_rate, 0.001, is at an end of the grid." in text
+
+
 def test_a_plan_counts_tuning_runs(write_tuned):
     rows = plan_sweep(load_sweep(write_tuned(teachers=[1], methods={"sid": {}}, compare=[]))).rows
     assert [(row.method, row.runs, row.finished) for row in rows] == [("sid, tuning", 9, 0), ("sid", 1, 0)]
@@ -163,8 +192,15 @@ def test_a_plan_counts_tuning_runs(write_tuned):
 
 
 REFUSED = [
-    ({"grid": {}}, {}, "tune.grid: expected one key with its values, got 0 keys."),
-    ({"grid": {"temperature": [1, 2], "trainer.weight_decay": [0, 1]}}, {}, "expected one key with its values, got 2"),
+    ({"grid": {}}, {}, "tune.grid: expected a key with the values to try, such as trainer.learning_rate."),
+    ({"grid": {"temperature": [1, 2], "trainer.learning_rate": [1]}}, {},
+     "tune.grid.trainer.learning_rate: expected at least two values to choose from."),
+    ({"grid": {"trainer.learning_rate": RATES, "trainer": [{}, {"weight_decay": 1}]}}, {},
+     "tune.grid.trainer: tune.grid.trainer.learning_rate is a part of it; give it in one place."),
+    ({"grid": {"trainer.learning_rate": RATES, "trainer.weight_decay": [0.1, 0.2]}}, {},
+     "tune.grid.trainer.weight_decay: the teacher's fine-tuning or the data would change with it"),
+    ({"grid": {"trainer.learning_rate": RATES, "losses.cls_cosine": [0.5, 1]}}, {},
+     "tune.grid.losses.cls_cosine: the method 'soft labels' has no loss 'cls_cosine'"),
     ({"grid": {"temperature": [1]}}, {}, "tune.grid.temperature: expected at least two values to choose from."),
     ({"grid": {"temperature": []}}, {}, "tune.grid.temperature: it has no values."),
     ({"grid": {"temperature": [1, 1]}}, {}, "tune.grid.temperature: 1 is listed twice."),

@@ -104,18 +104,23 @@ def _check_keys(sweep: Sweep) -> None:
 
 
 def _check_tuning(sweep: Sweep) -> None:
-    """What is tuned is one key, given nowhere else, with seeds and a teacher that are not reported."""
+    """What is tuned is given nowhere else, with seeds and a teacher that are not reported."""
     tune = sweep.tune
-    if len(tune.grid) != 1:
-        raise ValueError(f"tune.grid: expected one key with its values, got {len(tune.grid)} keys.")
-    if len(tune.values) < 2:
-        raise ValueError(f"tune.grid.{tune.key}: expected at least two values to choose from.")
+    if not tune.grid:
+        raise ValueError("tune.grid: expected a key with the values to try, such as trainer.learning_rate.")
+    for key, values in tune.grid.items():
+        if len(values) < 2:
+            raise ValueError(f"tune.grid.{key}: expected at least two values to choose from.")
     if not tune.seeds:
         raise ValueError("tune.seeds: name the seeds of the tuning runs; they are not reported.")
-    for place, changes in {**_list_places(sweep), "tune.recipe": dict(list_dotted(tune.recipe))}.items():
+    places = {**_list_places(sweep), "tune.recipe": dict(list_dotted(tune.recipe))}
+    for (place, changes), tuned in itertools.product(places.items(), tune.grid):
         for key in changes:
-            if f"{key}.".startswith(f"{tune.key}.") or f"{tune.key}.".startswith(f"{key}."):
-                raise ValueError(f"tune.grid.{tune.key}: {place}.{key} sets it already; give it in one place.")
+            if f"{key}.".startswith(f"{tuned}.") or f"{tuned}.".startswith(f"{key}."):
+                raise ValueError(f"tune.grid.{tuned}: {place}.{key} sets it already; give it in one place.")
+    for outer, inner in itertools.permutations(tune.grid, 2):
+        if inner.startswith(f"{outer}."):
+            raise ValueError(f"tune.grid.{outer}: tune.grid.{inner} is a part of it; give it in one place.")
     reported = _list_seeds(sweep)
     for seed in tune.seeds:
         if seed in reported:

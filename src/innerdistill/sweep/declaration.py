@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,10 +26,11 @@ NUMBER_OF_SEEDS = 1_000_000  # derived seeds are below this
 
 
 class Tuning(Section):
-    """Tuning runs: every method tries the same values of one key, and keeps the best on the selection split."""
+    """Tuning runs: every method tries the same values of some keys, and keeps the best on the selection split."""
 
     grid: dict[str, list[Any]] = Field(
-        default_factory=dict, description="One key of the recipe with the values that every method tries."
+        default_factory=dict,
+        description="Keys of the recipe with the values that every method tries, in all combinations.",
     )
     seeds: list[int] = Field(
         default_factory=list, description="Random seeds of the tuning runs, which are not reported."
@@ -41,14 +43,10 @@ class Tuning(Section):
     )
 
     @property
-    def key(self) -> str:
-        """The key that is tuned; empty without tuning."""
-        return next(iter(self.grid), "")
-
-    @property
-    def values(self) -> list[Any]:
-        """The values to choose from, in the order in which they are listed."""
-        return self.grid.get(self.key, [])
+    def combinations(self) -> list[dict[str, Any]]:
+        """What is chosen from: values by key, in the order in which they are listed; none without tuning."""
+        values = itertools.product(*self.grid.values()) if self.grid else []
+        return [dict(zip(self.grid, combination, strict=True)) for combination in values]
 
 
 class Sweep(Section):

@@ -175,12 +175,12 @@ def _check_content(content: Mapping[str, Any], *, where: str, overrides: Sequenc
     return sweep
 
 
-def plan_cells(sweep: Sweep, tuned: Mapping[tuple[str, str], Any] | None = None) -> list[Cell]:
+def plan_cells(sweep: Sweep, tuned: Mapping[tuple[str, str], Mapping[str, Any]] | None = None) -> list[Cell]:
     """List all cells of a sweep: seed by seed, so that every method has as many when it is stopped.
 
     Args:
         sweep: the sweep.
-        tuned: chosen value of the tuned key, by place and method; before tuning, cells have its first value.
+        tuned: chosen values of the tuned keys, by place and method; before tuning, cells have their first values.
 
     Returns:
         One entry per cell, without tuning runs.
@@ -193,10 +193,9 @@ def plan_cells(sweep: Sweep, tuned: Mapping[tuple[str, str], Any] | None = None)
         sweep.tasks, _list_settings(sweep.values_by_key), sweep.seeds, sweep.methods
     ):
         seed = derive_seed(setting[TEACHER_SEED], number) if sweep.teachers else number
-        changes = {}
-        if sweep.tune.key:
-            place = name_place(task, setting)
-            changes[sweep.tune.key] = sweep.tune.values[0] if tuned is None else tuned[place, method]
+        changes: Mapping[str, Any] = {}
+        if sweep.tune.grid:
+            changes = sweep.tune.combinations[0] if tuned is None else tuned[name_place(task, setting), method]
         cells.append(_plan_cell(sweep, task, setting, seed, method, changes=changes))
     _check_folders(sweep, cells)
     if (sweep.teachers or sweep.number_of_teachers > 1) and any(cell.recipe.teacher.base is None for cell in cells):
@@ -208,26 +207,26 @@ def plan_cells(sweep: Sweep, tuned: Mapping[tuple[str, str], Any] | None = None)
 
 
 def plan_tuning_cells(sweep: Sweep) -> list[Cell]:
-    """List the tuning runs of a sweep: every method with every value and tuning seed, in every place.
+    """List the tuning runs of a sweep: every method with every combination and tuning seed, in every place.
 
     Args:
         sweep: the sweep.
 
     Returns:
-        One entry per run, whose setting has the value; none without tuning.
+        One entry per run, whose setting has the values; none without tuning.
 
     Raises:
         ValueError: as `plan_cells`.
     """
     tune, cells = sweep.tune, []
     values_by_key = {key: values for key, values in sweep.values_by_key.items() if key != TEACHER_SEED}
-    settings = _list_settings({**values_by_key, **tune.grid}) if tune.key else []
+    settings = _list_settings({**values_by_key, **tune.grid}) if tune.grid else []
     changes = dict(list_dotted(tune.recipe))
     if tune.teacher is not None:
         changes[TEACHER_SEED] = tune.teacher
     for task, setting, seed, method in itertools.product(sweep.tasks, settings, tune.seeds, sweep.methods):
-        value = {tune.key: setting[tune.key]}
-        cells.append(_plan_cell(sweep, task, setting, seed, method, changes={**changes, **value}, is_tuning=True))
+        tried = {key: setting[key] for key in tune.grid}
+        cells.append(_plan_cell(sweep, task, setting, seed, method, changes={**changes, **tried}, is_tuning=True))
     _check_folders(sweep, cells)
     for _, group in itertools.groupby(cells, key=lambda cell: cell.group):
         _check_shared(list(group))
@@ -294,7 +293,7 @@ def _check_folders(sweep: Sweep, cells: Sequence[Cell]) -> None:
     folders = set()
     for cell in cells:
         first = cell.folder.relative_to(sweep.output).parts[0]
-        if first in SWEEP_FILES or (first == TUNING and sweep.tune.key and not cell.is_tuning):
+        if first in SWEEP_FILES or (first == TUNING and sweep.tune.grid and not cell.is_tuning):
             raise ValueError(f"{first!r} is a name that the sweep uses for its own files; rename the method or task.")
         if cell.folder in folders:
             raise ValueError(f"two runs of the sweep would have the folder {cell.folder}; rename a method or task.")

@@ -83,7 +83,7 @@ def plan_sweep(sweep: Sweep) -> SweepPlan:
     shared: dict[str, float] = {}
     shared_by_row: dict[str, dict[str, float]] = {}
     for cell in [*planned.tuning, *planned.cells]:
-        setting = {key: value for key, value in cell.setting.items() if key not in (TEACHER_SEED, sweep.tune.key)}
+        setting = {key: value for key, value in cell.setting.items() if key not in (TEACHER_SEED, *sweep.tune.grid)}
         method = f"{cell.method}, tuning" if cell.is_tuning else cell.method
         name = repr((cell.task, setting, method))
         row = rows.setdefault(name, PlannedRuns(cell.task, setting, method))

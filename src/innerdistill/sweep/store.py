@@ -184,8 +184,8 @@ def name_block(cell: Cell) -> str:
         cell: place in the grid.
 
     Returns:
-        Such as `cola,student.num_layers=3,teacher.seed=1`; no part has a comma of its own. The tuning runs with one
-        value of the tuned key are a block too, such as `tuning,trainer.learning_rate=0.0001`: hours, not a day.
+        Such as `cola,student.num_layers=3,teacher.seed=1`; no part has a comma of its own. The tuning runs with the
+        same values of the tuned keys are a block too, such as `tuning,trainer.learning_rate=0.0001`: hours, not a day.
     """
     parts = [cell.task, *(f"{key}={value}" for key, value in cell.setting.items())]
     if cell.is_tuning:

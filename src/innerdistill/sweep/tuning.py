@@ -1,6 +1,7 @@
-"""Tuning: the value of one key that suits each method best, chosen on the selection split by runs that nobody reports.
+"""Tuning: the values of some keys that suit each method best, chosen on the selection split by runs nobody reports.
 
-tuning cells -> their runs, in a block per value -> a Curve for each place and method -> cells with the chosen values
+tuning cells -> their runs, in a block per combination of values -> a Curve for each place and method -> cells with the
+chosen values
 
 The choice is computed from the records of the runs whenever it is needed, so it is the same on every machine that has
 these blocks.
@@ -8,6 +9,7 @@ these blocks.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,35 +32,35 @@ OF_INTERNAL_STAGES = ("schedule.threshold", "schedule.epochs_per_layer", "schedu
 
 @dataclass(frozen=True)
 class Curve:
-    """Scores of one method over the tried values, in one place.
+    """Scores of one method over the tried combinations of values, in one place.
 
     Attributes:
         place: task and setting; empty if there is only one.
         method: name of the method.
         metric: name of the primary metric.
-        values: the tried values, in the order of the grid.
-        runs: finished runs by value, one per tuning seed.
+        combinations: values by key, in the order of the grid.
+        runs: finished runs by combination, one per tuning seed.
     """
 
     place: str
     method: str
     metric: str
-    values: Sequence[Any]
+    combinations: Sequence[Mapping[str, Any]]
     runs: Sequence[Sequence[StoredRun]]
 
     @property
     def scores(self) -> list[list[float]]:
-        """Primary score on the selection split, by value and seed."""
+        """Primary score on the selection split, by combination and seed."""
         return [[run.record.scores[SELECTION].student.primary for run in runs] for runs in self.runs]
 
     @property
     def means(self) -> list[float]:
-        """Mean over the tuning seeds, by value."""
+        """Mean over the tuning seeds, by combination."""
         return [math.fsum(scores) / len(scores) for scores in self.scores]
 
     @property
     def half_widths(self) -> list[float] | None:
-        """Half of the 95 % t interval over the tuning seeds, by value; None for too few seeds."""
+        """Half of the 95 % t interval over the tuning seeds, by combination; None for too few seeds."""
         seeds = len(self.scores[0])
         if seeds < FEWEST_SEEDS:
             return None
@@ -67,19 +69,23 @@ class Curve:
 
     @property
     def best(self) -> int:
-        """Position of the chosen value: the highest mean, and of several the one that is listed first."""
+        """Position of the chosen combination: the highest mean, and of several the one that is listed first."""
         return self.means.index(max(self.means))
 
     @property
-    def chosen(self) -> Any:
-        """The chosen value."""
-        return self.values[self.best]
+    def chosen(self) -> Mapping[str, Any]:
+        """The chosen values by key."""
+        return self.combinations[self.best]
 
     @property
-    def is_at_end(self) -> bool:
-        """Whether the chosen value is the lowest or the highest of numbers, so that one beyond may be better."""
-        numbers = [value for value in self.values if isinstance(value, int | float) and not isinstance(value, bool)]
-        return len(numbers) == len(self.values) and self.chosen in (min(numbers), max(numbers))
+    def keys_at_end(self) -> list[str]:
+        """Keys whose chosen value is the lowest or the highest of numbers, so that one beyond may be better."""
+        keys = []
+        for key, value in self.chosen.items():
+            tried = [combination[key] for combination in self.combinations]
+            if all(map(_is_number, tried)) and value in (min(tried), max(tried)):
+                keys.append(key)
+        return keys
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class PlannedSweep:
         tuning: tuning cells; none without tuning.
         tuned: those that are finished.
         curves: one per place and method; none until all tuning cells are finished.
-        cells: the other cells; until the tuning is finished, with the first value of the tuned key.
+        cells: the other cells; until the tuning is finished, with the first values of the tuned keys.
     """
 
     tuning: list[Cell]
@@ -134,23 +140,32 @@ def plan_sweep_cells(sweep: Sweep, store: RunStore | None = None) -> PlannedSwee
 
 def _draw_up_curves(sweep: Sweep, tuned: Sequence[CellRun]) -> list[Curve]:
     runs: dict[tuple[str, str], list[list[StoredRun]]] = {}
-    key, values = sweep.tune.key, sweep.tune.values
+    combinations = sweep.tune.combinations
     for entry in tuned:
-        setting = {name: value for name, value in entry.cell.setting.items() if name != key}
+        tried, setting = _split_setting(sweep, entry.cell)
         place = name_place(entry.cell.task, setting)
-        by_value = runs.setdefault((place, entry.cell.method), [[] for _ in values])
-        by_value[values.index(entry.cell.setting[key])].append(entry.run)
+        by_combination = runs.setdefault((place, entry.cell.method), [[] for _ in combinations])
+        by_combination[combinations.index(tried)].append(entry.run)
     curves = []
-    for (place, method), by_value in runs.items():
-        metric = by_value[0][0].record.get_metric(SELECTION)
-        curves.append(Curve(place, method, metric, values, by_value))
+    for (place, method), by_combination in runs.items():
+        metric = by_combination[0][0].record.get_metric(SELECTION)
+        curves.append(Curve(place, method, metric, combinations, by_combination))
     return curves
 
 
+def _split_setting(sweep: Sweep, cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tried values of a tuning cell, and the rest of its setting."""
+    tried = {key: cell.setting[key] for key in sweep.tune.grid}
+    return tried, {key: value for key, value in cell.setting.items() if key not in tried}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _check_methods(sweep: Sweep) -> None:
-    """Every method has the tuned key, or the comparison would favour those that have."""
-    key = sweep.tune.key
-    for cell in plan_cells(sweep.model_copy(update={"tune": Tuning()})):
+    """Every method has the tuned keys, or the comparison would favour those that have."""
+    for cell, key in itertools.product(plan_cells(sweep.model_copy(update={"tune": Tuning()})), sweep.tune.grid):
         if (lacks := _find_lack(cell.recipe, key)) is not None:
             raise ValueError(f"tune.grid.{key}: the method {cell.method!r} has no {lacks}; tune a key that all have.")
 
@@ -179,13 +194,12 @@ def _has_loss(recipe: Recipe, name: str) -> bool:
 
 
 def _check_teacher(sweep: Sweep, tuning: Sequence[Cell], cells: Sequence[Cell]) -> None:
-    """The tuned key leaves data and teacher as they are, and no reported teacher is tuned on."""
-    key = sweep.tune.key
-    first: dict[str, dict[str, Any]] = {}
-    for cell in tuning:
+    """The tuned keys leave data and teacher as they are, and no reported teacher is tuned on."""
+    first: dict[tuple[str, str], dict[str, Any]] = {}
+    for cell, key in itertools.product(tuning, sweep.tune.grid):
         shared = select_shared_keys(cell.recipe)
         place = name_place(cell.task, {name: value for name, value in cell.setting.items() if name != key})
-        if first.setdefault(place, shared) != shared:
+        if first.setdefault((key, place), shared) != shared:
             advice = "tune a key of the students alone"
             if key.startswith("trainer."):
                 advice = f"set teacher.{key} under `recipe`, which the teacher then has instead"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -30,15 +30,16 @@ def describe_tuning(sweep: Sweep, planned: PlannedSweep) -> list[str]:
     Returns:
         Sentences; none for a sweep without tuning.
     """
-    key, seeds = sweep.tune.key, sweep.tune.seeds
-    if not key:
+    keys, seeds = " and ".join(sweep.tune.grid), sweep.tune.seeds
+    if not keys:
         return []
     if not planned.is_tuned:
         count = f"{len(planned.tuned)} of {len(planned.tuning)} tuning runs are finished"
-        return [f"{count}. The other cells run after them, with the best {key} of each method."]
+        return [f"{count}. The other cells run after them, with the best {keys} of each method."]
     metric = show_metric(planned.curves[0].metric)
     over = f"the mean over {len(seeds)} seeds that are not reported" if len(seeds) > 1 else "one seed, not reported"
-    sentences = [f"The {key} of every method was chosen among the same values by {metric} on selection: {over}."]
+    verb = "was" if len(sweep.tune.grid) == 1 else "were"
+    sentences = [f"The {keys} of every method {verb} chosen among the same values by {metric} on selection: {over}."]
     if facts := list_tuning_facts(sweep):
         changes = ", ".join(f"{name}={value}" for name, value in facts.items())
         sentences.append(f"Tuning runs have {changes}.")
@@ -63,9 +64,11 @@ def list_ends(planned: PlannedSweep) -> list[str]:
     """
     sentences = []
     for curve in planned.curves:
-        if curve.is_at_end:
+        for key in curve.keys_at_end:
             name = f"{curve.place}: {curve.method}" if curve.place else curve.method
-            sentences.append(f"{name}: the best of the tried values, {curve.chosen}, is at an end of the grid.")
+            of_key = f" of {key}" if len(curve.chosen) > 1 else ""
+            value = curve.chosen[key]
+            sentences.append(f"{name}: the best of the tried values{of_key}, {value}, is at an end of the grid.")
     return sentences
 
 
@@ -77,15 +80,15 @@ def build_tuning_tables(sweep: Sweep, planned: PlannedSweep) -> list[Table]:
         planned: its cells, with the curves of its tuning.
 
     Returns:
-        Tables with a row per method and a column per value.
+        Tables with a row per method and a column per combination of values.
     """
     tables = []
     for place, curves in _group_by_place(planned.curves).items():
-        header = ("method", *map(str, sweep.tune.values), "chosen")
+        header = ("method", *map(_write_values, sweep.tune.combinations), "chosen")
         rows = [_build_row(curve) for curve in curves]
         spread = "" if curves[0].half_widths is None else " ± half of its 95 % t interval"
         note = f"{show_metric(curves[0].metric)} on selection, the mean over tuning seeds{spread}."
-        title = f"Tuning of {sweep.tune.key}{': ' if place else ''}{place}"
+        title = f"Tuning of {', '.join(sweep.tune.grid)}{': ' if place else ''}{place}"
         tables.append(Table(title, header, tuple(rows), f"{note} Of equal means the first is chosen."))
     return tables
 
@@ -106,7 +109,7 @@ def draw_tuning(sweep: Sweep, planned: PlannedSweep) -> dict[str, str]:
 def _draw(sweep: Sweep, curves: Sequence[Curve]) -> str:
     methods = {curve.method: Method(curve.method, dict(enumerate(curve.runs[0]))) for curve in curves}
     lines, metric = choose_lines(methods), show_metric(curves[0].metric)
-    positions = np.arange(len(sweep.tune.values))
+    positions, keys = np.arange(len(curves[0].combinations)), ", ".join(sweep.tune.grid)
     with matplotlib.rc_context(STYLE):
         figure, axes = open_with_legend_below(len(curves))
         for number, curve in enumerate(curves):
@@ -120,20 +123,25 @@ def _draw(sweep: Sweep, curves: Sequence[Curve]) -> str:
                     axes.plot([place] * len(scores), scores, ".", color=line["color"], alpha=0.5)
             chosen = {"color": line["color"], "markersize": 11, "fillstyle": "none"}
             axes.plot([places[curve.best]], [curve.means[curve.best]], "o", **chosen)
-        axes.set_xticks(positions, [str(value) for value in sweep.tune.values])
+        axes.set_xticks(positions, [_write_values(values) for values in sweep.tune.combinations])
         bars = "point: one seed" if curves[0].half_widths is None else "bar: 95 % interval over seeds"
-        axes.set_xlabel(f"{sweep.tune.key}\n({bars}, ring: chosen)")
+        axes.set_xlabel(f"{keys}\n({bars}, ring: chosen)")
         axes.set_ylabel(f"{metric} on selection")
         figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
-        return render_svg(figure, f"{metric} on selection against {sweep.tune.key}, by method")
+        return render_svg(figure, f"{metric} on selection against {keys}, by method")
 
 
 def _build_row(curve: Curve) -> tuple[str, ...]:
-    halves: Sequence[Any] = curve.half_widths or [None] * len(curve.values)
+    halves: Sequence[Any] = curve.half_widths or [None] * len(curve.means)
     cells = []
     for mean, half in zip(curve.means, halves, strict=True):
         cells.append(f"{mean:.4f}" if half is None else f"{mean:.4f} ± {half:.4f}")
-    return (curve.method, *cells, str(curve.chosen))
+    return (curve.method, *cells, _write_values(curve.chosen))
+
+
+def _write_values(combination: Mapping[str, Any]) -> str:
+    """Values of the tuned keys, in the order in which a title names the keys."""
+    return ", ".join(map(str, combination.values()))
 
 
 def _group_by_place(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
