@@ -260,7 +260,7 @@ def test_a_tokenizer_of_another_model(content, teacher_folder, data_folder, tmp_
     made = content()
     made["data"] = {**made["data"], "train": str(tmp_path / "foreign.csv")}
     record = read_record(distill(made))
-    assert "of the tokens of train are unknown to the teacher's tokenizer" in caplog.text
+    assert "of the tokens of train are unknown to the tokenizer" in caplog.text
     assert any("of the tokens of train are unknown" in warning for warning in record.warnings)
 
 

@@ -73,19 +73,23 @@ def _print_sizes(job: Job) -> None:
     from innerdistill.data.task_data import describe_missing_labels  # noqa: PLC0415
     from innerdistill.evaluation.latency import measure_size  # noqa: PLC0415
     from innerdistill.evaluation.metrics import show_metric  # noqa: PLC0415
+    from innerdistill.run.without_teacher import describe_outputs  # noqa: PLC0415
 
-    for name, model, layers in (
-        ("Teacher", job.teacher, job.architecture.num_layers),
-        ("Student", job.build_fresh_student(), job.num_layers),
-    ):
+    models = {"Student": (job.build_fresh_student(), job.num_layers)}
+    if job.teacher is not None:
+        models = {"Teacher": (job.teacher, job.architecture.num_layers), **models}
+    else:
+        print_text(f"Teacher: {describe_outputs(job.recipe)}.")
+    for name, (model, layers) in models.items():
         print_text(f"{name}: {layers} layers, {measure_size(model)['parameters'] / 1e6:.1f} M parameters.")
     if job.internal_teacher is not None:
         print_text(f"Internal losses learn from {job.internal_teacher.name_or_path}, soft labels from the teacher.")
-    print_text(f"Both: hidden size {job.architecture.hidden_size}, {job.architecture.num_heads} attention heads.")
+    both = "Both" if job.teacher is not None else "Student"
+    print_text(f"{both}: hidden size {job.architecture.hidden_size}, {job.architecture.num_heads} attention heads.")
     counts = ", ".join(f"{split} {len(rows):,}" for split, rows in job.splits.items())
     print_text(f"Examples: {counts}.")
     if not job.data.has_labels("train"):
-        print_text(describe_missing_labels(job.data.against_teacher))
+        print_text(describe_missing_labels(job.data.against_teacher, has_teacher=job.teacher is not None))
     if classes := job.count_train_labels():
         listed = ", ".join(f"{name} {count:,}" for name, count in classes.items())
         print_text(f"Examples of train by {job.problem_type.wording.class_columns[0]}: {listed}.")

@@ -15,6 +15,7 @@ from torch.utils.data import Sampler
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from innerdistill.data.arrow import read_numbers
+from innerdistill.data.given_rows import GIVEN
 from innerdistill.data.labels import UNLABELLED
 from innerdistill.data.windows import PIECES
 
@@ -185,6 +186,18 @@ def split_off_index(collate: Collator) -> Callable[[list[dict[str, Any]]], dict[
     return collate_all_but_index
 
 
+def drop_given(dataset: Dataset) -> Dataset:
+    """Drop the outputs of another model from a tokenised split, since no batch has them.
+
+    Args:
+        dataset: tokenised split.
+
+    Returns:
+        The split without them.
+    """
+    return dataset.remove_columns(GIVEN) if GIVEN in dataset.column_names else dataset
+
+
 def iterate_by_length(
     dataset: Dataset, collate: Collator, *, batch_size: int, device: torch.device
 ) -> Iterator[tuple[NDArray[np.int64], dict[str, Tensor], Tensor]]:
@@ -199,6 +212,7 @@ def iterate_by_length(
     Yields:
         Positions in the dataset (B,), inputs of the model by name (B, L), labels (B,).
     """
+    dataset = drop_given(dataset)
     order = np.argsort(read_numbers(dataset, "length"), kind="stable")
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]

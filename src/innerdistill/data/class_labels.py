@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from innerdistill.data.labels import UNLABELLED, number_labels
+from innerdistill.data.labels import UNLABELLED, number_labels, sort_names
 from innerdistill.data.tasks import Task
 from innerdistill.support.messages import join_names, shorten_value, suggest_name
 
@@ -39,9 +39,7 @@ def find_class_names(labels: Iterable[str | None], task: Task) -> tuple[str, ...
     if len(names) < 2:
         found = f"1 class ({join_names(list(names))})" if names else "no class"
         raise ValueError(f"the training labels hold {found}; at least 2 are needed.")
-    return tuple(
-        sorted(names, key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0, label))
-    )
+    return sort_names(names)
 
 
 def match_class_names(names: Sequence[str], outputs: Sequence[str], *, declared: bool) -> tuple[str, ...]:

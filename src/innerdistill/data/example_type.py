@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from innerdistill.data.batches import Collator
+from innerdistill.data.given_rows import OutputRules
 from innerdistill.data.tasks import Task
 
 Names = tuple[str, ...] | None  # class names by id; None where labels are numbers
@@ -51,6 +52,7 @@ class ExampleType:
         refuse_names: (names, task) -> None. Raises ValueError if the names are probably not meant as such.
         warn_of_missing: (encoded labels of train, of validation, names) -> sentences on labels that do not occur.
         warn_of_spellings: (labels as text (N,)) -> sentences on labels that differ only by case or spaces.
+        outputs: how outputs of another model are read from columns; a sentence says why they cannot be given.
     """
 
     read_rows: Callable[..., tuple[list[list[str | None]], list[str | None]]]
@@ -68,3 +70,4 @@ class ExampleType:
     refuse_names: Callable[[Any, Task], None]
     warn_of_missing: Callable[[NDArray[Any], NDArray[Any], Any], list[str]]
     warn_of_spellings: Callable[[pa.ChunkedArray], list[str]]
+    outputs: OutputRules | str

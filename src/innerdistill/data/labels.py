@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -40,6 +41,23 @@ def read_label(value: Any, **_: Any) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value)
+
+
+def sort_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Sort label names into the order of their ids.
+
+    Args:
+        names: names, each once.
+
+    Returns:
+        The names; digits are sorted as numbers.
+
+    >>> sort_names(["10", "2", "neg"])
+    ('2', '10', 'neg')
+    """
+    return tuple(
+        sorted(names, key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0, label))
+    )
 
 
 def number_labels(labels: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str | None]]:

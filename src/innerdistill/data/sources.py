@@ -9,6 +9,7 @@ from typing import Any
 
 from datasets import DatasetDict
 
+from innerdistill.data.given_columns import choose_given
 from innerdistill.data.in_memory import wrap_rows
 from innerdistill.data.label_columns import (
     LABELLED,
@@ -17,7 +18,7 @@ from innerdistill.data.label_columns import (
     list_file_columns,
     list_label_columns,
 )
-from innerdistill.data.split_files import locate_splits, reads_dataset
+from innerdistill.data.split_files import has_given_columns, locate_splits, reads_dataset
 from innerdistill.data.tables import read_dataset
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import DataRecipe
@@ -32,11 +33,13 @@ class Sources:
         places: by split the path of a file, the name of a split of `dataset`, or rows in memory.
         dataset: data set of `datasets`; None if there is none.
         labelled: by split, as LABELLED has it.
+        given: by split, whether its rows need the outputs of another model.
     """
 
     places: Mapping[str, Any]
     dataset: DatasetDict | None
     labelled: Mapping[str, bool | None]
+    given: Mapping[str, bool]
 
     @property
     def has_labels(self) -> bool:
@@ -74,7 +77,8 @@ def find_sources(recipe: DataRecipe, objects: Mapping[str, Any] | None = None) -
     labelled = choose_labelled(
         recipe, task, has_labels, list_columns=lambda: _list_columns(places["train"], dataset, task)
     )
-    return Sources(places, dataset, labelled)
+    has_outputs = {split: _has_outputs(place, dataset, task, split=split) for split, place in places.items()}
+    return Sources(places, dataset, labelled, choose_given(task.given, has_outputs, labelled))
 
 
 def _has_labels(place: Any, dataset: DatasetDict | None, task: Task, *, split: str) -> bool:
@@ -85,6 +89,18 @@ def _has_labels(place: Any, dataset: DatasetDict | None, task: Task, *, split: s
         if dataset is not None and isinstance(place, str) and place not in dataset:
             return True
         return any(name in _list_columns(place, dataset, task) for name in list_label_columns(task))
+
+
+def _has_outputs(place: Any, dataset: DatasetDict | None, task: Task, *, split: str) -> bool:
+    """Whether a split has any column with outputs of another model."""
+    if task.given is None:
+        return False
+    with name_key(f"data.{split}"):
+        if isinstance(place, Path):
+            return has_given_columns(place, task, split=split)
+        if dataset is not None and isinstance(place, str) and place not in dataset:
+            return True
+        return any(name in _list_columns(place, dataset, task) for name in task.given.columns)
 
 
 def _list_columns(place: Any, dataset: DatasetDict | None, task: Task) -> Sequence[str]:

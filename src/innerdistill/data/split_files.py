@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from innerdistill.data.formats import read_blocks
+from innerdistill.data.given_columns import choose_given
 from innerdistill.data.label_columns import (
     LABELLED,
     choose_labelled,
@@ -72,7 +73,9 @@ def needs_groups(split: str, splits: Container[str]) -> bool:
     return split != "unlabelled"
 
 
-def list_columns(task: Task, labelled: bool | None, *, grouped: bool = False) -> tuple[Sequence[str], Sequence[str]]:
+def list_columns(
+    task: Task, labelled: bool | None, *, grouped: bool = False, given: bool = False
+) -> tuple[Sequence[str], Sequence[str]]:
     """List the columns of a split's file.
 
     Args:
@@ -80,15 +83,33 @@ def list_columns(task: Task, labelled: bool | None, *, grouped: bool = False) ->
         labelled: a value of LABELLED.
         grouped: whether examples need their group, if the task has groups; where labels may be missing, only those
             with a label do.
+        given: whether examples need their outputs, if the task has columns for them.
 
     Returns:
         Columns that the file must have, and those that it may have; each once.
     """
     of_group = [task.group] if grouped and task.group else []
     of_label = [*([] if labelled is False else list_label_columns(task)), *of_group]
-    needed = dict.fromkeys([*task.text, *(of_label if labelled is not None else [])])
+    of_outputs = task.given.columns if given and task.given is not None else ()
+    needed = dict.fromkeys([*task.text, *(of_label if labelled is not None else []), *of_outputs])
     optional = [name for name in of_label if labelled is None and name not in needed]
     return list(needed), [*optional, *(("attention_mask", "token_type_ids") if task.is_tokenised else ())]
+
+
+def has_given_columns(path: Path, task: Task, *, split: str) -> bool:
+    """Tell whether a file has any column with outputs of another model.
+
+    Args:
+        path: path of the file.
+        task: task that names the columns.
+        split: name of the split.
+
+    Returns:
+        False if the task names none.
+    """
+    if task.given is None:
+        return False
+    return has_any_column(path, task.given.columns, header=task.get_header(split))
 
 
 def check_headers(recipe: DataRecipe) -> Mapping[str, bool | None]:
@@ -106,18 +127,21 @@ def check_headers(recipe: DataRecipe) -> Mapping[str, bool | None]:
     task = resolve_task(recipe)
     if reads_dataset(recipe):
         return LABELLED
-    paths, has_labels = locate_splits(recipe, task), {}
+    paths, has_labels, has_outputs = locate_splits(recipe, task), {}, {}
     for split, path in paths.items():
         with name_key(f"data.{split}"):
             has_labels[split] = has_any_column(path, list_label_columns(task), header=task.get_header(split))
+            has_outputs[split] = has_given_columns(path, task, split=split)
     labelled = choose_labelled(
         recipe,
         task,
         has_labels,
         list_columns=lambda: list_file_columns(paths["train"], header=task.get_header("train")),
     )
+    given = choose_given(task.given, has_outputs, labelled)
     for split, path in paths.items():
-        columns, optional = list_columns(task, labelled[split], grouped=needs_groups(split, paths))
+        grouped = needs_groups(split, paths)
+        columns, optional = list_columns(task, labelled[split], grouped=grouped, given=given[split])
         with name_key(f"data.{split}"):
             next(read_blocks(path, columns=columns, optional=optional, header=task.get_header(split)), None)
     return labelled

@@ -3,6 +3,7 @@
 `row` is the 1-based number of the row in its source, so that a message or a prediction can name it. Labels are text
 here, null where there is none: a CSV file has no other type, and class names are text anyway.
 With `data.group` there is a column `group` too: what the examples that belong together have in common, as text.
+With `data.probabilities` or `data.logits` there is a column `given_logits`, in the order of the labels.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from innerdistill.data.arrow import write_to_disk
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.formats import Block, read_blocks, read_json_blocks, read_parquet_tables
+from innerdistill.data.given_rows import OutputRules, make_given_field, read_given_rows
 from innerdistill.data.in_memory import wrap_rows
 from innerdistill.data.plain_rows import take_labels
 from innerdistill.data.split_files import list_columns
@@ -37,6 +39,7 @@ def read_file(
     split: str,
     labelled: bool | None = True,
     grouped: bool = False,
+    given: bool = False,
     allow_null: bool = False,
 ) -> pa.Table:
     """Read one file of any format.
@@ -48,19 +51,27 @@ def read_file(
         split: train, validation, test or unlabelled, for the column names of files without a header line.
         labelled: True: every row needs a label. None: labels may be missing. False: labels are not read.
         grouped: whether rows with a label need their group, if the task has groups; else groups are not read.
+        given: whether rows need the outputs of another model, if the task has columns for them; else none are read.
         allow_null: whether a text may be null; it is null in the table then.
 
     Returns:
-        Table of row (int64), text1 (string), text2 (string, for pairs), label (string, null where missing), and group
-        (string, null where missing) if it is read.
+        Table of row (int64), text1 (string), text2 (string, for pairs) and label (string, null where missing). If they
+        are read, also group (string, null where missing) and given_logits (lists of float32).
 
     Raises:
-        ValueError: missing or damaged file, missing column, missing text, label or group; names the file and the row.
+        ValueError: missing or damaged file, missing column, text, label, group or output; names the file and the row.
     """
-    columns, optional = list_columns(task, labelled, grouped=grouped)
+    columns, optional = list_columns(task, labelled, grouped=grouped, given=given)
     blocks = read_blocks(Path(path), columns=columns, optional=optional, header=task.get_header(split))
     return _build_plain_table(
-        blocks, task, examples, where=str(path), labelled=labelled, grouped=grouped, allow_null=allow_null
+        blocks,
+        task,
+        examples,
+        where=str(path),
+        labelled=labelled,
+        grouped=grouped,
+        given=given,
+        allow_null=allow_null,
     )
 
 
@@ -158,6 +169,7 @@ def read_split(
     examples: ExampleType,
     labelled: bool | None = True,
     grouped: bool = False,
+    given: bool = False,
 ) -> pa.Table:
     """Read one split of a data set of `datasets`.
 
@@ -168,6 +180,7 @@ def read_split(
         examples: how texts and labels are read.
         labelled: True: every row needs a label. None: labels may be missing. False: labels are not read.
         grouped: whether rows with a label need their group, if the task has groups; else groups are not read.
+        given: whether rows need the outputs of another model, if the task has columns for them; else none are read.
 
     Returns:
         As `read_file`.
@@ -179,27 +192,30 @@ def read_split(
         hint = suggest_name(split, splits, kind="splits")
         raise ValueError(f"data: the data set has no split {shorten_value(split)}. {hint}")
     where = f"split {split!r}"
-    return read_rows(splits[split], task, examples=examples, where=where, labelled=labelled, grouped=grouped)
+    options: dict[str, Any] = {"labelled": labelled, "grouped": grouped, "given": given}
+    return read_rows(splits[split], task, examples=examples, where=where, **options)
 
 
 def read_rows(
-    given: Any,
+    source: Any,
     task: Task,
     *,
     examples: ExampleType,
     where: str,
     labelled: bool | None = True,
     grouped: bool = False,
+    given: bool = False,
 ) -> pa.Table:
     """Read one split from a Python object.
 
     Args:
-        given: data set, DataFrame or rows, as `wrap_rows` takes them.
+        source: data set, DataFrame or rows, as `wrap_rows` takes them.
         task: task that names the columns.
         examples: how texts and labels are read.
         where: name of the split, for messages.
         labelled: True: every row needs a label. None: labels may be missing. False: labels are not read.
         grouped: whether rows with a label need their group, if the task has groups; else groups are not read.
+        given: whether rows need the outputs of another model, if the task has columns for them; else none are read.
 
     Returns:
         As `read_file`.
@@ -207,13 +223,14 @@ def read_rows(
     Raises:
         ValueError: an object of another kind, missing column, missing text, label or group.
     """
-    columns, optional = list_columns(task, labelled, grouped=grouped)
+    columns, optional = list_columns(task, labelled, grouped=grouped, given=given)
 
     def read_blocks() -> Iterator[Block]:
         with name_key(where):
-            yield from wrap_rows(given).read_blocks(columns, optional)
+            yield from wrap_rows(source).read_blocks(columns, optional)
 
-    return _build_plain_table(read_blocks(), task, examples, where=where, labelled=labelled, grouped=grouped)
+    options: dict[str, Any] = {"labelled": labelled, "grouped": grouped, "given": given}
+    return _build_plain_table(read_blocks(), task, examples, where=where, **options)
 
 
 def _build_plain_table(
@@ -224,13 +241,16 @@ def _build_plain_table(
     where: str,
     labelled: bool | None,
     grouped: bool,
+    given: bool,
     allow_null: bool = False,
 ) -> pa.Table:
     """Bring the columns that a task names into the package's own form, checked."""
     texts = [f"text{number}" for number in range(1, len(task.text) + 1)]
     group = task.group if grouped else None
     plain = [*texts, "label", *(["group"] if group else [])]
-    schema = pa.schema([("row", pa.int64()), *((name, pa.string()) for name in plain)])
+    of_outputs = task.given if given else None
+    fields = [pa.field(name, pa.string()) for name in plain] + ([make_given_field(of_outputs)] if of_outputs else [])
+    schema = pa.schema([pa.field("row", pa.int64()), *fields])
     list_rows: dict[bool, int] = {}
 
     def build_batches() -> Iterator[pa.RecordBatch]:
@@ -248,6 +268,9 @@ def _build_plain_table(
             if group:
                 of_labels = columns[-1] if labelled is not False else None
                 columns.append(_read_groups(block.get(group, [None] * count), of_labels, where, group, first))
+            if of_outputs is not None:
+                assert isinstance(examples.outputs, OutputRules)
+                columns.append(read_given_rows(block, of_outputs, examples.outputs, where=where, first=first))
             yield pa.record_batch(columns, schema)
             first += count
 

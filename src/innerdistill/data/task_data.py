@@ -17,6 +17,7 @@ from innerdistill.data.arrow import iterate_blocks, select_rows
 from innerdistill.data.example_groups import number_groups
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.formats import read_blocks
+from innerdistill.data.given_rows import GIVEN
 from innerdistill.data.in_memory import wrap_rows
 from innerdistill.data.label_columns import LABELLED, list_label_columns
 from innerdistill.data.labels import number_labels
@@ -49,7 +50,8 @@ class TaskData:
     Attributes:
         task: columns, labels and metric.
         splits: train, selection, validation and, where given, test and unlabelled. Columns row, text1, [text2], label.
-            With `data.group`, the splits that are scored also have the number of each example's group, `group`.
+            With `data.group`, the splits that are scored also have the number of each example's group, `group`. Splits
+            with the outputs of another model have them as `given_logits`.
         names: class names in the order of their ids; None where labels are numbers, or where no split has labels.
         notes: counts and decisions, for run.json.
     """
@@ -76,7 +78,19 @@ class TaskData:
         """Splits that are scored against the teacher's predictions: those without labels, if train has none either."""
         if self.has_labels("train"):
             return ()
-        return tuple(name for name in SCORED if name in self.splits and not self.has_labels(name))
+        without = [name for name in SCORED if name in self.splits and not self.has_labels(name)]
+        return tuple(name for name in without if self.has_outputs(name))
+
+    def has_outputs(self, split: str) -> bool:
+        """Tell whether teacher outputs are to be had for a split: always, unless they are columns that it lacks.
+
+        Args:
+            split: name of the split.
+
+        Returns:
+            False for a split without the columns that the task names.
+        """
+        return self.task.given is None or GIVEN in self.splits[split].column_names
 
     def fingerprint(self) -> str:
         """Compute SHA-256 over texts, labels and columns of all splits. Runs of the same data have the same one.
@@ -132,10 +146,13 @@ def load_task(
         The splits as text.
 
     Raises:
-        ValueError: missing file or column, empty split, unknown label; the sentence names file and row.
+        ValueError: missing file or column, empty split, unknown label, outputs of another model that cannot be read or
+            used; the sentence names file and row.
     """
     task, sources = resolve_task(recipe), sources or find_sources(recipe, objects)
     task = task if metric is None else replace(task, metric=metric)
+    if task.given is not None and isinstance(examples.outputs, str):
+        raise ValueError(f"{task.given.key}: {examples.outputs}")
     splits = _read_splits(sources, task, examples, objects or {})
     part_of_train = (PART_OF_TRAIN if sources.has_labels else PART_WITHOUT_LABELS).format(text=task.group or "text")
     names = _find_names(splits, task, examples)
@@ -210,11 +227,12 @@ def _find_first_rows(sources: Sources, task: Task) -> Mapping[str, Sequence[Any]
     return wrap_rows(place).first
 
 
-def describe_missing_labels(against_teacher: Sequence[str]) -> str:
+def describe_missing_labels(against_teacher: Sequence[str], *, has_teacher: bool = True) -> str:
     """Say that train has no labels, and what scores are therefore.
 
     Args:
         against_teacher: splits that are scored against the teacher's predictions.
+        has_teacher: False if its outputs are given.
 
     Returns:
         A sentence or two.
@@ -223,7 +241,8 @@ def describe_missing_labels(against_teacher: Sequence[str]) -> str:
     'No labels were given: scores on selection and validation are agreement with the teacher.'
     """
     if not against_teacher:
-        return "No labels were given for train: the teacher labelled it."
+        place = "the teacher labelled it" if has_teacher else "given outputs take their place"
+        return f"No labels were given for train: {place}."
     *others, last = against_teacher
     names = f"{', '.join(others)} and {last}" if others else last
     split = "" if "validation" in against_teacher else " for train"
@@ -231,7 +250,12 @@ def describe_missing_labels(against_teacher: Sequence[str]) -> str:
 
 
 def _find_names(splits: Mapping[str, pa.Table], task: Task, examples: ExampleType) -> Names:
-    """Class names from the labels of train; if it has none, from those of other splits, or from the teacher later."""
+    """Class names from the labels of train; if it has none, from those of other splits, or from the teacher later.
+
+    Columns with the outputs of another model say what they are.
+    """
+    if task.given is not None:
+        return task.given.names
     labels = number_labels(splits["train"]["label"])[1]
     if labels == [None]:
         others = [splits[name]["label"] for name in SCORED if name in splits]
@@ -248,7 +272,8 @@ def _read_splits(
     tables, places, dataset = {}, sources.places, sources.dataset
     for split in filter(places.__contains__, LABELLED):
         source, where = places[split], f"data.{split}"
-        options: dict[str, Any] = {"labelled": sources.labelled[split], "grouped": needs_groups(split, places)}
+        options: dict[str, Any] = {"labelled": sources.labelled[split], "given": sources.given[split]}
+        options["grouped"] = needs_groups(split, places)
         if split in objects:
             tables[split] = read_rows(source, task, examples=examples, where=where, **options)
             continue

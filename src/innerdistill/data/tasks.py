@@ -10,6 +10,7 @@ from pathlib import Path
 
 from innerdistill.data.conll import TAGS, TOKENS
 from innerdistill.data.formats import CONLL_SUFFIXES
+from innerdistill.data.given_columns import GivenColumns, find_given_columns
 from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import suggest_name
 
@@ -31,8 +32,9 @@ class Task:
         names: column names by split, for files that have no header line.
         drop_overlap: score only validation rows that share no text with the training rows.
         group: column whose equal values mark examples that belong together; None if each stands for itself. It changes
-            no example, so it is no part of what the fingerprint of the data reads. Nor are label_columns and separator:
-            the fingerprint reads the labels themselves.
+            no example, so it is no part of what the fingerprint of the data reads. Nor are label_columns, separator
+            and given: the fingerprint reads the labels and the outputs themselves.
+        given: columns with the outputs of another model, which take the teacher's place; None if there are none.
     """
 
     text: tuple[str, ...]
@@ -45,6 +47,7 @@ class Task:
     group: str | None = field(default=None, repr=False)
     label_columns: tuple[str, ...] = field(default=(), repr=False)
     separator: str = field(default=",", repr=False)
+    given: GivenColumns | None = field(default=None, repr=False)
 
     @property
     def is_tokenised(self) -> bool:
@@ -73,7 +76,7 @@ def resolve_task(recipe: DataRecipe) -> Task:
         The complete task.
 
     Raises:
-        ValueError: unknown task, or a task of the user's own without text columns.
+        ValueError: unknown task, a task of the user's own without text columns, or columns of outputs that do not fit.
     """
     if recipe.task is not None and recipe.task not in TASKS:
         hint = suggest_name(recipe.task, TASKS, kind="tasks")
@@ -94,7 +97,7 @@ def resolve_task(recipe: DataRecipe) -> Task:
             "data.text: name the text column (or two columns, for pairs), for example data.text=sentence; "
             "or name a known task with data.task."
         )
-    return task
+    return replace(task, given=find_given_columns(recipe, task.labels or task.label_columns or None))
 
 
 _COLA = ("source", "label", "star", "sentence")

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import INPUT_NAMES
 from innerdistill.data.example_type import ExampleType, Names
+from innerdistill.data.given_rows import GIVEN
 from innerdistill.data.ragged import is_ragged, list_bytes, write_lists
 from innerdistill.data.splits import list_text_columns
 from innerdistill.data.task_data import add_table
@@ -55,8 +56,8 @@ def tokenise(
         folder: folder in which token ids are cached for later runs; None means in memory only.
 
     Returns:
-        Dataset of the tokenizer's columns plus labels, row, length and, where the table has it, group; of words also
-        pieces. And the number of truncated examples.
+        Dataset of the tokenizer's columns plus labels, row, length and, where the table has them, group and
+        given_logits; of words also pieces. And the number of truncated examples.
 
     Raises:
         ValueError: a label that is not known, or no label of this kind.
@@ -65,7 +66,7 @@ def tokenise(
     texts = list_text_columns(table)
     encode_rows = partial(unpack_tokens, where=where) if task.is_tokenised else examples.encode_texts
     encode = partial(encode_rows, tokenizer=tokenizer, texts=texts, max_length=max_length)
-    facts = [name for name in ("row", "group") if name in table.column_names]
+    facts = [name for name in ("row", "group", GIVEN) if name in table.column_names]
     of_texts, of_facts = ({name: table[name] for name in names} for names in (texts, facts))
     labelled = {**of_texts, "labels": _make_label_column(targets), **of_facts}
     source = Dataset(pa.table(labelled), fingerprint="not-looked-for")

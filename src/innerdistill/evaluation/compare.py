@@ -27,7 +27,7 @@ def compare(
 
     Args:
         splits: tokenised splits by name.
-        logits: output of `student`, of `teacher` or of both, by split, each (N, C).
+        logits: output of `student`, of `teacher` or of both, by split, each (N, C). The teacher may lack splits.
         scoring: metric, names and what the outputs mean.
         against_teacher: splits without labels, whose models are scored against the predictions of `teacher`.
 
@@ -42,7 +42,7 @@ def compare(
     predictions = {}
     for split in next(iter(logits.values())):
         of_dataset = LabelledExamples.from_dataset(splits[split])
-        of_split = {name: of_model[split] for name, of_model in logits.items()}
+        of_split = {name: of_model[split] for name, of_model in logits.items() if split in of_model}
         groups = {} if of_dataset.groups is None else {"group": of_dataset.groups}
         columns = {"row": read_of_examples(splits[split], "row"), "label": of_dataset.labels, **groups, **of_split}
         predictions[split] = columns

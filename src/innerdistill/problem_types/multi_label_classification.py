@@ -9,6 +9,7 @@ from transformers import AutoModelForSequenceClassification
 from innerdistill.data.batches import make_collator
 from innerdistill.data.class_labels import match_class_names
 from innerdistill.data.example_type import ExampleType
+from innerdistill.data.given_rows import LABEL_RULES
 from innerdistill.data.label_sets import (
     encode_label_sets,
     find_label_names,
@@ -61,6 +62,7 @@ MULTI_LABEL_CLASSIFICATION = ProblemType(
         refuse_names=refuse_nothing,
         warn_of_missing=warn_of_missing_labels,
         warn_of_spellings=warn_of_label_spellings,
+        outputs=LABEL_RULES,
     ),
     head=Head(
         auto_class=AutoModelForSequenceClassification,

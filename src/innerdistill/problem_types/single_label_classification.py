@@ -18,6 +18,7 @@ from innerdistill.data.class_labels import (
     warn_of_spellings,
 )
 from innerdistill.data.example_type import ExampleType
+from innerdistill.data.given_rows import CLASS_RULES
 from innerdistill.data.labels import read_label
 from innerdistill.data.plain_rows import read_plain_rows
 from innerdistill.data.tokens import encode_texts
@@ -60,6 +61,7 @@ SINGLE_LABEL_CLASSIFICATION = ProblemType(
         refuse_names=partial(refuse_numbers, metric=REGRESSION.default_metric),
         warn_of_missing=warn_of_missing_classes,
         warn_of_spellings=warn_of_spellings,
+        outputs=CLASS_RULES,
     ),
     head=Head(
         auto_class=AutoModelForSequenceClassification,

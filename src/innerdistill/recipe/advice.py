@@ -84,9 +84,11 @@ def advise_on_teacher(recipe: Recipe, *, examples: int) -> str:
         examples: number of training examples.
 
     Returns:
-        A sentence: on its learning rate if that is unusual, on its whole training if not, or on its folder if it was
-        fine-tuned elsewhere.
+        A sentence: on its learning rate if that is unusual, on its whole training if not. Of one that was fine-tuned
+        elsewhere, on its folder, or on the columns that have its outputs.
     """
+    if recipe.data.outputs_key is not None:
+        return f"Check that the columns of {recipe.data.outputs_key} belong to these texts, each to its label."
     if recipe.teacher.base is None:
         return f"Check that {recipe.teacher.path} was fine-tuned for this task, with these labels and text columns."
     key, rate = find_teacher_rate(recipe)

@@ -22,6 +22,7 @@ EXPECTED = {
     **dict.fromkeys(("tuple_type", "list_type"), "a list"),
     **dict.fromkeys(("dict_type", "model_type"), "a mapping of keys to values"),
     "string_type": "a text",
+    "column by label": "a column for each label, or one column of lists",
     "finite_number": "a finite number",
 }
 # The usual ones of TrainingArguments, whose own list takes seconds to import.
@@ -131,6 +132,10 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel]) ->
         path = path[:2]  # pydantic adds which of the two forms it tried
         if first["type"] == "string_type":
             return f"data.label: expected a column, or a list of two or more columns of 0 and 1, got {given}."
+    if path[:2] in (["data", "probabilities"], ["data", "logits"]):
+        path = path[:2]
+        if first["type"] in ("string_type", "dict_type"):
+            first = {**first, "type": "column by label"}
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
         if model is Recipe and (places := _find_places(path[-1])):

@@ -42,12 +42,20 @@ def _label_names(value: Any) -> Any:
     return [str(label) for label in value]
 
 
+def _columns_by_label(value: Any) -> Any:
+    """The keys of a mapping are label names, with the rules of `_label_names`."""
+    if not isinstance(value, dict):
+        return value
+    return dict(zip(_label_names(list(value)), value.values(), strict=True))
+
+
 Text = Annotated[str, AfterValidator(_one_line)]
 Place = Annotated[Text, AfterValidator(_of_parts)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Columns = Annotated[tuple[Text, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 LabelColumns = Annotated[tuple[Text, ...], Field(min_length=2)]
 Labels = Annotated[tuple[Text, ...], BeforeValidator(_label_names)]
+ColumnsByLabel = Annotated[Text | dict[Text, Text], BeforeValidator(_columns_by_label)]
 DEFAULT_LOSSES = {"attention_kl": 1.0, "cls_cosine": 1.0, "soft_labels": 1.0, "gold_labels": 0.0}
 # A weight that is not mentioned keeps its default, so that `losses.gold_labels=1` adds gold labels to the rest.
 Losses = Annotated[
@@ -100,6 +108,14 @@ class DataRecipe(Section):
         "`label`.",
     )
     labels: Labels | None = Field(None, min_length=2, description="Label names in the order of their ids.")
+    probabilities: ColumnsByLabel | None = Field(
+        None,
+        description="Column by label that holds its probability, computed elsewhere, such as `{neg: p_neg, pos: "
+        "p_pos}`. These take the teacher's place. Or one column of lists, in the order of `data.labels`.",
+    )
+    logits: ColumnsByLabel | None = Field(
+        None, description="As `data.probabilities`, with logits in place of probabilities."
+    )
     problem_type: Text | None = Field(
         None,
         description="Kind of problem: `single_label_classification`, `multi_label_classification`, "
@@ -135,6 +151,12 @@ class DataRecipe(Section):
         "They count as one in every interval and test, and stay together where a split is held out of train.",
     )
     note: Text | None = Field(None, description="Note on the data that reports show under the scores.")
+
+    @property
+    def outputs_key(self) -> str | None:
+        """Key that names columns with the outputs of another model; None if the recipe has a teacher."""
+        keys = {"data.probabilities": self.probabilities, "data.logits": self.logits}
+        return next((key for key, value in keys.items() if value is not None), None)
 
 
 class TeacherRecipe(Section):
@@ -180,7 +202,11 @@ class TeacherRecipe(Section):
 class StudentRecipe(Section):
     """What the student is made from."""
 
-    num_layers: int | None = Field(None, ge=1, description="Layers of the student (default: half of the teacher's).")
+    num_layers: int | None = Field(
+        None,
+        ge=1,
+        description="Layers of the student (default: half of the teacher's; without a teacher, all of the source's).",
+    )
     source: Place = Field(
         "teacher", description="Initial weights: `teacher`, `base`, `random`, or a checkpoint (folder or name)."
     )

@@ -32,25 +32,31 @@ def summarize_run(
     """
     scores, metric = record.scores[SPLIT], show_metric(record.data.metric)
     student = scores.student
-    if scores.teacher is None:
+    if record.teacher is None:
         return [
             f"The {record.student.layers}-layer teacher scores {student.primary:.3f} {metric} on {SPLIT}; "
             f"{_describe_constant(student)}.",
             *_list_problems_of_trained(student, "teacher"),
         ]
-    assert record.teacher is not None
-    sentences = [
-        f"The {record.student.layers}-layer student scores {student.primary:.3f} {metric}, its "
-        f"{record.teacher.layers}-layer teacher {scores.teacher.primary:.3f}."
-    ]
     if record.is_against_teacher:
         sentences = _describe_agreement(record)
+    elif scores.teacher is None:  # outputs were given, but not for this split
+        sentences = [
+            f"The {record.student.layers}-layer student scores {student.primary:.3f} {metric} on {SPLIT}; "
+            f"{_describe_constant(student)}."
+        ]
+    else:
+        teacher = "teacher's outputs" if record.teacher.is_given else f"{record.teacher.layers}-layer teacher"
+        sentences = [
+            f"The {record.student.layers}-layer student scores {student.primary:.3f} {metric}, its {teacher} "
+            f"{scores.teacher.primary:.3f}."
+        ]
     if record.internal_teacher is not None:
         sentences.append(f"Its internal losses learned from {record.internal_teacher.path}, not from the teacher.")
     problems = list_problems(record)
     if problems:
         return problems + sentences
-    if not record.is_against_teacher:
+    if scores.teacher is not None and not record.is_against_teacher:
         above = format_percent(compute_share_above_constant(student.primary, scores.teacher))
         sentences.append(
             f"It keeps {format_share(student.primary, scores.teacher)} of the teacher's score, and {above} of what "
@@ -66,10 +72,11 @@ def _describe_agreement(record: RunRecord) -> list[str]:
     """What a student without labels has in common with its teacher."""
     student, wording = record.scores[SPLIT].student, record.problem_type.wording
     assert record.teacher is not None
+    of_teacher = "" if record.teacher.is_given else f" of a {record.teacher.layers}-layer teacher"
     found = f"{student.primary:.3f} {show_metric(student.metric)} on {student.rows:,} {SPLIT} texts"
     distance = record.agreement[SPLIT]["output_distance"]
     return [
-        f"The {record.student.layers}-layer student of a {record.teacher.layers}-layer teacher has {found} "
+        f"The {record.student.layers}-layer student{of_teacher} has {found} "
         f"({wording.agreement}; standard error {student.standard_error:.3f}).",
         f"A constant answer has {student.constant:.3f}. Its outputs differ from the teacher's by {distance:.3g} "
         f"({wording.output_distance}).",

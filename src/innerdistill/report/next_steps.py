@@ -29,10 +29,10 @@ def suggest_next_steps(record: RunRecord, baseline: RunRecord | None = None) -> 
         either if the teacher tells classes apart, but is no better than a constant answer: a warning has the advice.
     """
     teacher = record.scores[SPLIT].teacher
-    if teacher is None:
+    if record.teacher is None:
         examples = record.data.rows["train"]
         return [advise_on_teacher(record.recipe, examples=examples)] if list_problems(record) else []
-    if not teacher.beats_constant:
+    if teacher is not None and not teacher.beats_constant:
         return [advise_on_teacher(record.recipe, examples=record.data.rows["train"])] if teacher.collapsed else []
     of_teacher = _suggest_teacher(record, baseline)
     if list_problems(record):
@@ -52,8 +52,7 @@ def suggest_next_steps(record: RunRecord, baseline: RunRecord | None = None) -> 
 def _suggest_teacher(record: RunRecord, baseline: RunRecord | None) -> list[str]:
     """A teacher that is below a student trained on labels alone, by more than a standard error of its own score."""
     teacher = record.scores[SPLIT].teacher
-    assert teacher is not None
-    if baseline is None:
+    if baseline is None or teacher is None:  # outputs may be given for other splits than this one
         return []
     score = baseline.scores[SPLIT].student.primary
     if score - teacher.primary <= teacher.standard_error:
@@ -130,14 +129,15 @@ def _lengthen(record: RunRecord, stage: TrainedStage) -> str:
 
 def _suggest_texts(record: RunRecord) -> list[str]:
     """A student that agrees with its teacher on the texts that it has seen, and less on others."""
-    if "train" not in record.agreement or record.recipe.data.unlabelled is not None:
+    if "train" not in record.agreement or record.recipe.data.unlabelled is not None or record.teacher is None:
         return []
     on_train, on_others = record.get_agreement("train"), record.get_agreement(SPLIT)
     if on_train - on_others < FITS_TRAIN:
         return []
     return [
         f"The student agrees with the teacher more on train ({on_train:.3f}) than on {SPLIT} ({on_others:.3f}): more "
-        "texts help. They need no labels: name their file in data.unlabelled."
+        f"texts help. They need {'outputs, but ' * record.teacher.is_given}no labels: name their file in "
+        "data.unlabelled."
     ]
 
 
@@ -146,7 +146,7 @@ def _suggest_last(record: RunRecord, *, is_only_one: bool) -> list[str]:
     assert record.teacher is not None
     other = name_other_rate(*find_student_rate(record.recipe, is_internal=False))
     layers = record.student.layers
-    if _has_levelled_off(record) and layers < record.teacher.layers:
+    if _has_levelled_off(record) and layers < (record.teacher.layers or 0):
         start = "If that is not enough, try"
         if is_only_one:
             start = "The student's loss fell, and its score on selection no longer rose: try"

@@ -42,17 +42,17 @@ class ModelRow:
 
     Attributes:
         name: `teacher`, `student` or `baseline`; `model` in a fine-tuning.
-        layers: number of layers.
+        layers: number of layers; None for a teacher whose outputs were given.
         scores: scores on the validation split.
-        speed: its size.
+        speed: its size; None for such a teacher.
         latency: percentiles in milliseconds; None where it was not timed in turns with the others.
         agreement: numbers on the agreement with the teacher; None for the teacher, and without one.
     """
 
     name: str
-    layers: int
+    layers: int | None
     scores: Scores
-    speed: ModelSpeed
+    speed: ModelSpeed | None
     latency: Latency | None
     agreement: Mapping[str, float] | None
 
@@ -110,10 +110,8 @@ def write_report(folder: str | Path) -> Path:
 
 def _list_models(record: RunRecord, baseline: RunRecord | None) -> list[ModelRow]:
     scores, speed, rows = record.scores["validation"], record.speed, []
-    if record.teacher is not None:
-        assert scores.teacher is not None
-        assert speed.teacher is not None
-        latency = speed.teacher.latency_ms
+    if record.teacher is not None and scores.teacher is not None:
+        latency = None if speed.teacher is None else speed.teacher.latency_ms
         rows.append(ModelRow("teacher", record.teacher.layers, scores.teacher, speed.teacher, latency, None))
     name, agreement = "student" if record.teacher else "teacher", record.agreement.get("validation")
     latency = speed.student.latency_ms
@@ -169,8 +167,9 @@ def _draw_curve(record: RunRecord, baseline: RunRecord | None) -> str:
 def _show_examples(folder: Path, *, has_baseline: bool) -> dict[str, Any]:
     """Figure, explorer and disagreements, for the template; empty where the run has no teacher."""
     examples = read_examples(folder)
-    if examples is None or not examples["attention"]:
-        return {"maps": "", "explorer": None, "disagreements": []}
+    if examples is None or not examples["attention"]:  # given outputs have no attention
+        furthest = [] if examples is None else examples["disagreements"]
+        return {"maps": "", "explorer": None, "disagreements": furthest}
     students = {"student": examples["attention"]}
     of_baseline = read_examples(folder / BASELINE_FOLDER) if has_baseline else None
     if of_baseline is not None:

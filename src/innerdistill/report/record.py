@@ -22,6 +22,7 @@ from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.renames import translate_old_values
 from innerdistill.report.record_part import Part
 from innerdistill.report.speed_record import OnnxRecord, Speed
+from innerdistill.report.teacher_record import TeacherRecord
 from innerdistill.support.messages import shorten_value
 
 SCHEMA_VERSION = 1
@@ -67,28 +68,6 @@ class DataRecord(Part):
         return PROBLEM_TYPES[self.problem_type].make_scoring(
             self.metric, self.names, positive=self.positive, constant=self.constant
         )
-
-
-class TargetsRecord(Part):
-    """Where the teacher outputs for training came from."""
-
-    cached: dict[str, int] = Field(description="bytes on disk, by teacher output")
-    precision_live: str = Field(description="number format in which the teacher ran for all other outputs")
-
-
-class TeacherRecord(Part):
-    """A model that the student learned from."""
-
-    path: str = Field(description="folder or name of the model")
-    layers: int
-    fingerprint: str = Field(description="hash of the weights")
-    targets: TargetsRecord | None = None
-    cls_spread: dict[int, float] | None = Field(
-        None,
-        description="mean cosine distance between the [CLS] of two examples, by layer, on the examples of `distances`; "
-        "older runs lack it",
-    )
-    thresholds: list[float] | None = Field(None, description="of multi-label classification, by label")
 
 
 class StudentRecord(Part):

@@ -276,7 +276,8 @@ def unpack_table(table: pa.Table) -> dict[str, NDArray[Any]]:
     if "group" in table.column_names and not table["group"].null_count:  # null on a split that has no groups
         columns["group"] = table["group"].to_numpy()
     for model in ("teacher", "student"):
-        if f"{model}_0" in table.column_names:
+        # Given outputs may be missing on a split, so they are null there.
+        if f"{model}_0" in table.column_names and table[f"{model}_0"].null_count < table.num_rows:
             columns[model] = _stack_columns(table, model)
     return columns
 

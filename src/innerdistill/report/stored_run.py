@@ -113,7 +113,7 @@ class StoredRun(ABC):
         """
         return None
 
-    def score_teacher(self, split: str) -> Scores:
+    def score_teacher(self, split: str) -> Scores | None:
         """Look up the scores of the teacher.
 
         Records of older runs lack the difference from the constant answer. It is computed from their predictions.
@@ -122,11 +122,10 @@ class StoredRun(ABC):
             split: name of the split.
 
         Returns:
-            Its scores on that split.
+            Its scores on that split; None where its outputs are columns that the split lacks.
         """
         scores = self.record.scores[split].teacher
-        assert scores is not None
-        if scores.above_constant is not None or not self.has_predictions:
+        if scores is None or scores.above_constant is not None or not self.has_predictions:
             return scores
         if split not in self._older_teacher_scores:
             columns = self.read_predictions(split)

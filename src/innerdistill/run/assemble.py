@@ -28,16 +28,18 @@ from innerdistill.models.check import check_internal_teacher, check_source, chec
 from innerdistill.models.families import encoder_layers
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.pretrained import longest_input, read_config_with_head
-from innerdistill.models.probe import probe
+from innerdistill.models.probe import Architecture, probe
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type, find_problem_type_of_model
 from innerdistill.recipe.recipe import Recipe
+from innerdistill.run.given_outputs import GivenOutputs
 from innerdistill.run.job import Job
-from innerdistill.run.load_models import load_models
+from innerdistill.run.load_models import Models, load_models
 from innerdistill.run.objects import Objects, check_objects
 from innerdistill.run.preview import check_recipe_names
 from innerdistill.run.warnings import list_label_warnings, list_unknown_token_warnings
 from innerdistill.run.without_labels import refuse_what_needs_labels
+from innerdistill.run.without_teacher import refuse_layers
 from innerdistill.support.messages import name_key
 from innerdistill.training.arguments import check_sections
 from innerdistill.training.check_arguments import check_arguments
@@ -76,27 +78,26 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     # A ChainMap, because merging the dicts would import the losses of every installed package.
     losses = ChainMap(outside, dict(problem_type.output_losses), LOSSES)
     models = load_models(recipe, objects, data, problem_type)
-    teacher, source, internal_teacher, names = models.teacher, models.source, models.internal_teacher, models.names
-    architecture = probe(teacher)
+    teacher, source, names = models.teacher, models.source, models.names
+    architecture = probe(models.reference_model)
 
-    num_layers = recipe.student.num_layers or max(1, architecture.num_layers // 2)
-    pairs = choose_layers(recipe.layer_map, num_layers, architecture.num_layers, key="layer_map")
-    copied = choose_layers(
-        recipe.student.layers, num_layers, len(encoder_layers(source or teacher)), key="student.layers"
-    )
+    number = architecture.num_layers
+    num_layers = recipe.student.num_layers or (number if teacher is None else max(1, number // 2))
+    pairs = {} if teacher is None else choose_layers(recipe.layer_map, num_layers, number, key="layer_map")
+    number_of_source = len(encoder_layers(source or models.reference_model))
+    copied = choose_layers(recipe.student.layers, num_layers, number_of_source, key="student.layers")
     stages = build_stages(_plan_schedule(recipe, pairs, losses, problem_type.choose_losses(recipe.losses)))
     check_callbacks(objects.callbacks, stages, can_evaluate=True)
-    max_length = longest_input(models.tokenizer, teacher, recipe.data.max_length)
+    max_length = longest_input(models.tokenizer, models.reference_model, recipe.data.max_length)
 
-    if source is not None:
-        check_source(source, teacher, architecture, copies_head=recipe.student.head == "teacher")
-    if internal_teacher is not None:
-        check_internal_teacher(internal_teacher, teacher, architecture)
-    if any("attention" in losses[name].needs for stage in stages for name in stage.losses):
-        check_windows(pairs, copied, source=source or teacher, teacher=internal_teacher or teacher)
-    if not any(collect_needs(stage.losses, stage.pairs, losses).teacher_layers for stage in stages):
-        internal_teacher = None
-    device = _check_training_arguments(recipe, stages, teacher)
+    compares_layers = any(collect_needs(stage.losses, stage.pairs, losses).teacher_layers for stage in stages)
+    if teacher is not None:
+        reads_attention = any("attention" in losses[name].needs for stage in stages for name in stage.losses)
+        _check_models(recipe, models, architecture, pairs=pairs, copied=copied if reads_attention else {})
+    elif compares_layers:
+        raise ValueError(refuse_layers(recipe))
+    internal_teacher = models.internal_teacher if compares_layers else None
+    device = _check_training_arguments(recipe, stages, models.reference_model)
 
     splits, truncated = _tokenise_splits(data, models.tokenizer, examples=examples, names=names, max_length=max_length)
     unknown = _measure_unknown_tokens(splits, models.tokenizer)
@@ -110,7 +111,7 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
         names=names,
         tokenizer=models.tokenizer,
         collate=examples.make_collator(models.tokenizer, pad_to=max_length if recipe.pad_to_max_length else None),
-        teacher=teacher.to(device),
+        teacher=teacher and teacher.to(device),
         architecture=architecture,
         source=source and source.to(device),
         internal_teacher=internal_teacher and internal_teacher.to(device),
@@ -122,7 +123,21 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
         truncated=truncated,
         unknown=unknown,
         callbacks=objects.callbacks,
+        given_outputs=None if data.task.given is None else GivenOutputs(data.task.given),
     )
+
+
+def _check_models(
+    recipe: Recipe, models: Models, architecture: Architecture, *, pairs: Mapping[int, int], copied: Mapping[int, int]
+) -> None:
+    """Check that the other models fit the teacher. `copied` is empty where no loss reads attention."""
+    teacher, source, internal_teacher = models.teacher, models.source, models.internal_teacher
+    if source is not None:
+        check_source(source, teacher, architecture, copies_head=recipe.student.head == "teacher")
+    if internal_teacher is not None:
+        check_internal_teacher(internal_teacher, teacher, architecture)
+    if copied:
+        check_windows(pairs, copied, source=source or teacher, teacher=internal_teacher or teacher)
 
 
 def _check_missing_labels(recipe: Recipe, sources: Sources, *, losses: Mapping[str, Loss]) -> None:
@@ -131,9 +146,11 @@ def _check_missing_labels(recipe: Recipe, sources: Sources, *, losses: Mapping[s
         return
     reading = [name for name, weight in recipe.losses.items() if weight > 0 and "labels" in losses[name].needs]
     refuse_what_needs_labels(recipe, is_scored_by_labels=None in sources.labelled.values(), losses=reading)
+    key = recipe.data.outputs_key
     logger.info(
-        "data.train has no column %s: the teacher labels it. If it has labels, name their column with data.label.",
+        "data.train has no column %s: %s. If it has labels, name their column with data.label.",
         name_label_columns(resolve_task(recipe.data)),
+        "the teacher labels it" if key is None else f"the outputs of {key} stand in their place",
     )
 
 
@@ -209,7 +226,7 @@ def _measure_unknown_tokens(
     return shares
 
 
-def _check_training_arguments(recipe: Recipe, stages: Sequence[Stage], teacher: PreTrainedModel) -> torch.device:
+def _check_training_arguments(recipe: Recipe, stages: Sequence[Stage], model: PreTrainedModel) -> torch.device:
     """Build the Trainer's arguments of every section and stage, so that a wrong option is refused now; its device."""
     sections = {
         "trainer": recipe.trainer,
@@ -218,7 +235,7 @@ def _check_training_arguments(recipe: Recipe, stages: Sequence[Stage], teacher: 
     }
     arguments = check_sections(sections, stages, folder=Path(recipe.output), seed=recipe.seed)
     for stage_arguments in arguments:
-        check_recomputation(teacher, stage_arguments)
+        check_recomputation(model, stage_arguments)
     device = arguments[-1].device
     _warn_of_slow_bfloat16(arguments, device)
     return device

@@ -62,7 +62,8 @@ def measure_distances(
         spreads: gather the [CLS] of each teacher in the same pass, if they are given.
 
     Returns:
-        By `teacher` and, if there is another one, `internal_teacher`: as `measure_layer_distances`.
+        By `teacher` and, if there is another one, `internal_teacher`: as `measure_layer_distances`. Nothing where the
+        teacher's outputs are given.
     """
     return _measure(job, student, select_evenly(job.splits["validation"], ROWS), spreads or {})
 
@@ -98,7 +99,7 @@ def _measure(
 
 
 def _list_teachers(job: Job) -> dict[str, PreTrainedModel]:
-    teachers = {"teacher": job.teacher}
+    teachers = {} if job.teacher is None else {"teacher": job.teacher}
     if job.internal_teacher is not None:
         teachers["internal_teacher"] = job.internal_teacher
     return teachers

@@ -50,8 +50,8 @@ def evaluate(
         with name_key("model"):
             refuse_other_head(found, job.problem_type, metric=job.metric, name="model")
         student = load_classifier(found, job.problem_type.head)
-        student = student.to(job.teacher.device)
-        check_student(student, job.teacher, job.problem_type.head, names=job.names)
+        student = student.to(job.reference_model.device)
+        check_student(student, job.reference_model, job.problem_type.head, names=job.names)
         if job.recipe.teacher.base is not None:
             job = replace(job, teacher=load_or_finetune_teacher(job))
         settle_teacher_thresholds(job)

@@ -113,6 +113,7 @@ def load_or_finetune_teacher(job: Job) -> PreTrainedModel:
         The teacher, loaded from its folder in the cache.
     """
     folder = _finetune_into_cache(job)
+    assert job.teacher is not None
     teacher = load_classifier(str(folder / MODEL), job.problem_type.head).to(job.teacher.device)
     probe(teacher)
     return teacher
@@ -134,6 +135,7 @@ def find_cached_teacher(job: Job) -> tuple[Path, bool]:
     """
     job = _leave_out_unlabelled(job)
     recipe = job.recipe
+    assert job.teacher is not None
     key = compute_teacher_key(
         recipe,
         base=weights_fingerprint(job.teacher),

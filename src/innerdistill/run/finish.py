@@ -33,8 +33,6 @@ from innerdistill.report.record import (
     Distances,
     RunRecord,
     StudentRecord,
-    TargetsRecord,
-    TeacherRecord,
     TrainedStage,
 )
 from innerdistill.report.run_folder import (
@@ -51,6 +49,7 @@ from innerdistill.report.run_folder import (
     write_record,
 )
 from innerdistill.report.speed_record import Speed
+from innerdistill.report.teacher_record import TargetsRecord, TeacherRecord
 from innerdistill.run.distances import FirstDistances, measure_distances
 from innerdistill.run.job import Job
 from innerdistill.run.teacher_cache import compute_teacher_logits
@@ -106,12 +105,13 @@ def finish(
     save_model(folder / MODEL, model, job.tokenizer, max_length=job.max_length)
     saved = load_classifier(str(folder / MODEL), job.problem_type.head).to(model.device)
     scored = f"{job.data.splits['validation'].num_rows:,} examples of validation"
-    logger.info("Score %s on %s.", "the teacher" if distillation is None else "student and teacher", scored)
+    trained = "the student" if job.teacher is None else "student and teacher"
+    logger.info("Score %s on %s.", "the teacher" if distillation is None else trained, scored)
     logits = {"student": predict_splits(saved, job.splits, job.collate)}
     models = {"student": saved}
     if distillation is not None:
         logits["teacher"] = compute_teacher_logits(job)
-        models = {"teacher": job.teacher, "student": saved}
+        models = models if job.teacher is None else {"teacher": job.teacher, "student": saved}
     comparison, predictions = compare(job.splits, logits, scoring=job.scoring, against_teacher=job.data.against_teacher)
     write_predictions(folder / PREDICTIONS, predictions)
     below = comparison["differences"].get("validation")
@@ -195,16 +195,19 @@ def get_versions() -> dict[str, str]:
 def _measure_agreement_on_train(job: Job, student: PreTrainedModel) -> dict[str, float]:
     """Agreement with the teacher on training examples: evidence for what a student that is clearly below it lacks."""
     rows = select_evenly(job.splits["train"], TRAIN_ROWS)
-    teacher_logits, student_logits = (predict_logits(model, rows, job.collate) for model in (job.teacher, student))
+    teacher_logits, student_logits = job.compute_teacher_logits(rows), predict_logits(student, rows, job.collate)
     labels = read_of_examples(rows, "labels")
     return job.scoring.predictions.compare(labels, teacher_logits, student_logits)
 
 
 def _write_examples(job: Job, student: PreTrainedModel, folder: Path, *, predictions: Mapping[str, Any]) -> None:
-    attention = collect_attention(
-        job.teacher, student, job.splits["validation"], job.collate, job.tokenizer, pairs=job.pairs
-    )
-    furthest = find_disagreements(job.data.splits["validation"], predictions, scoring=job.scoring)
+    attention, furthest = [], []
+    if job.teacher is not None:
+        attention = collect_attention(
+            job.teacher, student, job.splits["validation"], job.collate, job.tokenizer, pairs=job.pairs
+        )
+    if "teacher" in predictions:
+        furthest = find_disagreements(job.data.splits["validation"], predictions, scoring=job.scoring)
     for example in furthest:
         example["texts"] = [_show_text(job, text) for text in example["texts"]]
     write_json(folder / EXAMPLES, {"attention": attention, "disagreements": furthest}, indent=None)
@@ -259,8 +262,12 @@ def _describe_distillation(job: Job, student: PreTrainedModel, distillation: Dis
     """Parts of the record on what the student learned from, and how far its layers are from that."""
     if distillation is None:
         return {"teacher": None}
-    first, after = distillation.first, measure_distances(job, student)
     targets = TargetsRecord.model_validate(distillation.targets)
+    if job.given_outputs is not None:
+        chosen = job.given_outputs.thresholds
+        as_list = None if chosen is None else chosen.tolist()
+        return {"teacher": TeacherRecord(**job.describe_teacher(), targets=targets, thresholds=as_list)}
+    first, after = distillation.first, measure_distances(job, student)
     described = {"teacher": {**job.describe_teacher(), "targets": targets}}
     if (internal := job.describe_internal_teacher()) is not None:
         described["internal_teacher"] = internal
@@ -283,7 +290,7 @@ def _find_extensions(
 ) -> dict[str, str]:
     """Package and version of every name of the run that an installed package brings."""
     measured = {name for stage in stages for name in stage.stage.losses if name in LOSSES}
-    families = {job.teacher.config.model_type, model.config.model_type}
+    families = {job.reference_model.config.model_type, model.config.model_type}
     return find_packages(
         {
             "losses": [name for name in sorted(measured) if job.losses[name] is LOSSES[name]],  # not one from Python
@@ -301,7 +308,7 @@ def _find_origin(job: Job, *, is_distilled: bool) -> str | None:
         return job.recipe.teacher.base
     if source == "random":
         return None
-    return job.teacher.name_or_path if source == "teacher" else source
+    return job.reference_model.name_or_path if source == "teacher" else source
 
 
 def _find_difference(job: Job, record: RunRecord, *, teacher: bool) -> str:

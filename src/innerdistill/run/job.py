@@ -28,6 +28,7 @@ from innerdistill.models.student import build_student
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.recipe.identity import TARGETS
 from innerdistill.recipe.recipe import Recipe
+from innerdistill.run.given_outputs import GivenOutputs
 from innerdistill.support.processes import count_processes
 from innerdistill.training.arguments import DEFAULTS
 from innerdistill.training.schedules import SCHEDULES
@@ -50,18 +51,20 @@ class Job:
         names: class names in the order of the model's outputs; None where labels are numbers.
         tokenizer: tokenizer of the teacher.
         collate: turns a list of examples into a padded batch.
-        teacher: fine-tuned teacher; while `teacher.base` is not fine-tuned yet, the base model.
-        architecture: number of layers, hidden size and heads of the teacher.
+        teacher: fine-tuned teacher; while `teacher.base` is not fine-tuned yet, the base model. None where its outputs
+            are given.
+        architecture: number of layers, hidden size and heads of the teacher; without a teacher, of `source`.
         source: model whose layers the student copies; None if that is the teacher.
         internal_teacher: model that the internal losses learn from; None if that is the teacher, or without them.
         num_layers: number of layers of the student.
-        pairs: teacher layer by student layer.
+        pairs: teacher layer by student layer; none without a teacher.
         stages: stages of the schedule.
         losses: losses by name.
         max_length: highest number of tokens of an example.
         truncated: number of truncated examples by split.
         unknown: share of tokens that the tokenizer does not know, by split.
         callbacks: callbacks of transformers' Trainer that the user gives.
+        given_outputs: outputs from columns of the data, which take the teacher's place; None with a teacher.
     """
 
     recipe: Recipe
@@ -71,7 +74,7 @@ class Job:
     names: Names
     tokenizer: PreTrainedTokenizerBase
     collate: Collator
-    teacher: PreTrainedModel
+    teacher: PreTrainedModel | None
     architecture: Architecture
     source: PreTrainedModel | None
     num_layers: int
@@ -83,6 +86,14 @@ class Job:
     truncated: Mapping[str, int] = field(default_factory=dict)
     unknown: Mapping[str, float] = field(default_factory=dict)
     callbacks: Sequence[TrainerCallback] = ()
+    given_outputs: GivenOutputs | None = None
+
+    @property
+    def reference_model(self) -> PreTrainedModel:
+        """Model that says how many tokens an example has and where models run: the teacher, or `source` without one."""
+        model = self.source if self.teacher is None else self.teacher
+        assert model is not None
+        return model
 
     @property
     def metric(self) -> str:
@@ -91,7 +102,10 @@ class Job:
 
     @cached_property
     def teacher_fingerprint(self) -> str:
-        """Fingerprint of the fine-tuned teacher's weights, computed once."""
+        """Fingerprint of the fine-tuned teacher's weights, or of the given outputs, computed once."""
+        if self.given_outputs is not None:
+            return self.given_outputs.compute_fingerprint(self.splits)
+        assert self.teacher is not None
         return weights_fingerprint(self.teacher)
 
     @cached_property
@@ -112,7 +126,7 @@ class Job:
         return select_evenly(selection, max(FEWEST_PER_EPOCH, len(self.splits["train"]) // SHARE_PER_EPOCH))
 
     def make_target_store(self, examples: Dataset) -> TargetStore:
-        """Describe the cache of the fine-tuned teacher's outputs for some examples; nothing is written yet.
+        """Describe the store of the teacher's outputs for some examples; nothing is written yet.
 
         Args:
             examples: tokenised examples.
@@ -121,6 +135,9 @@ class Job:
             The store.
         """
         folder = Path(self.recipe.teacher.folder) / TARGETS
+        if self.given_outputs is not None:
+            return self.given_outputs.make_store(examples, self.architecture, folder=folder)
+        assert self.teacher is not None
         return make_target_store(
             self.teacher, examples, self.architecture, folder=folder, weights=self.teacher_fingerprint
         )
@@ -185,8 +202,21 @@ class Job:
         """What `scored_per_epoch` is scored against: labels, or the teacher's predictions, as an array (N,)."""
         if "selection" not in self.data.against_teacher:
             return read_of_examples(self.scored_per_epoch, "labels")
-        logits = predict_logits(self.teacher, self.scored_per_epoch, self.collate)
-        return self.scoring.predictions.decide(logits)
+        return self.scoring.predictions.decide(self.compute_teacher_logits(self.scored_per_epoch))
+
+    def compute_teacher_logits(self, examples: Dataset) -> NDArray[Any]:
+        """Compute the teacher's logits for some examples; read them where they are given.
+
+        Args:
+            examples: tokenised examples.
+
+        Returns:
+            Logits, relative to its thresholds. (N, C)
+        """
+        if self.given_outputs is not None:
+            return self.given_outputs.read_logits(examples)
+        assert self.teacher is not None
+        return predict_logits(self.teacher, examples, self.collate)
 
     def count_train_labels(self) -> dict[str, int]:
         """Count the training examples of every class, by its name; nothing without labels, or without classes."""
@@ -199,7 +229,8 @@ class Job:
     def describe_data(self) -> dict[str, Any]:
         """Describe the data for run.json."""
         scoring, splits = self.get_scoring("validation"), self.data.against_teacher
-        without_labels = {"labels": describe_missing_labels(splits), "against_teacher": splits}
+        sentence = describe_missing_labels(splits, has_teacher=self.teacher is not None)
+        without_labels = {"labels": sentence, "against_teacher": splits}
         return {
             **({} if self.data.has_labels("train") else without_labels),
             **self.data.notes,
@@ -214,7 +245,12 @@ class Job:
         }
 
     def describe_teacher(self) -> dict[str, Any]:
-        """Describe the teacher for run.json."""
+        """Describe the teacher for run.json; of given outputs, the columns that hold them."""
+        if self.given_outputs is not None:
+            columns = self.given_outputs.columns
+            described = {"path": None, "layers": None, "outputs": columns.kind, "columns": columns.columns}
+            return {**described, "fingerprint": self.teacher_fingerprint}
+        assert self.teacher is not None
         return {
             "path": self.teacher.name_or_path,
             "layers": self.architecture.num_layers,
@@ -239,6 +275,8 @@ class Job:
 
     def _name_outputs(self) -> Names:
         """Names of the student's outputs: the teacher's. If it has none of its own, those that the task declares."""
+        if self.teacher is None:
+            return self.names
         outputs = self.problem_type.head.name_outputs(self.teacher.config)
         return self.names if self.data.task.labels is not None and are_stock_names(outputs) else outputs
 
@@ -246,7 +284,7 @@ class Job:
         """Build the student before training: layers, embeddings and head as the recipe says, prepared for capture."""
         recipe = self.recipe.student
         student = build_student(
-            self.teacher if self.source is None else self.source,
+            self.reference_model if self.source is None else self.source,
             self.num_layers,
             layers=recipe.layers,
             head=self.teacher if recipe.head == "teacher" else None,

@@ -52,17 +52,19 @@ class TeacherProblem:
 def check_teacher(job: Job) -> None:
     """Check a teacher before hours of training: refuse a useless one, warn of a doubtful one.
 
+    Nothing is known of outputs that are given for other splits than selection.
+
     Args:
-        job: job with a fine-tuned teacher.
+        job: job with a fine-tuned teacher, or with given outputs.
 
     Raises:
         ValueError: the teacher is useless, and `teacher.allow_weak` is not set; the same in all processes.
     """
     refusal = None
     if is_first_process():
-        logits = compute_teacher_logits(job, ["selection"])["selection"]
         examples = LabelledExamples.from_dataset(job.splits["selection"])
-        problem = find_teacher_problem(job, examples, logits, split="selection")
+        logits = compute_teacher_logits(job, ["selection"]).get("selection")
+        problem = None if logits is None else find_teacher_problem(job, examples, logits, split="selection")
         if problem is not None and problem.is_useless and not job.recipe.teacher.allow_weak:
             refusal = f"{USELESS_TEACHER} {problem} To distil from it anyway, set teacher.allow_weak=true."
         elif problem is not None:
@@ -161,6 +163,9 @@ def _advise_on_order(job: Job, meant: Sequence[int]) -> str:
     """
     assert job.names  # only classes can be missed or swapped
     names = [job.names[index] for index in meant]
+    if job.teacher is None:
+        labels = join_names(job.names)
+        return f"Check {job.recipe.data.outputs_key}: the outputs for {labels} mean {join_names(names)}, in this order."
     written = {label for label in pc.unique(job.data.splits["train"]["label"]).to_pylist() if label is not None}
     has_stock_names = are_stock_names(list(job.teacher.config.id2label.values()))
     if has_stock_names and job.metric != "f1" and not all(label.isdecimal() for label in written):

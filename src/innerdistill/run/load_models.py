@@ -25,18 +25,25 @@ class Models:
     """The models of a recipe. Those that were objects are copies.
 
     Attributes:
-        teacher: fine-tuned teacher, or the base model that it is made from.
+        teacher: fine-tuned teacher, or the base model that it is made from; None where its outputs are given.
         names: class names in the order of its outputs; None where labels are numbers.
-        tokenizer: tokenizer of the teacher.
+        tokenizer: tokenizer of the teacher, or of `source` without one.
         source: model whose layers the student copies; None if that is the teacher, or for random weights.
         internal_teacher: model that the internal losses learn from; None if that is the teacher.
     """
 
-    teacher: PreTrainedModel
+    teacher: PreTrainedModel | None
     names: Names
     tokenizer: PreTrainedTokenizerBase
     source: PreTrainedModel | None
     internal_teacher: PreTrainedModel | None
+
+    @property
+    def reference_model(self) -> PreTrainedModel:
+        """The teacher, or `source` without one."""
+        model = self.source if self.teacher is None else self.teacher
+        assert model is not None
+        return model
 
 
 def load_models(recipe: Recipe, objects: Objects, data: TaskData, problem_type: ProblemType) -> Models:
@@ -55,6 +62,8 @@ def load_models(recipe: Recipe, objects: Objects, data: TaskData, problem_type: 
         ValueError: a model that cannot be loaded, or that does not fit the data.
     """
     places = _locate_models(recipe, objects)
+    if data.task.given is not None:
+        return _load_without_teacher(recipe, objects, data, problem_type, places)
     teacher, names = _load_teacher(recipe, data, problem_type, places)
     return Models(
         teacher,
@@ -63,6 +72,18 @@ def load_models(recipe: Recipe, objects: Objects, data: TaskData, problem_type: 
         _load_source(recipe, teacher, problem_type, names, places),
         _load_internal_teacher(recipe, problem_type, names, places),
     )
+
+
+def _load_without_teacher(
+    recipe: Recipe, objects: Objects, data: TaskData, problem_type: ProblemType, places: Mapping[str, Place]
+) -> Models:
+    """Load the model whose layers the student copies, with its tokenizer. The columns with outputs say the names."""
+    with name_key("student.source"):
+        source = load_base(places["student.source"], problem_type.head, names=data.names, seed=recipe.seed)
+    texts, key = len(data.task.text), "student.source" if objects.tokenizer is None else "tokenizer"
+    with name_key(key):
+        tokenizer = load_tokenizer(objects.tokenizer or recipe.student.source, source, texts=texts)
+    return Models(None, data.names, tokenizer, source, internal_teacher=None)
 
 
 def _locate_models(recipe: Recipe, objects: Objects) -> dict[str, Place]:

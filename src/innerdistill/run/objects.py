@@ -169,6 +169,9 @@ def _take_objects(keys: dict[str, Any]) -> Objects:
     of_teacher = teacher or models.get("teacher.base")
     if of_teacher is not None and tokenizer is None:
         raise ValueError("tokenizer: the teacher is an object, so give its tokenizer too.")
+    has_outputs = keys.get("data.probabilities") is not None or keys.get("data.logits") is not None
+    if has_outputs and "student.source" in models and tokenizer is None:
+        raise ValueError("tokenizer: the student is an object, so give its tokenizer too.")
     data = _take_data(keys)
     return Objects(
         models,

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from innerdistill.data.arrow import read_numbers
-from innerdistill.data.batches import INPUT_NAMES
+from innerdistill.data.batches import INPUT_NAMES, drop_given
 from innerdistill.evaluation.predictions import SPLITS
 from innerdistill.models.capture import capture
 from innerdistill.run.cost import StageCost, count_steps, estimate_stage_costs
@@ -57,7 +57,7 @@ class Rates:
     """Times on this machine for examples of typical length, in seconds.
 
     Attributes:
-        teacher: forward pass of the teacher, per example.
+        teacher: forward pass of the teacher, per example; without one, of the model that the student's layers are from.
         student: forward and backward pass of the student, per example.
         optimiser: optimiser step of the student.
     """
@@ -77,6 +77,7 @@ def plan_run(job: Job) -> list[Part]:
         The parts. What the cache already holds takes no time and is named as cached.
     """
     rates = measure_rates(job)
+    of_teacher = 0.0 if job.teacher is None else rates.teacher
     share = job.num_layers / job.architecture.num_layers
     student = rates.teacher * share  # forward pass of the student, per example
     scored = sum(len(job.splits[split]) for split in SPLITS if split in job.splits)
@@ -90,8 +91,9 @@ def plan_run(job: Job) -> list[Part]:
         parts.append(Part(cost.stage.name, format_count(cost.steps, "step"), _time_stage(job, cost, rates), cost))
     epochs = sum(_count_epochs(job, cost.stage, cost.steps) for cost in stages)
     parts.append(_plan_selection(epochs, len(job.scored_per_epoch), student))
-    seconds = scored * (rates.teacher + student) + _time_distances(job, rates, stages=len(stages)) + LATENCY
-    parts.append(Part("scoring both models", _count(scored), seconds))
+    seconds = scored * (of_teacher + student) + _time_distances(job, rates, stages=len(stages)) + LATENCY
+    name = "scoring the student" if job.teacher is None else "scoring both models"
+    parts.append(Part(name, _count(scored), seconds))
     if job.recipe.onnx:
         validation = len(job.splits["validation"])
         parts.append(Part("ONNX files", _count(validation), EXPORT + 3 * validation * student))
@@ -110,7 +112,7 @@ def measure_rates(job: Job) -> Rates:
         Median times.
     """
     student = job.build_fresh_student().train()
-    train = job.select_student_examples()
+    train = drop_given(job.select_student_examples())
     lengths = read_numbers(train, "length")
     size = job.compute_batch_size(job.stages[-1])
     # Examples of about the mean length: their batch costs as much as the mean batch.
@@ -122,7 +124,7 @@ def measure_rates(job: Job) -> Rates:
     for _ in range(UNCOUNTED + REPEATS):
         start = time.perf_counter()
         with torch.no_grad():
-            _run(job.teacher.eval(), inputs)
+            _run(job.reference_model.eval(), inputs)
         teacher_end = time.perf_counter()
         torch.autograd.backward(_run(student, inputs))
         student_end = time.perf_counter()
@@ -171,13 +173,18 @@ def _plan_teacher(job: Job, rates: Rates, *, scored: int) -> Part:
 
 
 def _plan_cache(job: Job, cached: CachedParts, rates: Rates) -> Part:
-    """Computing and caching the outputs of the teacher, or of the model that the internal losses learn from."""
+    """Computing and caching the outputs of the teacher, or of the model that the internal losses learn from.
+
+    Given outputs are only copied.
+    """
     store = cached.store
     is_missing = not all(map(store.exists, cached.parts))
     examples = len(store.lengths) if is_missing else 0
     megabytes = sum(map(store.count_bytes, cached.parts)) / 1e6
     work = f"{_count(examples)}, {megabytes:.0f} MB" if is_missing else "cached"
     name = "teacher outputs" if cached.model is job.teacher else "internal teacher outputs"
+    if cached.model is None:
+        return Part("given outputs", work, 0.0, shared=str(store.folder))
     return Part(name, work, examples * rates.teacher, shared=str(store.folder))
 
 
@@ -200,6 +207,8 @@ def _plan_baseline(job: Job, rates: Rates, *, steps: int, scored: int) -> list[P
 
 def _time_distances(job: Job, rates: Rates, *, stages: int) -> float:
     """Seconds of comparing layers before training, after every stage, and at the end."""
+    if job.teacher is None:
+        return 0.0
     both = rates.teacher * (1 + job.num_layers / job.architecture.num_layers)
     models = 1 if job.internal_teacher is None else 2
     examples = 2 * min(ROWS, len(job.splits["validation"])) + stages * min(STAGE_ROWS, len(job.splits["selection"]))

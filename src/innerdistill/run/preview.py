@@ -18,6 +18,7 @@ from innerdistill.recipe.reporting import choose_trackers
 from innerdistill.report.output_folder import check_run_folder
 from innerdistill.run.hub import check_upload
 from innerdistill.run.without_labels import refuse_what_needs_labels
+from innerdistill.run.without_teacher import describe_outputs, refuse_what_needs_teacher
 from innerdistill.support.extensions import find_entry_points
 from innerdistill.support.extras import require_extra
 from innerdistill.support.messages import format_count, name_key, shorten_value, suggest_name
@@ -111,14 +112,14 @@ def check_recipe_names(recipe: Recipe, losses: Collection[str]) -> None:
 
     Raises:
         ValueError: an unknown name, with the nearest known one; no teacher, or two; an internal teacher that is not
-            given.
+            given; what needs a teacher, where its outputs are columns.
     """
     if recipe.teacher.path is not None and recipe.teacher.base is not None:
         raise ValueError(
             f"teacher: both teacher.path ({recipe.teacher.path}) and teacher.base ({recipe.teacher.base}) are set; "
             "teacher.path=null or teacher.base=null removes one."
         )
-    if recipe.teacher.path is None and recipe.teacher.base is None:
+    if recipe.teacher.path is None and recipe.teacher.base is None and recipe.data.outputs_key is None:
         raise ValueError("teacher: give either teacher.path (a fine-tuned classifier) or teacher.base (a base model).")
     if recipe.teacher.internal == "base" and recipe.teacher.base is None:
         raise ValueError(
@@ -129,6 +130,8 @@ def check_recipe_names(recipe: Recipe, losses: Collection[str]) -> None:
         if name not in losses:
             raise ValueError(f"losses: unknown loss {shorten_value(name)}. {suggest_name(name, losses, kind='losses')}")
     check_schedule(recipe.schedule.name)
+    if recipe.data.outputs_key is not None:
+        refuse_what_needs_teacher(recipe)
 
 
 def describe_run(recipe: Recipe, *, finetunes: bool = False) -> str:
@@ -141,6 +144,8 @@ def describe_run(recipe: Recipe, *, finetunes: bool = False) -> str:
     Returns:
         Teacher, layers of both models as far as they are known, schedule and output.
     """
+    if recipe.data.outputs_key is not None:
+        return _describe_run_without_teacher(recipe)
     teacher = recipe.teacher.path or str(recipe.teacher.base)
     layers = read_num_layers(teacher)
     name = f"{teacher} ({format_count(layers, 'layer')})" if layers else teacher
@@ -154,6 +159,14 @@ def describe_run(recipe: Recipe, *, finetunes: bool = False) -> str:
     return f"{task} into {student}.{control} Schedule: {recipe.schedule.name}. Output: {recipe.output}."
 
 
+def _describe_run_without_teacher(recipe: Recipe) -> str:
+    source = recipe.student.source
+    layers = recipe.student.num_layers or read_num_layers(source)
+    student = f"a student from {source}" + (f" with {format_count(layers, 'layer')}" if layers else "")
+    outputs = describe_outputs(recipe)
+    return f"Distil {outputs} into {student}. Schedule: {recipe.schedule.name}. Output: {recipe.output}."
+
+
 def _check_layers(recipe: Recipe) -> None:
     names = {"teacher.path": recipe.teacher.path, "teacher.base": recipe.teacher.base}
     names["teacher.internal"] = recipe.teacher.find_internal()
@@ -162,6 +175,11 @@ def _check_layers(recipe: Recipe) -> None:
         if name is not None:
             with name_key(key):
                 check_config_file(name)
+    if recipe.data.outputs_key is not None:
+        layers = read_num_layers(recipe.student.source)
+        if layers is not None:
+            choose_layers(recipe.student.layers, recipe.student.num_layers or layers, layers, key="student.layers")
+        return
     layers = read_num_layers(recipe.teacher.path or str(recipe.teacher.base))
     if layers is None:
         return

@@ -42,7 +42,8 @@ def load_models(folders: Sequence[str]) -> dict[str, PreTrainedModel]:
     """Load the models whose speed is to be measured.
 
     Args:
-        folders: model folders or names; of a run folder, teacher and student are loaded.
+        folders: model folders or names; of a run folder, teacher and student are loaded, or the student alone if the
+            teacher's outputs were given.
 
     Returns:
         Models by name, on the device that a run would choose.
@@ -56,7 +57,7 @@ def load_models(folders: Sequence[str]) -> dict[str, PreTrainedModel]:
             models[folder] = load_fine_tuned(folder)[0]
             continue
         teacher = read_record(folder).teacher
-        if teacher is not None:
+        if teacher is not None and teacher.path is not None:
             models[f"teacher of {Path(folder).name}"] = load_fine_tuned(teacher.path)[0]
         models[str(Path(folder) / MODEL)] = load_fine_tuned(str(find_model_folder(folder)))[0]
     for model in models.values():
@@ -121,7 +122,7 @@ def make_onnx_calls(
 def _load_models_of_run(record: RunRecord, folder: Path) -> dict[str, PreTrainedModel] | None:
     """Teacher, student and baseline of a run, those that it has; None if its teacher is gone."""
     models: dict[str, PreTrainedModel] = {}
-    if record.teacher is not None:
+    if record.teacher is not None and record.teacher.path is not None:
         try:
             models["teacher"] = load_fine_tuned(record.teacher.path)[0]
         except ValueError:

@@ -20,9 +20,10 @@ from transformers import PreTrainedModel
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.ragged import make_ragged, split_ragged
 from innerdistill.data.windows import PIECES, join_windows
-from innerdistill.evaluation.predictions import SPLITS, predict_logits
+from innerdistill.evaluation.predictions import SPLITS
 from innerdistill.losses.loss import collect_needs
 from innerdistill.models.heads import compute_cutoffs
+from innerdistill.run.given_outputs import fill_given_store
 from innerdistill.run.job import Job
 from innerdistill.support.processes import (
     broadcast_from_first,
@@ -46,12 +47,12 @@ class CachedParts:
     """Teacher outputs that are cached: parts of one model in one store.
 
     Attributes:
-        model: the teacher, or the model that the internal losses learn from.
+        model: the teacher, or the model that the internal losses learn from; None for given outputs.
         store: store of its outputs for the training examples.
         parts: parts that are read from there.
     """
 
-    model: PreTrainedModel
+    model: PreTrainedModel | None
     store: TargetStore
     parts: list[Part]
 
@@ -79,12 +80,12 @@ def load_targets(job: Job, folder: Path) -> Targets:
         problem = _fill_in_turn(job, cached, examples=examples)
         if problem is not None:
             sentence = f"teacher.targets: the teacher outputs cannot be cached in {cached.store.folder} ({problem})"
-            if options.targets == "cache" or resumed_parts:
+            if options.targets == "cache" or resumed_parts or cached.model is None:
                 raise ValueError(f"{sentence}; free space or choose another teacher.folder.")
             logger.warning("%s; the teacher runs in every step instead", sentence)
             choice = []
             break
-    is_fast = has_fast_bfloat16(job.teacher.device)
+    is_fast = has_fast_bfloat16(job.reference_model.device)
     bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and is_fast)
     stores = {id(cached.model): cached.store for cached in choice}
     internal = None
@@ -98,7 +99,10 @@ def _fill_in_turn(job: Job, cached: CachedParts, *, examples: Dataset) -> str | 
     problem = None
     with let_first_process_go_first():
         try:
-            fill_store(cached.model, cached.store, cached.parts, examples, job.collate)
+            if cached.model is None:
+                fill_given_store(cached.store, examples)
+            else:
+                fill_store(cached.model, cached.store, cached.parts, examples, job.collate)
         except OSError as error:
             problem = error.strerror
     return next(filter(None, gather_from_all(problem)), None)
@@ -115,12 +119,16 @@ def choose_cached_parts(
         resumed_parts: names of the parts that an unfinished run uses; None for a new run.
 
     Returns:
-        One entry per model whose outputs are cached; none if the teacher runs in every step.
+        One entry per model whose outputs are cached; none if the teacher runs in every step. Given outputs are always
+        read from there, whatever the budget.
     """
     options = job.recipe.teacher
     reading_stages = [stage for stage in job.stages if collect_needs(stage.losses, stage.pairs, job.losses).teacher]
+    if job.given_outputs is not None:
+        return [CachedParts(None, job.make_target_store(examples), [LOGITS])] if reading_stages else []
     if options.targets == "live" or not reading_stages:
         return []
+    assert job.teacher is not None
     passes = 0.0
     for stage in reading_stages:
         passes += stage.epochs or (stage.steps or 0) * job.compute_batch_size(stage) / len(examples)
@@ -164,24 +172,26 @@ def compute_teacher_logits(job: Job, splits: Collection[str] = SPLITS) -> dict[s
     They are cached on disk too, unless `teacher.targets` is `live`, its budget is 0 or the folder cannot be written.
 
     Args:
-        job: job with a fine-tuned teacher.
-        splits: names of splits; a split that the job does not have is left out.
+        job: job with a fine-tuned teacher, or with given outputs.
+        splits: names of splits; a split that the job does not have is left out, and one without given outputs.
 
     Returns:
         Logits by split, relative to its thresholds. (N, C)
     """
     options = job.recipe.teacher
     is_cached = options.targets == "cache" or (options.targets == "auto" and options.targets_gigabytes > 0)
+    is_cached = is_cached and job.teacher is not None  # given outputs are on disk already
     logits = {}
     for name in splits:
-        if name in job.splits:
+        if name in job.splits and job.data.has_outputs(name):
             cached = _read_or_cache_logits(job, job.splits[name]) if is_cached else None
-            logits[name] = predict_logits(job.teacher, job.splits[name], job.collate) if cached is None else cached
+            logits[name] = job.compute_teacher_logits(job.splits[name]) if cached is None else cached
     return logits
 
 
 def _read_or_cache_logits(job: Job, examples: Dataset) -> NDArray[np.float32] | None:
     """Read logits from the cache, and compute them first if they are missing; None if the cache cannot be written."""
+    assert job.teacher is not None
     store = job.make_target_store(examples)
     try:
         fill_store(job.teacher, store, [LOGITS], examples, job.collate)

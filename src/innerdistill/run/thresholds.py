@@ -21,14 +21,21 @@ def settle_teacher_thresholds(job: Job) -> None:
     """Choose the teacher's thresholds as the student's are chosen, so that the two are compared fairly.
 
     A teacher that brings thresholds of its own keeps them. One that is fine-tuned here has those of this recipe, since
-    runs with other thresholds share its weights.
+    runs with other thresholds share its weights. Those of given outputs are chosen too, where selection has any.
 
     Args:
-        job: job with a fine-tuned teacher, whose config is changed in memory.
+        job: job with a fine-tuned teacher, whose config is changed in memory, or with given outputs.
     """
-    config = job.teacher.config
     if not job.problem_type.has_thresholds:
         return
+    if job.given_outputs is not None:
+        job.given_outputs.thresholds = None
+        if SPLIT not in job.data.against_teacher and job.data.has_outputs(SPLIT):
+            logits = compute_teacher_logits(job, [SPLIT])[SPLIT]
+            job.given_outputs.thresholds = _choose_thresholds(job, logits)
+        return
+    assert job.teacher is not None
+    config = job.teacher.config
     config.problem_type = job.problem_type.name  # older configurations leave it open
     if job.recipe.teacher.base is None and read_thresholds(config) is not None:
         return

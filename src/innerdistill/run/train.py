@@ -12,6 +12,7 @@ from datasets import Dataset
 from scipy.special import logit
 from transformers import PreTrainedModel
 
+from innerdistill.data.batches import drop_given
 from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.evaluation.scoring import score_outputs, select_numbers
 from innerdistill.recipe.reporting import HUB_KEYS, drop_reporting
@@ -82,7 +83,7 @@ def train(
         One record per stage.
     """
     setup = make_setup(job, train=job.splits["train"] if teacher is None else job.select_student_examples())
-    if teacher is not None:
+    if teacher is not None and job.teacher is not None:
         setup = replace(setup, measure=partial(measure_stage, job))
     if teacher is None:
         lengths = [(float(count_steps(job, stages[0], len(setup.train))), 1.0)]
@@ -121,7 +122,7 @@ def make_setup(job: Job, *, train: Dataset) -> TrainingSetup:
         return select_numbers(score_outputs(labels, logits, scoring=scoring))
 
     return TrainingSetup(
-        train=train,
+        train=drop_given(train),
         collate=job.collate,
         selection=job.scored_per_epoch,
         score=score,

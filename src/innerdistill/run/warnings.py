@@ -64,7 +64,7 @@ def collect_warnings(
 def _list_missed_by_trained(job: Job, scores: Mapping[str, Any]) -> list[str]:
     """Classes that the trained model never recognises: those of its teacher, which it learned from it, and its own."""
     missed, of_teacher = (list_missed_classes(scores.get(model, {})) for model in ("student", "teacher"))
-    if "teacher" not in scores:
+    if "teacher" not in scores and job.given_outputs is None:
         sentence, advice = describe_missed_classes(job, "teacher", missed, split="validation"), _advise_teacher(job)
         return [] if sentence is None else [f"{sentence} {advice}"]
     learned = {name: rows for name, rows in missed.items() if name in of_teacher}
@@ -132,7 +132,7 @@ def list_unknown_token_warnings(unknown: Mapping[str, float]) -> list[str]:
     for split, share in unknown.items():
         if share > UNKNOWN_SHARE:
             warnings.append(
-                f"{share:.0%} of the tokens of {split} are unknown to the teacher's tokenizer: does it belong to this "
+                f"{share:.0%} of the tokens of {split} are unknown to the tokenizer: does it belong to this "
                 "model, and to this language?"
             )
     return warnings

@@ -53,20 +53,21 @@ def _describe_cell(cell: Cell) -> dict[str, Any]:
 def _describe_run(record: RunRecord) -> dict[str, Any]:
     scores, speed = record.scores[SPLIT], record.speed
     student, teacher = scores.student, scores.teacher
-    assert teacher is not None
-    assert speed.teacher is not None
     row: dict[str, Any] = {name: student.values[name] for name in list_metrics(student)}
-    row["teacher"] = teacher.primary
-    row["share_of_teacher"] = compute_share(student.primary, teacher)
+    if teacher is not None:  # its outputs may be columns that validation lacks
+        row["teacher"] = teacher.primary
+        row["share_of_teacher"] = compute_share(student.primary, teacher)
     row["selection"] = record.scores["selection"].student.primary
-    row["agreement"] = record.get_agreement(SPLIT)
+    if SPLIT in record.agreement:
+        row["agreement"] = record.get_agreement(SPLIT)
     row["layers"] = record.student.layers
     row["parameters"] = speed.student.parameters
-    row["teacher_milliseconds"] = speed.teacher.latency_ms.p50
+    if speed.teacher is not None:
+        row["teacher_milliseconds"] = speed.teacher.latency_ms.p50
     row["student_milliseconds"] = speed.student.latency_ms.p50
     row["steps"] = record.steps
     row["cpu_seconds"] = sum_cpu_seconds(record)
-    row |= {name: number for name, number in record.agreement[SPLIT].items() if name in COUNTS}
+    row |= {name: number for name, number in record.agreement.get(SPLIT, {}).items() if name in COUNTS}
     if record.distances is not None:
         for layer, distance in record.distances.after.items():
             row[f"attention_kl_{layer}"] = distance.attention_kl

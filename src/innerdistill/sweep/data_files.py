@@ -44,7 +44,7 @@ def check_data_files(folder: Path, cells: Sequence[Cell], *, has_runs: bool) -> 
 def _list_files(cells: Sequence[Cell]) -> list[Path]:
     """The data files of some cells, each once, of those that are there."""
     files: dict[Path, None] = {}
-    for recipe in {cell.recipe.data: None for cell in cells}:
+    for recipe in {repr(cell.recipe.data): cell.recipe.data for cell in cells}.values():
         with suppress(ValueError):  # their folder is not there, so they cannot have changed
             files |= (
                 {} if reads_dataset(recipe) else dict.fromkeys(locate_splits(recipe, resolve_task(recipe)).values())

@@ -87,11 +87,12 @@ def draw_seeds(group: Group) -> str:
         for row, method in enumerate(methods):
             _draw_points(axes, row, method.score(group.metric).values, lines[method.name]["color"])
         rows = len(methods)
-        if not teacher.is_agreement:
+        if teacher is not None and not teacher.is_agreement:
             _draw_upright(axes, teacher.primary, rows, color=TEACHER, linestyle=":", label="teacher")
-        if teacher.constant > axes.get_xlim()[0]:  # else it would press the points together
+        constant = group.first_scores.constant
+        if constant > axes.get_xlim()[0]:  # else it would press the points together
             line = {"color": INK, "alpha": 0.45, "linestyle": "--"}
-            _draw_upright(axes, teacher.constant, rows, **line, label=CONSTANT_ANSWER)
+            _draw_upright(axes, constant, rows, **line, label=CONSTANT_ANSWER)
         _name_rows(figure, axes, [method.name for method in methods])
         axes.set_xlabel(f"{group.metric_name} on validation (point: one seed, stroke: mean)")
         axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
@@ -122,8 +123,9 @@ def draw_curves(group: Group) -> str:
             rings = [(step, mean) for step, mean in curve.items() if step in ends]
             if rings:
                 axes.plot(*zip(*rings, strict=True), "o", color=line["color"], markersize=9, fillstyle="none")
-        if "selection" in group.first_record.scores and not group.score_teacher("selection").is_agreement:
-            axes.axhline(group.score_teacher("selection").primary, color=TEACHER, linestyle=":", label="teacher")
+        teacher = group.score_teacher("selection") if "selection" in group.first_record.scores else None
+        if teacher is not None and not teacher.is_agreement:
+            axes.axhline(teacher.primary, color=TEACHER, linestyle=":", label="teacher")
         axes.set_xlabel("optimiser steps of all stages")
         axes.set_ylabel(f"{show_metric(metric)} on selection")
         figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
@@ -182,10 +184,12 @@ def draw_score_against(groups: Sequence[Group], key: str) -> str:
                 **line,
             )
         first = next(iter(groups[0].methods))
-        teachers = [
-            (_locate(group, key, first), group.teacher.values[metric]) for group in groups if first in group.methods
-        ]
-        axes.plot(*zip(*sorted(teachers), strict=True), color=TEACHER, linestyle=":", label="teacher")
+        teachers = []
+        for group in groups:
+            if first in group.methods and group.teacher is not None:
+                teachers.append((_locate(group, key, first), group.teacher.values[metric]))
+        if teachers:
+            axes.plot(*zip(*sorted(teachers), strict=True), color=TEACHER, linestyle=":", label="teacher")
         if key == ROWS:
             axes.set_xscale("log")
         ticks = sorted({_locate(group, key, next(iter(group.methods))) for group in groups})

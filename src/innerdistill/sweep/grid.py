@@ -200,7 +200,7 @@ def plan_cells(sweep: Sweep, tuned: Mapping[tuple[str, str], Mapping[str, Any]] 
     _check_folders(sweep, cells)
     if (sweep.teachers or sweep.number_of_teachers > 1) and any(cell.recipe.teacher.base is None for cell in cells):
         key = "teachers" if sweep.teachers else f"grid.{TEACHER_SEED}"
-        raise ValueError(f"{key}: teacher.path is one teacher, whatever its seed; give teacher.base.")
+        raise ValueError(f"{key}: {name_teacher(cells)} is one teacher, whatever its seed; give teacher.base.")
     for _, group in itertools.groupby(cells, key=lambda cell: cell.group):
         _check_shared(list(group))
     return cells
@@ -233,6 +233,19 @@ def plan_tuning_cells(sweep: Sweep) -> list[Cell]:
     return cells
 
 
+def name_teacher(cells: Sequence[Cell]) -> str:
+    """Name the key of a teacher that is not fine-tuned here.
+
+    Args:
+        cells: cells of a sweep, any of which has such a teacher.
+
+    Returns:
+        `teacher.path`, or the key of columns with its outputs.
+    """
+    without_base = next(cell.recipe for cell in cells if cell.recipe.teacher.base is None)
+    return without_base.data.outputs_key or "teacher.path"
+
+
 def select_teachers(cells: Sequence[Cell], teachers: Sequence[int]) -> list[Cell]:
     """Select the cells of some teachers, with every task, setting and method.
 
@@ -248,7 +261,9 @@ def select_teachers(cells: Sequence[Cell], teachers: Sequence[int]) -> list[Cell
     """
     known = {cell.recipe.teacher.seed: None for cell in cells if cell.recipe.teacher.base is not None}
     if not known:
-        raise ValueError("--block: teacher.path is one teacher, so the sweep is one block; leave the option out.")
+        raise ValueError(
+            f"--block: {name_teacher(cells)} is one teacher, so the sweep is one block; leave the option out."
+        )
     for teacher in teachers:
         if teacher not in known:
             seeds = ", ".join(map(str, known))

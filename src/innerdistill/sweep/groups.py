@@ -220,18 +220,28 @@ class Group(Compared):
         return self.first_record.get_metric(split)
 
     @property
-    def teacher(self) -> Scores:
-        """Scores of the teacher."""
+    def teacher(self) -> Scores | None:
+        """Scores of the teacher; None where its outputs are columns that validation lacks."""
         return self.score_teacher(SPLIT)
 
-    def score_teacher(self, split: str) -> Scores:
+    @property
+    def first_scores(self) -> Scores:
+        """Scores of one of the students: what they measure is the same for all models."""
+        return self.first_record.scores[SPLIT].student
+
+    @property
+    def is_agreement(self) -> bool:
+        """Whether validation has no labels, so that scores are the agreement with the teacher."""
+        return self.first_scores.is_agreement
+
+    def score_teacher(self, split: str) -> Scores | None:
         """Look up the scores of the teacher.
 
         Args:
             split: name of the split.
 
         Returns:
-            Its scores on that split.
+            Its scores on that split; None where its outputs are columns that the split lacks.
         """
         return next(self.list_runs()).score_teacher(split)
 
@@ -279,7 +289,7 @@ class Group(Compared):
     @property
     def metrics(self) -> list[str]:
         """Names, the primary one first."""
-        return list_metrics(self.teacher)
+        return list_metrics(self.first_scores)
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
@@ -288,8 +298,8 @@ class Group(Compared):
 
     @property
     def is_above_chance(self) -> bool:
-        """Whether its teacher beats the constant answer."""
-        return self.teacher.beats_constant
+        """Whether its teacher beats the constant answer; True where nothing is known of it."""
+        return self.teacher is None or self.teacher.beats_constant
 
     @property
     def warnings(self) -> dict[str, int]:

@@ -66,7 +66,7 @@ def describe_labels(groups: Sequence[Group]) -> list[str]:
         sentence if len(members) == len(groups) else f"{', '.join(members)}: {sentence}"
         for sentence, members in names.items()
     ]
-    if any(group.teacher.is_agreement and group.asked is not None for group in groups):
+    if any(group.is_agreement and group.asked is not None for group in groups):
         sentences.append("`share` is not judged there: without labels there is no score to keep a share of.")
     return sentences
 
@@ -207,7 +207,7 @@ def _contrast_winners(place: Compared) -> list[str]:
     ours = [place.methods[comparison.method] for comparison in better if comparison.against == against]
     whose = "Its" if len(ours) == 1 else "Their"
     sentences = []
-    if not place.teacher.is_agreement:  # else the comparisons have said it
+    if place.teacher is not None and not place.is_agreement:  # else the comparisons have said it
         sentences.append(f"{whose} {_contrast_agreement(ours, theirs)}.")
     distances = [_average_divergence(method.distances, theirs.distances) for method in ours]
     known = [pair for pair in distances if pair is not None]
@@ -218,7 +218,9 @@ def _contrast_winners(place: Compared) -> list[str]:
 
 
 def _contrast_agreement(ours: Sequence[Method], theirs: Method) -> str:
-    shares, share = [method.agreement.mean for method in ours], theirs.agreement.mean
+    shares = [method.agreement.mean for method in ours if method.agreement is not None]
+    assert theirs.agreement is not None
+    share = theirs.agreement.mean
     if theirs.right_and_wrong is None:
         correlation = _format_range(shares, ".3f")
         return f"students' scores have a correlation of {correlation} with the teacher's ({theirs.name}: {share:.3f})"

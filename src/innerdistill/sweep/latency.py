@@ -86,19 +86,19 @@ def list_sizes(records: Iterable[RunRecord]) -> list[Size]:
     return sorted(sizes, key=lambda size: (-size.layers, size.model != "teacher"))
 
 
-def describe_sizes(record: RunRecord) -> tuple[Size, Size]:
+def describe_sizes(record: RunRecord) -> list[Size]:
     """Describe the sizes of the models of a run.
 
     Args:
         record: record of the run.
 
     Returns:
-        Teacher and student.
+        Teacher and student, or the student alone if only outputs of a teacher were there.
     """
-    assert record.teacher is not None
-    assert record.speed.teacher is not None
-    teacher = _describe_size("teacher", record.teacher.layers, record.speed.teacher)
-    return teacher, _describe_size("student", record.student.layers, record.speed.student)
+    sizes = []
+    if record.teacher is not None and record.teacher.layers is not None and record.speed.teacher is not None:
+        sizes.append(_describe_size("teacher", record.teacher.layers, record.speed.teacher))
+    return [*sizes, _describe_size("student", record.student.layers, record.speed.student)]
 
 
 def measure_sweep(folder: Path, runs: Sequence[StoredRun]) -> None:
@@ -162,10 +162,11 @@ def _find_models(runs: Sequence[StoredRun]) -> dict[Size, Path]:
     """The folder of one model of each size that is on disk."""
     folders: dict[Size, Path] = {}
     for run in runs:
-        teacher, student = describe_sizes(run.record)
-        assert run.record.teacher is not None
-        for size, folder in ((teacher, Path(run.record.teacher.path)), (student, run.folder / MODEL)):
-            if size not in folders and folder.is_dir():
+        teacher = run.record.teacher
+        places = {"student": run.folder / MODEL, "teacher": Path(teacher.path) if teacher and teacher.path else None}
+        for size in describe_sizes(run.record):
+            folder = places[size.model]
+            if size not in folders and folder is not None and folder.is_dir():
                 folders[size] = folder
     return folders
 

@@ -123,8 +123,10 @@ class Method:
         return float(np.mean([sum_cpu_seconds(record) for record in self.records]))
 
     @cached_property
-    def agreement(self) -> Value:
-        """Agreement with the teacher, as the problem type measures it."""
+    def agreement(self) -> Value | None:
+        """Agreement with the teacher, as the problem type measures it; None where its outputs were not given."""
+        if not all(SPLIT in record.agreement for record in self.records):
+            return None
         return Value(tuple(record.get_agreement(SPLIT) for record in self.records))
 
     @cached_property
@@ -132,7 +134,7 @@ class Method:
         """Numbers of examples by right and wrong of teacher and student; None where answers are not right or wrong."""
         counts: dict[str, list[float]] = {name: [] for name in COUNTS}
         for record in self.records:
-            agreement = record.agreement[SPLIT]
+            agreement = record.agreement.get(SPLIT, {})
             if not agreement.keys() >= counts.keys():
                 return None
             for name in COUNTS:
@@ -144,7 +146,7 @@ class Method:
         """Distances after training by layers of student and teacher, the mean over seeds."""
         by_seed = [record.distances.after for record in self.records if record.distances is not None]
         means: dict[tuple[int, int], LayerDistance] = {}
-        for layer, first in by_seed[0].items():
+        for layer, first in by_seed[0].items() if by_seed else ():
             of_seeds = [after[layer] for after in by_seed]
             divergences = [distance.attention_kl for distance in of_seeds]
             of_tokens = [distance.token_cosine for distance in of_seeds if distance.token_cosine is not None]

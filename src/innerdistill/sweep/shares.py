@@ -118,9 +118,9 @@ def build_shares(place: Compared) -> Table | None:
 
     Returns:
         A row for each method that has an interval; None if no method has any, or the teacher is at chance. None without
-        labels too.
+        labels or teacher outputs too.
     """
-    if not place.is_above_chance or place.first_group.teacher.is_agreement:
+    if not place.is_above_chance or place.first_group.teacher is None or place.first_group.is_agreement:
         return None
     asked, constant = place.asked, place.first_group.constant_values
     header = ["method", "of the teacher's score", "95 % interval", "above the constant answer", "95 % interval"]

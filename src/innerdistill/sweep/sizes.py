@@ -61,12 +61,15 @@ class Swept:
 
         Returns:
             A sentence about the smallest size within a standard error of the best. A second one if the teacher may not
-            be the best of its size. Empty if the key is not the number of layers.
+            be the best of its size. Empty if the key is not the number of layers, or without teacher outputs.
         """
         if not self._is_about_size():
             return []
         first = self.groups[0]
-        of_selection, error = first.get_metric(SELECTION), first.score_teacher(SELECTION).standard_error
+        of_selection, teacher = first.get_metric(SELECTION), first.score_teacher(SELECTION)
+        if teacher is None:
+            return []
+        error = teacher.standard_error
         students: list[tuple[Group, Method]] = []
         for group in self.groups:
             students += [(group, method) for method in group.methods.values()]
@@ -89,6 +92,7 @@ class Swept:
         metric, teacher = first.metric, first.teacher
         record = first.first_record.teacher
         assert record is not None
+        assert teacher is not None
         scores = []
         for group, method in students:
             if group.setting[self.key] == record.layers:
@@ -103,8 +107,9 @@ class Swept:
         ]
 
     def _is_about_size(self) -> bool:
-        has_shares = all(group.is_above_chance and not group.teacher.is_agreement for group in self.groups)
-        return self.key == SIZE and has_shares
+        if self.key != SIZE or any(group.teacher is None or group.is_agreement for group in self.groups):
+            return False
+        return all(group.is_above_chance for group in self.groups)
 
     def _prefix(self) -> str:
         return f"{self.title}: " if self.title else ""
@@ -112,6 +117,7 @@ class Swept:
     def _describe_method(self, name: str) -> str:
         groups = [group for group in reversed(self.groups) if name in group.methods]
         teacher = groups[0].teacher
+        assert teacher is not None
         seeds = [len(group.methods[name].runs) for group in groups]
         few_to_many = " to ".join(map(str, dict.fromkeys((min(seeds), max(seeds)))))
         facts = [f"{few_to_many} seed{'s' * (max(seeds) > 1)} each"]

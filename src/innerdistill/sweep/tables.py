@@ -12,6 +12,7 @@ from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.formatting import CONSTANT_ANSWER, NOT_APPLICABLE, format_share
 from innerdistill.report.headline import compute_speedup
 from innerdistill.report.layer_distances import describe_constant_layers, format_distance
+from innerdistill.report.record import Scores
 from innerdistill.report.stored_run import StoredRun
 from innerdistill.sweep.comparison_table import build_comparisons
 from innerdistill.sweep.groups import Compared, Group, OverTeachers, list_places
@@ -86,7 +87,7 @@ def _build_overview(groups: Sequence[Group], split: str) -> Table:
     for group in groups:
         title = group.name + (f", {names[group.name]}" if len(metrics) > 1 else "")
         column = [title, _format_teacher(group, split), *(_format_score(group, name, split) for name in methods)]
-        column += [_format(group.teacher.constant)] if split == SPLIT else []
+        column += [_format(group.first_scores.constant)] if split == SPLIT else []
         columns.append(tuple(column))
     header, *rows = columns if len(groups) > len(methods) + 2 else zip(*columns, strict=True)
     title = "Scores on selection, to choose by" if split == SELECTION else "All tasks and settings"
@@ -100,7 +101,7 @@ def _explain_overview(groups: Sequence[Group], split: str) -> list[str]:
     ends = " to ".join(map(str, dict.fromkeys((min(seeds), max(seeds)))))
     notes = [
         f"± of a method is the standard deviation over seeds ({ends} per method)." if max(seeds) > 1 else "",
-        "" if all(group.score_teacher(split).is_agreement for group in groups) else OF_TEACHER,
+        OF_TEACHER if any(_format_teacher(group, split) != NOT_APPLICABLE for group in groups) else "",
     ]
     notes += _explain_selection(groups) if split == SELECTION else []
     for note in dict.fromkeys(group.note for group in groups if group.note):
@@ -138,6 +139,7 @@ def _build_sizes(groups: Sequence[Group], latency: SweepLatency | None) -> Table
         f"Latency is for one text of {latency.length} tokens: the median of calls in turns, in one measurement at the "
         f"end of the sweep ({latency.machine})."
     )
+    last = ["share of the teacher's time"] if teachers else []
     timed: list[tuple[str, ...]] = []
     for size, row in zip(sizes, rows, strict=True):
         milliseconds = measured.get(size)
@@ -145,7 +147,8 @@ def _build_sizes(groups: Sequence[Group], latency: SweepLatency | None) -> Table
         if milliseconds is not None and len(teachers) == 1:
             slower = compute_speedup(milliseconds, teachers[0])
         shown = NOT_APPLICABLE if milliseconds is None else f"{milliseconds.p50:.1f}"
-        timed.append((*row, shown, NOT_APPLICABLE if slower is None else f"{100 * slower:.0f} %"))
+        share = NOT_APPLICABLE if slower is None else f"{100 * slower:.0f} %"
+        timed.append((*row, shown, share)[: len(header) + 1 + len(last)])
     if not all(milliseconds.is_steady for milliseconds in measured.values()):
         note += (
             " Some latencies varied by more than a factor of two, as when other work runs on the machine: they have no "
@@ -153,29 +156,29 @@ def _build_sizes(groups: Sequence[Group], latency: SweepLatency | None) -> Table
         )
     if not measured.keys() >= set(sizes):
         note += " A dash: the model was not on disk then."
-    return Table("Sizes", (*header, "milliseconds", "share of the teacher's time"), tuple(timed), note)
+    return Table("Sizes", (*header, "milliseconds", *last), tuple(timed), note)
 
 
 def _build_scores(group: Group) -> Table:
     metric, *others = group.metrics
-    teacher, on_selection = group.teacher, group.score_teacher(SELECTION)
+    teacher, on_selection = group.teacher, group.first_record.scores[SELECTION].student
     record = group.first_record.teacher
     assert record is not None
-    header = [f"{SPLIT}, {teacher.rows} examples", group.metric_name, SHARE_OF_TEACHER]
+    header = [f"{SPLIT}, {group.first_scores.rows} examples", group.metric_name, SHARE_OF_TEACHER]
     header += [f"on {SELECTION}, {on_selection.rows} examples"]
     header += [AGREEMENT, *map(show_metric, others), "layers", SEEDS, "cosine per stage", "steps", "CPU seconds"]
-    of_others = [_format(teacher.values[name]) for name in others]
+    of_others = [NOT_APPLICABLE if teacher is None else _format(teacher.values[name]) for name in others]
     first = ["teacher", _format_teacher(group, SPLIT), "", _format_teacher(group, SELECTION), "", *of_others]
-    rows = [[*first, str(record.layers)]]
+    rows = [[*first, str(record.layers or NOT_APPLICABLE)]]
     for method in group.methods.values():
         score = method.score(metric)
-        row = [_format_name(method), str(score), format_share(score.mean, teacher)]
-        row += [str(method.score(group.get_metric(SELECTION), SELECTION)), str(method.agreement)]
+        row = [_format_name(method), str(score), _format_share(score.mean, teacher)]
+        row += [str(method.score(group.get_metric(SELECTION), SELECTION)), str(method.agreement or NOT_APPLICABLE)]
         row += [str(method.score(name)) for name in others]
         row += [str(method.first_record.student.layers), str(len(method.runs)), " ".join(map(_format, method.cosines))]
         rows.append([*row, f"{method.steps:.0f}", f"{method.cpu_seconds:.0f}"])
-    constant = teacher.constant
-    rows.append([CONSTANT_ANSWER, _format(constant), format_share(constant, teacher)])
+    constant = group.first_scores.constant
+    rows.append([CONSTANT_ANSWER, _format(constant), _format_share(constant, teacher)])
     return Table(
         "Scores",
         tuple(header),
@@ -194,12 +197,12 @@ def explain_deviations(group: Group) -> list[str]:
         One or two sentences.
     """
     of_methods = ["± of a method is the standard deviation over seeds."] if group.has_several_seeds else []
-    of_teacher = [] if group.teacher.is_agreement else [OF_TEACHER]
+    of_teacher = [] if group.is_agreement or group.teacher is None else [OF_TEACHER]
     return [*of_methods, *of_teacher]
 
 
 def _explain_constant(group: Group) -> str:
-    if group.teacher.is_agreement:
+    if group.is_agreement:
         return f"The {CONSTANT_ANSWER} is the one that agrees best with the teacher on {SPLIT}."
     is_of_train = all(run.record.data.constant is not None for run in group.list_runs())
     split = "train" if is_of_train else f"{SPLIT}, since runs are older than its choice on train"
@@ -209,9 +212,12 @@ def _explain_constant(group: Group) -> str:
 def _explain_scores(group: Group) -> list[str]:
     notes = [
         *explain_deviations(group),
-        "" if group.teacher.is_agreement else f"The share of teacher is that of its {group.metric_name}.",
+        ""
+        if group.is_agreement or group.teacher is None
+        else f"The share of teacher is that of its {group.metric_name}.",
         _explain_constant(group),
         *_explain_selection([group]),
+        *_explain_given(group),
     ]
     notes += compare_orders(group)
     declared = [(comparison.method, comparison.against) for comparison in group.comparisons] + group.untested
@@ -280,6 +286,21 @@ def _explain_spreads(group: Group) -> str:
     return " ".join(filter(None, notes))
 
 
+def _explain_given(group: Group) -> list[str]:
+    """What a teacher is that is known by its outputs alone, and why it has no size, layers or speed."""
+    teacher = group.first_record.teacher
+    if teacher is None or not teacher.is_given:
+        return []
+    missing = (
+        "" if group.teacher is not None else f" The {SPLIT} split lacks them, so students have no agreement there."
+    )
+    return [f"{teacher.where} Nothing is known of its layers, its size or its speed.{missing}"]
+
+
+def _format_share(score: float, teacher: Scores | None) -> str:
+    return NOT_APPLICABLE if teacher is None else format_share(score, teacher)
+
+
 def _format_name(method: Method) -> str:
     return method.name + (f" ({method.collapsed} of {len(method.runs)} collapsed)" if method.collapsed else "")
 
@@ -294,9 +315,9 @@ def _format_score(group: Group, name: str, split: str) -> str:
 
 
 def _format_teacher(group: Group, split: str) -> str:
-    """The primary score of the teacher with its standard error over examples; a dash without labels."""
+    """The primary score of the teacher with its standard error over examples; a dash without labels or outputs."""
     scores = group.score_teacher(split)
-    if scores.is_agreement:
+    if scores is None or scores.is_agreement:
         return NOT_APPLICABLE
     return f"{_format(scores.primary)} ± {_format(scores.standard_error)}"
 

@@ -21,7 +21,7 @@ from innerdistill.recipe.identity import select_shared_keys
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.report.stored_run import StoredRun
 from innerdistill.sweep.declaration import TEACHER_SEED, Sweep, Tuning
-from innerdistill.sweep.grid import Cell, name_place, plan_cells, plan_tuning_cells
+from innerdistill.sweep.grid import Cell, name_place, name_teacher, plan_cells, plan_tuning_cells
 from innerdistill.sweep.methods import SELECTION
 from innerdistill.sweep.store import CellRun, RunStore
 from innerdistill.training.schedules import SCHEDULES
@@ -206,7 +206,9 @@ def _check_teacher(sweep: Sweep, tuning: Sequence[Cell], cells: Sequence[Cell]) 
             raise ValueError(f"tune.grid.{key}: the teacher's fine-tuning or the data would change with it; {advice}.")
     if any(cell.recipe.teacher.base is None for cell in tuning):
         if sweep.tune.teacher is not None:
-            raise ValueError("tune.teacher: teacher.path is one teacher, whatever its seed; leave tune.teacher out.")
+            raise ValueError(
+                f"tune.teacher: {name_teacher(tuning)} is one teacher, whatever its seed; leave tune.teacher out."
+            )
         return
     reported = {cell.recipe.teacher.seed for cell in cells}
     seeds = {cell.recipe.teacher.seed for cell in tuning}

@@ -187,7 +187,7 @@ def _describe_targets(teacher: Targets, stages: Sequence[Stage], losses: Mapping
     """What is cached, and the precision of the teacher if it runs in any step."""
     description = teacher.describe()
     if not any(teacher.is_run_for(collect_needs(stage.losses, stage.pairs, losses)) for stage in stages):
-        del description["precision_live"]  # a run may resume on a device that would choose another precision
+        description.pop("precision_live", None)  # a run may resume on a device that would choose another precision
     return description
 
 
@@ -204,7 +204,7 @@ def _identify(
     packages = ("innerdistill", "torch", "transformers")
     internal: dict[str, str] = {}
     if teacher is not None and teacher.internal is not None:
-        internal["internal_teacher"] = weights_fingerprint(teacher.internal.teacher)
+        internal["internal_teacher"] = str(teacher.internal.identify())
     return {  # what a user knows first: the first difference is named
         "data": tokens + hashlib.sha256(labels).hexdigest(),
         "stages": [asdict(stage) for stage in stages],
@@ -215,7 +215,7 @@ def _identify(
         "temperature": setup.temperature,
         "grouped": setup.group_by_length,
         "student": weights_fingerprint(student),
-        "teacher": teacher and weights_fingerprint(teacher.teacher),
+        "teacher": teacher and teacher.identify(),
         **internal,
         "targets": teacher and _describe_targets(teacher, stages, setup.losses),
         "processes": count_processes(),

@@ -49,7 +49,7 @@ class Targets:
 
     def __init__(
         self,
-        teacher: PreTrainedModel,
+        teacher: PreTrainedModel | None,
         *,
         store: TargetStore | None = None,
         bfloat16: bool = False,
@@ -58,12 +58,13 @@ class Targets:
         """Choose where the outputs come from.
 
         Args:
-            teacher: model prepared by `probe`; runs in eval mode, without gradients.
+            teacher: model prepared by `probe`; runs in eval mode, without gradients. None if `store` has all that is
+                read.
             store: cached outputs; the parts that are open are read instead of computed.
             bfloat16: whether the teacher runs in bfloat16 autocast.
             internal: outputs of the model that the internal losses learn from; None if that is the teacher.
         """
-        self.teacher, self.store, self.bfloat16, self.internal = teacher.eval(), store, bfloat16, internal
+        self.teacher, self.store, self.bfloat16, self.internal = teacher and teacher.eval(), store, bfloat16, internal
 
     def __call__(self, inputs: Mapping[str, Tensor], rows: NDArray[Any] | None, needs: Needs) -> Internals:
         """Compute or read the teacher outputs that the losses of a stage need.
@@ -89,6 +90,7 @@ class Targets:
         layers, logits = list_missing_outputs(needs, self.store.arrays if self.store is not None else ())
         internals = Internals()
         if layers or logits:
+            assert self.teacher is not None, "outputs that are not in the store, and no teacher to compute them"
             kind = inputs["input_ids"].device.type
             with torch.no_grad(), torch.autocast(kind, dtype=torch.bfloat16, enabled=self.bfloat16):
                 internals = capture(self.teacher, inputs, layers=layers, logits=logits)
@@ -133,17 +135,30 @@ class Targets:
         Args:
             device: device that trains the student.
         """
-        self.teacher.to(device)
+        if self.teacher is not None:
+            self.teacher.to(device)
         if self.internal is not None:
             self.internal.move_to(device)
 
     def describe(self) -> dict[str, Any]:
-        """Describe for run.json which parts were cached, in bytes, and the precision of the live teacher."""
+        """Describe for run.json which parts were cached, in bytes, and the precision of the live teacher if any."""
         cached = {}
         for store in self.stores:
             for part in sorted(store.arrays, key=lambda part: part.order):
                 cached[part.name] = store.count_bytes(part)
+        if self.teacher is None:
+            return {"cached": cached}
         return {"cached": cached, "precision_live": "bfloat16" if self.bfloat16 else "float32"}
+
+    def identify(self) -> str | None:
+        """Identify where the outputs come from.
+
+        Returns:
+            Fingerprint of the teacher's weights; without a teacher the key of the store, None if nothing is read.
+        """
+        if self.teacher is not None:
+            return weights_fingerprint(self.teacher)
+        return None if self.store is None else self.store.key
 
 
 def list_missing_outputs(needs: Needs, cached: Collection[Part]) -> tuple[Mapping[int, tuple[str, ...]], bool]:
