@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 from problem_samples import LABELS, SAMPLES
+from scipy.special import expit, softmax
 from transformers import AutoConfig
 
 import innerdistill
@@ -329,3 +330,16 @@ def test_no_other_room_asks_which_type_it_is(path):
 def test_no_page_asks_which_type_it_is(path):
     text = path.read_text()
     assert "equal_predictions" not in text and "data.names" not in text
+
+
+def test_outputs_of_another_model_become_logits_or_are_refused_with_a_reason(problem_type):
+    rules = problem_type.examples.given_outputs
+    if isinstance(rules, str):
+        assert rules.endswith(".") and rules[0].islower()
+        return
+    shares = np.array([[0.2, 0.8], [0.5, 0.5], [1.0, 0.0]])
+    logits = rules.to_logits(shares)
+    assert np.isfinite(logits.astype(np.float32)).all()
+    decide = softmax if rules.sum_to_one else lambda values, axis: expit(values)
+    np.testing.assert_allclose(decide(logits, axis=1), shares, atol=1e-9)
+    assert (problem_type.predictions.decide(logits).shape == (3,)) == rules.sum_to_one

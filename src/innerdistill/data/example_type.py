@@ -52,7 +52,7 @@ class ExampleType:
         refuse_names: (names, task) -> None. Raises ValueError if the names are probably not meant as such.
         warn_of_missing: (encoded labels of train, of validation, names) -> sentences on labels that do not occur.
         warn_of_spellings: (labels as text (N,)) -> sentences on labels that differ only by case or spaces.
-        outputs: how outputs of another model are read from columns; a sentence says why they cannot be given.
+        given_outputs: how outputs of another model are read from columns; a sentence says why they cannot be given.
     """
 
     read_rows: Callable[..., tuple[list[list[str | None]], list[str | None]]]
@@ -70,4 +70,4 @@ class ExampleType:
     refuse_names: Callable[[Any, Task], None]
     warn_of_missing: Callable[[NDArray[Any], NDArray[Any], Any], list[str]]
     warn_of_spellings: Callable[[pa.ChunkedArray], list[str]]
-    outputs: OutputRules | str
+    given_outputs: OutputRules | str

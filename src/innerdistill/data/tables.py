@@ -269,8 +269,8 @@ def _build_plain_table(
                 of_labels = columns[-1] if labelled is not False else None
                 columns.append(_read_groups(block.get(group, [None] * count), of_labels, where, group, first))
             if of_outputs is not None:
-                assert isinstance(examples.outputs, OutputRules)
-                columns.append(read_given_rows(block, of_outputs, examples.outputs, where=where, first=first))
+                assert isinstance(examples.given_outputs, OutputRules)
+                columns.append(read_given_rows(block, of_outputs, examples.given_outputs, where=where, first=first))
             yield pa.record_batch(columns, schema)
             first += count
 

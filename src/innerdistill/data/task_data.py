@@ -151,8 +151,8 @@ def load_task(
     """
     task, sources = resolve_task(recipe), sources or find_sources(recipe, objects)
     task = task if metric is None else replace(task, metric=metric)
-    if task.given is not None and isinstance(examples.outputs, str):
-        raise ValueError(f"{task.given.key}: {examples.outputs}")
+    if task.given is not None and isinstance(examples.given_outputs, str):
+        raise ValueError(f"{task.given.key}: {examples.given_outputs}")
     splits = _read_splits(sources, task, examples, objects or {})
     part_of_train = (PART_OF_TRAIN if sources.has_labels else PART_WITHOUT_LABELS).format(text=task.group or "text")
     names = _find_names(splits, task, examples)

@@ -62,7 +62,7 @@ MULTI_LABEL_CLASSIFICATION = ProblemType(
         refuse_names=refuse_nothing,
         warn_of_missing=warn_of_missing_labels,
         warn_of_spellings=warn_of_label_spellings,
-        outputs=LABEL_RULES,
+        given_outputs=LABEL_RULES,
     ),
     head=Head(
         auto_class=AutoModelForSequenceClassification,

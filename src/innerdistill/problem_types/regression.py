@@ -57,7 +57,7 @@ REGRESSION = ProblemType(
         refuse_names=refuse_nothing,
         warn_of_missing=warn_of_nothing,
         warn_of_spellings=warn_of_nothing,
-        outputs="labels of regression are numbers already; name the column of scores in data.label.",
+        given_outputs="labels of regression are numbers already; name the column of scores in data.label.",
     ),
     head=Head(
         auto_class=AutoModelForSequenceClassification,

@@ -61,7 +61,7 @@ SINGLE_LABEL_CLASSIFICATION = ProblemType(
         refuse_names=partial(refuse_numbers, metric=REGRESSION.default_metric),
         warn_of_missing=warn_of_missing_classes,
         warn_of_spellings=warn_of_spellings,
-        outputs=CLASS_RULES,
+        given_outputs=CLASS_RULES,
     ),
     head=Head(
         auto_class=AutoModelForSequenceClassification,

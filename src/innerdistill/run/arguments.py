@@ -54,7 +54,8 @@ class Arguments(TypedDict, total=False):
         unlabelled: texts without labels; the teacher labels them.
         teacher: fine-tuned model, its folder or its name, or the `Run` of `finetune`; or section of the recipe.
         student: number of layers; or a model, folder or name whose layers the student copies; or section of the recipe.
-        tokenizer: tokenizer of the teacher; needed where the teacher is an object.
+        tokenizer: tokenizer of the teacher; needed where the teacher is an object. Of the student, where the teacher's
+            outputs are columns.
         layer_map: teacher layer of each student layer.
         losses: by name a weight, or a `Loss` with its weight: `{"mine": (Loss(...), 1.0)}`.
         metrics: by name a function (labels, predictions) -> score, of which higher is better, as scikit-learn has them;

@@ -95,7 +95,8 @@ def draw_seeds(group: Group) -> str:
             _draw_upright(axes, constant, rows, **line, label=CONSTANT_ANSWER)
         _name_rows(figure, axes, [method.name for method in methods])
         axes.set_xlabel(f"{group.metric_name} on validation (point: one seed, stroke: mean)")
-        axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
         return render_svg(figure, f"{group.metric_name} on validation of every seed of every method")
 
 
