@@ -56,7 +56,7 @@ TOKEN_CLASSIFICATION = ProblemType(
         refuse_names=refuse_nothing,
         warn_of_missing=warn_of_tags,
         warn_of_spellings=warn_of_tag_spellings,
-        given_outputs="every word needs outputs of its own, which such columns do not hold; give a teacher (teacher.path).",
+        given_outputs="every word needs outputs of its own, which no column holds; give a teacher (teacher.path).",
     ),
     head=Head(
         auto_class=AutoModelForTokenClassification,
