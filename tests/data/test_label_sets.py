@@ -34,6 +34,11 @@ def column(*values):
         (None, {}, None),
         (float("nan"), {}, None),
         (["é"], {}, '["é"]'),
+        ([1.0, 0.0, 0.0], {}, "[true, false, false]"),
+        ([0, 0, 1], {}, "[false, false, true]"),  # an id is never there twice
+        ([True, False], {}, "[true, false]"),
+        ([0, 1], {}, '["0", "1"]'),
+        ([3.0, 12.0], {}, '["12", "3"]'),
     ],
 )
 def test_labels_are_read_in_every_form(value, options, expected):
@@ -48,11 +53,42 @@ def test_labels_are_read_in_every_form(value, options, expected):
         (["joy", ""], "a list with an empty label"),
         (b"joy", "expected a name or a number"),
         ([["joy"]], "expected a name or a number"),
+        ([0.2, 0.8], "expected the labels that apply, or 0 or 1 for every label"),
     ],
 )
 def test_other_values_are_refused(value, message):
     with pytest.raises(ValueError, match=message):
         read_label_set(value)
+
+
+def encode(values, names=("a", "b", "c")):
+    rows = pa.chunked_array([list(range(1, len(values) + 1))])
+    task = Task(("text",), labels=("c", "b", "a"))  # another order than the model's
+    return encode_label_sets(column(*values), task, names=names, where="train", rows=rows)
+
+
+def test_marks_are_as_names():
+    marks = [[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [], None]
+    assert np.array_equal(encode(marks), encode([["c"], ["b", "a"], [], None]), equal_nan=True)
+    assert find_label_names(column([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]).to_pylist(), Task(("text",))) == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([[1.0, 0.0, 0.0], [1.0, 0.0]], "train: row 2: a list of 2 marks .0 or 1., but there are 3 labels"),
+        ([["a"], [0, 0, 1]], "train: row 2 has 0 or 1 for every label, but row 1 lists labels; write the marks as 0.0"),
+    ],
+)
+def test_wrong_marks_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        encode(values)
+
+
+def test_the_same_labels_for_every_example_teach_nothing():
+    texts = column([0, 1], [1, 0]).to_pylist()  # marks of two labels, read as ids
+    with pytest.raises(ValueError, match="every training example has the same labels .0, 1.. If they are 0 or 1"):
+        find_label_names(list(dict.fromkeys(texts)), Task(("text",)))
 
 
 def test_names_come_from_the_task_its_columns_or_the_labels():

@@ -285,7 +285,8 @@ def test_a_run_resumes_with_the_same_function_only(rows, loaded, options, from_f
     whole = distill(**rows, **loaded, **{**options, **changes, "output": options["output"] + "-whole"})
     failing = {**options, **changes, "metrics": {"mine": Failing()}}
     with pytest.raises(
-        ValueError, match="stage '.*', step .*: metrics.mine raised RuntimeError: the server is down. .*The run can be"
+        ValueError,
+        match="stage '.*', step .*: metrics.mine raised RuntimeError: the server is down. .*the run resumes from",
     ):
         distill(**rows, **loaded, **failing)
     with pytest.raises(ValueError, match=r"objects\.metrics\.mine \('.*Failing .*', now '.*cost .*'\)"):
@@ -379,6 +380,13 @@ def break_off(rows):
     raise OSError("the connection was lost")
 
 
+def read_iterator(rows):
+    """An iterator that has none left."""
+    iterator = iter(rows)
+    list(iterator)
+    return iterator
+
+
 def closed_file(path):
     with path.open() as file:
         pass
@@ -409,7 +417,10 @@ BAD = [
     (lambda rows, loaded, path: {"train": closed_file(path)}, "data.train: row 1 cannot be read (ValueError: I/O operation on closed file)."),
     (lambda rows, loaded, path: {"train": [1, 2]}, "data.train: row 1 is 1, expected a dict by column, such as {'text': '...'}."),
     (lambda rows, loaded, path: {"train": 3}, "data.train: expected a file, a Dataset, a DataFrame, or rows as a list or iterable of dicts; got int."),
-    (lambda rows, loaded, path: {"train": []}, "data.text: name the text column"),
+    (lambda rows, loaded, path: {"train": []}, "data.train: no rows."),
+    (lambda rows, loaded, path: {"train": read_iterator(rows["train"])}, "data.train: no rows; an iterator that was read before has none left."),
+    (lambda rows, loaded, path: {"data": DatasetDict({"train": Dataset.from_list(rows["train"])})}, "train is given twice, in data and as train=; leave one out."),
+    (lambda rows, loaded, path: {"data": {"labels": "label"}}, "data.labels: expected a list of label names, got 'label'; data.label names the column"),
     (lambda rows, loaded, path: {"train": [*rows["train"][:5], {"text": None, "label": "pos"}]}, "data.train: row 6 has no text in 'text'."),
     (lambda rows, loaded, path: {"train": {"text": ["a"], "label": []}}, "data.train: expected columns of equal length; text has 1, label has 0."),
     (lambda rows, loaded, path: {"data": {"train": rows["train"]}}, "data.train is given twice; leave one out."),
@@ -417,7 +428,8 @@ BAD = [
     (lambda rows, loaded, path: {"shcedule": "sid"}, "unknown argument 'shcedule'. Did you mean 'schedule'?"),
     (lambda rows, loaded, path: {"metrics": {"accuracy": cost}}, "metrics: 'accuracy' is taken; choose another name."),
     (lambda rows, loaded, path: {"metrics": {"mine": 3}}, "metrics: expected a function or a Metric as 'mine', got 3."),
-    (lambda rows, loaded, path: {"metrics": {"mine": lambda labels, predictions: "high"}}, "metrics.mine returned 'high', expected a number."),
+    (lambda rows, loaded, path: {"metrics": {"mine": lambda labels, predictions: "high"}}, "metrics.mine returned 'high', expected a finite number."),
+    (lambda rows, loaded, path: {"metrics": {"mine": lambda labels, predictions: float("nan")}}, "metrics.mine returned nan, expected a finite number."),
     (lambda rows, loaded, path: {"metrics": {"mine": stop}}, "metrics.mine raised RuntimeError: stop"),
     (lambda rows, loaded, path: {"losses": {"mine": Loss(cost, needs=("student_logits",))}}, "losses.mine: give the loss with its weight, for example (loss, 1.0)."),
     (lambda rows, loaded, path: {"losses": {"mine": (Loss(stop, needs=("student_logits",)), 1.0)}}, "stage 'classification', step 0: losses.mine raised RuntimeError: stop"),
@@ -431,6 +443,14 @@ def test_bad_objects_in_one_sentence(change, message, rows, loaded, options, dat
     with pytest.raises(ValueError) as error:
         distill(**{**given, **change(rows, loaded, data_folder / "train.csv")})
     assert message in str(error.value) and "/tmp" not in str(error.value)
+
+
+def test_a_label_column_that_train_lacks_is_told(rows, loaded, options, caplog):
+    texts = [{"text": row["text"]} for row in rows["train"]]
+    given = {**rows, **loaded, **options, "train": texts, "data": {"text": "text", "label": "label"}}
+    distill(**given, losses={"gold_labels": 0}, overwrite=True)
+    said = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert any(message.startswith("data.train has no column 'label': the teacher labels it.") for message in said)
 
 
 def test_a_tokenizer_of_another_model(rows, loaded, options, tokenizer, make_model):

@@ -2,8 +2,10 @@
 
 import csv
 import re
+from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from innerdistill.evaluation.scoring import score_outputs
@@ -14,7 +16,7 @@ from innerdistill.sweep.tuning import plan_sweep_cells
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "results").rglob("sweep.yaml"))
-RUNS = 563
+RUNS = 584
 
 
 @pytest.fixture(params=SWEEPS, ids=lambda path: str(path.parent.relative_to(ROOT / "results")))
@@ -41,11 +43,17 @@ def test_every_run_is_a_cell_and_scores_what_its_predictions_say(committed):
 def test_the_table_of_cells_and_the_report_are_of_these_runs(committed):
     folder, finished = committed
     report = (folder / "report.md").read_text()
-    tuned = [entry for entry in finished if entry.cell.is_tuning]
-    if tuned == finished:  # its other cells have not begun
-        assert f"{len(tuned)} of 84 tuning runs are finished." in report
-        return
+    by_value = defaultdict(list)  # scores of tuning runs by method and value
+    for entry in finished:
+        if entry.cell.is_tuning:
+            value = entry.run.record.recipe.trainer["learning_rate"]
+            by_value[entry.cell.method, value].append(entry.run.record.scores["selection"].student.primary)
+    for (method, _), scores in by_value.items():
+        row = next(line for line in report.splitlines() if line.startswith(f"| {method} | 0."))
+        assert f"| {np.mean(scores):.4f} ±" in row
     finished = [entry for entry in finished if not entry.cell.is_tuning]
+    if not finished:  # nothing but the tuning has begun
+        return
     with (folder / "cells.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     metric = finished[0].run.record.data.metric

@@ -200,7 +200,7 @@ def test_a_failing_callback_is_one_sentence_and_the_run_resumes(run, monkeypatch
     run(stages=[LAST], folder="whole")
     whole = weights(run.student)
     with pytest.raises(ValueError, match="callback Failing: its on_step_end failed in stage 'classification', step 8, "
-                       "with RuntimeError: no room. The run can be resumed from its last") as raised:  # fmt: skip
+                       "with RuntimeError: no room. With the same callback the run resumes") as raised:  # fmt: skip
         run(Failing(), stages=[LAST], minutes=0, resume=True)
     assert isinstance(raised.value.__cause__, RuntimeError)
     student = run.student

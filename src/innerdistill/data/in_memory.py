@@ -211,6 +211,8 @@ def _wrap_iterable(given: Iterable[Any]) -> Rows:
     features = given.features if isinstance(given, IterableDataset) else None
     first = list(islice(_check_rows(given), 1))
     is_iterator = isinstance(given, Iterator)  # which continues where it was left, and can be read once
+    if not first:
+        raise ValueError(f"no rows{'; an iterator that was read before has none left' if is_iterator else ''}.")
     was_read = False
 
     def read(names: list[str]) -> Iterator[Block]:
@@ -222,7 +224,7 @@ def _wrap_iterable(given: Iterable[Any]) -> Rows:
         while part := list(islice(rows, BLOCK)):
             yield {name: [row.get(name) for row in part] for name in names}
 
-    columns = {str(name): [value] for name, value in first[0].items()} if first else {}
+    columns = {str(name): [value] for name, value in first[0].items()}
     return Rows(list(columns), _find_texts(columns), read, _find_class_names(features), columns)
 
 

@@ -1,5 +1,8 @@
 """Labels that are sets: any number of several labels for each example. As text they are JSON lists, encoded 0 and 1.
 
+A list holds the labels that apply, or, as a model reads them, 0 or 1 for every label. As text, these marks are truth
+values: `["anger"]` and `[true, false]`.
+
 Shapes: N examples, C labels.
 """
 
@@ -17,16 +20,17 @@ from numpy.typing import NDArray
 from innerdistill.data.class_labels import find_class_names, list_missing_labels, name_missing, warn_of_spellings
 from innerdistill.data.labels import number_labels, read_label
 from innerdistill.data.tasks import Task
-from innerdistill.support.messages import shorten_value, suggest_name
+from innerdistill.support.messages import join_names, shorten_value, suggest_name
 
 MARKS = {"0": False, "false": False, "1": True, "true": True}
 
 
 def read_label_set(value: Any, *, separator: str = ",") -> str | None:
-    """Bring the labels of an example into one form: a JSON list of their names, sorted.
+    """Bring the labels of an example into one form: a JSON list of their names, sorted, or of marks.
 
     Args:
-        value: list of labels; labels in one text; or, of several label columns, their marks 0 and 1 by column.
+        value: list of labels; labels in one text; list of 0 or 1 for every label; or, of several label columns, their
+            marks 0 and 1 by column.
         separator: what separates the labels of one text.
 
     Returns:
@@ -37,13 +41,15 @@ def read_label_set(value: Any, *, separator: str = ",") -> str | None:
 
     >>> read_label_set("joy, anger"), read_label_set(["joy"]), read_label_set({"joy": 0, "anger": "1"})
     ('["anger", "joy"]', '["joy"]', '["anger"]')
-    >>> read_label_set(""), read_label_set(None)
-    ('[]', None)
+    >>> read_label_set(""), read_label_set(None), read_label_set([1.0, 0.0])
+    ('[]', None, '[true, false]')
     """
     if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN
         return None
     if isinstance(value, Mapping):
         labels = [name for name, mark in value.items() if _read_mark(name, mark)]
+    elif isinstance(value, list | tuple) and _are_marks(value):
+        return json.dumps([bool(mark) for mark in value])
     elif isinstance(value, list | tuple):
         read = [read_label(label) for label in value]
         if None in read:
@@ -52,6 +58,17 @@ def read_label_set(value: Any, *, separator: str = ",") -> str | None:
     else:
         labels = [part for part in map(str.strip, (read_label(value) or "").split(separator)) if part]
     return json.dumps(sorted(set(labels)), ensure_ascii=False)
+
+
+def _are_marks(values: Sequence[Any]) -> bool:
+    """Whether a list has 0 or 1 for every label. Ids have no decimal point, and none is there twice."""
+    if not values or not all(isinstance(value, int | float) for value in values):
+        return False
+    if {*values} <= {0, 1}:
+        return len(values) > len({*values}) or not all(type(value) is int for value in values)
+    if not all(float(value).is_integer() for value in values):
+        raise ValueError(f"holds {shorten_value(values)}, expected the labels that apply, or 0 or 1 for every label.")
+    return False
 
 
 def _read_mark(name: str, mark: Any) -> bool:
@@ -72,11 +89,19 @@ def find_label_names(labels: Sequence[str | None], task: Task) -> tuple[str, ...
         The names; digits are sorted as numbers.
 
     Raises:
-        ValueError: fewer than two labels.
+        ValueError: fewer than two labels, or the same ones for every example.
     """
     if task.labels is None and task.label_columns:
         return task.label_columns
-    return find_class_names([label for text in labels for label in _parse(text)], task)
+    known = [text for text in labels if text is not None]
+    if len(known) == 1 and len(same := parse_label_set(known[0])) > 1:
+        raise ValueError(
+            f"every training example has the same labels ({join_names(same)}). If they are 0 or 1 for every label, "
+            "write them as 0.0 and 1.0."
+        )
+    sizes = [len(json.loads(text)) for text in known if _holds_marks(text)]
+    positions = map(str, range(max(sizes, default=0)))  # a label that never applies has a mark too
+    return find_class_names([*positions, *(label for text in known for label in parse_label_set(text))], task)
 
 
 def encode_label_sets(
@@ -98,7 +123,8 @@ def encode_label_sets(
         ValueError: a label that is not known, with its row.
     """
     codes, values = number_labels(labels)
-    sets = [_parse(text) for text in values]
+    _check_marks(values, codes, number=len(names), where=where, rows=rows)
+    sets = [parse_label_set(text) for text in values]
     ids = {name: index for index, name in enumerate(names)}
     if task.labels is not None and all(label.isdecimal() for labels_of_set in sets for label in labels_of_set):
         ids = {**{str(position): ids[name] for position, name in enumerate(task.labels)}, **ids}
@@ -113,6 +139,27 @@ def encode_label_sets(
                 raise ValueError(f"{where}: row {row}: unknown label {shorten_value(label)}. {hint}")
             marks[code, ids[label]] = 1
     return marks[codes]
+
+
+def _check_marks(
+    values: Sequence[str | None], codes: NDArray[np.int64], *, number: int, where: str, rows: pa.ChunkedArray
+) -> None:
+    """Lists of 0 and 1 have one for every label, and stand in all rows or in none."""
+    first: dict[bool, int] = {}  # position among the different sets, by whether it has marks
+    for code, text in enumerate(values):
+        if text is not None and text != "[]":
+            first.setdefault(_holds_marks(text), code)
+            if _holds_marks(text) and len(json.loads(text)) != number:
+                row, marks = rows[int(np.argmax(codes == code))], len(json.loads(text))
+                raise ValueError(
+                    f"{where}: row {row}: a list of {marks} marks (0 or 1), but there are {number} labels."
+                )
+    if len(first) > 1:
+        marked, listed = (rows[int(np.argmax(codes == first[kind]))] for kind in (True, False))
+        raise ValueError(
+            f"{where}: row {marked} has 0 or 1 for every label, but row {listed} lists labels; write the marks as 0.0 "
+            "and 1.0, or the labels by name."
+        )
 
 
 def has_label_set(labels: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -139,7 +186,7 @@ def group_label_sets(labels: pa.ChunkedArray) -> NDArray[np.int64]:
         Number of the group; examples to which no label applies are one too. (N,)
     """
     codes, values = number_labels(labels)
-    sets = [_parse(text) for text in values]
+    sets = [parse_label_set(text) for text in values]
     counts: Counter[str] = Counter()
     for of_set, count in zip(sets, np.bincount(codes, minlength=len(sets)).tolist(), strict=True):
         counts.update(dict.fromkeys(of_set, count))
@@ -179,10 +226,29 @@ def warn_of_label_spellings(labels: pa.ChunkedArray) -> list[str]:
         At most one sentence, with the number of examples of each label.
     """
     codes, values = number_labels(labels)
-    sets = [_parse(text) for text in values]
+    sets = [parse_label_set(text) for text in values]
     each = [label for code in codes.tolist() for label in sets[code]]
     return warn_of_spellings(pa.chunked_array([each], pa.string()))
 
 
-def _parse(text: str | None) -> list[str]:
-    return [] if text is None else list(json.loads(text))
+def parse_label_set(text: str | None) -> list[str]:
+    """Parse a label set that stands as text.
+
+    Args:
+        text: from `read_label_set`.
+
+    Returns:
+        The labels that apply: names, or, of marks, positions. None where nothing is known.
+
+    >>> parse_label_set('["anger", "joy"]'), parse_label_set("[false, true]")
+    (['anger', 'joy'], ['1'])
+    """
+    values = [] if text is None else json.loads(text)
+    if text is not None and _holds_marks(text):
+        return [str(position) for position, applies in enumerate(values) if applies]
+    return list(values)
+
+
+def _holds_marks(text: str) -> bool:
+    """Whether a label set as text has truth values for labels, and not their names."""
+    return text.startswith(("[t", "[f"))

@@ -5,6 +5,7 @@ Shapes: N examples, C outputs. Examples without a label do not take part.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from innerdistill.evaluation.prediction_type import Scoring
+from innerdistill.support.user_code import UserCodeError
 
 Array = NDArray[Any]
 
@@ -30,7 +32,7 @@ def score_outputs(labels: Array, logits: Array, *, scoring: Scoring) -> dict[str
         Then the further scores of the problem type; without labels only `collapsed`.
 
     Raises:
-        ValueError: no example has a label.
+        ValueError: no example has a label, or a metric of an installed package returns no finite number.
     """
     predictions_are = scoring.predictions
     known = predictions_are.has_label(labels)
@@ -43,6 +45,8 @@ def score_outputs(labels: Array, logits: Array, *, scoring: Scoring) -> dict[str
         warnings.simplefilter("ignore", UserWarning)  # of samples that hold one class only: their score is defined
         for name, metric in scoring.metrics.items():
             scores[name] = scoring.score(metric, labels, predictions)
+            if not math.isfinite(scores[name]):
+                raise UserCodeError(f"metrics.{name} returned {scores[name]}, expected a finite number.")
     errors = [name for name, metric in scoring.metrics.items() if not metric.higher_is_better]
     if set(errors) - {"mse"}:  # the user's own: who reads the record later does not know them
         scores["lower_is_better"] = errors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 from innerdistill.data.arrow import BLOCK_BYTES
 from innerdistill.data.formats import SUFFIXES, Block, read_blocks
-from innerdistill.data.label_sets import read_label_set
+from innerdistill.data.label_sets import parse_label_set, read_label_set
 from innerdistill.data.labels import read_label
 from innerdistill.data.text_files import find_broken_text
 from innerdistill.support.messages import format_count, join_names, shorten_value
@@ -92,7 +91,7 @@ class Column:
         """How often each label occurs, the most frequent one first. Every label of a list counts."""
         given = [label for label in self.labels if label is not None]
         if self.holds_lists:
-            given = list(chain.from_iterable(map(json.loads, given)))
+            given = list(chain.from_iterable(map(parse_label_set, given)))
         return Counter(dict(Counter(given).most_common()))
 
     def split_texts(self) -> Column:
@@ -101,7 +100,7 @@ class Column:
         Returns:
             A column of lists.
         """
-        lists = [None if label is None else json.loads(label) for label in map(read_label_set, self.values)]
+        lists = [None if label is None else parse_label_set(label) for label in map(read_label_set, self.values)]
         return Column(self.name, lists)
 
     @cached_property

@@ -120,7 +120,7 @@ def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase, model: PreTra
         token = shorten_value(tokenizer.convert_ids_to_tokens(highest))
         raise ValueError(
             f"{name}: its tokenizer gives the token id {highest} ({token}), but the model has only {known} tokens; "
-            "copy the model's own tokenizer there, or resize the model (resize_token_embeddings) and train it."
+            "use the model's own tokenizer, or resize the model (resize_token_embeddings) and train it."
         )
     types = find_embedding(model, "token_type_embeddings")
     highest = max(encoded.get("token_type_ids") or [0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from innerdistill.recipe.identity import merge_teacher_trainer
-from innerdistill.recipe.recipe import Recipe
+from innerdistill.recipe.recipe import IN_MEMORY, Recipe
 
 DEFAULT_LEARNING_RATE = 5e-5
 TEACHER, STUDENT, INTERNAL = (
@@ -90,7 +90,8 @@ def advise_on_teacher(recipe: Recipe, *, examples: int) -> str:
     if recipe.data.outputs_key is not None:
         return f"Check that the columns of {recipe.data.outputs_key} belong to these texts, each to its label."
     if recipe.teacher.base is None:
-        return f"Check that {recipe.teacher.path} was fine-tuned for this task, with these labels and text columns."
+        teacher = "the teacher" if recipe.teacher.path == IN_MEMORY else recipe.teacher.path
+        return f"Check that {teacher} was fine-tuned for this task, with these labels and text columns."
     key, rate = find_teacher_rate(recipe)
     return correct_rate(key, rate) or (
         f"Try {name_other_rate(key, rate)}, more teacher.epochs (now {recipe.teacher.epochs:g}), or more training "

@@ -35,6 +35,8 @@ def _of_parts(path: str) -> str:
 
 def _label_names(value: Any) -> Any:
     """A label written `0` in YAML is the label "0" of a CSV file."""
+    if isinstance(value, str):
+        raise ValueError(f"expected a list of label names, got {value!r}; data.label names the column")
     if not isinstance(value, list | tuple):
         return value
     if any(isinstance(label, bool) for label in value):

@@ -162,12 +162,14 @@ def _decide_to_replace(folder: Path, recipe: Recipe, *, of_teacher: bool) -> boo
     if not differences and missing and not is_damaged and not other_model:
         return False
     if not recipe.overwrite and not _is_untrained(folder):
+        is_whole = set(missing) <= {REPORT} and not other_model
         state = other_model or f"an unfinished run that differs in {', '.join(differences[:3])}"
         if is_damaged:
             state = f"a run without its {PREDICTIONS}"
-        elif set(missing) <= {REPORT} and not other_model:
+        elif is_whole:
             state = "a finished run"
-        advice = "name another folder or set overwrite=true (in Python overwrite=True, or Run.load to open it)"
+        in_python = "in Python overwrite=True, or Run.load to open it" if is_whole else "in Python overwrite=True"
+        advice = f"name another folder or set overwrite=true ({in_python})"
         if other_model == TEACHER:
             teacher = f"teacher.path={folder / MODEL}"
             advice = f"name another one for its student. To use this teacher, replace teacher.base by {teacher}"

@@ -147,7 +147,8 @@ def _check_missing_labels(recipe: Recipe, sources: Sources, *, losses: Mapping[s
     reading = [name for name, weight in recipe.losses.items() if weight > 0 and "labels" in losses[name].needs]
     refuse_what_needs_labels(recipe, is_scored_by_labels=None in sources.labelled.values(), losses=reading)
     key = recipe.data.outputs_key
-    logger.info(
+    logger.log(
+        logging.INFO if recipe.data.label is None else logging.WARNING,  # a name that is given may be meant for train
         "data.train has no column %s: %s. If it has labels, name their column with data.label.",
         name_label_columns(resolve_task(recipe.data)),
         "the teacher labels it" if key is None else f"the outputs of {key} stand in their place",

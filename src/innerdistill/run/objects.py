@@ -205,6 +205,8 @@ def _take_data(keys: dict[str, Any]) -> dict[str, Any]:
     if isinstance(path, DatasetDict):
         data["path"], keys["data.path"] = path, IN_MEMORY
     for split in SPLITS:
+        if "path" in data and split in data["path"] and not isinstance(keys.get(f"data.{split}"), str | None):
+            raise ValueError(f"{split} is given twice, in data and as {split}=; leave one out.")
         if not isinstance(value := keys.get(f"data.{split}"), str | PathLike | None):
             if isinstance(value, DatasetDict):
                 raise ValueError(f"{split}: this is a DatasetDict; give it as data=, or one of its splits here.")

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from innerdistill.support.messages import describe_memory_problem, get_first_line, shorten_value
+
+HOW_TO_RESUME = (
+    "With the same {} the run resumes from its last checkpoint, if it has one. With a corrected one it starts again: "
+    "set overwrite=True."
+)
 
 
 class UserCodeError(ValueError):
@@ -88,11 +95,10 @@ class CheckedScore:
     wraps: Callable[..., Any]
 
     def __call__(self, labels: Any, predictions: Any) -> float:
-        """Score predictions; UserCodeError if the function raises or returns no number."""
+        """Score predictions; UserCodeError if the function raises or returns no finite number."""
         hint = " It is called with labels and predictions."
         score = call_user_code(self.name, self.wraps, labels, predictions, hint=hint)
-        try:
-            return float(score)
-        except (TypeError, ValueError):
-            found = shorten_value(score)
-            raise UserCodeError(f"{self.name} returned {found}, expected a number.") from None
+        with suppress(TypeError, ValueError):
+            if math.isfinite(number := float(score)):
+                return number
+        raise UserCodeError(f"{self.name} returned {shorten_value(score)}, expected a finite number.")

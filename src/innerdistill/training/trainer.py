@@ -18,7 +18,7 @@ from innerdistill.losses.loss import LossInputs, collect_needs, measure
 from innerdistill.models.capture import Internals, capture_then, train_first_layers
 from innerdistill.support.files import explain_full_disk
 from innerdistill.support.processes import is_first_process
-from innerdistill.support.user_code import UserCodeError
+from innerdistill.support.user_code import HOW_TO_RESUME, UserCodeError
 from innerdistill.training.callbacks import EpochEnd, Saver
 from innerdistill.training.checkpoints import write_broken_step
 from innerdistill.training.embedding_rows import EmbeddingRows, hold_embedding_rows
@@ -128,7 +128,7 @@ class DistillationTrainer(Trainer):
                 raise BrokenLossError(self.stage.name, self.state.global_step, what=what)
         except UserCodeError as error:
             where = f"stage {self.stage.name!r}, step {self.state.global_step}"
-            raise ValueError(f"{where}: {error} The run can be resumed from its last checkpoint.") from error
+            raise ValueError(f"{where}: {error} {HOW_TO_RESUME.format('function')}") from error
         except BrokenLossError as broken:
             rows = self.train_dataset[self._get_train_sampler().rows_of(broken.step)]
             path = write_broken_step(Path(self.args.output_dir), broken.step, rows)

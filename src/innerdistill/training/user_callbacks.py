@@ -9,7 +9,7 @@ from typing import Any
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from innerdistill.support.user_code import describe_code
+from innerdistill.support.user_code import HOW_TO_RESUME, describe_code
 from innerdistill.training.stage import Stage
 
 EVENTS = tuple(name for name in vars(TrainerCallback) if name.startswith("on_"))
@@ -64,10 +64,8 @@ class UserCallbacks(TrainerCallback, ExportableState):
                 control = getattr(callback, event)(args, state, control, **kwargs) or control
             except Exception as error:
                 where = f"its {event} failed in stage {self.stage.name!r}, step {state.global_step}"
-                raise ValueError(
-                    f"callback {name}: {where}, with {type(error).__name__}: {error}. The run can be resumed from its "
-                    "last checkpoint, with the same callbacks."
-                ) from error
+                what, way_out = f"{type(error).__name__}: {error}", HOW_TO_RESUME.format("callback")
+                raise ValueError(f"callback {name}: {where}, with {what}. {way_out}") from error
             self._refuse_requests(name, control)
             if control.should_training_stop and not was_stopped:
                 self.stopper = name
