@@ -24,6 +24,7 @@ from innerdistill.evaluation.crossed import (
 from innerdistill.evaluation.crossed_teachers import estimate_over_teachers
 from innerdistill.evaluation.labelled_examples import mark_groups
 from innerdistill.evaluation.metrics import SHARES_OF_RIGHT
+from innerdistill.support.messages import format_count
 from innerdistill.sweep.gates import Collapse, count_collapsed, describe_obstacle
 
 Over = Literal["seeds", "teachers"]
@@ -138,9 +139,9 @@ class Comparison:
     def sample(self) -> str:
         """What it was tested on, in words."""
         if self.over == "seeds":
-            return f"{self.units} seed{'s' if self.units != 1 else ''}, one teacher"
+            return f"{format_count(self.units, 'seed')}, one teacher"
         each = " to ".join(map(str, dict.fromkeys(self.runs)))
-        return f"{self.units} teachers, {each} student{'s' if self.runs[1] > 1 else ''} of each"
+        return f"{format_count(self.units, 'teacher')}, {each} student{'s' if self.runs[1] > 1 else ''} of each"
 
 
 def compare_pair(
