@@ -85,9 +85,9 @@ def test_wrong_marks_are_refused(values, message):
         encode(values)
 
 
-def test_the_same_labels_for_every_example_teach_nothing():
-    texts = column([0, 1], [1, 0]).to_pylist()  # marks of two labels, read as ids
-    with pytest.raises(ValueError, match="every training example has the same labels .0, 1.. If they are 0 or 1"):
+def test_marks_that_were_read_as_ids_are_refused():
+    texts = column([0, 1], [1, 0]).to_pylist()
+    with pytest.raises(ValueError, match="every training example has the labels 0 and 1. If they say whether"):
         find_label_names(list(dict.fromkeys(texts)), Task(("text",)))
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import time
 from collections import defaultdict
 
 import pytest
@@ -97,6 +98,17 @@ def read_wandb_records(path):
             parts = []
 
 
+def wait_for_wandb(tmp_path, *, runs):
+    """As `read_wandb`. wandb's own process may write the end of a file after `finish` has returned."""
+    deadline = time.monotonic() + 30
+    while True:
+        found = read_wandb(tmp_path)
+        if len(found) == runs and all(code is not None for _, code, _ in found):
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+
+
 def read_wandb(tmp_path):
     """Per offline run: name, exit code, and the steps of every value."""
     from wandb.proto.wandb_internal_pb2 import Record
@@ -165,7 +177,7 @@ def test_wandb_has_one_run_for_each_distillation(run, tmp_path):
     with pytest.raises(ValueError, match="no room"):
         run("wandb", Stopping(), folder="runs/other", run_name="named")
     assert wandb.run is None
-    (name, code, history), (other, failure, _) = read_wandb(tmp_path)
+    (name, code, history), (other, failure, _) = wait_for_wandb(tmp_path, runs=2)
     assert (name, code, other, failure) == ("runs/mine", 0, "named", 1)
     assert {stage: history[f"train/{stage}/loss"] for stage in LOGGED} == LOGGED
     assert history["eval/accuracy"] == SCORED

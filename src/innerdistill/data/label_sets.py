@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from innerdistill.data.class_labels import find_class_names, list_missing_labels, name_missing, warn_of_spellings
 from innerdistill.data.labels import number_labels, read_label
 from innerdistill.data.tasks import Task
-from innerdistill.support.messages import join_names, shorten_value, suggest_name
+from innerdistill.support.messages import shorten_value, suggest_name
 
 MARKS = {"0": False, "false": False, "1": True, "true": True}
 
@@ -89,15 +89,15 @@ def find_label_names(labels: Sequence[str | None], task: Task) -> tuple[str, ...
         The names; digits are sorted as numbers.
 
     Raises:
-        ValueError: fewer than two labels, or the same ones for every example.
+        ValueError: fewer than two labels, or ids 0 and 1 for every example, which are marks.
     """
     if task.labels is None and task.label_columns:
         return task.label_columns
     known = [text for text in labels if text is not None]
-    if len(known) == 1 and len(same := parse_label_set(known[0])) > 1:
+    if len(known) == 1 and parse_label_set(known[0]) == ["0", "1"]:
         raise ValueError(
-            f"every training example has the same labels ({join_names(same)}). If they are 0 or 1 for every label, "
-            "write them as 0.0 and 1.0."
+            "every training example has the labels 0 and 1. If they say whether a label applies, write them as 0.0 and "
+            "1.0."
         )
     sizes = [len(json.loads(text)) for text in known if _holds_marks(text)]
     positions = map(str, range(max(sizes, default=0)))  # a label that never applies has a mark too
