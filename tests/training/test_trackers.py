@@ -83,7 +83,10 @@ def read_mlflow(tmp_path):
 
 
 def read_wandb_records(path):
-    """Records of an offline run: a LevelDB log, which wandb has no reader for."""
+    """Records of an offline run so far: a LevelDB log, which wandb has no reader for.
+
+    A record whose end is not written yet is left for the next look.
+    """
     data, at, parts = path.read_bytes(), 7, []  # behind a header
     while at + 7 <= len(data):
         left = 32768 - at % 32768  # in this block
@@ -91,6 +94,8 @@ def read_wandb_records(path):
             at += left
             continue
         length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        if at + 7 + length > len(data):
+            return
         parts.append(data[at + 7 : at + 7 + length])
         at += 7 + length
         if kind in (1, 4):  # whole, or the last part
