@@ -9,7 +9,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-TESTED = ("onnx", "tensorboard", "dev")  # extras of `make test-oldest`
+TESTED = ("onnx", "sentence-transformers", "tensorboard", "dev")  # extras of `make test-oldest`
 LEFT_OUT = {"innerdistill", "triton"}
 
 

@@ -60,3 +60,17 @@ def replace_dropout(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is nn.Dropout:
             module.__class__ = Dropout
+
+
+def remove_dropout(model: nn.Module) -> None:
+    """Let a model drop nothing in training. Its configuration, and so its saved files, stay as they are.
+
+    Args:
+        model: changed in place.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name, value in list(vars(module).items()):
+            if "dropout" in name and isinstance(value, float):  # of attention, in families that call a function
+                setattr(module, name, 0.0)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedModel
 
 from innerdistill.support.messages import shorten_value
 
@@ -21,6 +22,31 @@ TEXT_CLASS = "ForSequenceClassification"  # classes, label sets or scores of a w
 TAG_CLASS = "ForTokenClassification"
 HEAD_CLASSES = (TEXT_CLASS, TAG_CLASS)
 LABEL_SETS = "multi_label_classification"  # value of `problem_type` in a configuration
+SENTENCE_ENCODER = "sentence_encoder"  # key in the configuration of a model that makes one embedding of a text
+
+
+class Save(Protocol):
+    """Writes a model into a folder, without its tokenizer."""
+
+    def __call__(self, model: PreTrainedModel, folder: Path, *, max_length: int | None = None) -> None:
+        """Write the files.
+
+        Args:
+            model: the model.
+            folder: folder to write into.
+            max_length: most tokens of a text, for files that say it; None keeps what the model was loaded with.
+        """
+
+
+def save_model_files(model: PreTrainedModel, folder: Path, *, max_length: int | None = None) -> None:
+    """Write a model as transformers does: its weights and its configuration.
+
+    Args:
+        model: the model.
+        folder: folder to write into.
+        max_length: not written here; the tokenizer's files say it.
+    """
+    model.save_pretrained(folder)
 
 
 @dataclass(frozen=True)
@@ -39,6 +65,7 @@ class Head:
         reads: tokens of the top layer that the head reads. `probe` tries it out, since some heads read more.
         outputs: `per text`, logits (B, C); or `per token`, logits (B, L, C). Those are read at the tokens that stand in
             the column `pieces` of a tokenised split.
+        save: writes a model into a folder. The Trainer's checkpoints are written by transformers in any case.
     """
 
     auto_class: Any
@@ -47,6 +74,7 @@ class Head:
     name_outputs: Callable[[PretrainedConfig], tuple[str, ...]]
     reads: Literal["first token", "all tokens"]
     outputs: Literal["per text", "per token"] = "per text"
+    save: Save = save_model_files
 
 
 def configure_class_head(names: Sequence[str]) -> dict[str, Any]:
@@ -118,7 +146,41 @@ def _is_saved_as(config: PretrainedConfig, *ends: str) -> bool:
 
 def _may_read_texts(config: PretrainedConfig) -> bool:
     """Whether a model's head may be one for whole texts: it was not saved with a class that has another."""
-    return not _is_saved_as(config, *(end for end in HEAD_CLASSES if end != TEXT_CLASS))
+    others = (end for end in HEAD_CLASSES if end != TEXT_CLASS)
+    return not _is_saved_as(config, *others) and not has_embedding_head(config)
+
+
+def configure_embedding_head(*_: Any) -> dict[str, Any]:
+    """Configuration of a sentence encoder. It has no head that could be new: its modules say what it puts out.
+
+    Returns:
+        Keys of the model's configuration.
+    """
+    return {"problem_type": None}
+
+
+def has_embedding_head(config: PretrainedConfig) -> bool:
+    """Tell whether a model makes one embedding of a text.
+
+    Args:
+        config: configuration of the model, from `read_config`.
+
+    Returns:
+        True if its files are those of a sentence-transformers model.
+    """
+    return getattr(config, SENTENCE_ENCODER, None) is not None
+
+
+def name_embedding(config: PretrainedConfig) -> tuple[str, ...]:
+    """Names of the outputs of a sentence encoder. A single number of an embedding means nothing.
+
+    Args:
+        config: configuration of the model.
+
+    Returns:
+        `dimension`, once for each.
+    """
+    return ("dimension",) * int(config.num_labels)
 
 
 def has_label_set_head(config: PretrainedConfig) -> bool:
@@ -199,15 +261,15 @@ def has_class_head(config: PretrainedConfig) -> bool:
 
 
 def has_label_names(config: PretrainedConfig) -> bool:
-    """Tell whether the outputs of a model have names. The name of a single score means nothing.
+    """Tell whether the outputs of a model have names. That of a single score or of a dimension means nothing.
 
     Args:
         config: configuration of the model.
 
     Returns:
-        True for several outputs.
+        True for several outputs that are no embedding.
     """
-    return bool(config.num_labels > 1)
+    return bool(config.num_labels > 1) and not has_embedding_head(config)
 
 
 def has_score_head(config: PretrainedConfig) -> bool:

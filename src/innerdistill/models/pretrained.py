@@ -26,6 +26,8 @@ from innerdistill.models.check_weights import WRAPPERS, LoadedModel, is_wrapped
 from innerdistill.models.config_file import check_config_file, refuse_adapter
 from innerdistill.models.families import family_of, max_positions
 from innerdistill.models.heads import Head, has_label_names
+from innerdistill.models.sentence_encoder import SentenceEncoder, adjust_tokenizer, save_sentence_encoder
+from innerdistill.models.sentence_files import ModelFilesError, mark_sentence_encoder
 from innerdistill.recipe.recipe import IN_MEMORY
 from innerdistill.support.messages import get_first_line
 
@@ -39,7 +41,7 @@ def read_config(name: str) -> PretrainedConfig:
         name: folder or name of the model.
 
     Returns:
-        The configuration.
+        The configuration; of a sentence-transformers model with the key `sentence_encoder`.
 
     Raises:
         ValueError: not found, not a configuration that transformers can read, or family not supported.
@@ -56,6 +58,7 @@ def read_config(name: str) -> PretrainedConfig:
             raise ValueError(refuse_adapter(name, sign="adapter_config.json")) from None
         raise ValueError(f"{name}: no model found there ({get_first_line(error)}).") from None
     family_of(config)
+    mark_sentence_encoder(name, config)
     return config
 
 
@@ -108,7 +111,10 @@ def open_as_folder(given: Any) -> Iterator[str]:
         raise ValueError(f"the {type(given).__name__} is on the device meta, so it has no weights; load it first.")
     with TemporaryDirectory() as folder, _restore_config(given):
         try:
-            given.save_pretrained(folder)
+            if isinstance(given, SentenceEncoder):
+                save_sentence_encoder(given, Path(folder))
+            else:
+                given.save_pretrained(folder)
             yield folder
         except OSError as error:
             raise ValueError(
@@ -130,12 +136,13 @@ def _restore_config(given: Any) -> Iterator[None]:
         config.update(before)
 
 
-def load_classifier(name: str | PreTrainedModel, head: Head) -> PreTrainedModel:
+def load_classifier(name: str | PreTrainedModel, head: Head, **options: Any) -> PreTrainedModel:
     """Load a fine-tuned model.
 
     Args:
         name: folder or name of the model; or a model in memory, of which a copy is loaded.
         head: head that it has.
+        **options: further options of its class, such as `pooling` of a sentence encoder.
 
     Returns:
         The model in eval mode, in float32.
@@ -143,7 +150,7 @@ def load_classifier(name: str | PreTrainedModel, head: Head) -> PreTrainedModel:
     Raises:
         ValueError: not found, family not supported, or not complete (`check_classifier`).
     """
-    loaded = _load(name, head)
+    loaded = _load(name, head, **options)
     config = loaded.model.config
     config.id2label = check_classifier(loaded)
     if has_label_names(config):
@@ -157,7 +164,7 @@ def default_device() -> torch.device:
 
 
 def load_base(
-    name: str | PreTrainedModel, head: Head, *, names: Sequence[str] | None, seed: int = 1
+    name: str | PreTrainedModel, head: Head, *, names: Sequence[str] | None, seed: int = 1, **options: Any
 ) -> PreTrainedModel:
     """Load a pre-trained model with a new head.
 
@@ -166,6 +173,7 @@ def load_base(
         head: head that it gets.
         names: class names in the order of their ids; None where labels are numbers.
         seed: random seed of the new head.
+        **options: further options of its class, such as `like` of a sentence encoder.
 
     Returns:
         The model in eval mode, in float32. A head that the files hold is not used.
@@ -175,12 +183,12 @@ def load_base(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        loaded = _load(name, head, **head.configure(names))
+        loaded = _load(name, head, **head.configure(names), **options)
         model = loaded.model
         new = {*loaded.missing, *(key for key, *_ in loaded.mismatched)}
         prefix = f"{model.base_model_prefix}."
         old_head = [key for key in model.state_dict() if not key.startswith(prefix) and key not in new]
-        if old_head:
+        if old_head and not isinstance(model, SentenceEncoder):  # whose modules are never new
             fresh = type(model)(model.config).state_dict()
             model.load_state_dict({key: fresh[key] for key in old_head}, strict=False)
     check_base(loaded)
@@ -209,6 +217,8 @@ def load_tokenizer(
         except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
             raise ValueError(f"{folder}: no tokenizer could be loaded ({get_first_line(error)}).") from None
         check_tokenizer(folder, tokenizer, model, texts=texts)
+    if isinstance(model, SentenceEncoder):
+        adjust_tokenizer(tokenizer, model)
     return tokenizer
 
 
@@ -252,6 +262,8 @@ def _load_folder(name: str, head: Head, options: dict[str, Any]) -> LoadedModel:
         if is_wrapped(report["unexpected_keys"]):
             logger.info("%s: the names of its weights begin with module. or _orig_mod.; read without that", name)
             model, report = head.auto_class.from_pretrained(name, key_mapping=WRAPPERS, **options)
+    except ModelFilesError:
+        raise
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
         raise ValueError(f"{name}: the model cannot be loaded ({get_first_line(error)}).") from None
     mismatched = [(key, list(shape), list(expected)) for key, shape, expected in report["mismatched_keys"]]

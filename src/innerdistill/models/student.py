@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from innerdistill.models.families import encoder_layers, family_of
 from innerdistill.models.layer_map import choose_layers
+from innerdistill.models.sentence_encoder import SentenceEncoder
 
 
 def build_student(
@@ -25,7 +26,8 @@ def build_student(
 
     Embeddings come from the source together with the chosen layers. Head and pooler are random from the seed, or a
     copy of another model's. The student shares no tensor, module or configuration with its source. ModernBERT's first
-    layer has no attention norm, so a layer copied into that place loses its own.
+    layer has no attention norm, so a layer copied into that place loses its own. The modules after a sentence encoder
+    are copied, unless everything is random: they belong to the space of its embeddings.
 
     Args:
         source: classifier of a supported family; teacher, pre-trained model or another checkpoint.
@@ -41,6 +43,8 @@ def build_student(
     Raises:
         ValueError: more layers than the source has, or a layer out of range.
     """
+    if isinstance(source, SentenceEncoder) and not random:
+        head = head or source
     of = len(encoder_layers(source))
     chosen = choose_layers(layers, num_layers, of, key="student.layers")
     config = copy.deepcopy(source.config)

@@ -66,6 +66,8 @@ def select_shared_keys(recipe: Recipe) -> dict[str, Any]:
     """
     keys = {f"data.{key}": value for key, value in recipe.data.model_dump(exclude={"note", "unlabelled"}).items()}
     keys |= {f"teacher.{key}": getattr(recipe.teacher, key) for key in ("path", "base")}
+    if recipe.teacher.pooling is not None:
+        keys["teacher.pooling"] = recipe.teacher.pooling
     if recipe.teacher.base is not None:
         keys |= {f"teacher.{key}": getattr(recipe.teacher, key) for key in TEACHER_FINE_TUNING}
         keys |= {key: getattr(recipe, key) for key in FINE_TUNING}

@@ -166,6 +166,11 @@ class TeacherRecipe(Section):
 
     path: Place | None = Field(None, description="Fine-tuned model: folder or name.")
     base: Place | None = Field(None, description="Pre-trained model to fine-tune. The result is cached by fingerprint.")
+    pooling: Text | None = Field(
+        None,
+        description="How one embedding is made of those of the tokens, for sentence similarity with an encoder without "
+        "`modules.json`: `mean`, `cls`, `max`, `mean_sqrt_len_tokens`, `weightedmean` or `lasttoken`.",
+    )
     epochs: float = Field(3, gt=0, allow_inf_nan=False, description="Epochs of the teacher's fine-tuning.")
     seed: int = Field(1, ge=0, lt=2**31, description="Random seed of the teacher's fine-tuning.")
     trainer: dict[str, Any] = Field(
@@ -214,8 +219,11 @@ class StudentRecipe(Section):
     )
     layers: LayerChoice = Field("uniform", description="Layers copied from the source, counted from 1.")
     head: Literal["seed", "teacher"] = Field(
-        "seed", description="Initial head and pooler: random (`seed`) or the teacher's."
+        "seed",
+        description="Initial head and pooler: random (`seed`) or the teacher's. The modules of a sentence encoder are "
+        "the teacher's in any case.",
     )
+    dropout: bool = Field(True, description="Whether the student is trained with the dropout of its configuration.")
 
 
 class ScheduleRecipe(Section):

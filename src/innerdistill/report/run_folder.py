@@ -33,6 +33,7 @@ from innerdistill.support.files import open_whole_file, open_whole_folder, read_
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from innerdistill.models.heads import Head
     from innerdistill.report.record import RunRecord
 
 RECIPE = "recipe.yaml"
@@ -173,7 +174,9 @@ def find_model_folder(folder: str | Path) -> Path:
     return folder / MODEL
 
 
-def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> None:
+def save_model(
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_length: int, head: Head
+) -> None:
     """Save a model: weights as safetensors, configuration, tokenizer.
 
     Args:
@@ -181,9 +184,10 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
         model: trained classifier.
         tokenizer: tokenizer of the model.
         max_length: tokens that an example had at most in training. The saved tokenizer truncates to as many.
+        head: head of the model, which says how it is written.
     """
     with open_whole_folder(folder) as temporary:
-        model.save_pretrained(temporary)
+        head.save(model, temporary, max_length=max_length)
         _save_tokenizer(tokenizer, temporary, max_length=max_length)
 
 

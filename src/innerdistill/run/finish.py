@@ -102,7 +102,7 @@ def finish(
         distillation: start, targets and distances of a student; None for a fine-tuning.
     """
     settle_thresholds(job, model)
-    save_model(folder / MODEL, model, job.tokenizer, max_length=job.max_length)
+    save_model(folder / MODEL, model, job.tokenizer, max_length=job.max_length, head=job.problem_type.head)
     saved = load_classifier(str(folder / MODEL), job.problem_type.head).to(model.device)
     scored = f"{job.data.splits['validation'].num_rows:,} examples of validation"
     trained = "the student" if job.teacher is None else "student and teacher"

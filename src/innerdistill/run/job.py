@@ -22,6 +22,7 @@ from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.losses.loss import Loss
 from innerdistill.losses.registry import LOSSES
+from innerdistill.models.dropout import remove_dropout
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.probe import Architecture, probe
 from innerdistill.models.student import build_student
@@ -293,4 +294,6 @@ class Job:
         )
         student.config.update(self.problem_type.head.configure(self._name_outputs()))
         probe(student)
+        if not recipe.dropout:
+            remove_dropout(student)
         return student

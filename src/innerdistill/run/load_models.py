@@ -10,7 +10,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.data.example_type import Names
 from innerdistill.data.task_data import TaskData
+from innerdistill.models.heads import HEAD_CLASSES, has_embedding_head
 from innerdistill.models.pretrained import load_base, load_classifier, load_tokenizer, read_config_with_head
+from innerdistill.models.sentence_encoder import SentenceEncoder
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type_of_model
 from innerdistill.recipe.recipe import Recipe
@@ -70,7 +72,7 @@ def load_models(recipe: Recipe, objects: Objects, data: TaskData, problem_type: 
         names,
         _load_tokenizer(recipe, objects, teacher, texts=len(data.task.text)),
         _load_source(recipe, teacher, problem_type, names, places),
-        _load_internal_teacher(recipe, problem_type, names, places),
+        _load_internal_teacher(teacher, problem_type, names, places),
     )
 
 
@@ -106,6 +108,7 @@ def _load_teacher(
     recipe: Recipe, data: TaskData, problem_type: ProblemType, places: Mapping[str, Place]
 ) -> tuple[PreTrainedModel, Names]:
     """Load the teacher or its base model, and match the labels of the data to its outputs."""
+    _check_teacher_keys(recipe, problem_type)
     if recipe.teacher.base is not None:
         if (recipe.data.task, recipe.data.metric, recipe.data.labels) == (None, None, None):
             problem_type.examples.refuse_names(data.names, data.task)
@@ -116,11 +119,22 @@ def _load_teacher(
     assert recipe.teacher.path is not None
     with name_key("teacher.path"):
         refuse_other_head(places["teacher.path"], problem_type, metric=data.task.metric, name="teacher")
-        teacher = load_classifier(places["teacher.path"], problem_type.head)
+        options = {} if recipe.teacher.pooling is None else {"pooling": recipe.teacher.pooling}
+        teacher = load_classifier(places["teacher.path"], problem_type.head, **options)
     outputs, declared = problem_type.head.name_outputs(teacher.config), data.task.labels is not None
     with name_key(f"data.label: {data.task.label!r}"):
         # Without any label, the classes are those of the teacher.
         return teacher, problem_type.examples.match_names(data.names or outputs, outputs, declared=declared)
+
+
+def _check_teacher_keys(recipe: Recipe, problem_type: ProblemType) -> None:
+    """Refuse keys of `teacher` that mean nothing for this problem type."""
+    if recipe.teacher.pooling is not None and problem_type.head.auto_class is not SentenceEncoder:
+        raise ValueError(f"teacher.pooling: for sentence encoders only; this run is {problem_type.wording.title}.")
+    if recipe.teacher.base is not None and "gold_labels" not in problem_type.output_losses:
+        raise ValueError(
+            f"teacher.base: a teacher for {problem_type.wording.title} is not fine-tuned here; set teacher.path to it."
+        )
 
 
 def refuse_other_head(place: Place, problem_type: ProblemType, *, metric: str, name: str) -> None:
@@ -136,13 +150,19 @@ def refuse_other_head(place: Place, problem_type: ProblemType, *, metric: str, n
         ValueError: it predicts something else; or its configuration cannot be read.
     """
     config = read_config_with_head(place)
-    if not problem_type.head.fits(config):
-        found = find_problem_type_of_model(config).wording.outputs
+    has_head = any(each.endswith(HEAD_CLASSES) for each in config.architectures or ())
+    is_plain = not has_head and problem_type.head.auto_class is SentenceEncoder  # teacher.pooling may complete it
+    if problem_type.head.fits(config) or is_plain:
+        return
+    model, wording = place if isinstance(place, str) else type(place).__name__, problem_type.wording
+    needs = f"but {wording.title} by {metric!r} needs {wording.outputs}"
+    if has_embedding_head(config):
         raise ValueError(
-            f"{place if isinstance(place, str) else type(place).__name__} predicts {found}, but "
-            f"{problem_type.wording.title} by {metric!r} needs {problem_type.wording.outputs}. Choose another {name}, "
-            "data.metric or data.problem_type."
+            f"{model} is a sentence encoder, which makes embeddings, {needs}. A base model (teacher.base) may be one; "
+            f"choose another {name}, or data.problem_type."
         )
+    found = find_problem_type_of_model(config).wording.outputs
+    raise ValueError(f"{model} predicts {found}, {needs}. Choose another {name}, data.metric or data.problem_type.")
 
 
 def _load_tokenizer(
@@ -169,7 +189,8 @@ def _load_source(
     if source == "base" and recipe.teacher.base is None:
         raise ValueError("student.source: 'base' means the layers of teacher.base, which is not given.")
     with name_key("student.source"):
-        model = load_base(places["student.source"], problem_type.head, names=names, seed=recipe.seed)
+        head, like = problem_type.head, _choose_modules(teacher)
+        model = load_base(places["student.source"], head, names=names, seed=recipe.seed, **like)
     if source != "base":
         # Another model may have other names for its labels; the student uses the teacher's names.
         model.config.id2label, model.config.label2id = teacher.config.id2label, teacher.config.label2id
@@ -177,7 +198,7 @@ def _load_source(
 
 
 def _load_internal_teacher(
-    recipe: Recipe, problem_type: ProblemType, names: Names, places: Mapping[str, Place]
+    teacher: PreTrainedModel, problem_type: ProblemType, names: Names, places: Mapping[str, Place]
 ) -> PreTrainedModel | None:
     """Load the model that the internal losses learn from; None for the teacher itself.
 
@@ -186,4 +207,9 @@ def _load_internal_teacher(
     if "teacher.internal" not in places:
         return None
     with name_key("teacher.internal"):
-        return load_base(places["teacher.internal"], problem_type.head, names=names)
+        return load_base(places["teacher.internal"], problem_type.head, names=names, **_choose_modules(teacher))
+
+
+def _choose_modules(teacher: PreTrainedModel) -> dict[str, SentenceEncoder]:
+    """Option by which another encoder gets the modules of the teacher: its embeddings must be of the same space."""
+    return {"like": teacher} if isinstance(teacher, SentenceEncoder) else {}

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 # As in pyproject.toml, where the lowest versions stand. Each package is imported under the name that pip knows.
 EXTRAS = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "sentence-transformers": ("sentence_transformers",),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),

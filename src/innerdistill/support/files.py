@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def slugify(text: str) -> str:
     return re.sub(r"[^\w.=+-]+", "-", text).strip("-.") or "-"
 
 
-def write_json(path: Path, content: Mapping[str, Any], *, indent: int | None = 2) -> None:
+def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any], *, indent: int | None = 2) -> None:
     """Write a JSON file whole.
 
     Args:
