@@ -17,7 +17,7 @@ from innerdistill.data.ragged import make_ragged
 from innerdistill.data.tags import encode_tags, find_tag_names
 from innerdistill.data.tasks import Task
 from innerdistill.data.tokens import tokenise
-from innerdistill.data.windows import PIECES, join_windows, read_of_examples
+from innerdistill.data.windows import PIECES, join_rows, read_of_examples
 from innerdistill.data.words import join_words, pack_words
 from innerdistill.problem_types.token_classification import TOKEN_CLASSIFICATION
 
@@ -64,7 +64,7 @@ def test_the_tags_of_every_example_are_read_again(examples, max_length):
     answers = make_ragged(
         np.array(ids)[pieces] for ids, pieces in zip(dataset["input_ids"], dataset[PIECES], strict=True)
     )
-    joined = join_windows(dataset, answers)
+    joined = join_rows(dataset, answers)
     first = [[WORD_PIECE(word)["input_ids"][1] for word, _ in example] for example in examples]
     assert as_lists(joined) == first
 

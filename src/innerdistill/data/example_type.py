@@ -38,10 +38,12 @@ class ExampleType:
         needs_every_group: whether a split without examples of a group lacks something, as with classes.
         encode_texts: (columns by name, tokenizer=, texts=, max_length=) -> token ids, masks, length and whether
             truncated, by column. `texts` are the names of the text columns. For a head with outputs per token also
-            `pieces`: the positions of the tokens whose logits are read. With `has_windows`, it returns all columns,
-            `labels` among them: those of the pieces of each row.
-        has_windows: whether an example may become several rows of the tokenised split, one after the other. Their
-            labels and logits are joined again by example.
+            `pieces`: the positions of the tokens whose logits are read. Where an example may become several rows of
+            the tokenised split, one after the other, it returns all columns, `labels` among them: those of the pieces
+            of each row. And `part`: the number of a row of its example, by which labels and logits are joined again.
+        has_windows: whether texts that are too long are read in windows, as rows of their own, instead of truncated.
+        pairs_apart: whether the two texts of a pair are rows of their own, which are compared afterwards. Labels belong
+            to pairs then, and `data.pairs` may name the columns of those that are scored.
         reads_words: whether the text of an example may be a list of words.
         show_text: (text of a table) -> the text for people.
         make_collator: (tokenizer, pad_to=) -> function that makes a padded batch of examples: what the model reads,
@@ -63,6 +65,7 @@ class ExampleType:
     needs_every_group: bool
     encode_texts: Callable[..., dict[str, list[Any]]]
     has_windows: bool
+    pairs_apart: bool
     reads_words: bool
     show_text: Callable[[str], str]
     make_collator: Callable[..., Collator]
@@ -71,3 +74,8 @@ class ExampleType:
     warn_of_missing: Callable[[NDArray[Any], NDArray[Any], Any], list[str]]
     warn_of_spellings: Callable[[pa.ChunkedArray], list[str]]
     given_outputs: OutputRules | str
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether an example may be several rows of a tokenised split."""
+        return self.has_windows or self.pairs_apart

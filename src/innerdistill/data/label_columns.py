@@ -83,6 +83,8 @@ def choose_labelled(
 ) -> Mapping[str, bool | None]:
     """Decide which splits need labels. If train has no label column, the teacher labels it, and no split needs labels.
 
+    Nor does train have labels if it is texts, and the pairs of other splits are scored.
+
     Args:
         recipe: the `data` section of a recipe.
         task: its task.
@@ -95,7 +97,8 @@ def choose_labelled(
     Raises:
         ValueError: the recipe names the label column or a known task, and no split has that column.
     """
-    if has_labels.get("train", True):
+    labels_pairs_alone = bool(task.pairs) and len(task.text) == 1
+    if has_labels.get("train", True) and not labels_pairs_alone:
         return LABELLED
     missing = f"data.train: no column {name_label_columns(task)}."
     if recipe.task is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from innerdistill.data.label_columns import (
     list_file_columns,
     list_label_columns,
 )
-from innerdistill.data.split_files import has_given_columns, locate_splits, reads_dataset
+from innerdistill.data.pair_columns import choose_paired
+from innerdistill.data.split_files import locate_splits, reads_dataset
 from innerdistill.data.tables import read_dataset
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import DataRecipe
@@ -34,17 +35,35 @@ class Sources:
         dataset: data set of `datasets`; None if there is none.
         labelled: by split, as LABELLED has it.
         given: by split, whether its rows need the outputs of another model.
+        paired: by split, whether its examples are read from the columns of `data.pairs`.
     """
 
     places: Mapping[str, Any]
     dataset: DatasetDict | None
     labelled: Mapping[str, bool | None]
     given: Mapping[str, bool]
+    paired: Mapping[str, bool]
 
     @property
     def has_labels(self) -> bool:
         """Whether train has labels; otherwise the teacher labels it."""
         return self.labelled["train"] is not False
+
+    def drop_labels_of_texts(self, task: Task) -> Sources:
+        """Read no labels of single texts, where labels belong to pairs.
+
+        Args:
+            task: task that names the columns.
+
+        Returns:
+            The same sources; only splits of pairs have labels.
+        """
+        if len(task.text) > 1:
+            return self
+        labelled: dict[str, bool | None] = {}
+        for split, value in self.labelled.items():
+            labelled[split] = None if self.paired.get(split) and value is not False else False
+        return replace(self, labelled=labelled)
 
 
 def find_sources(recipe: DataRecipe, objects: Mapping[str, Any] | None = None) -> Sources:
@@ -73,34 +92,30 @@ def find_sources(recipe: DataRecipe, objects: Mapping[str, Any] | None = None) -
     else:
         places |= locate_splits(recipe, task)
     places |= {split: rows for split, rows in objects.items() if split in LABELLED}
-    has_labels = {split: _has_labels(place, dataset, task, split=split) for split, place in places.items()}
+
+    def find_columns(names: Sequence[str]) -> dict[str, bool]:
+        if not names:
+            return dict.fromkeys(places, False)
+        return {split: _has_columns(place, dataset, task, names, split=split) for split, place in places.items()}
+
+    has_labels = find_columns(list_label_columns(task))
     labelled = choose_labelled(
         recipe, task, has_labels, list_columns=lambda: _list_columns(places["train"], dataset, task)
     )
-    has_outputs = {split: _has_outputs(place, dataset, task, split=split) for split, place in places.items()}
-    return Sources(places, dataset, labelled, choose_given(task.given, has_outputs, labelled))
+    has_outputs = find_columns(() if task.given is None else task.given.columns)
+    given = choose_given(task.given, has_outputs, labelled)
+    has_pairs, has_texts = find_columns(task.pairs), find_columns(task.text if task.pairs else ())
+    return Sources(places, dataset, labelled, given, choose_paired(task, has_pairs, has_texts))
 
 
-def _has_labels(place: Any, dataset: DatasetDict | None, task: Task, *, split: str) -> bool:
-    """Whether a split has the label column. One that cannot be read has, so that reading it says what is wrong."""
+def _has_columns(place: Any, dataset: DatasetDict | None, task: Task, names: Sequence[str], *, split: str) -> bool:
+    """Whether a split has any of some columns. One that cannot be read has, so that reading it says what is wrong."""
     with name_key(f"data.{split}"):
         if isinstance(place, Path):
-            return has_any_column(place, list_label_columns(task), header=task.get_header(split))
+            return has_any_column(place, names, header=task.get_header(split))
         if dataset is not None and isinstance(place, str) and place not in dataset:
             return True
-        return any(name in _list_columns(place, dataset, task) for name in list_label_columns(task))
-
-
-def _has_outputs(place: Any, dataset: DatasetDict | None, task: Task, *, split: str) -> bool:
-    """Whether a split has any column with outputs of another model."""
-    if task.given is None:
-        return False
-    with name_key(f"data.{split}"):
-        if isinstance(place, Path):
-            return has_given_columns(place, task, split=split)
-        if dataset is not None and isinstance(place, str) and place not in dataset:
-            return True
-        return any(name in _list_columns(place, dataset, task) for name in task.given.columns)
+        return any(name in _list_columns(place, dataset, task) for name in names)
 
 
 def _list_columns(place: Any, dataset: DatasetDict | None, task: Task) -> Sequence[str]:

@@ -14,6 +14,7 @@ from innerdistill.data.label_columns import (
     list_file_columns,
     list_label_columns,
 )
+from innerdistill.data.pair_columns import choose_paired, choose_task
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import IN_MEMORY, DataRecipe
 from innerdistill.support.messages import name_key
@@ -96,22 +97,6 @@ def list_columns(
     return list(needed), [*optional, *(("attention_mask", "token_type_ids") if task.is_tokenised else ())]
 
 
-def has_given_columns(path: Path, task: Task, *, split: str) -> bool:
-    """Tell whether a file has any column with outputs of another model.
-
-    Args:
-        path: path of the file.
-        task: task that names the columns.
-        split: name of the split.
-
-    Returns:
-        False if the task names none.
-    """
-    if task.given is None:
-        return False
-    return has_any_column(path, task.given.columns, header=task.get_header(split))
-
-
 def check_headers(recipe: DataRecipe) -> Mapping[str, bool | None]:
     """Check that every file is there and has the columns that the recipe names. Only its beginning is read.
 
@@ -127,24 +112,36 @@ def check_headers(recipe: DataRecipe) -> Mapping[str, bool | None]:
     task = resolve_task(recipe)
     if reads_dataset(recipe):
         return LABELLED
-    paths, has_labels, has_outputs = locate_splits(recipe, task), {}, {}
-    for split, path in paths.items():
-        with name_key(f"data.{split}"):
-            has_labels[split] = has_any_column(path, list_label_columns(task), header=task.get_header(split))
-            has_outputs[split] = has_given_columns(path, task, split=split)
+    paths = locate_splits(recipe, task)
+    has_labels = _find_columns(paths, task, list_label_columns(task))
     labelled = choose_labelled(
         recipe,
         task,
         has_labels,
         list_columns=lambda: list_file_columns(paths["train"], header=task.get_header("train")),
     )
+    has_outputs = _find_columns(paths, task, () if task.given is None else task.given.columns)
     given = choose_given(task.given, has_outputs, labelled)
+    has_pairs = _find_columns(paths, task, task.pairs)
+    paired = choose_paired(task, has_pairs, _find_columns(paths, task, task.text if task.pairs else ()))
     for split, path in paths.items():
         grouped = needs_groups(split, paths)
-        columns, optional = list_columns(task, labelled[split], grouped=grouped, given=given[split])
+        of_split = choose_task(task, is_paired=paired[split])
+        columns, optional = list_columns(of_split, labelled[split], grouped=grouped, given=given[split])
         with name_key(f"data.{split}"):
             next(read_blocks(path, columns=columns, optional=optional, header=task.get_header(split)), None)
     return labelled
+
+
+def _find_columns(paths: Mapping[str, Path], task: Task, names: Sequence[str]) -> dict[str, bool]:
+    """Whether the file of a split has any of some columns, by split."""
+    if not names:
+        return dict.fromkeys(paths, False)
+    is_there = {}
+    for split, path in paths.items():
+        with name_key(f"data.{split}"):
+            is_there[split] = has_any_column(path, names, header=task.get_header(split))
+    return is_there
 
 
 def _get_names(recipe: DataRecipe) -> dict[str, str | None]:

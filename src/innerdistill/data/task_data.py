@@ -21,9 +21,17 @@ from innerdistill.data.given_rows import GIVEN
 from innerdistill.data.in_memory import wrap_rows
 from innerdistill.data.label_columns import LABELLED, list_label_columns
 from innerdistill.data.labels import number_labels
+from innerdistill.data.pair_columns import choose_task
 from innerdistill.data.sources import Sources, find_sources
 from innerdistill.data.split_files import needs_groups
-from innerdistill.data.splits import choose_number, choose_stratified, find_hashes, hash_texts, mark_shared_texts
+from innerdistill.data.splits import (
+    choose_number,
+    choose_stratified,
+    find_hashes,
+    hash_texts,
+    list_text_columns,
+    mark_shared_texts,
+)
 from innerdistill.data.tables import read_file, read_rows, read_split
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import DataRecipe
@@ -50,6 +58,7 @@ class TaskData:
     Attributes:
         task: columns, labels and metric.
         splits: train, selection, validation and, where given, test and unlabelled. Columns row, text1, [text2], label.
+            With `data.pairs`, the splits that have its columns are pairs, the others texts.
             With `data.group`, the splits that are scored also have the number of each example's group, `group`. Splits
             with the outputs of another model have them as `given_logits`.
         names: class names in the order of their ids; None where labels are numbers, or where no split has labels.
@@ -271,17 +280,17 @@ def _read_splits(
 ) -> dict[str, pa.Table]:
     tables, places, dataset = {}, sources.places, sources.dataset
     for split in filter(places.__contains__, LABELLED):
-        source, where = places[split], f"data.{split}"
+        source, where, of_split = places[split], f"data.{split}", choose_task(task, is_paired=sources.paired[split])
         options: dict[str, Any] = {"labelled": sources.labelled[split], "given": sources.given[split]}
         options["grouped"] = needs_groups(split, places)
         if split in objects:
-            tables[split] = read_rows(source, task, examples=examples, where=where, **options)
+            tables[split] = read_rows(source, of_split, examples=examples, where=where, **options)
             continue
         with name_key(where):
             if dataset is not None:
-                tables[split] = read_split(dataset, source, task, examples=examples, **options)
+                tables[split] = read_split(dataset, source, of_split, examples=examples, **options)
             else:
-                tables[split] = read_file(source, task, examples=examples, split=split, **options)
+                tables[split] = read_file(source, of_split, examples=examples, split=split, **options)
     return tables
 
 
@@ -293,7 +302,9 @@ def _drop_overlap(splits: dict[str, pa.Table], split: str, notes: dict[str, Any]
 
 
 def _count_equal(table: pa.Table, other: pa.Table) -> int:
-    """Number of rows whose texts are also those of a row of another split."""
+    """Number of rows whose texts are also those of a row of another split; of pairs, those with a text of it."""
+    if list_text_columns(table) != list_text_columns(other):
+        return int(mark_shared_texts(table, other).sum())
     hashes = hash_texts(table)
     is_there = np.zeros(len(hashes), dtype=bool)
     for block in iterate_blocks(other):  # train may be large

@@ -14,6 +14,7 @@ from innerdistill.data.given_columns import GivenColumns, find_given_columns
 from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import suggest_name
 
+SCORE = "score"  # label column of pairs, where the recipe names none
 TOKEN_IDS = "input_ids"  # noqa: S105 - a text column of this name holds token ids
 
 
@@ -32,9 +33,10 @@ class Task:
         names: column names by split, for files that have no header line.
         drop_overlap: score only validation rows that share no text with the training rows.
         group: column whose equal values mark examples that belong together; None if each stands for itself. It changes
-            no example, so it is no part of what the fingerprint of the data reads. Nor are label_columns, separator
-            and given: the fingerprint reads the labels and the outputs themselves.
+            no example, so it is no part of what the fingerprint of the data reads. Nor are label_columns, separator,
+            given and pairs: the fingerprint reads the labels, outputs and texts themselves.
         given: columns with the outputs of another model, which take the teacher's place; None if there are none.
+        pairs: columns of the pairs of texts in splits that are scored by their similarity; none in most tasks.
     """
 
     text: tuple[str, ...]
@@ -48,6 +50,7 @@ class Task:
     label_columns: tuple[str, ...] = field(default=(), repr=False)
     separator: str = field(default=",", repr=False)
     given: GivenColumns | None = field(default=None, repr=False)
+    pairs: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def is_tokenised(self) -> bool:
@@ -88,6 +91,8 @@ def resolve_task(recipe: DataRecipe) -> Task:
     if isinstance(recipe.label, tuple):
         given |= {"label": ", ".join(recipe.label), "label_columns": recipe.label}
     task = replace(task, **{name: value for name, value in given.items() if value is not None})
+    if recipe.pairs:
+        task = replace(task, pairs=recipe.pairs, label=task.label if recipe.label else SCORE)
     if recipe.text:
         task = replace(task, text=recipe.text)
     if not task.text and Path(recipe.train or "").suffix.lower() in CONLL_SUFFIXES:

@@ -27,7 +27,7 @@ from innerdistill.data.token_rows import unpack_tokens
 from innerdistill.support.files import compute_checksum, read_json, write_json
 from innerdistill.support.in_use import hold_until_exit
 
-FORMAT = 1  # format of the cached files; files of another number are not read
+FORMAT = 2  # format of the cached files; files of another number are not read
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ def tokenise(
     max_length: int,
     where: str = "data",
     folder: Path | None = None,
+    prompt: str = "",
 ) -> tuple[Dataset, int]:
     """Turn texts into token ids, and labels into what the model learns from.
 
@@ -54,10 +55,12 @@ def tokenise(
         max_length: tokens of an example, at most; longer ones are truncated, the longer text of a pair first.
         where: name of the split, for messages.
         folder: folder in which token ids are cached for later runs; None means in memory only.
+        prompt: what stands before every text of a sentence encoder; empty for other models.
 
     Returns:
         Dataset of the tokenizer's columns plus labels, row, length and, where the table has them, group and
-        given_logits; of words also pieces. And the number of truncated examples.
+        given_logits; where examples may be several rows also part, and of words pieces. And the number of truncated
+        rows.
 
     Raises:
         ValueError: a label that is not known, or no label of this kind.
@@ -65,14 +68,17 @@ def tokenise(
     targets = examples.encode_labels(table["label"], task, names=names, where=where, rows=table["row"])
     texts = list_text_columns(table)
     encode_rows = partial(unpack_tokens, where=where) if task.is_tokenised else examples.encode_texts
-    encode = partial(encode_rows, tokenizer=tokenizer, texts=texts, max_length=max_length)
+    with_prompt = {"prompt": prompt} if prompt else {}
+    encode = partial(encode_rows, tokenizer=tokenizer, texts=texts, max_length=max_length, **with_prompt)
     facts = [name for name in ("row", "group", GIVEN) if name in table.column_names]
     of_texts, of_facts = ({name: table[name] for name in names} for names in (texts, facts))
     labelled = {**of_texts, "labels": _make_label_column(targets), **of_facts}
     source = Dataset(pa.table(labelled), fingerprint="not-looked-for")
-    options: dict[str, Any] = {"batched": True, "remove_columns": list(labelled) if examples.has_windows else texts}
+    options: dict[str, Any] = {"batched": True, "remove_columns": list(labelled) if examples.has_parts else texts}
     dataset = None
-    if folder is not None and (key := _compute_key(table, tokenizer, targets, max_length)) is not None:
+    if folder is not None and (core := getattr(tokenizer, "backend_tokenizer", None)) is not None:
+        rules = (max_length, examples.pairs_apart, prompt)
+        key = _compute_key(table, tokenizer, core, targets, rules)
         dataset = _load_or_compute(source, encode, options, folder / f"{key}.arrow")
     if dataset is None:
         dataset = source.map(encode, new_fingerprint="in-memory", **options)
@@ -161,17 +167,14 @@ def _is_whole(file: Path, checksum: Path) -> bool:
 
 
 def _compute_key(
-    table: pa.Table, tokenizer: PreTrainedTokenizerBase, targets: NDArray[Any], max_length: int
-) -> str | None:
-    """Key of everything that the cached file depends on; None for a tokenizer that cannot be serialised."""
-    core = getattr(tokenizer, "backend_tokenizer", None)
-    if core is None:
-        return None
+    table: pa.Table, tokenizer: PreTrainedTokenizerBase, core: Any, targets: NDArray[Any], options: tuple[Any, ...]
+) -> str:
+    """Key of everything that the cached file depends on. `core` is the part of a tokenizer that can be serialised."""
     rules = json.loads(core.to_str())
     for state in ("truncation", "padding"):  # left from the last call
         rules.pop(state, None)
     inputs = (tokenizer.model_input_names, tokenizer.truncation_side)
-    digest = hashlib.sha256(repr((FORMAT, rules, inputs, max_length)).encode("utf-8", "surrogatepass"))
+    digest = hashlib.sha256(repr((FORMAT, rules, inputs, *options)).encode("utf-8", "surrogatepass"))
     digest.update(repr(targets.dtype).encode() + list_bytes(targets))
     add_table(digest, table)
     return digest.hexdigest()[:32]

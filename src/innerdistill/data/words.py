@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from innerdistill.data.windows import PIECES
+from innerdistill.data.windows import PART, PIECES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -104,9 +104,9 @@ def encode_words(
         max_length: tokens of a window, at most.
 
     Returns:
-        By column, a value for each window: what the tokenizer makes, and `length` in tokens. `pieces` are the
-        positions of the tokens that stand for the words read in it, and `labels` belong to these words. `truncated`
-        says whether one of them is cut.
+        By column, a value for each window: what the tokenizer makes, `length` in tokens, and `part`, its number in the
+        example. `pieces` are the positions of the tokens that stand for the words read in it, and `labels` belong to
+        these words. `truncated` says whether one of them is cut.
 
     Raises:
         ValueError: a slow tokenizer, which does not say where its tokens are.
@@ -135,12 +135,14 @@ def encode_words(
         numbers_of[index].append(number)
     kept = [name for name in columns if name not in (*texts, "labels")]
     names = [name for name in tokenizer.model_input_names if name in encoded]
-    rows: dict[str, list[Any]] = {name: [] for name in (*names, *kept, "labels", PIECES, "length", "truncated")}
+    made = ("labels", PART, PIECES, "length", "truncated")
+    rows: dict[str, list[Any]] = {name: [] for name in (*names, *kept, *made)}
     for index, (example, numbers) in enumerate(zip(examples, numbers_of, strict=True)):
         spans = [encoded["offset_mapping"][number] for number in numbers]
         special = [encoded["special_tokens_mask"][number] for number in numbers]
         labels = columns["labels"][index]
-        for number, window in zip(numbers, _share_words(example.offsets, spans, special, stride), strict=True):
+        windows = _share_words(example.offsets, spans, special, stride)
+        for part, (number, window) in enumerate(zip(numbers, windows, strict=True)):
             for name in names:
                 rows[name].append(encoded[name][number])
             for name in kept:
@@ -148,6 +150,7 @@ def encode_words(
             # As arrays, of which `datasets` knows the type even if all are empty.
             tags = np.array(labels, dtype=np.int64)
             rows["labels"].append(tags[window.words] if len(tags) else tags)
+            rows[PART].append(part)
             rows[PIECES].append(window.pieces)
             rows["length"].append(len(encoded["input_ids"][number]))
             rows["truncated"].append(window.cuts_word)

@@ -1,7 +1,8 @@
 """Logits of a model on a split, in batches of similar length.
 
 They are relative to the model's thresholds where it has any, as multi-label classifiers do: above 0 is predicted.
-Where words are tagged, they are those of the words of each example: an array of arrays (W_i, C).
+Where words are tagged, they are those of the words of each example: an array of arrays (W_i, C). Embeddings of texts
+that are rows of their own are (N, W, C), with W texts of an example.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import Collator, iterate_by_length
-from innerdistill.data.windows import PIECES, join_windows
+from innerdistill.data.windows import PIECES, join_rows
 from innerdistill.models.capture import capture
 from innerdistill.models.heads import compute_cutoffs
 
@@ -97,7 +98,7 @@ def compute_logits(
     logits = np.empty((len(dataset), config.num_labels), dtype=np.float32)
     for indices, inputs, _ in batches:
         logits[indices] = predict(inputs)
-    return logits - compute_cutoffs(config)
+    return join_rows(dataset, logits - compute_cutoffs(config))
 
 
 def _compute_word_logits(
@@ -109,4 +110,4 @@ def _compute_word_logits(
     for indices, inputs, _ in batches:
         for index, logits in zip(indices, predict(inputs), strict=True):
             of_words[index] = logits[pieces[index]]
-    return join_windows(dataset, of_words)
+    return join_rows(dataset, of_words)

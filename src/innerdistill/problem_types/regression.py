@@ -50,6 +50,7 @@ REGRESSION = ProblemType(
         needs_every_group=False,
         encode_texts=encode_texts,
         has_windows=False,
+        pairs_apart=False,
         reads_words=False,
         show_text=str,
         make_collator=make_collator,

@@ -54,6 +54,7 @@ SINGLE_LABEL_CLASSIFICATION = ProblemType(
         needs_every_group=True,
         encode_texts=encode_texts,
         has_windows=False,
+        pairs_apart=False,
         reads_words=False,
         show_text=str,
         make_collator=make_collator,

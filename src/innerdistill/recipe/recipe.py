@@ -101,13 +101,21 @@ class DataRecipe(Section):
         (),
         max_length=2,
         description="Text column; two columns for sentence pairs. For token classification it may hold lists of words. "
-        "`input_ids` holds token ids, from the teacher's tokenizer.",
+        "`input_ids` holds token ids, from the teacher's tokenizer. For sentence similarity, the texts of a pair are "
+        "embedded apart.",
+    )
+    pairs: tuple[Text, ...] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="Two text columns of validation, selection and test, for sentence similarity: the similarity of "
+        "their embeddings is scored. Files without these columns are read as texts, from `data.text`.",
     )
     label: Text | LabelColumns | None = Field(
         None,
-        description="Label column (default: `label`). For multi-label classification also several columns of 0 and 1, "
-        "whose names are the labels. For token classification lists of tags, or of spans with `start`, `end` and "
-        "`label`.",
+        description="Label column (default: `label`; with `data.pairs`, `score`). For multi-label classification also "
+        "several columns of 0 and 1, whose names are the labels. For token classification lists of tags, or of spans "
+        "with `start`, `end` and `label`.",
     )
     labels: Labels | None = Field(None, min_length=2, description="Label names in the order of their ids.")
     probabilities: ColumnsByLabel | None = Field(
@@ -121,7 +129,8 @@ class DataRecipe(Section):
     problem_type: Text | None = Field(
         None,
         description="Kind of problem: `single_label_classification`, `multi_label_classification`, "
-        "`token_classification` or `regression`. By default it follows from metric, teacher, texts and labels.",
+        "`token_classification`, `regression` or `sentence_similarity`. By default it follows from metric, teacher, "
+        "texts and labels.",
     )
     separator: Text = Field(",", description="What separates the labels of an example, where they are one text.")
     thresholds: Literal["shared", "per label", "half"] = Field(
@@ -132,7 +141,7 @@ class DataRecipe(Section):
     metric: Text | None = Field(
         None,
         description="Primary metric (default: the task's, or that of the problem type, such as accuracy). `pearson` "
-        "and `spearman` are for regression.",
+        "and `spearman` are for regression and sentence similarity.",
     )
     max_length: int | None = Field(
         None,
@@ -256,8 +265,9 @@ class Recipe(Section):
     )
     losses: Losses = Field(
         default_factory=lambda: dict(DEFAULT_LOSSES),
-        description="Weight by loss; 0 turns a loss off. For token classification, "
-        "the weight of `cls_cosine` is that of `token_cosine`, unless `token_cosine` is named.",
+        description="Weight by loss; 0 turns a loss off. For token classification and sentence similarity, "
+        "`token_cosine` has the weight of `cls_cosine`, unless it is named. For sentence similarity, "
+        "`embedding_cosine` has that of `soft_labels`, unless it is named.",
     )
     temperature: float = Field(1.0, gt=0, le=100, description="Temperature of the soft labels.")
     schedule: ScheduleRecipe = ScheduleRecipe()

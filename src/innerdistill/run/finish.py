@@ -15,9 +15,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from innerdistill.data.arrow import select_evenly
 from innerdistill.data.token_rows import decode_tokens
-from innerdistill.data.windows import read_of_examples
+from innerdistill.data.windows import read_of_examples, select_examples_evenly
 from innerdistill.evaluation.compare import compare
 from innerdistill.evaluation.differences import PairedDifference
 from innerdistill.evaluation.examples import collect_attention, find_disagreements
@@ -194,7 +193,7 @@ def get_versions() -> dict[str, str]:
 
 def _measure_agreement_on_train(job: Job, student: PreTrainedModel) -> dict[str, float]:
     """Agreement with the teacher on training examples: evidence for what a student that is clearly below it lacks."""
-    rows = select_evenly(job.splits["train"], TRAIN_ROWS)
+    rows = select_examples_evenly(job.splits["train"], TRAIN_ROWS)
     teacher_logits, student_logits = job.compute_teacher_logits(rows), predict_logits(student, rows, job.collate)
     labels = read_of_examples(rows, "labels")
     return job.scoring.predictions.compare(labels, teacher_logits, student_logits)

@@ -12,12 +12,11 @@ from datasets import Dataset, concatenate_datasets
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from innerdistill.data.arrow import select_evenly
 from innerdistill.data.batches import Collator
 from innerdistill.data.class_labels import are_stock_names
 from innerdistill.data.example_type import Names
 from innerdistill.data.task_data import TaskData, describe_missing_labels
-from innerdistill.data.windows import read_of_examples
+from innerdistill.data.windows import read_of_examples, select_examples_evenly
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.losses.loss import Loss
@@ -124,7 +123,7 @@ class Job:
         selection = self.splits["selection"]
         if self.recipe.checkpoint == "best":
             return selection
-        return select_evenly(selection, max(FEWEST_PER_EPOCH, len(self.splits["train"]) // SHARE_PER_EPOCH))
+        return select_examples_evenly(selection, max(FEWEST_PER_EPOCH, len(self.splits["train"]) // SHARE_PER_EPOCH))
 
     def make_target_store(self, examples: Dataset) -> TargetStore:
         """Describe the store of the teacher's outputs for some examples; nothing is written yet.

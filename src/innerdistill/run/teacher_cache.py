@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.ragged import make_ragged, split_ragged
-from innerdistill.data.windows import PIECES, join_windows
+from innerdistill.data.windows import PIECES, join_rows
 from innerdistill.evaluation.predictions import SPLITS
 from innerdistill.losses.loss import collect_needs
 from innerdistill.models.heads import compute_cutoffs
@@ -201,5 +201,5 @@ def _read_or_cache_logits(job: Job, examples: Dataset) -> NDArray[np.float32] | 
     if PIECES in examples.column_names:
         of_tokens = split_ragged(np.array(store.arrays[LOGITS]), store.lengths)
         pieces = read_numbers(examples, PIECES)
-        return join_windows(examples, make_ragged(map(operator.getitem, of_tokens, pieces)))
-    return np.array(store.arrays[LOGITS]) - compute_cutoffs(job.teacher.config)
+        return join_rows(examples, make_ragged(map(operator.getitem, of_tokens, pieces)))
+    return join_rows(examples, np.array(store.arrays[LOGITS]) - compute_cutoffs(job.teacher.config))
