@@ -1,7 +1,8 @@
 """Loss: a function and the fields that it reads. `measure` hands it exactly these.
 
 A loss returns one value per example, (B,): reduced inside the example first, so that padding, accumulation and the
-number of processes cannot change it. The trainer takes the mean over the examples.
+number of processes cannot change it. The trainer takes the mean over the examples. A loss that compares the examples of
+a batch with one another cannot promise this, and says so: `reads_batch`.
 
 Shapes: B examples, L tokens, C classes.
 """
@@ -53,6 +54,9 @@ class Loss:
             Both may add fields of LossInputs: `token_mask`, `labels`, `temperature`, and `word_mask` where the batches
             have one.
         embeddings: an internal loss that is also measured at layer 0, the embeddings.
+        of_embeddings: an output loss that reads embeddings of texts, so that only sentence encoders can have it.
+        reads_batch: whether the value of an example depends on the other examples of its batch. The batch size,
+            accumulation and the number of processes change such a loss.
 
     Raises:
         ValueError: an unknown need; layers and logits together, or neither; attention of the embeddings.
@@ -64,6 +68,8 @@ class Loss:
     function: Callable[..., Tensor]
     needs: tuple[str, ...]
     embeddings: bool = False
+    of_embeddings: bool = False
+    reads_batch: bool = False
 
     def __post_init__(self) -> None:
         """Refuse needs that capture cannot serve."""

@@ -10,5 +10,8 @@ BUILT_IN = (
     "hidden_mse",
     "token_cosine",
     "relation_kl",
+    "embedding_cosine",
+    "embedding_mse",
+    "similarity_kl",
 )
 COSINES = ("cls_cosine", "token_cosine")  # schedule.threshold is compared with the first of them that is on

@@ -1,12 +1,14 @@
 """LOSSES: every loss that a recipe can name. A new loss is an entry here, or of an installed package.
 
 `soft_labels` and `gold_labels` depend on the problem type. Those here are for classes; `problem_types` has the others.
+Embedding losses are for sentence encoders alone.
 The names alone are in `names.py` too, which needs no torch.
 """
 
 from __future__ import annotations
 
-from innerdistill.losses.loss import Loss
+from innerdistill.losses.embeddings import embedding_cosine, embedding_mse, similarity_kl
+from innerdistill.losses.loss import LOGITS, Loss
 from innerdistill.losses.other_papers import (
     attention_score_mse,
     hidden_mse,
@@ -30,5 +32,8 @@ LOSSES = Registry(
         "hidden_mse": Loss(hidden_mse, needs=("hidden", "token_mask"), embeddings=True),
         "token_cosine": Loss(token_cosine, needs=("hidden", "token_mask")),
         "relation_kl": Loss(relation_kl, needs=("qkv", "token_mask")),
+        "embedding_cosine": Loss(embedding_cosine, needs=LOGITS, of_embeddings=True),
+        "embedding_mse": Loss(embedding_mse, needs=LOGITS, of_embeddings=True),
+        "similarity_kl": Loss(similarity_kl, needs=(*LOGITS, "temperature"), of_embeddings=True, reads_batch=True),
     },
 )
