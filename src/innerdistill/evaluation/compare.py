@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
 from innerdistill.data.windows import read_of_examples
 from innerdistill.evaluation.differences import compare_logits, compare_with_constant
 from innerdistill.evaluation.labelled_examples import LabelledExamples, sum_groups
-from innerdistill.evaluation.prediction_type import Scoring
+from innerdistill.evaluation.prediction_type import PredictionType, Scoring
 from innerdistill.evaluation.pseudo_values import compute_pseudo_values, estimate_standard_error
 from innerdistill.evaluation.scoring import score_outputs
 
@@ -35,8 +36,9 @@ def compare(
         `scores`, with their standard error over examples and the difference from the constant answer, by split and
         model; splits with neither labels nor the teacher in their place have none. For two models also `agreement` and
         `differences` by split: the student's score less the teacher's. Scored against the teacher, `agreement` has its
-        main number and `output_distance`, the mean distance of the two outputs. And by split the columns row, label,
-        with groups also group (N,), and the logits (N, C).
+        main number and `output_distance`, the mean distance of the two outputs. Numbers that are means over examples
+        have their standard error beside them, such as `mean_cosine_error`. And by split the columns row, label, with
+        groups also group (N,), and the logits (N, C).
     """
     results: dict[str, Any] = {"scores": {}, "agreement": {}, "differences": {}}
     predictions = {}
@@ -55,16 +57,39 @@ def compare(
                 results["scores"][split][name] = score_with_errors(examples, values, scoring=of_metric)
         if len(of_split) == 2:
             teacher, student = of_split["teacher"], of_split["student"]
-            agreement = scoring.predictions.compare(of_dataset.labels, teacher, student)
-            if split in against_teacher:  # of numbers on right and wrong there are none
-                _, distances = scoring.predictions.measure_distances(teacher, student)
-                main = scoring.predictions.agreement
-                agreement = {main: agreement[main], "output_distance": float(distances.mean())}
-            results["agreement"][split] = agreement
+            results["agreement"][split] = _measure_agreement(
+                of_dataset, teacher, student, predictions=scoring.predictions, has_labels=split not in against_teacher
+            )
             if is_scored:
                 difference = compare_logits(examples, student, teacher, scoring=of_metric)
                 results["differences"][split] = difference.as_dict()
     return results, predictions
+
+
+def _measure_agreement(
+    examples: LabelledExamples,
+    teacher: NDArray[Any],
+    student: NDArray[Any],
+    *,
+    predictions: PredictionType,
+    has_labels: bool,
+) -> dict[str, float]:
+    """Numbers on the agreement of two models by name; `..._error` is the standard error of one over examples."""
+    if predictions.agreement_values is None:
+        agreement = predictions.compare(examples.labels, teacher, student)
+        if not has_labels:  # of numbers on right and wrong there are none
+            agreement = {predictions.agreement: agreement[predictions.agreement]}
+    else:
+        agreement = {}
+        for name, values in predictions.agreement_values(teacher, student).items():
+            known = ~np.isnan(values)
+            groups = examples.select(known).groups
+            agreement[name] = float(values[known].mean())
+            agreement[f"{name}_error"] = estimate_standard_error(sum_groups(values[known], groups))
+    if not has_labels:
+        _, distances = predictions.measure_distances(teacher, student)
+        agreement["output_distance"] = float(distances.mean())
+    return agreement
 
 
 def score_with_errors(examples: LabelledExamples, logits: NDArray[Any], *, scoring: Scoring) -> dict[str, Any]:

@@ -31,6 +31,12 @@ from innerdistill.evaluation.label_set_metrics import (
     score_macro_f1,
     score_micro_f1,
 )
+from innerdistill.evaluation.similarities import (
+    compute_pair_pseudo_values,
+    compute_similarity_pseudo_values,
+    correlate_similarities,
+    score_pairs,
+)
 from innerdistill.evaluation.tag_metrics import (
     EntityScore,
     compute_entity_pseudo_values,
@@ -46,7 +52,7 @@ AGREEMENT = "agreement_with_the_teacher"  # share of examples with the teacher's
 # Metrics whose pseudo-values are 1 and 0, right and wrong: a new one of this kind is named here too.
 SHARES_OF_RIGHT = ("accuracy", "exact_match", AGREEMENT)
 
-Shape = Literal["classes", "scores", "label sets", "tags"]
+Shape = Literal["classes", "scores", "label sets", "tags", "embeddings"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,8 @@ class Metric:
         score: called with labels (N,) and predictions (N,), and with the facts that `reads` names as keywords.
         shape: shape of the predictions that it needs: `classes` are class ids, `scores` are real numbers. `label sets`
             are labels of 1 and 0 (N, C), and predictions (N, C) of which those above 0 are chosen. `tags` are arrays of
-            tag ids, one for each example (N,).
+            tag ids, one for each example (N,). `embeddings` are those of the W texts of an example (N, W, D), and
+            labels scores of pairs (N,).
         higher_is_better: False for an error. An error cannot be the primary metric.
         reads: further facts: `names` (class names by id), `positive` (id of the class that f1 is of).
         pseudo_values: (labels (N,), predictions (N,), and the facts) -> numbers that average to the score (N,), from
@@ -287,6 +294,15 @@ def _make_entity_metric(kind: EntityScore, *, title: str = "") -> Metric:
     return Metric(score, "tags", reads=("names",), pseudo_values=pseudo_values, title=title)
 
 
+def _make_pair_metric(function: Callable[..., Any], pseudo_values: Callable[[Array, Array], Array]) -> Metric:
+    """A correlation of the similarities of pairs with their scores."""
+    return Metric(
+        partial(score_pairs, function=function),
+        "embeddings",
+        pseudo_values=partial(compute_pair_pseudo_values, function=pseudo_values),
+    )
+
+
 def _list_primary_metrics() -> str:
     """Which primary metrics fit which predictions, in a sentence."""
     parts = []
@@ -324,12 +340,14 @@ METRICS = Registry(
             "scores",
             pseudo_values=compute_pearson_pseudo_values,
             title="Pearson correlation",
+            others=(_make_pair_metric(pearsonr, compute_pearson_pseudo_values),),
         ),
         "spearman": Metric(
             partial(correlate, spearmanr),
             "scores",
             pseudo_values=compute_spearman_pseudo_values,
             title="Spearman correlation",
+            others=(_make_pair_metric(spearmanr, compute_spearman_pseudo_values),),
         ),
         "entity_f1": _make_entity_metric("f1", title="entity F1"),
         "entity_precision": _make_entity_metric("precision"),
@@ -343,5 +361,8 @@ METRICS = Registry(
 AGREEMENT_METRICS = {
     AGREEMENT: replace(METRICS.built_in["accuracy"], others=(METRICS.built_in["exact_match"],)),
     "correlation_with_the_teacher": replace(METRICS.built_in["pearson"], title=""),
+    "similarity_correlation_with_the_teacher": Metric(
+        correlate_similarities, "embeddings", pseudo_values=compute_similarity_pseudo_values
+    ),
     "entity_f1_with_the_teacher": replace(METRICS.built_in["entity_f1"], title="entity F1 with the teacher"),
 }

@@ -46,7 +46,8 @@ class PredictionType:
 
     Labels and predictions are (N,), or (N, C) where an example has several. Logits per token are ragged: an array for
     each example, (W, C) for the W tokens in its column `pieces`. Labels and predictions are ragged where
-    `ExampleType.encode_labels` makes such; of tagged words they are (W,).
+    `ExampleType.encode_labels` makes such; of tagged words they are (W,). Embeddings are (N, W, D), of the W texts of
+    each example.
 
     Attributes:
         shape: shape of the predictions; metrics state the shape that they need.
@@ -65,6 +66,9 @@ class PredictionType:
         compare: (labels, teacher logits (N, C), student logits (N, C)) -> numbers on their agreement, by name. With
             those of `count_right_and_wrong`, a page has the part `right and wrong`.
         agreement: name of the main one of these numbers, 1 for models that predict the same.
+        agreement_values: (teacher logits (N, C), student logits (N, C)) -> by name of these numbers, values of the
+            examples whose mean it is (N,), NaN for those that are left out. From them follow standard errors. None
+            where the numbers have none.
         show_agreement: (this number) -> text for people. Types with the same name for it show it alike.
         measure_distances: (teacher logits (N, C), student logits (N, C)) -> True where they answer differently (N,),
             and how far apart their answers are (N,).
@@ -95,6 +99,7 @@ class PredictionType:
     show_answer: Callable[..., dict[str, Any]]
     make_columns: Callable[..., dict[str, Any]]
     find_swapped_labels: Callable[[LabelledExamples, Array, Any], SwappedLabels | None]
+    agreement_values: Callable[[Array, Array], dict[str, Array]] | None = None
 
 
 @dataclass(frozen=True)

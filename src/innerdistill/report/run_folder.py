@@ -214,6 +214,7 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]
         path: the file.
         splits: by split the columns row, label, with groups also group (N,), and, by model, its logits (N, C). Labels
             of multi-label classification are (N, C) too. Of words, labels and logits are ragged; a cell is a list then.
+            Embeddings are (N, W, D), in a column of lists for each of the W texts of an example.
     """
     tables = []
     for split, columns in splits.items():
@@ -223,11 +224,18 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]
                 flat |= _write_ragged(name, values)
             elif values.ndim == 1:
                 flat[name] = values
+            elif values.ndim == 3:
+                flat |= {f"{name}_text{text + 1}": _write_vectors(values[:, text]) for text in range(values.shape[1])}
             else:
                 flat |= {f"{name}_{output}": values[:, output] for output in range(values.shape[1])}
         tables.append(pa.table(flat))
     with open_whole_file(path) as temporary:
         pa.parquet.write_table(pa.concat_tables(tables, promote_options="default"), temporary)
+
+
+def _write_vectors(values: NDArray[Any]) -> pa.Array:
+    """A column of lists of the same length, (N, D)."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float32).ravel()), values.shape[1])
 
 
 def _write_ragged(name: str, arrays: NDArray[Any]) -> dict[str, pa.Array]:
@@ -283,7 +291,16 @@ def unpack_table(table: pa.Table) -> dict[str, NDArray[Any]]:
         # Given outputs may be missing on a split, so they are null there.
         if f"{model}_0" in table.column_names and table[f"{model}_0"].null_count < table.num_rows:
             columns[model] = _stack_columns(table, model)
+        elif vectors := _read_vectors(table, model):
+            columns[model] = np.stack(vectors, axis=1)
     return columns
+
+
+def _read_vectors(table: pa.Table, model: str) -> list[NDArray[Any]]:
+    """Embeddings of a model, by text of an example; none of a second text where a split has single texts, (N, D)."""
+    names = [name for name in table.column_names if name.startswith(f"{model}_text")]
+    columns = [table[name].combine_chunks() for name in names if table[name].null_count < table.num_rows]
+    return [column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1) for column in columns]
 
 
 def _stack_columns(table: pa.Table, name: str) -> NDArray[Any]:
