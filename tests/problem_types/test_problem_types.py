@@ -209,12 +209,37 @@ def test_output_losses_are_zero_for_equal_models_and_learn_from_labels(problem_t
         assert gradient.isfinite().all() and gradient.abs().sum() > 0
 
 
-def test_the_cosine_of_a_type_stands_in_the_place_of_that_of_cls(problem_type):
+def test_losses_of_a_type_stand_in_the_place_of_others(problem_type):
+    stand_ins = problem_type.stand_ins
     chosen = problem_type.choose_losses(DEFAULT_LOSSES)
-    assert chosen == {problem_type.cosine if name == "cls_cosine" else name: weight for name, weight in DEFAULT_LOSSES.items()}  # fmt: skip
-    assert set(chosen) <= set(LOSSES) and LOSSES[problem_type.cosine].is_internal
-    named = {**DEFAULT_LOSSES, problem_type.cosine: 0.0}
-    assert problem_type.choose_losses(named) == named  # who names it gets what the recipe says
+    assert chosen == {stand_ins.get(name, name): weight for name, weight in DEFAULT_LOSSES.items()}
+    assert set(chosen) <= set(LOSSES)
+    problem_type.check_losses(chosen, LOSSES)
+    for name, stand_in in stand_ins.items():
+        assert LOSSES[name].is_internal == LOSSES[stand_in].is_internal
+        named = {**DEFAULT_LOSSES, stand_in: 0.0}  # who names it gets what the recipe says
+        is_there = LOSSES[name].is_internal or name in problem_type.output_losses
+        expected = named[name] if is_there else None
+        chosen = problem_type.choose_losses(named)
+        assert chosen[stand_in] == 0 and chosen.get(name) == expected
+
+
+def test_losses_of_embeddings_are_for_sentence_encoders_alone(problem_type):
+    for name in (name for name, loss in LOSSES.items() if loss.of_embeddings):
+        if problem_type.predictions.shape == "embeddings":
+            problem_type.check_losses({name: 1.0}, LOSSES)
+            continue
+        with pytest.raises(
+            ValueError, match=f"losses.{name}: it compares embeddings, and {problem_type.wording.title}"
+        ):
+            problem_type.check_losses({name: 1.0}, LOSSES)
+        problem_type.check_losses({name: 0.0}, LOSSES)
+
+
+def test_a_loss_that_a_type_lacks_is_refused(problem_type):
+    for name in {"soft_labels", "gold_labels"} - set(problem_type.output_losses):
+        with pytest.raises(ValueError, match=f"losses.{name}: .* learns from the teacher's .* alone"):
+            problem_type.check_losses({name: 1.0}, LOSSES)
 
 
 def test_predictions_have_the_shape_that_metrics_need(problem_type, encoded, names, logits):

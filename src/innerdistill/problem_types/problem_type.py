@@ -7,7 +7,7 @@ An object wires functions of the rooms above (data, models, losses, evaluation) 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from innerdistill.data.example_type import ExampleType, Names
@@ -15,7 +15,8 @@ from innerdistill.evaluation.prediction_type import PredictionType, Scoring
 from innerdistill.losses.loss import Loss
 from innerdistill.models.heads import Head
 
-CLS_COSINE = "cls_cosine"
+CLS_COSINE, SOFT_LABELS, GOLD_LABELS = "cls_cosine", "soft_labels", "gold_labels"
+OUTPUT_LOSSES = (SOFT_LABELS, GOLD_LABELS)  # what they measure depends on the problem type
 
 PagePart = Literal["calibration error", "per class", "right and wrong"]
 
@@ -63,12 +64,12 @@ class ProblemType:
         name: name in PROBLEM_TYPES and in run.json.
         examples: how texts and labels are read, encoded and split, and matched to a model's outputs.
         head: which models have the right head.
-        output_losses: `soft_labels` and `gold_labels`, per example.
+        output_losses: `soft_labels` and `gold_labels`, those of them that the type has, per example.
         predictions: what the outputs mean, and how they are compared.
         default_metric: primary metric, where nothing else is known.
         wording: plain data for model cards, pages and files.
         has_thresholds: whether its models store thresholds in their configuration.
-        cosine: internal loss that stands in the place of `cls_cosine`, unless a recipe names it.
+        stand_ins: losses that stand in the place of others, by the name of those, unless a recipe names them.
     """
 
     name: str
@@ -79,20 +80,55 @@ class ProblemType:
     default_metric: str
     wording: Wording
     has_thresholds: bool = False
-    cosine: str = CLS_COSINE
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
 
     def choose_losses(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """Choose the losses of a run. A head that reads all tokens learns little from a cosine of [CLS] alone.
+        """Choose the losses of a run.
 
         Args:
             weights: weights by loss of a recipe.
 
         Returns:
-            The same; the weight of `cls_cosine` is that of `cosine`, if the recipe does not name that loss.
+            The same; a loss of `stand_ins` has the weight of the one in whose place it stands, if the recipe does not
+            name it. If it does, that one keeps its own weight; but an output loss that the type lacks is left out.
         """
-        if self.cosine in weights:
-            return dict(weights)
-        return {self.cosine if name == CLS_COSINE else name: weight for name, weight in weights.items()}
+        chosen = {}
+        for name, weight in weights.items():
+            stand_in = self.stand_ins.get(name, name)
+            if stand_in not in weights:
+                chosen[stand_in] = weight
+            elif stand_in == name or not self._lacks(name):
+                chosen[name] = weight
+        return chosen
+
+    def check_losses(self, weights: Mapping[str, float], losses: Mapping[str, Loss]) -> None:
+        """Check that a run has no loss that is not for this problem type.
+
+        Args:
+            weights: weights by loss, from `choose_losses`.
+            losses: losses by name.
+
+        Raises:
+            ValueError: a loss that compares embeddings, for models that make none; or an output loss that the type
+                lacks.
+        """
+        title, outputs = self.wording.title, self.wording.outputs
+        for name in (name for name, weight in weights.items() if weight > 0):
+            if losses[name].of_embeddings and self.predictions.shape != "embeddings":
+                raise ValueError(
+                    f"losses.{name}: it compares embeddings, and {title} has {outputs}; use losses.soft_labels."
+                )
+            if self._lacks(name):
+                raise ValueError(f"losses.{name}: {title} learns from the teacher's {outputs} alone; set it to 0.")
+
+    @property
+    def learns_from_labels(self) -> bool:
+        """Whether a model can be trained on labels alone, without a teacher."""
+        return GOLD_LABELS in self.output_losses
+
+    def _lacks(self, name: str) -> bool:
+        """Whether a loss depends on the problem type, and this one has none of its name."""
+        return name in OUTPUT_LOSSES and name not in self.output_losses
 
     def make_scoring(self, metric: str, names: Names, *, positive: int = 1, constant: int | None = None) -> Scoring:
         """Put together what the scores of a run depend on.

@@ -36,7 +36,7 @@ from innerdistill.evaluation.prediction_type import PredictionType
 from innerdistill.losses.loss import Loss
 from innerdistill.losses.token_labels import gold_token_labels, soft_token_labels
 from innerdistill.models.heads import Head, configure_tag_head, has_tag_head, name_classes
-from innerdistill.problem_types.problem_type import ProblemType, Wording
+from innerdistill.problem_types.problem_type import CLS_COSINE, ProblemType, Wording
 
 TOKEN_CLASSIFICATION = ProblemType(
     name="token_classification",
@@ -49,6 +49,7 @@ TOKEN_CLASSIFICATION = ProblemType(
         needs_every_group=True,
         encode_texts=encode_words,
         has_windows=True,
+        pairs_apart=False,
         reads_words=True,
         show_text=show_words,
         make_collator=make_word_collator,
@@ -92,7 +93,7 @@ TOKEN_CLASSIFICATION = ProblemType(
         find_swapped_labels=find_swapped_tags,
     ),
     default_metric="entity_f1",
-    cosine="token_cosine",
+    stand_ins={CLS_COSINE: "token_cosine"},
     wording=Wording(
         title="token classification",
         outputs="tags",

@@ -38,7 +38,7 @@ from innerdistill.run.load_models import Models, load_models
 from innerdistill.run.objects import Objects, check_objects
 from innerdistill.run.preview import check_recipe_names
 from innerdistill.run.warnings import list_label_warnings, list_unknown_token_warnings
-from innerdistill.run.without_labels import refuse_what_needs_labels
+from innerdistill.run.without_labels import refuse_training_on_labels, refuse_what_needs_labels
 from innerdistill.run.without_teacher import refuse_layers
 from innerdistill.support.messages import name_key
 from innerdistill.training.arguments import check_sections
@@ -71,9 +71,9 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     outside = dict(objects.losses)
     check_names(recipe, ChainMap(outside, LOSSES))
     sources = find_sources(recipe.data, objects.data)
-    _check_missing_labels(recipe, sources, losses=ChainMap(outside, LOSSES))
     problem_type, metric = _find_problem_type(recipe, objects, sources)
     examples = problem_type.examples
+    sources = _settle_labels(recipe, sources, problem_type, losses=ChainMap(outside, LOSSES))
     data = load_task(recipe.data, examples, metric=metric, objects=objects.data, sources=sources)
     # A ChainMap, because merging the dicts would import the losses of every installed package.
     losses = ChainMap(outside, dict(problem_type.output_losses), LOSSES)
@@ -86,7 +86,9 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     pairs = {} if teacher is None else choose_layers(recipe.layer_map, num_layers, number, key="layer_map")
     number_of_source = len(encoder_layers(source or models.reference_model))
     copied = choose_layers(recipe.student.layers, num_layers, number_of_source, key="student.layers")
-    stages = build_stages(_plan_schedule(recipe, pairs, losses, problem_type.choose_losses(recipe.losses)))
+    weights = problem_type.choose_losses(recipe.losses)
+    problem_type.check_losses(weights, losses)
+    stages = build_stages(_plan_schedule(recipe, pairs, losses, weights))
     check_callbacks(objects.callbacks, stages, can_evaluate=True)
     max_length = longest_input(models.tokenizer, models.reference_model, recipe.data.max_length)
 
@@ -140,10 +142,29 @@ def _check_models(
         check_windows(pairs, copied, source=source or teacher, teacher=internal_teacher or teacher)
 
 
+def _settle_labels(
+    recipe: Recipe, sources: Sources, problem_type: ProblemType, *, losses: Mapping[str, Loss]
+) -> Sources:
+    """Refuse what needs labels that train does not have, or that the problem type does not learn from."""
+    if problem_type.examples.pairs_apart:
+        sources = sources.drop_labels_of_texts(resolve_task(recipe.data))
+    elif recipe.data.pairs is not None:
+        raise ValueError(
+            f"data.pairs: pairs are compared by their embeddings, and the models of this run predict "
+            f"{problem_type.wording.outputs}; give a sentence encoder as teacher.path. Two texts that a model reads "
+            "together are data.text=[first, second]."
+        )
+    if not problem_type.learns_from_labels:
+        refuse_training_on_labels(recipe, title=problem_type.wording.title, outputs=problem_type.wording.outputs)
+        is_scored = None in sources.labelled.values() or sources.has_labels
+        refuse_what_needs_labels(recipe, is_scored_by_labels=is_scored, losses=())
+    elif not sources.has_labels:
+        _check_missing_labels(recipe, sources, losses=losses)
+    return sources
+
+
 def _check_missing_labels(recipe: Recipe, sources: Sources, *, losses: Mapping[str, Loss]) -> None:
-    """If train has no labels, refuse what needs them, and say that the teacher labels it."""
-    if sources.has_labels:
-        return
+    """Refuse what needs labels in train, and say that the teacher labels it."""
     reading = [name for name, weight in recipe.losses.items() if weight > 0 and "labels" in losses[name].needs]
     refuse_what_needs_labels(recipe, is_scored_by_labels=None in sources.labelled.values(), losses=reading)
     key = recipe.data.outputs_key

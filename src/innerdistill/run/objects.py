@@ -223,7 +223,7 @@ def _choose_columns(keys: dict[str, Any], data: Mapping[str, Any]) -> None:
     if train is None or keys.get("data.task") in TASKS or keys.get("data.text"):
         return
     rows = wrap_rows(train)
-    if "data.label" not in keys and (label := choose_label(rows)) is not None:
+    if not {"data.label", "data.pairs"} & keys.keys() and (label := choose_label(rows)) is not None:
         keys["data.label"] = label
     keys["data.text"] = choose_text(rows, keys.get("data.label"))
 
@@ -251,8 +251,10 @@ def _find_shape(keys: Mapping[str, Any], teacher: PreTrainedModel | None) -> Sha
     metric = keys.get("data.metric") or (TASKS[keys["data.task"]].metric if keys.get("data.task") in TASKS else None)
     if metric is not None and metric in METRICS and not METRICS[metric].others:
         return METRICS[metric].shape
+    if keys.get("data.pairs"):
+        return "embeddings"
     if teacher is None:
-        return "classes"
+        return METRICS[metric].shape if metric is not None and metric in METRICS else "classes"
     return find_problem_type_of_model(read_config_with_head(teacher)).predictions.shape
 
 

@@ -12,6 +12,33 @@ from innerdistill.training.schedules import SCHEDULES
 GOLD_LABELS = ("gold_labels",)
 
 
+def refuse_training_on_labels(recipe: Recipe, *, title: str, outputs: str) -> None:
+    """Refuse what trains a model on labels, for a problem type that has no such loss.
+
+    Args:
+        recipe: recipe of the run.
+        title: name of the problem type for people.
+        outputs: what its models put out, in the plural.
+
+    Raises:
+        ValueError: a key that asks for such training.
+    """
+    if recipe.teacher.base is not None:
+        raise ValueError(
+            f"teacher.base: a teacher for {title} is not fine-tuned here; give one that is, as teacher.path."
+        )
+    if recipe.baseline:
+        raise ValueError(
+            f"baseline: a student for {title} learns from the teacher's {outputs} alone, so without distillation it "
+            "would learn nothing; set baseline=false. The report shows the student before training instead."
+        )
+    if not SCHEDULES[recipe.schedule.name].reads_teacher:
+        raise ValueError(
+            f"schedule.name: {recipe.schedule.name!r} learns from labels alone, and {title} learns from the teacher's "
+            f"{outputs}; choose another schedule."
+        )
+
+
 def refuse_what_needs_labels(
     recipe: Recipe, *, is_scored_by_labels: bool, losses: Collection[str] = GOLD_LABELS
 ) -> None:
