@@ -63,7 +63,7 @@ def open_whole_folder(folder: Path) -> Iterator[Path]:
     try:
         temporary.mkdir()
         yield temporary
-        for path in temporary.iterdir():
+        for path in filter(Path.is_file, temporary.rglob("*")):
             flush_to_disk(path)
         with suppress(FileNotFoundError):
             folder.replace(before)
