@@ -4,14 +4,18 @@ import logging
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
+from sentence_models import make_modules, write_sentence_model
+from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import AutoModelForQuestionAnswering
 
 from innerdistill.models.capture import capture
 from innerdistill.models.families import FAMILIES, prepare
 from innerdistill.models.onnx_files import OnnxClassifier, size_of, write_float32, write_int8
 from innerdistill.models.probe import probe
+from innerdistill.models.sentence_encoder import ONNX_OUTPUTS, SentenceEncoder
 from innerdistill.models.student import build_student
 
 
@@ -89,3 +93,43 @@ def test_a_student_of_a_model_in_training_is_written_as_it_answers(make_model, t
     with torch.no_grad():
         wanted = student.eval()(**batch).logits.numpy()
     assert np.allclose(OnnxClassifier(tmp_path / "model.onnx", threads=1)(batch), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", [*QUICK, *SLOW])
+def test_a_sentence_encoder_pools_and_normalises_inside_its_file(make_model, tokenizer, tmp_path, family):
+    """The file also has the activations of the tokens, which the backend of sentence-transformers pools itself."""
+    encoder = make_model(family, layers=2).base_model
+    write_sentence_model(tmp_path / "folder", encoder, tokenizer, *make_modules(dense=8), truncate_dim=6)
+    model = SentenceEncoder.from_pretrained(str(tmp_path / "folder")).eval()
+    types = family in ("bert", "electra")
+    inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if types else [])]
+    write_float32(model, tmp_path / "model.onnx", inputs=inputs, outputs=ONNX_OUTPUTS)
+    write_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx")
+    exact, rounded = (OnnxClassifier(tmp_path / name, threads=1) for name in ("model.onnx", "int8.onnx"))
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    assert [node.name for node in session.get_outputs()] == ["sentence_embedding", "last_hidden_state"]
+    for rows, length in ((1, 5), (3, 16), (7, 40)):
+        batch = texts(rows, length, types=types)
+        with torch.no_grad():
+            wanted = model(**batch)
+        assert np.allclose(exact(batch), wanted.logits, rtol=1e-4, atol=1e-5)
+        found = rounded(batch)
+        assert found.shape == (rows, 6) and 0 < np.abs(found - wanted.logits.numpy()).max() < 0.2
+        given = {node.name: batch[node.name].numpy() for node in session.get_inputs()}
+        (hidden,) = session.run(["last_hidden_state"], given)
+        real = batch["attention_mask"].bool()  # in a sliding window, padding may attend to nothing
+        assert np.allclose(hidden[real], wanted.last_hidden_state[real], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", [*Pooling.POOLING_MODES, ["cls", "max"]], ids=str)
+def test_every_pooling_mode_is_written(make_model, tokenizer, tmp_path, mode):
+    encoder = make_model(layers=1).base_model
+    write_sentence_model(tmp_path / "folder", encoder, tokenizer, *make_modules(mode, normalize=False))
+    model = SentenceEncoder.from_pretrained(str(tmp_path / "folder")).eval()
+    write_float32(model, tmp_path / "model.onnx", inputs=["input_ids", "attention_mask"], outputs=ONNX_OUTPUTS)
+    exact = OnnxClassifier(tmp_path / "model.onnx", threads=1)
+    for rows, length in ((1, 5), (3, 16)):
+        batch = texts(rows, length, types=False)
+        with torch.no_grad():
+            wanted = model(**batch).logits
+        assert np.allclose(exact(batch), wanted, rtol=1e-4, atol=1e-5)

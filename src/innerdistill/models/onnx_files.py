@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 TORCH, FLOAT32, INT8 = "model", "float32", "int8"  # the model itself, and its files
 FILES = {FLOAT32: "model.onnx", INT8: "model_quantized.onnx"}
+OF_TOKENS = "last_hidden_state"  # output of a sentence encoder for libraries that pool it themselves; no answer
 LARGEST = 3 * 2**29  # bytes of weights in a file, which may have 2 GB in all; torch lays more of them beside it
 
 
@@ -26,7 +27,8 @@ def write_float32(model: PreTrainedModel, path: Path, *, inputs: Sequence[str], 
         model: a model on the CPU, in eval mode, not prepared for capture.
         path: file to write; weights of more than 1.6 GB are written beside it.
         inputs: names of what the model reads, each (B, L) of int64.
-        outputs: names of its outputs, in their order; a classifier has one, the logits (B, C).
+        outputs: names of its outputs, in their order; a classifier has one, the logits (B, C), and a sentence encoder
+            also OF_TOKENS.
     """
     example = {name: torch.ones(2, 16, dtype=torch.int64) for name in inputs}
     axes = {name: {0: "batch", 1: "sequence"} for name in inputs}
@@ -108,6 +110,7 @@ class OnnxClassifier:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._names = [node.name for node in self._session.get_inputs()]
+        self._outputs = [node.name for node in self._session.get_outputs() if node.name != OF_TOKENS]
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
         """Answer a batch.
@@ -116,8 +119,8 @@ class OnnxClassifier:
             inputs: by name; more than the model reads may be among them. (B, L)
 
         Returns:
-            Logits (B, C). Several outputs are stacked along a new last dimension, as `capture` does.
+            Logits (B, C), or embeddings. Several outputs are stacked along a new last dimension, as `capture` does.
         """
-        parts = self._session.run(None, {name: inputs[name].numpy() for name in self._names})
+        parts = self._session.run(self._outputs, {name: inputs[name].numpy() for name in self._names})
         logits: NDArray[np.float32] = parts[0] if len(parts) == 1 else np.stack(parts, axis=-1)
         return logits

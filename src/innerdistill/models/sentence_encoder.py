@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import ModelOutput
 
+from innerdistill.models.onnx_files import OF_TOKENS
 from innerdistill.models.sentence_files import (
     CONFIG,
     MODULES,
@@ -45,7 +47,7 @@ from innerdistill.support.files import write_json
 
 EXTRA = "sentence-transformers"
 WEIGHTS = "model.safetensors"
-ONNX_OUTPUTS = ("sentence_embedding", "last_hidden_state")  # names in an ONNX file of what SentenceOutput holds
+ONNX_OUTPUTS = ("sentence_embedding", OF_TOKENS)  # names in an ONNX file of what SentenceOutput holds
 
 
 @dataclass
@@ -277,6 +279,19 @@ def read_prompt(tokenizer: PreTrainedTokenizerBase) -> str:
         The default prompt of the model, such as `query: `; empty for none.
     """
     return str(getattr(tokenizer, "sentence_prompt", ""))
+
+
+def is_sentence_transformer(value: Any) -> bool:
+    """Tell whether an object is a SentenceTransformer. The library is not imported for that.
+
+    Args:
+        value: any object.
+
+    Returns:
+        True if it is one.
+    """
+    library = sys.modules.get("sentence_transformers")
+    return library is not None and isinstance(value, library.SentenceTransformer)
 
 
 def take_apart(model: Any) -> SentenceEncoder:

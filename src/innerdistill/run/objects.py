@@ -23,6 +23,7 @@ from innerdistill.evaluation.metrics import METRICS, Metric, Shape
 from innerdistill.evaluation.tag_metrics import TagScore
 from innerdistill.losses.loss import Loss
 from innerdistill.models.pretrained import read_config_with_head
+from innerdistill.models.sentence_encoder import is_sentence_transformer, take_apart
 from innerdistill.problem_types.problem_types import PROBLEM_TYPES, find_problem_type_of_model
 from innerdistill.recipe.loading import load_recipe, set_key
 from innerdistill.recipe.recipe import IN_MEMORY, Recipe
@@ -149,7 +150,12 @@ def make_metrics(given: Mapping[str, Any], shape: Shape) -> dict[str, Metric]:
 def _take_objects(keys: dict[str, Any]) -> Objects:
     """Take the objects out of the keys; IN_MEMORY stays where one stood."""
     models: dict[str, PreTrainedModel] = {}
+    own_tokenizer = None
     for key in MODELS:
+        if is_sentence_transformer(keys.get(key)):
+            own_tokenizer = own_tokenizer or keys[key].tokenizer
+            with name_key(key):
+                keys[key] = take_apart(keys[key])
         if isinstance(value := keys.get(key), PathLike):
             keys[key] = str(find_model_folder(Path(value)))  # a run stands for its model
         elif not isinstance(value, str | None):
@@ -163,7 +169,7 @@ def _take_objects(keys: dict[str, Any]) -> Objects:
             "student: this is the teacher itself; give the number of layers, for example student=3, to copy some of "
             "the teacher's layers."
         )
-    tokenizer = keys.pop("tokenizer", None)
+    tokenizer = keys.pop("tokenizer", None) or own_tokenizer
     if not isinstance(tokenizer, PreTrainedTokenizerBase | None):
         raise ValueError(f"tokenizer: expected a tokenizer of transformers, got {_describe_kind(tokenizer)}.")
     of_teacher = teacher or models.get("teacher.base")

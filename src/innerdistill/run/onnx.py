@@ -215,7 +215,7 @@ def write_onnx(
     """
     import onnxruntime  # noqa: PLC0415 - an extra brings it
 
-    parameters = inspect.signature(model.forward).parameters  # a tokenizer may write more than its model reads
+    parameters = inspect.signature(model.base_model.forward).parameters  # a tokenizer may write more
     names = [name for name in INPUT_NAMES if name in rows.column_names and name in parameters]
     length, threads = length or compute_typical_length(rows), torch.get_num_threads()
     length = min(length, int(read_numbers(rows, "length").max()))

@@ -1,0 +1,82 @@
+"""Training a sentence encoder: it learns the embeddings of its teacher, and resumes to the byte."""
+
+import numpy as np
+import pytest
+import torch
+from sentence_models import encode, make_modules, write_sentence_model
+from torch.nn.functional import cosine_similarity
+
+from innerdistill.data.batches import make_collator
+from innerdistill.losses.loss import Loss
+from innerdistill.losses.registry import LOSSES
+from innerdistill.models.fingerprint import weights_fingerprint
+from innerdistill.models.sentence_encoder import SentenceEncoder, save_sentence_encoder
+from innerdistill.models.student import build_student
+from innerdistill.training.run_stages import distill_models
+from innerdistill.training.setup import TrainingSetup
+from innerdistill.training.stage import Stage
+from innerdistill.training.trainer import DistillationTrainer
+
+OUTPUT = Loss(lambda teacher, student: 1 - cosine_similarity(teacher, student), needs=("teacher_logits", "student_logits"))  # fmt: skip
+STAGES = [
+    Stage("layer 1", {"token_cosine": 1.0}, pairs={1: 2}, epochs=1),
+    Stage("classification", {"output": 1.0}, pairs={}, epochs=8),
+]
+
+
+class Killed(BaseException):
+    """Stands for a killed process: nothing catches it."""
+
+
+@pytest.fixture
+def teacher(make_model, tokenizer, tmp_path):
+    folder = tmp_path / "teacher"
+    write_sentence_model(folder, make_model().base_model, tokenizer, *make_modules(dense=8))
+    return SentenceEncoder.from_pretrained(str(folder)).eval()
+
+
+@pytest.fixture
+def train(teacher, tokenizer, tokenised, tmp_path):
+    def train(folder):
+        student = build_student(teacher, 2)
+        options = {"learning_rate": 2e-3, "per_device_train_batch_size": 8, "use_cpu": True}
+        setup = TrainingSetup(
+            train=tokenised,
+            collate=make_collator(tokenizer),
+            losses={**LOSSES, "output": OUTPUT},
+            trainer=options,
+            checkpoint_minutes=0,
+        )
+        records = distill_models(teacher, student, stages=STAGES, setup=setup, folder=tmp_path / folder, resume=True)
+        return student, records
+
+    return train
+
+
+def test_a_killed_training_ends_with_the_same_student_which_has_learned(train, teacher, tokenizer, monkeypatch, tmp_path, sentences):  # fmt: skip
+    whole, records = train("whole")
+    losses = [epoch["losses"]["output"] for epoch in records[1].epochs]
+    assert losses[-1] < losses[0] / 2
+    assert not torch.equal(whole.further[1].linear.weight, teacher.further[1].linear.weight)
+    step, left = DistillationTrainer.training_step, [10]
+
+    def stop(*args, **kwargs):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return step(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DistillationTrainer, "training_step", stop)
+        with pytest.raises(Killed):
+            train("killed")
+    resumed, _ = train("killed")
+    assert weights_fingerprint(resumed) == weights_fingerprint(whole)
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    save_sentence_encoder(whole, folder)
+    tokenizer.save_pretrained(folder)
+    texts = [text for text, _ in sentences[:43]]
+    encoded = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    with torch.no_grad():
+        assert np.abs(encode(folder, texts) - whole.eval()(**encoded).logits.numpy()).max() < 1e-5
