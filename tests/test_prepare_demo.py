@@ -1,7 +1,11 @@
-"""Tests of examples/prepare_demo.py: how the rated sentences are split into files."""
+"""Tests of examples/prepare_demo.py: how the rated sentences are split into files, and what is beside the weights."""
 
 import sys
 from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_models import encode, make_modules, write_sentence_model
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 import prepare_demo
@@ -37,3 +41,38 @@ def test_texts_without_labels_repeat_no_sentence_that_is_scored() -> None:
         *(row[0] for row in rows[3_900:5_400]),
         "a text of its own",
     ]
+
+
+def list_files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_of_before_becomes_a_sentence_encoder_and_its_files_stay(make_model, tokenizer, tmp_path) -> None:
+    folder, texts = tmp_path / "encoder", ["good1 word2", "bad3", "word1 " * 40]
+    make_model().base_model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    before = list_files(folder)
+    prepare_demo.write_sentence_files(folder, hidden_size=32, max_seq_length=12)
+    after = list_files(folder)
+    assert before.items() <= after.items()
+    assert set(after) - set(before) == {
+        "modules.json", "1_Pooling/config.json", "sentence_bert_config.json", "config_sentence_transformers.json"
+    }  # fmt: skip
+    library = write_sentence_model(
+        tmp_path / "other", make_model().base_model, tokenizer, *make_modules(), max_seq_length=12
+    )
+    assert np.abs(encode(folder, texts) - library.encode(texts)).max() < 1e-6
+    prepare_demo.write_sentence_files(folder, hidden_size=99, max_seq_length=99)
+    assert list_files(folder) == after
+
+
+def test_a_complete_demo_gets_the_files_without_a_download(monkeypatch, tmp_path, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(prepare_demo, "fetch", lambda *_, **__: pytest.fail("downloads"))
+    (tmp_path / "demo-data/minilm").mkdir(parents=True)
+    for name in ("complete", prepare_demo.REST, prepare_demo.UNLABELLED):
+        (tmp_path / "demo-data" / name).touch()
+    for _ in range(2):
+        prepare_demo.main()
+        assert (tmp_path / "demo-data/minilm/modules.json").is_file()
+        assert capsys.readouterr().out == "demo-data/ already exists.\n"
