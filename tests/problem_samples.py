@@ -31,6 +31,7 @@ class Sample:
         columns: columns of a table for `encode_texts`: an example that is longer than 12 tokens, and a short one.
         lengths: tokens of the first and of the last row that they become, with 12 at most.
         truncated: whether each of these rows is truncated.
+        outputs: what a configuration says of the outputs of a model, where no new head decides it.
     """
 
     make_perfect: Callable
@@ -44,6 +45,7 @@ class Sample:
     columns: dict = field(default_factory=lambda: {"text1": [LONG, SHORT], "labels": [0, 0]})
     lengths: tuple = (12, 3)
     truncated: tuple = (True, False)
+    outputs: dict = field(default_factory=dict)
 
     @property
     def task(self):
@@ -63,6 +65,17 @@ def make_tag_batch(encoded, logits):
     """One word for each token."""
     labels = [tags if len(tags) else np.full(2, UNLABELLED) for tags in encoded]
     return torch.tensor(np.stack(labels)), torch.tensor(np.stack(list(logits))), torch.ones(len(labels), 2).bool()
+
+
+def make_perfect_pairs(scores, _):
+    """Pairs of embeddings whose cosine is half of the score."""
+    cosines = scores / 2
+    first = np.tile([1.0, 0.0], (len(scores), 1))
+    return np.stack([first, np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1)], axis=1)
+
+
+def draw_pairs(generator, examples, outputs):
+    return generator.normal(size=(examples, 2, outputs)).astype(np.float32)
 
 
 SAMPLES = {
@@ -86,5 +99,14 @@ SAMPLES = {
             "row": [1, 2],
         },
         truncated=(False,) * 5,
+    ),
+    "sentence_similarity": Sample(
+        make_perfect_pairs,
+        row={"text": "one two", "other": "three"},
+        show=lambda label: str(float(label)),
+        draw=draw_pairs,
+        make_batch=lambda encoded, logits: (torch.from_numpy(encoded), torch.from_numpy(logits[:, 0].copy()), None),
+        columns={"text1": [LONG], "text2": [SHORT], "labels": [0.0], "row": [1]},
+        outputs={"num_labels": 6, "sentence_encoder": True},
     ),
 }

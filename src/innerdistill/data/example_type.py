@@ -79,3 +79,14 @@ class ExampleType:
     def has_parts(self) -> bool:
         """Whether an example may be several rows of a tokenised split."""
         return self.has_windows or self.pairs_apart
+
+    def count_together(self, texts: int) -> int:
+        """Count the texts that a model reads together, in one row of a tokenised split.
+
+        Args:
+            texts: texts of an example, 1 or 2.
+
+        Returns:
+            As many; 1 if they are rows of their own.
+        """
+        return 1 if self.pairs_apart else texts

@@ -360,7 +360,7 @@ METRICS = Registry(
 # Of examples without labels. The teacher's predictions stand in the place of the labels. Every shape needs one here.
 AGREEMENT_METRICS = {
     AGREEMENT: replace(METRICS.built_in["accuracy"], others=(METRICS.built_in["exact_match"],)),
-    "correlation_with_the_teacher": replace(METRICS.built_in["pearson"], title=""),
+    "correlation_with_the_teacher": replace(METRICS.built_in["pearson"], title="", others=()),
     "similarity_correlation_with_the_teacher": Metric(
         correlate_similarities, "embeddings", pseudo_values=compute_similarity_pseudo_values
     ),

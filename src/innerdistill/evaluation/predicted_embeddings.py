@@ -26,7 +26,7 @@ from innerdistill.evaluation.similarities import (
 
 Array = NDArray[Any]
 
-DIGITS = 6  # of the numbers that tell answers apart: more of them are rounding
+DIGITS = 6  # decimals of numbers that tell answers apart; what follows is rounding
 
 
 def predict_embeddings(logits: Array) -> Array:

@@ -14,6 +14,7 @@ from innerdistill.models.pretrained import load_classifier, read_config
 from innerdistill.problem_types.multi_label_classification import MULTI_LABEL_CLASSIFICATION
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.regression import REGRESSION
+from innerdistill.problem_types.sentence_similarity import SENTENCE_SIMILARITY
 from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
 from innerdistill.problem_types.token_classification import TOKEN_CLASSIFICATION
 from innerdistill.recipe.recipe import DataRecipe
@@ -26,6 +27,7 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         REGRESSION,
         MULTI_LABEL_CLASSIFICATION,
         TOKEN_CLASSIFICATION,
+        SENTENCE_SIMILARITY,
     )
 }
 
@@ -92,6 +94,8 @@ def _choose_problem_type(
     if len(possible) == 1:
         return possible[0], ""
     for problem_type, sign, reason in (
+        (SENTENCE_SIMILARITY, recipe.pairs is not None, "data.pairs names the columns of pairs"),
+        (SENTENCE_SIMILARITY, _is_said_by(teacher, SENTENCE_SIMILARITY), "the teacher is a sentence encoder"),
         (TOKEN_CLASSIFICATION, _is_list_of_words(text), "the texts are lists of words"),
         (TOKEN_CLASSIFICATION, _is_list_of_spans(label), "the labels are spans of text"),
         (TOKEN_CLASSIFICATION, not _is_single(label) and _is_said_by(teacher, TOKEN_CLASSIFICATION), SAID_BY_TEACHER),
@@ -123,7 +127,7 @@ def _is_said_by(teacher: PretrainedConfig | None, problem_type: ProblemType) -> 
     if teacher is None:
         return False
     return teacher.problem_type == problem_type.name or (
-        problem_type is TOKEN_CLASSIFICATION and problem_type.head.fits(teacher)
+        problem_type in (TOKEN_CLASSIFICATION, SENTENCE_SIMILARITY) and problem_type.head.fits(teacher)
     )
 
 

@@ -29,6 +29,7 @@ from innerdistill.models.families import encoder_layers
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.pretrained import longest_input, read_config_with_head
 from innerdistill.models.probe import Architecture, probe
+from innerdistill.models.sentence_encoder import read_prompt
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type, find_problem_type_of_model
 from innerdistill.recipe.recipe import Recipe
@@ -151,7 +152,7 @@ def _settle_labels(
     elif recipe.data.pairs is not None:
         raise ValueError(
             f"data.pairs: pairs are compared by their embeddings, and the models of this run predict "
-            f"{problem_type.wording.outputs}; give a sentence encoder as teacher.path. Two texts that a model reads "
+            f"{problem_type.wording.outputs}; name a sentence encoder in teacher.path. Two texts that a model reads "
             "together are data.text=[first, second]."
         )
     if not problem_type.learns_from_labels:
@@ -230,6 +231,7 @@ def _tokenise_splits(
             max_length=max_length,
             where=split,
             folder=find_cache(),
+            prompt=read_prompt(tokenizer),
         )
     return splits, truncated
 

@@ -70,7 +70,7 @@ def load_models(recipe: Recipe, objects: Objects, data: TaskData, problem_type: 
     return Models(
         teacher,
         names,
-        _load_tokenizer(recipe, objects, teacher, texts=len(data.task.text)),
+        _load_tokenizer(recipe, objects, teacher, texts=problem_type.examples.count_together(len(data.task.text))),
         _load_source(recipe, teacher, problem_type, names, places),
         _load_internal_teacher(teacher, problem_type, names, places),
     )

@@ -27,6 +27,7 @@ from innerdistill.evaluation.predictions import predict_logits
 from innerdistill.models.config_file import refuse_missing_folder
 from innerdistill.models.heads import read_thresholds
 from innerdistill.models.pretrained import default_device, load_tokenizer, longest_input
+from innerdistill.models.sentence_encoder import read_prompt
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import load_fine_tuned
 from innerdistill.report.run_folder import find_model_folder, has_record, read_record
@@ -68,7 +69,13 @@ class Predictor:
         """
         examples, names = self.problem_type.examples, self.problem_type.head.name_outputs(self.model.config)
         dataset, truncated = tokenise(
-            rows, task, self.tokenizer, examples=examples, names=names, max_length=self.max_length
+            rows,
+            task,
+            self.tokenizer,
+            examples=examples,
+            names=names,
+            max_length=self.max_length,
+            prompt=read_prompt(self.tokenizer),
         )
         logits = predict_logits(self.model, dataset, examples.make_collator(self.tokenizer))
         thresholds = read_thresholds(self.model.config)
@@ -92,7 +99,7 @@ def load_predictor(folder: Path, *, max_length: int | None, texts: int) -> Predi
         ValueError: no model there, or none that is supported.
     """
     model, problem_type = load_fine_tuned(str(folder))
-    tokenizer = load_tokenizer(str(folder), model, texts=texts)
+    tokenizer = load_tokenizer(str(folder), model, texts=problem_type.examples.count_together(texts))
     longest = longest_input(tokenizer, model, max_length)
     return Predictor(model.to(default_device()), tokenizer, problem_type, longest)
 

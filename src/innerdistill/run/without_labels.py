@@ -25,7 +25,7 @@ def refuse_training_on_labels(recipe: Recipe, *, title: str, outputs: str) -> No
     """
     if recipe.teacher.base is not None:
         raise ValueError(
-            f"teacher.base: a teacher for {title} is not fine-tuned here; give one that is, as teacher.path."
+            f"teacher.base: a teacher for {title} is not fine-tuned here; name one that is in teacher.path."
         )
     if recipe.baseline:
         raise ValueError(
