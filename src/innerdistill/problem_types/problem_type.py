@@ -69,6 +69,7 @@ class ProblemType:
         wording: plain data for model cards, pages and files.
         has_thresholds: whether its models store thresholds in their configuration.
         cosine: internal loss that stands in the place of `cls_cosine`, unless a recipe names it.
+        data_keys: keys of `data` that other problem types do not read, and refuse.
     """
 
     name: str
@@ -80,6 +81,7 @@ class ProblemType:
     wording: Wording
     has_thresholds: bool = False
     cosine: str = CLS_COSINE
+    data_keys: tuple[str, ...] = ()
 
     def choose_losses(self, weights: Mapping[str, float]) -> dict[str, float]:
         """Choose the losses of a run. A head that reads all tokens learns little from a cosine of [CLS] alone.

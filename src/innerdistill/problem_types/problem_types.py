@@ -127,6 +127,26 @@ def _is_said_by(teacher: PretrainedConfig | None, problem_type: ProblemType) -> 
     )
 
 
+def refuse_other_keys(recipe: DataRecipe, problem_type: ProblemType) -> None:
+    """Refuse keys that only other problem types read, so that nobody takes them for set.
+
+    Args:
+        recipe: the `data` section of a recipe.
+        problem_type: problem type of the run.
+
+    Raises:
+        ValueError: such a key has another value than its default.
+    """
+    for other in PROBLEM_TYPES.values():
+        for key in other.data_keys:
+            value = getattr(recipe, key)
+            if key not in problem_type.data_keys and value != DataRecipe.model_fields[key].get_default():
+                raise ValueError(
+                    f"data.{key}: only {other.wording.title} reads this key, and the problem type is "
+                    f"{problem_type.wording.title}; leave it out, or set data.problem_type={other.name}."
+                )
+
+
 def name_problem_type(data: Mapping[str, Any]) -> str:
     """Name the problem type of a run.
 

@@ -30,7 +30,11 @@ from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.pretrained import longest_input, read_config_with_head
 from innerdistill.models.probe import Architecture, probe
 from innerdistill.problem_types.problem_type import ProblemType
-from innerdistill.problem_types.problem_types import find_problem_type, find_problem_type_of_model
+from innerdistill.problem_types.problem_types import (
+    find_problem_type,
+    find_problem_type_of_model,
+    refuse_other_keys,
+)
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.given_outputs import GivenOutputs
 from innerdistill.run.job import Job
@@ -73,6 +77,7 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     sources = find_sources(recipe.data, objects.data)
     _check_missing_labels(recipe, sources, losses=ChainMap(outside, LOSSES))
     problem_type, metric = _find_problem_type(recipe, objects, sources)
+    refuse_other_keys(recipe.data, problem_type)
     examples = problem_type.examples
     data = load_task(recipe.data, examples, metric=metric, objects=objects.data, sources=sources)
     # A ChainMap, because merging the dicts would import the losses of every installed package.
