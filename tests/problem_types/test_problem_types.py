@@ -27,7 +27,6 @@ from innerdistill.problem_types.problem_types import (
     find_problem_type_of_model,
     load_fine_tuned,
     name_problem_type,
-    refuse_other_keys,
     show_agreement,
 )
 from innerdistill.recipe.recipe import DEFAULT_LOSSES, DataRecipe
@@ -303,10 +302,10 @@ def test_metrics_that_no_task_can_have():
 
 @pytest.mark.parametrize(("key", "value"), [("thresholds", "half"), ("separator", ";")])
 def test_a_key_that_only_another_type_reads_is_refused(key, value):
-    recipe = DataRecipe(train="train.csv", text="text", **{key: value})
-    refuse_other_keys(recipe, PROBLEM_TYPES["multi_label_classification"])
+    recipe = DataRecipe(train="train.csv", text="text", problem_type="multi_label_classification", **{key: value})
+    find_problem_type(recipe)
     with pytest.raises(ValueError, match=f"^data.{key}: only multi-label classification reads .* is regression; leave"):
-        refuse_other_keys(recipe, PROBLEM_TYPES["regression"])
+        find_problem_type(recipe.model_copy(update={"problem_type": "regression"}))
 
 
 def test_a_record_without_a_problem_type_is_one_of_an_earlier_version():

@@ -11,6 +11,8 @@ from transformers import PreTrainedModel
 from innerdistill.models.families import encoder_layers, family_of
 from innerdistill.models.layer_map import choose_layers
 
+HEADS = ("pooler.", "contact_head.")  # parts of `base_model` that follow its layers; ESM's second one weighs each layer
+
 
 def build_student(
     source: PreTrainedModel,
@@ -82,4 +84,4 @@ def _encoder_weights(source: PreTrainedModel, chosen: Mapping[int, int]) -> dict
 
 
 def _is_head(name: str) -> bool:
-    return name.startswith("pooler.")
+    return name.startswith(HEADS)

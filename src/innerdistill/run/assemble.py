@@ -30,11 +30,7 @@ from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.pretrained import longest_input, read_config_with_head
 from innerdistill.models.probe import Architecture, probe
 from innerdistill.problem_types.problem_type import ProblemType
-from innerdistill.problem_types.problem_types import (
-    find_problem_type,
-    find_problem_type_of_model,
-    refuse_other_keys,
-)
+from innerdistill.problem_types.problem_types import find_problem_type
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.given_outputs import GivenOutputs
 from innerdistill.run.job import Job
@@ -77,7 +73,6 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     sources = find_sources(recipe.data, objects.data)
     _check_missing_labels(recipe, sources, losses=ChainMap(outside, LOSSES))
     problem_type, metric = _find_problem_type(recipe, objects, sources)
-    refuse_other_keys(recipe.data, problem_type)
     examples = problem_type.examples
     data = load_task(recipe.data, examples, metric=metric, objects=objects.data, sources=sources)
     # A ChainMap, because merging the dicts would import the losses of every installed package.
@@ -168,10 +163,7 @@ def _find_problem_type(recipe: Recipe, objects: Objects, sources: Sources) -> tu
         if recipe.teacher.path is not None:
             with name_key("teacher.path"):
                 config = read_config_with_head(objects.models.get("teacher.path", recipe.teacher.path))
-    if not sources.has_labels and recipe.data.metric is None and config is not None:  # the teacher is all that is known
-        problem_type = find_problem_type_of_model(config)
-        return problem_type, problem_type.default_metric
-    choice = find_problem_type(recipe.data, teacher=config, text=text, label=label)
+    choice = find_problem_type(recipe.data, teacher=config, text=text, label=label, has_labels=sources.has_labels)
     if choice.reason:
         logger.info("Problem type: %s, because %s.", choice.problem_type.wording.title, choice.reason)
     return choice.problem_type, choice.metric
