@@ -19,6 +19,7 @@ from innerdistill.models.clean_attention import IMPLEMENTATION
 from innerdistill.models.deberta import CleanDebertaAttention, CleanDebertaV2Attention
 from innerdistill.models.dropout import replace_dropout
 from innerdistill.models.mpnet import CleanMPNetAttention
+from innerdistill.models.other_families import explain_refusal
 from innerdistill.support.extensions import Registry
 
 
@@ -86,11 +87,11 @@ def family_of(config: PretrainedConfig) -> Family:
         Its entry in FAMILIES.
 
     Raises:
-        ValueError: FAMILIES has no entry; the sentence lists the families that it has.
+        ValueError: FAMILIES has no entry; the sentence says why, and lists the families that it has.
     """
     if config.model_type not in FAMILIES:
         raise ValueError(
-            f"models of the family {config.model_type!r} are not supported, because FAMILIES has no entry for them. "
+            f"models of the family {config.model_type!r} are not supported: {explain_refusal(config)}. "
             f"Supported: {', '.join(sorted(FAMILIES))}."
         )
     return FAMILIES[config.model_type]
