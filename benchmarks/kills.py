@@ -4,12 +4,12 @@ r"""Kill a run of the demo again and again, and see whether it ends with the sam
     python benchmarks/kills.py runs/kills data.train_rows=600  # keys of data and trainer
 
 One run is left alone. The other is killed with SIGKILL, a few times in every phase and spread evenly over it: reading,
-the teacher's training and evaluation, its kept answers, every stage, evaluation and results. Each time the same command
-is given again. It reads everything again, and is killed when it is at work on what the process before it left, in a
-stage of training after a share of its steps; only between two models, where there is little but reading, that reading
-counts as part of the phase. At the end the models are compared byte by byte, the logs are searched for tracebacks, and
-a table says where each phase was hit. The exit code is 1 if models differ, a traceback was seen, or a phase was hit
-less often.
+the teacher's training and evaluation, its cached outputs, every stage, evaluation and results. Each time the same
+command is given again. It reads everything again, and is killed when it has resumed the work of the process before it:
+in a stage of training after a share of its steps. Only between two models, where there is little but reading, that
+reading counts as part of the phase. At the end the models are compared byte by byte, the logs are searched for
+tracebacks, and a table says where each phase was hit. The exit code is 1 if models differ, a traceback was seen, or a
+phase was hit less often.
 """
 
 import argparse
@@ -28,6 +28,8 @@ from pathlib import Path
 RECIPE = Path(__file__).parent.parent / "recipes" / "demo.yaml"
 LOOK = 0.01  # seconds between two looks at a run
 STUDENT, TEACHER, BASELINE = "run", "teachers/custom-*", "run/baseline"
+CACHING = "caching teacher outputs"
+RESUMED = "Resume from "  # in the log of a process that has found a checkpoint
 
 # What a run is at, as its files show: the first of these that is there, the last file first.
 SIGNS = {
@@ -39,20 +41,20 @@ SIGNS = {
     f"{STUDENT}/checkpoints/05": "student: evaluation and results",
     **{f"{STUDENT}/checkpoints/0{number}": f"student: stage {number}" for number in (4, 3, 2)},
     f"{STUDENT}/checkpoints": "student: stage 1",
-    "teachers/targets/*/*.partial": "teacher: answers to keep",
+    "teachers/targets/*/*.partial": CACHING,
     f"{TEACHER}/run.json": "between teacher and student",
     f"{TEACHER}/checkpoints/02/start": "teacher: evaluation and results",
     f"{TEACHER}/checkpoints": "teacher: training",
 }
 READING = "reading"
-# Stages of training, and where their checkpoints are: a process that goes on has done the steps before.
+# Stages of training, and where their checkpoints are: a process that resumes has done the steps before.
 TRAINING = {
     "teacher: training": (TEACHER, 1),
     **{f"student: stage {number}": (STUDENT, number) for number in (1, 2, 3, 4)},
     "baseline: training": (BASELINE, 1),
 }
 EVALUATION = [phase for phase in SIGNS.values() if "evaluation" in phase]
-KEEPING, REPORT, DONE = "teacher: answers to keep", "report", "done"
+REPORT, DONE = "report", "done"
 PHASES = [READING, *(phase for phase in reversed(SIGNS.values()) if phase != DONE)]
 PATIENCE = 1800.0  # seconds that one process may take
 
@@ -81,7 +83,7 @@ class Process:
         began: when it was started, on the clock that nobody sets.
         started: the same on the clock of files.
         first: the phase the run was in then.
-        step: the last step that was kept then, by phase of training.
+        step: step of the newest checkpoint then, by phase of training.
         entered: when it came to a phase, by phase.
     """
 
@@ -95,22 +97,22 @@ class Process:
     entered: dict[str, float] = field(default_factory=dict)
 
     def look(self) -> str:
-        """The phase it is in; keeps when it came there."""
+        """The phase it is in; notes when it came there."""
         phase = phase_of(self.folder)
         if phase not in self.entered and not self._is_on_its_way(phase):
             self.entered[phase] = time.monotonic()
         return phase
 
     def _is_on_its_way(self, phase: str) -> bool:
-        """Whether this process still reads everything again before it goes on with what another one began."""
+        """Whether this process still reads everything again before it resumes what another one began."""
         if phase == REPORT:  # begins when something is drawn
             with suppress(OSError):
                 return "matplotlib/ft2font" not in Path(f"/proc/{self.popen.pid}/maps").read_text()
         if phase != self.first:
             return False
         if phase in EVALUATION:
-            return "going on from" not in self.log.read_text()
-        if phase == KEEPING:  # into files of its own
+            return RESUMED not in self.log.read_text()
+        if phase == CACHING:  # into files of its own
             with suppress(OSError):  # renamed in this moment
                 files = self.folder.glob("teachers/targets/*/*.partial")
                 return not any(path.stat().st_mtime > self.started for path in files)
@@ -151,9 +153,9 @@ def main() -> int:
     print("\n| phase | kills | at |\n|---|---|---|")
     for phase in PHASES:
         print(f"| {phase} | {len(kills[phase])} | {', '.join(f'{share:.0%}' for share in kills[phase])} |")
-    inside = len(re.findall(r"going on from \S+/checkpoint-", said))
+    inside = len(re.findall(RESUMED + r"\S+/checkpoint-", said))
     total = sum(len(shares) for shares in kills.values())
-    print(f"\n{total} kills; {inside} processes went on from inside a stage; tracebacks: {tracebacks};", end=" ")
+    print(f"\n{total} kills; {inside} processes resumed inside a stage; tracebacks: {tracebacks};", end=" ")
     print(f"teacher, student and baseline {'the same bytes' if all(same) else 'NOT the same'}.")
     missed = [phase for phase in PHASES if len(kills[phase]) < options.kills]
     if missed:
@@ -232,7 +234,7 @@ def phase_of(folder: Path) -> str:
 
 
 def newest_step(folder: Path, phase: str) -> int:
-    """The last step of a stage that was kept whole; 0 if none."""
+    """Step of the newest whole checkpoint of a stage; 0 if there is none."""
     place, stage = TRAINING[phase]
     sealed = folder.glob(f"{place}/checkpoints/{stage:02d}/checkpoint-*/checksums.json")
     return max((int(path.parent.name.removeprefix("checkpoint-")) for path in sealed), default=0)

@@ -13,6 +13,7 @@ import innerdistill
 from innerdistill import FAMILIES, TASKS
 from innerdistill.cli.parser import build_parser
 from innerdistill.evaluation.metrics import select_metrics
+from innerdistill.models.other_families import REASONS
 from innerdistill.recipe.keys import Key, keys
 from innerdistill.recipe.recipe import DEFAULT_LOSSES, Recipe, Section
 from innerdistill.sweep.declaration import Sweep
@@ -225,6 +226,15 @@ def write_families() -> str:
         A Markdown list.
     """
     return "\n".join(f"- `{name}`" for name in sorted(FAMILIES)) + "\n"
+
+
+def write_other_families() -> str:
+    """The encoders of transformers that are not supported, each with the reason.
+
+    Returns:
+        A Markdown table.
+    """
+    return write_table(("family", "why not"), [(f"`{name}`", reason) for name, reason in sorted(REASONS.items())])
 
 
 def write_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

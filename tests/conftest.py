@@ -23,7 +23,7 @@ import torch
 from datasets import Dataset
 from filelock import FileLock
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from innerdistill.data.batches import make_collator
 from innerdistill.models.probe import probe
@@ -135,6 +135,8 @@ def tiny_model(family="bert", *, layers=4, num_labels=2, seed=0, dropout=0.1, **
     if family == "modernbert":
         options |= {"local_attention": 8, "global_attn_every_n_layers": 3, "bos_token_id": 2, "eos_token_id": 3}
         options |= {"cls_token_id": 2, "sep_token_id": 3, "attention_dropout": dropout, "mlp_dropout": dropout}
+    if family == "ultrabert":
+        options |= {"num_key_value_heads": 2, "sliding_window": 4, "attention_dropout": dropout}
     if family == "eurobert":
         options |= {"num_key_value_heads": 2, "bos_token_id": 2, "eos_token_id": 3, "mask_token_id": 4}
         options |= {"attention_dropout": dropout}
@@ -143,8 +145,17 @@ def tiny_model(family="bert", *, layers=4, num_labels=2, seed=0, dropout=0.1, **
         options |= {"attention_dropout": dropout}
         for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
             options.pop(name)
-    if family in ("roberta", "xlm-roberta", "camembert", "mpnet"):
+    if family in ("deberta", "deberta-v2"):
+        options |= {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "max_relative_positions": 8}
+        options |= {"position_biased_input": False, "type_vocab_size": 0}
+    if family == "deberta-v2":  # as version 3 has it
+        options |= {"position_buckets": 4, "share_att_key": True, "norm_rel_ebd": "layer_norm"}
+    if family in ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "roberta-prelayernorm"):
         options["pad_token_id"] = 1
+    if family in ("data2vec-text", "jina_embeddings_v3"):
+        options["pad_token_id"] = 1
+    if family not in CONFIG_MAPPING:
+        pytest.skip(f"this version of transformers does not have the family {family} yet")
     torch.manual_seed(seed)
     return AutoModelForSequenceClassification.from_config(AutoConfig.for_model(family, **{**options, **changes})).eval()
 

@@ -12,6 +12,7 @@ import innerdistill
 from innerdistill import Recipe, load_recipe
 from innerdistill.cli.parser import parse_arguments
 from innerdistill.evaluation.metrics import METRICS
+from innerdistill.models.other_families import REASONS
 from innerdistill.recipe.keys import keys
 from innerdistill.recipe.yaml import parse_yaml
 from innerdistill.sweep.declaration import Sweep
@@ -121,6 +122,7 @@ def test_the_reference_is_complete():
         (innerdistill.SCHEDULES, generated.write_schedules()),
         (innerdistill.TASKS, generated.write_tasks()),
         (innerdistill.FAMILIES, generated.write_families()),
+        (REASONS, generated.write_other_families()),
         (METRICS, metrics),
     ):
         for name in names:

@@ -57,12 +57,12 @@ def test_it_passes_the_rules_of_the_project(command):
 
 
 def test_a_recipe_that_uses_all_four(innerdistill, recipe, make_model, tokenizer, tmp_path, monkeypatch):
-    make_model("ernie", layers=2).base_model.save_pretrained(tmp_path / "ernie")
-    tokenizer.save_pretrained(tmp_path / "ernie")
+    make_model("layoutlm", layers=2).base_model.save_pretrained(tmp_path / "layoutlm")
+    tokenizer.save_pretrained(tmp_path / "layoutlm")
     content = recipe(
         tmp_path / "run",
         data={"metric": "kappa"},
-        teacher={"base": str(tmp_path / "ernie"), "epochs": 2, "folder": str(tmp_path / "teachers")},
+        teacher={"base": str(tmp_path / "layoutlm"), "epochs": 2, "folder": str(tmp_path / "teachers")},
         student={"num_layers": 1},
         losses={"hidden_l1": 0.5, "attention_kl": 0, "cls_cosine": 0},
         schedule={"name": "top_down", "total_steps": 8},
@@ -71,7 +71,7 @@ def test_a_recipe_that_uses_all_four(innerdistill, recipe, make_model, tokenizer
     run = innerdistill("distill", tmp_path / "recipe.yaml")
     assert run.returncode == 0, run.stderr
     record = read_record(tmp_path / "run")
-    names = ("losses.hidden_l1", "schedules.top_down", "metrics.kappa", "families.ernie")
+    names = ("losses.hidden_l1", "schedules.top_down", "metrics.kappa", "families.layoutlm")
     assert record.extensions == dict.fromkeys(names, "innerdistill-example 1.2")
     assert "hidden_l1/1" in record.stages[0].epochs[0].losses
 

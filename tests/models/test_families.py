@@ -6,9 +6,14 @@ import re
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+)
 
 from innerdistill.models.capture import capture, first_layers
 from innerdistill.models.families import FAMILIES, encoder_layers, family_of, max_positions, prepare
+from innerdistill.models.other_families import REASONS, explain_refusal
 from innerdistill.models.probe import probe
 
 
@@ -23,7 +28,7 @@ LAYERS = dict.fromkeys(range(1, 5), ("attention", "cls", "hidden"))
 def test_eager_sdpa_and_ours_agree(make_model, batch, family):
     model = make_model(family)
     outputs = []
-    for implementation in ("eager",) if family == "mpnet" else ("eager", "sdpa"):
+    for implementation in ("eager",) if FAMILIES[family].replacement else ("eager", "sdpa"):
         model.set_attn_implementation(implementation)
         with torch.no_grad():
             outputs.append(model(**batch, output_attentions=implementation == "eager", output_hidden_states=True))
@@ -177,10 +182,26 @@ def test_unprepared_models_and_missing_layers_are_refused(make_model, batch):
         capture(prepare(make_model()), batch, layers={5: ("cls",)})
 
 
-@pytest.mark.parametrize("family", ["deberta-v2", "convbert", "albert"])
-def test_other_families_are_refused_by_name(family):
-    with pytest.raises(ValueError, match=f"'{family}'.*Supported: bert"):
+@pytest.mark.parametrize(
+    ("family", "reason"),
+    [
+        ("albert", "all its layers share one set of weights, so none can be left out"),
+        ("longformer", "no token attends to all others"),
+        ("bart", "it has a decoder beside its encoder"),
+        ("qwen3", "it is a decoder, whose tokens attend to earlier ones only"),
+        ("vit", "FAMILIES has no entry for it"),
+    ],
+)
+def test_other_families_are_refused_by_name_with_the_reason(family, reason):
+    with pytest.raises(ValueError, match=f"^models of the family '{family}' are not supported: {reason}.*: bert"):
         family_of(AutoConfig.for_model(family))
+
+
+def test_every_encoder_of_transformers_is_supported_or_has_a_reason():
+    assert not set(REASONS) & set(FAMILIES)
+    classifiers = set(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES)
+    for family in classifiers & set(MODEL_FOR_MASKED_LM_MAPPING_NAMES) - set(FAMILIES):
+        assert "has no entry" not in explain_refusal(AutoConfig.for_model(family)), family
 
 
 def test_positions_taken_by_padding(make_model):

@@ -33,7 +33,7 @@ def test_every_family_passes_and_probing_leaves_no_trace(make_model, family, tra
     assert torch.equal(torch.get_rng_state(), state)
     assert all(module.training == training for module in model.modules())
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
-    assert family == "mpnet" or model.config._attn_implementation == IMPLEMENTATION
+    assert FAMILIES[family].replacement or model.config._attn_implementation == IMPLEMENTATION
 
 
 @pytest.mark.parametrize(

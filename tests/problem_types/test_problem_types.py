@@ -343,6 +343,14 @@ def test_metrics_that_no_task_can_have():
         find_problem_type(DataRecipe(text=("text",), metric="mse"))
 
 
+@pytest.mark.parametrize(("key", "value"), [("thresholds", "half"), ("separator", ";")])
+def test_a_key_that_only_another_type_reads_is_refused(key, value):
+    recipe = DataRecipe(train="train.csv", text="text", problem_type="multi_label_classification", **{key: value})
+    find_problem_type(recipe)
+    with pytest.raises(ValueError, match=f"^data.{key}: only multi-label classification reads .* is regression; leave"):
+        find_problem_type(recipe.model_copy(update={"problem_type": "regression"}))
+
+
 def test_a_record_without_a_problem_type_is_one_of_an_earlier_version():
     assert name_problem_type({"names": ["no", "yes"]}) == "single_label_classification"
     assert name_problem_type({"names": None}) == "regression"

@@ -21,6 +21,14 @@ def test_an_override_of_a_section_may_be_changed_by_the_next_one():
     assert content == {"schedule": {"name": "pid", "threshold": 0.1}, "temperature": 0.5}
 
 
+@pytest.mark.parametrize(
+    "override", ["layer_map.1=x", "layer_map.x=2", "student.layers.3=1", "data.label.x=1", "data.probabilities.a.b=1"]
+)
+def test_a_key_inside_one_of_several_forms_is_blamed_on_its_override(override):
+    with pytest.raises(ValueError, match=f"^override '{override}': {override.rpartition('.')[0].removesuffix('.a')}: "):
+        load_recipe({"seed": 1}, overrides=["seed=2", override])
+
+
 def test_what_the_file_says_is_not_blamed_on_the_overrides():
     with pytest.raises(ValueError, match="^recipe: unknown key 'studnet'"):
         load_recipe({"studnet": {}}, overrides=["student.num_layers=2", "seed=2"])

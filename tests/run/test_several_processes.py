@@ -128,6 +128,46 @@ def compare_weights(first, second):
         assert name.endswith("key.bias") or first[name] == pytest.approx(second[name], abs=1e-5), name
 
 
+def compare_runs(first, second):
+    ours, theirs = curves(first), curves(second)
+    for name, values in ours.items():
+        assert len(values) >= 50 and values == pytest.approx(theirs[name], rel=1e-5, abs=1e-6), name
+    compare_weights(first, second)
+
+
+def distill_in(processes, content, folder, python):
+    """Distil in one process, this one, or in two."""
+    if processes == 1:
+        return Path(distill(content))
+    run = run_together(content, folder, torchrun=python, ranks=python)
+    assert run.wait(timeout=300) == 0, run.stderr.read()
+    return folder
+
+
+def test_the_same_student_from_given_outputs(content, sentences, place, preloaded_python):
+    generator = np.random.default_rng(0)
+    for name, begin, end in (("given", 0, 160), ("given_validation", 160, 200)):
+        rows = []
+        for text, score in sentences[begin:end]:
+            right = generator.uniform(0.6, 1)
+            rows.append(
+                {"text": text, "pos": right if score > 0 else 1 - right, "neg": 1 - right if score > 0 else right}
+            )
+        (place / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    data = {"train": f"{place}/given.jsonl", "validation": f"{place}/given_validation.jsonl", "text": "text"}
+    data |= {"probabilities": {"neg": "neg", "pos": "pos"}}
+    folders = []
+    for name, processes in (("one, given", 1), ("both, given", 2)):
+        schedule = {"name": "soft_labels", "classification_epochs": 6}
+        made = content(name, processes=processes, data=data, schedule=schedule)
+        made |= {"student": {"source": f"{place}/before", "num_layers": 2}}
+        made["teacher"] = {"folder": f"{place}/outputs of {name}"}
+        folders.append(distill_in(processes, made, place / name, preloaded_python))
+    compare_runs(*folders)
+    scores = [read_record(folder).scores["validation"].student for folder in folders]
+    assert scores[0].rows == scores[1].rows == 40 and scores[0].primary == pytest.approx(scores[1].primary)
+
+
 def test_the_same_tagger_as_one_process(content, sentences, tokenizer, place, preloaded_python):
     """Texts of several windows, some of them without tags; outputs of all tokens are cached."""
     names = {0: "O", 1: "B-good", 2: "B-bad"}
@@ -158,16 +198,8 @@ def test_the_same_tagger_as_one_process(content, sentences, tokenizer, place, pr
             "targets": "cache",
             "allow_weak": True,
         }
-        folders.append(place / name)
-        if processes == 1:
-            distill(made)
-        else:
-            run = run_together(made, place / name, torchrun=preloaded_python, ranks=preloaded_python)
-            assert run.wait(timeout=300) == 0, run.stderr.read()
-    ours, theirs = map(curves, folders)
-    for name, values in ours.items():
-        assert len(values) >= 50 and values == pytest.approx(theirs[name], rel=1e-5, abs=1e-6), name
-    compare_weights(*folders)
+        folders.append(distill_in(processes, made, place / name, preloaded_python))
+    compare_runs(*folders)
     scores = [read_record(folder).scores["validation"].student for folder in folders]
     assert scores[0].rows == scores[1].rows == 40 and scores[0].primary == pytest.approx(scores[1].primary)
 

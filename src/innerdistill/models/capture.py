@@ -18,13 +18,16 @@ from transformers import PreTrainedModel
 
 from innerdistill.models.attention import Attention, AttentionMaps
 from innerdistill.models.clean_attention import first_token_only, record_attention
-from innerdistill.models.families import encoder_layers, family_of
+from innerdistill.models.families import encoder_layers, family_of, find_layer_output
 from innerdistill.support.messages import suggest_name
 
 T = TypeVar("T")
 KINDS = ("attention", "cls", "hidden", "qkv")
 OF_EMBEDDINGS = ("cls", "hidden")  # parts of layer 0
-reads_first_token: WeakSet[PreTrainedModel] = WeakSet()  # models whose head reads no other token, as `probe` measured
+# What `probe` measured: models whose head reads no other token than the first, and models whose top layer can be
+# computed for the first token alone, whichever layer that is.
+reads_first_token: WeakSet[PreTrainedModel] = WeakSet()
+runs_first_token: WeakSet[PreTrainedModel] = WeakSet()
 
 
 class MissingInternalsError(ValueError):
@@ -140,13 +143,16 @@ def capture_then(
             if {"attention", "qkv"} & set(kinds):
                 recorders[layer.get_submodule(family_of(core.config).attention)] = _record_attention(of_layer, kinds)
             if {"cls", "hidden"} & set(kinds):
-                hook = layer.register_forward_hook(_record_activations(of_layer, kinds))
+                output = find_layer_output(core, number)
+                hook = output.register_forward_hook(_record_activations(of_layer, kinds))
                 context.callback(hook.remove)
         context.enter_context(record_attention(recorders))
         top = len(stack) if logits else max([1, *layers]) if layers else 0  # a hook of layer 1 sees the embeddings
         if not logits:
             context.enter_context(first_layers(core, top))
-        one_token_is_enough = "hidden" not in layers.get(top, ()) and (not logits or core in reads_first_token)
+        one_token_is_enough = "hidden" not in layers.get(top, ()) and (
+            core in (reads_first_token if logits else runs_first_token)
+        )
         if top and one_token_is_enough and not all_tokens:
             context.enter_context(first_token_only(stack[top - 1]))
 

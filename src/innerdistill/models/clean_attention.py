@@ -95,6 +95,18 @@ def first_token_only(layer: nn.Module) -> Iterator[None]:
             layer.forward = own
 
 
+def is_second_pass() -> bool:
+    """Tell whether a layer runs for the second time, under `first_token_only`.
+
+    Then `clean_attention` has all it needs but the first token's query, and a mask need not be computed again.
+
+    Returns:
+        True in the second pass.
+    """
+    first_token = _first_token.get()
+    return first_token is not None and first_token.seen is not None
+
+
 def clean_attention(
     module: nn.Module,
     query: Tensor,
@@ -122,7 +134,7 @@ def clean_attention(
         The output (B, L, H, D), and None in the place of attention weights.
     """
     first_token = _first_token.get()
-    if first_token is not None and first_token.seen is not None:
+    if first_token is not None and first_token.seen is not None:  # the second pass
         query, key, value, attention_mask = first_token.seen
         query = query[:, :, :1]
         if attention_mask is not None:

@@ -5,6 +5,7 @@ A new family is one entry in FAMILIES, or of an installed package; `probe` then 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from innerdistill.models.clean_attention import IMPLEMENTATION
+from innerdistill.models.deberta import CleanDebertaAttention, CleanDebertaV2Attention
 from innerdistill.models.dropout import replace_dropout
 from innerdistill.models.mpnet import CleanMPNetAttention
+from innerdistill.models.other_families import explain_refusal
 from innerdistill.support.extensions import Registry
 
 
@@ -30,15 +33,19 @@ class Family:
         replacement: subclass of the attention module's class that calls `clean_attention`, for families outside
             transformers' AttentionInterface.
         per_layer_config: keys of the configuration that hold one value per layer.
+        after_first: path of a module that some models of the family have between their first two layers. Its output is
+            that of the first layer.
     """
 
     layers: str
     attention: str
     replacement: type[nn.Module] | None = None
     per_layer_config: tuple[str, ...] = ()
+    after_first: str = ""
 
 
 _BERT = Family("encoder.layer", "attention.self")
+_LAYERS = Family("layers", "self_attn")
 
 FAMILIES = Registry(
     "families",
@@ -50,10 +57,22 @@ FAMILIES = Registry(
         "roberta": _BERT,
         "xlm-roberta": _BERT,
         "camembert": _BERT,
+        "xlm-roberta-xl": _BERT,
+        "roberta-prelayernorm": _BERT,
+        "data2vec-text": _BERT,
+        "ernie": _BERT,
+        "esm": _BERT,
         "distilbert": Family("transformer.layer", "attention"),
         "mpnet": Family("encoder.layer", "attention.attn", CleanMPNetAttention),
+        "deberta": Family("encoder.layer", "attention.self", CleanDebertaAttention),
+        "deberta-v2": Family("encoder.layer", "attention.self", CleanDebertaV2Attention, after_first="encoder.conv"),
         "modernbert": Family("layers", "attn", per_layer_config=("layer_types",)),
-        "eurobert": Family("layers", "self_attn"),
+        "ultrabert": Family("layers", "self_attn", per_layer_config=("layer_types",)),
+        "eurobert": _LAYERS,
+        "nomic_bert": _LAYERS,
+        "gte": _LAYERS,
+        "jina_embeddings_v3": _LAYERS,
+        "esmc": _LAYERS,
     },
 )
 
@@ -68,11 +87,11 @@ def family_of(config: PretrainedConfig) -> Family:
         Its entry in FAMILIES.
 
     Raises:
-        ValueError: FAMILIES has no entry; the sentence lists the families that it has.
+        ValueError: FAMILIES has no entry; the sentence says why, and lists the families that it has.
     """
     if config.model_type not in FAMILIES:
         raise ValueError(
-            f"models of the family {config.model_type!r} are not supported, because FAMILIES has no entry for them. "
+            f"models of the family {config.model_type!r} are not supported: {explain_refusal(config)}. "
             f"Supported: {', '.join(sorted(FAMILIES))}."
         )
     return FAMILIES[config.model_type]
@@ -98,6 +117,21 @@ def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
             "of a ModuleList."
         )
     return layers
+
+
+def find_layer_output(model: PreTrainedModel, number: int) -> nn.Module:
+    """Find the module whose output is that of a layer.
+
+    Args:
+        model: model of a supported family.
+        number: number of the layer, 1-based.
+
+    Returns:
+        The layer; of the first one perhaps the module that follows it.
+    """
+    path = family_of(model.config).after_first
+    following: nn.Module | None = operator.attrgetter(path)(model.base_model) if path and number == 1 else None
+    return encoder_layers(model)[number - 1] if following is None else following
 
 
 def prepare(model: PreTrainedModel) -> PreTrainedModel:

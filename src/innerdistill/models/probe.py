@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from innerdistill.models.capture import Internals, MissingInternalsError, capture, reads_first_token
+from innerdistill.models.capture import Internals, MissingInternalsError, capture, reads_first_token, runs_first_token
 from innerdistill.models.families import encoder_layers, prepare, use_own_attention
 
 LENGTH, REAL = 6, 4  # tokens of the texts, and of the second text where it is padded
@@ -58,7 +58,8 @@ def probe(model: PreTrainedModel) -> Architecture:
             for padded in (True, False):
                 inputs = _make_batch(model, padded=padded)
                 internals = _check_batch(model, inputs)
-            _try_first_token(model, _make_batch(model, padded=True))
+            _try_first_token_of_layers(model, inputs, internals)
+            _try_first_token_of_head(model, _make_batch(model, padded=True))
     finally:
         model.train(training)
     return _measure(model, internals)
@@ -157,7 +158,21 @@ def _measure(model: PreTrainedModel, internals: Internals) -> Architecture:
     return Architecture(len(internals.layers), sizes.pop(), heads.pop())
 
 
-def _try_first_token(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> None:
+def _try_first_token_of_layers(model: PreTrainedModel, inputs: Mapping[str, Tensor], internals: Internals) -> None:
+    """Find out whether every layer gives the same first token if it is the top one and computes no other."""
+    runs_first_token.add(model)
+    for number, layer in internals.layers.items():
+        try:
+            cls = capture(model, inputs, layers={number: ("cls",)}, logits=False).layers[number].cls
+        except (RuntimeError, IndexError):  # it counts on the other tokens being there
+            cls = None
+        assert layer.cls is not None
+        if cls is None or _differ(cls, layer.cls):
+            runs_first_token.discard(model)
+            return
+
+
+def _try_first_token_of_head(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> None:
     """Find out whether the head needs more of the top layer than the first token, as one that averages does."""
 
     def spoil(_module: nn.Module, _inputs: Any, output: Any) -> Any:
@@ -173,7 +188,7 @@ def _try_first_token(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> No
         spoilt = capture(model, inputs, layers={}).logits
     finally:
         hook.remove()
-    if spoilt is None or spoilt.isnan().any():
+    if spoilt is None or spoilt.isnan().any() or model not in runs_first_token:
         return
     reads_first_token.add(model)
     try:

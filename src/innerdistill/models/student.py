@@ -12,6 +12,8 @@ from innerdistill.models.families import encoder_layers, family_of
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.sentence_encoder import SentenceEncoder
 
+HEADS = ("pooler.", "contact_head.")  # parts of `base_model` that follow its layers; ESM's second one weighs each layer
+
 
 def build_student(
     source: PreTrainedModel,
@@ -86,4 +88,4 @@ def _encoder_weights(source: PreTrainedModel, chosen: Mapping[int, int]) -> dict
 
 
 def _is_head(name: str) -> bool:
-    return name.startswith("pooler.")
+    return name.startswith(HEADS)

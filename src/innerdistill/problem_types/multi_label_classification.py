@@ -97,6 +97,7 @@ MULTI_LABEL_CLASSIFICATION = ProblemType(
     ),
     default_metric="micro_f1",
     has_thresholds=True,
+    data_keys=("separator", "thresholds"),
     wording=Wording(
         title="multi-label classification",
         outputs="label sets",

@@ -70,6 +70,7 @@ class ProblemType:
         wording: plain data for model cards, pages and files.
         has_thresholds: whether its models store thresholds in their configuration.
         stand_ins: losses that stand in the place of others, by the name of those, unless a recipe names them.
+        data_keys: keys of `data` that other problem types do not read, and refuse.
     """
 
     name: str
@@ -81,6 +82,7 @@ class ProblemType:
     wording: Wording
     has_thresholds: bool = False
     stand_ins: Mapping[str, str] = field(default_factory=dict)
+    data_keys: tuple[str, ...] = ()
 
     def choose_losses(self, weights: Mapping[str, float]) -> dict[str, float]:
         """Choose the losses of a run.

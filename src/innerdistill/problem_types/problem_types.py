@@ -51,25 +51,39 @@ class Choice:
 
 
 def find_problem_type(
-    recipe: DataRecipe, *, teacher: PretrainedConfig | None = None, text: Any = None, label: Any = None
+    recipe: DataRecipe,
+    *,
+    teacher: PretrainedConfig | None = None,
+    text: Any = None,
+    label: Any = None,
+    has_labels: bool = True,
 ) -> Choice:
     """Find the problem type of a run: the one that is named, or the one that metric, labels or teacher ask for.
+
+    Without labels and metric, it is the teacher's.
 
     Args:
         recipe: the `data` section of a recipe.
         teacher: configuration of the fine-tuned teacher; None where it is not fine-tuned yet.
         text: value of the first text; None where it is not known.
         label: value of the first label; None where it is not known.
+        has_labels: whether train has labels.
 
     Returns:
         Problem type and primary metric.
 
     Raises:
-        ValueError: unknown task, metric or problem type, or a metric that the problem type does not have.
+        ValueError: unknown task, metric or problem type, a metric that the problem type does not have, or a key that
+            only another one reads.
     """
     task = resolve_task(recipe)
     named = task.metric if recipe.metric is not None or recipe.task is not None else None
-    problem_type, reason = _choose_problem_type(recipe, named, teacher, text, label)
+    if teacher is not None and recipe.metric is None and not has_labels:
+        problem_type, reason = find_problem_type_of_model(teacher), ""
+        named = None
+    else:
+        problem_type, reason = _choose_problem_type(recipe, named, teacher, text, label)
+    _refuse_other_keys(recipe, problem_type)
     metric = named or problem_type.default_metric
     with name_key("data.metric"):
         find_primary_metric(metric, problem_type.predictions.shape)
@@ -129,6 +143,18 @@ def _is_said_by(teacher: PretrainedConfig | None, problem_type: ProblemType) -> 
     return teacher.problem_type == problem_type.name or (
         problem_type in (TOKEN_CLASSIFICATION, SENTENCE_SIMILARITY) and problem_type.head.fits(teacher)
     )
+
+
+def _refuse_other_keys(recipe: DataRecipe, problem_type: ProblemType) -> None:
+    """Refuse keys that only other problem types read, so that nobody takes them for set."""
+    for other in PROBLEM_TYPES.values():
+        for key in other.data_keys:
+            value = getattr(recipe, key)
+            if key not in problem_type.data_keys and value != DataRecipe.model_fields[key].get_default():
+                raise ValueError(
+                    f"data.{key}: only {other.wording.title} reads this key, and the problem type is "
+                    f"{problem_type.wording.title}; leave it out, or set data.problem_type={other.name}."
+                )
 
 
 def name_problem_type(data: Mapping[str, Any]) -> str:

@@ -85,6 +85,7 @@ SENTENCE_SIMILARITY = ProblemType(
     ),
     default_metric="spearman",
     stand_ins={CLS_COSINE: "token_cosine", SOFT_LABELS: "embedding_cosine"},
+    data_keys=("pairs",),
     wording=Wording(
         title="sentence similarity",
         outputs="embeddings",

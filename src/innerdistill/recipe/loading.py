@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ def find_override(error: ValidationError, overrides: Iterable[str]) -> str:
     Returns:
         The override as it stands before a sentence; empty if the value comes from the file.
     """
-    path = ".".join(str(part) for part in error.errors()[0]["loc"])
+    parts = map(str, error.errors()[0]["loc"])
+    path = ".".join(takewhile(lambda part: "[" not in part, parts))  # pydantic adds which of several forms it tried
     for override in reversed(list(overrides)):
         key = override.partition("=")[0]
         if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}."):

@@ -31,7 +31,7 @@ from innerdistill.models.pretrained import longest_input, read_config_with_head
 from innerdistill.models.probe import Architecture, probe
 from innerdistill.models.sentence_encoder import read_prompt
 from innerdistill.problem_types.problem_type import ProblemType
-from innerdistill.problem_types.problem_types import find_problem_type, find_problem_type_of_model
+from innerdistill.problem_types.problem_types import find_problem_type
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.given_outputs import GivenOutputs
 from innerdistill.run.job import Job
@@ -185,10 +185,7 @@ def _find_problem_type(recipe: Recipe, objects: Objects, sources: Sources) -> tu
         if recipe.teacher.path is not None:
             with name_key("teacher.path"):
                 config = read_config_with_head(objects.models.get("teacher.path", recipe.teacher.path))
-    if not sources.has_labels and recipe.data.metric is None and config is not None:  # the teacher is all that is known
-        problem_type = find_problem_type_of_model(config)
-        return problem_type, problem_type.default_metric
-    choice = find_problem_type(recipe.data, teacher=config, text=text, label=label)
+    choice = find_problem_type(recipe.data, teacher=config, text=text, label=label, has_labels=sources.has_labels)
     if choice.reason:
         logger.info("Problem type: %s, because %s.", choice.problem_type.wording.title, choice.reason)
     return choice.problem_type, choice.metric

@@ -1,5 +1,5 @@
-"""ERNIE, whose layers are named as BERT's."""
+"""LayoutLM, whose layers are named as BERT's."""
 
 from innerdistill import Family
 
-ERNIE = Family(layers="encoder.layer", attention="attention.self")
+LAYOUTLM = Family(layers="encoder.layer", attention="attention.self")
