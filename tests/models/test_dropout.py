@@ -7,10 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from innerdistill import load_recipe
 from innerdistill.models import clean_attention as module
 from innerdistill.models.clean_attention import clean_attention
-from innerdistill.models.dropout import STEPS, Dropout, dropout, replace_dropout
+from innerdistill.models.dropout import STEPS, Dropout, dropout, remove_dropout, replace_dropout
 from innerdistill.models.families import FAMILIES, prepare
+from innerdistill.run.assemble import assemble
 
 B, H, L, D = 3, 2, 5, 4
 
@@ -125,3 +127,32 @@ def test_a_prepared_model_has_no_other_dropout_and_padding_stays_finite(make_mod
     assert kinds <= {Dropout}  # EuroBERT drops out in its attention alone
     model(**batch).logits.sum().backward()
     assert all(part.grad.isfinite().all() for part in model.parameters() if part.grad is not None)
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_dropout_every_family_answers_in_training_as_it_does_otherwise(make_model, batch, family, prepared):
+    model = make_model(family, dropout=0.3)
+    if prepared:
+        prepare(model)
+    before = model.config.to_dict()
+    with torch.no_grad():
+        wanted = model(**batch).logits
+        model.train()
+        assert not torch.allclose(model(**batch).logits, wanted, atol=1e-3)
+        remove_dropout(model)
+        assert all(torch.allclose(model(**batch).logits, wanted, atol=1e-5) for _ in range(2))
+    assert model.config.to_dict() == before
+    loss = model(**batch).logits.sum()  # with gradients attention may be computed in another way
+    loss.backward()
+    assert torch.allclose(loss, wanted.sum(), atol=1e-4)
+
+
+@pytest.mark.parametrize("dropout", [True, False])
+def test_a_recipe_can_switch_the_dropout_of_its_student_off(recipe, dropout):
+    job = assemble(load_recipe(recipe("unused", student={"dropout": dropout})))
+    student = job.build_fresh_student()
+    probabilities = {module.p for module in student.modules() if isinstance(module, nn.Dropout)}
+    assert probabilities == ({0.1} if dropout else {0.0})
+    assert student.config.hidden_dropout_prob == 0.1  # as it is saved
+    assert job.teacher.config.hidden_dropout_prob == 0.1
