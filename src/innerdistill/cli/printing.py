@@ -142,6 +142,8 @@ def print_summary(folder: Path) -> None:
     scores = {trained: record.scores["validation"].student}
     if record.scores["validation"].teacher is not None:
         scores["teacher"] = record.scores["validation"].teacher
+    if record.scores["validation"].untrained is not None:
+        scores["before training"] = record.scores["validation"].untrained
     if baseline is not None:
         scores["baseline"] = baseline.scores["validation"].student
     print_scores("validation", scores, record.agreement.get("validation"))
@@ -172,7 +174,7 @@ def print_scores(split: str, scores: Mapping[str, Scores], agreement: Mapping[st
 
     trained, teacher = next(iter(scores.values())), scores.get("teacher")
     if trained.is_agreement:
-        _print_agreement(split, trained, agreement or {})
+        _print_agreement(split, scores, agreement or {})
         return
     names = list_metrics(trained)
     table = create_table(f"{split}, {trained.rows:,} examples", *map(show_metric, names), "of teacher")
@@ -185,13 +187,16 @@ def print_scores(split: str, scores: Mapping[str, Scores], agreement: Mapping[st
         print_text(f"Agreement with the teacher: {show_agreement(agreement)}.")
 
 
-def _print_agreement(split: str, student: Scores, agreement: Mapping[str, float]) -> None:
+def _print_agreement(split: str, scores: Mapping[str, Scores], agreement: Mapping[str, float]) -> None:
     """Print what a student has in common with its teacher on texts without labels."""
     from innerdistill.evaluation.metrics import show_metric  # noqa: PLC0415
     from innerdistill.report.formatting import CONSTANT_ANSWER  # noqa: PLC0415
 
+    student = next(iter(scores.values()))
     table = create_table(f"{split}, {student.rows:,} texts", show_metric(student.metric), "distance of outputs")
     table.add_row("student", f"{student.primary:.4f}", f"{agreement['output_distance']:.3g}")
+    for name in scores.keys() - {"student", "teacher"}:
+        table.add_row(name, f"{scores[name].primary:.4f}", "")
     table.add_row(CONSTANT_ANSWER, f"{student.constant:.4f}", "")
     print_table(table)
 

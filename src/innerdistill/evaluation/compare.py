@@ -28,7 +28,8 @@ def compare(
 
     Args:
         splits: tokenised splits by name.
-        logits: output of `student`, of `teacher` or of both, by split, each (N, C). The teacher may lack splits.
+        logits: output of `student`, of `teacher` or of both, by split, each (N, C). The teacher may lack splits. Also
+            of `untrained`, the student before training, which may lack splits too.
         scoring: metric, names and what the outputs mean.
         against_teacher: splits without labels, whose models are scored against the predictions of `teacher`.
 
@@ -37,10 +38,13 @@ def compare(
         model; splits with neither labels nor the teacher in their place have none. For two models also `agreement` and
         `differences` by split: the student's score less the teacher's. Scored against the teacher, `agreement` has its
         main number and `output_distance`, the mean distance of the two outputs. Numbers that are means over examples
-        have their standard error beside them, such as `mean_cosine_error`. And by split the columns row, label, with
-        groups also group (N,), and the logits (N, C).
+        have their standard error beside them, such as `mean_cosine_error`. Of an untrained student
+        `untrained_agreement` and `above_untrained`, the student's score less its own, by split. And by split the
+        columns row, label, with groups also group (N,), and the logits (N, C).
     """
     results: dict[str, Any] = {"scores": {}, "agreement": {}, "differences": {}}
+    if "untrained" in logits:
+        results |= {"untrained_agreement": {}, "above_untrained": {}}
     predictions = {}
     for split in next(iter(logits.values())):
         of_dataset = LabelledExamples.from_dataset(splits[split])
@@ -55,14 +59,19 @@ def compare(
             results["scores"][split] = {}
             for name, values in of_split.items():
                 results["scores"][split][name] = score_with_errors(examples, values, scoring=of_metric)
-        if len(of_split) == 2:
-            teacher, student = of_split["teacher"], of_split["student"]
-            results["agreement"][split] = _measure_agreement(
-                of_dataset, teacher, student, predictions=scoring.predictions, has_labels=split not in against_teacher
-            )
-            if is_scored:
-                difference = compare_logits(examples, student, teacher, scoring=of_metric)
-                results["differences"][split] = difference.as_dict()
+        for name, part in (("student", "agreement"), ("untrained", "untrained_agreement")):
+            if name in of_split and "teacher" in of_split:
+                results[part][split] = _measure_agreement(
+                    of_dataset,
+                    of_split["teacher"],
+                    of_split[name],
+                    predictions=scoring.predictions,
+                    has_labels=split not in against_teacher,
+                )
+        for name, part in (("teacher", "differences"), ("untrained", "above_untrained")):
+            if name in of_split and "student" in of_split and is_scored:
+                difference = compare_logits(examples, of_split["student"], of_split[name], scoring=of_metric)
+                results[part][split] = difference.as_dict()
     return results, predictions
 
 

@@ -90,6 +90,8 @@ def find_disagreements(
         For each example its row, texts, label (None where there is none), and the answers of teacher and student.
     """
     outputs, names = scoring.predictions, scoring.names
+    if outputs.find_changed is not None:
+        return outputs.find_changed(texts, columns, count=DISAGREEMENTS)
     teacher, student, first = columns["teacher"], columns["student"], texts["text1"]
     differs, distances = outputs.measure_distances(teacher, student)
     candidates, known = np.where(differs)[0], outputs.has_label(columns["label"])

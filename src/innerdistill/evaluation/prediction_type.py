@@ -69,6 +69,8 @@ class PredictionType:
         agreement_values: (teacher logits (N, C), student logits (N, C)) -> by name of these numbers, values of the
             examples whose mean it is (N,), NaN for those that are left out. From them follow standard errors. None
             where the numbers have none.
+        find_changed: (split as text, columns of its predictions, count=) -> the examples that two models answer most
+            differently, as `find_disagreements` gives them; None where `measure_distances` says which these are.
         show_agreement: (this number) -> text for people. Types with the same name for it show it alike.
         measure_distances: (teacher logits (N, C), student logits (N, C)) -> True where they answer differently (N,),
             and how far apart their answers are (N,).
@@ -100,6 +102,7 @@ class PredictionType:
     make_columns: Callable[..., dict[str, Any]]
     find_swapped_labels: Callable[[LabelledExamples, Array, Any], SwappedLabels | None]
     agreement_values: Callable[[Array, Array], dict[str, Array]] | None = None
+    find_changed: Callable[..., list[dict[str, Any]]] | None = None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class Wording:
         output_distance: what the mean distance of the outputs of two models is.
         disagreement: what two models have that disagree, as in "examples with other answers".
         page_parts: parts of a report that only some problem types have.
+        agreement_numbers: titles of all numbers on the agreement of two models, where a page shows more than the main
+            one; their standard errors stand beside them.
         class_columns: what the part `per class` has a line for, and what it counts.
     """
 
@@ -54,6 +56,7 @@ class Wording:
     disagreement: str
     page_parts: frozenset[PagePart]
     class_columns: tuple[str, str] = ("class", "examples")
+    agreement_numbers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

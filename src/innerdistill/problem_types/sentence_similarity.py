@@ -13,6 +13,7 @@ from innerdistill.data.score_labels import (
     refuse_nothing,
     warn_of_nothing,
 )
+from innerdistill.evaluation.changed_texts import find_changed_texts
 from innerdistill.evaluation.predicted_classes import choose_no_thresholds
 from innerdistill.evaluation.predicted_embeddings import (
     compare_embeddings,
@@ -76,6 +77,7 @@ SENTENCE_SIMILARITY = ProblemType(
         compare=compare_embeddings,
         agreement="similarity_correlation",
         agreement_values=measure_agreement,
+        find_changed=find_changed_texts,
         show_agreement=show_correlation,
         measure_distances=measure_embedding_distances,
         show_label=show_pair_score,
@@ -100,7 +102,12 @@ SENTENCE_SIMILARITY = ProblemType(
         output_columns=("embedding",),
         agreement="correlation of the similarities of texts",
         output_distance="mean cosine distance of the embeddings",
-        disagreement="other embeddings",
+        disagreement="other neighbours or similarities; of a text, the nearest neighbour is shown",
+        agreement_numbers={
+            "similarity_correlation": "correlation of similarities",
+            "shared_neighbours": "ten nearest neighbours in common",
+            "mean_cosine": "cosine of the embeddings",
+        },
         page_parts=frozenset(),
     ),
 )

@@ -22,6 +22,7 @@ from innerdistill.report.record import TrainedStage
 INK = "#010203"  # stands for the page's text colour, replaced by currentColor
 CHARACTERS = 75  # letters of the smallest type that fit side by side over a figure
 PAD = 3.5  # points between a map and its tokens
+MOST_POINTS = 500  # of a scatter plot
 WIDTH = 5.0  # inches: on a phone the type of a wider figure could not be read
 TEACHER, STUDENT, BASELINE = "#8a63d2", "#0a9396", "#ca6702"
 # Losses belong to no model, so they have colours of their own; the line styles tell them apart in grey too.
@@ -94,6 +95,29 @@ def draw_learning_curve(
         figure.legend(*losses, frameon=False, fontsize=8, loc="outside lower center", ncols=2)
         title = f"{show_metric(metric)} on selection and training losses over the optimiser steps of all stages"
         return render_svg(figure, title)
+
+
+def draw_similarities(similarities: Mapping[str, Sequence[float]]) -> str:
+    """Draw the similarity of pairs of texts by a student against that by its teacher.
+
+    Args:
+        similarities: by `teacher` and `student`, from -1 to 1; of many pairs, some spread evenly over them are drawn.
+
+    Returns:
+        SVG.
+    """
+    teacher, student = (np.asarray(similarities[name]) for name in ("teacher", "student"))
+    drawn = np.linspace(0, len(teacher) - 1, min(MOST_POINTS, len(teacher))).astype(int)
+    low, high = min(teacher.min(), student.min()), max(teacher.max(), student.max())
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, WIDTH), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([low, high], [low, high], color=INK, alpha=0.3, linewidth=1)
+        axes.scatter(teacher[drawn], student[drawn], s=9, color=STUDENT, alpha=0.4, linewidths=0)
+        axes.set_xlabel("similarity by the teacher")
+        axes.set_ylabel("similarity by the student")
+        axes.set_aspect("equal")
+        return render_svg(figure, "Similarity of pairs of texts: student against teacher")
 
 
 def draw_attention_maps(

@@ -65,6 +65,7 @@ def summarize_run(
     sentences += _describe_size(record)
     if baseline is not None and above_baseline is not None:
         sentences.append(_describe_baseline(baseline, above_baseline))
+    sentences += _describe_untrained(record)
     return sentences + _describe_int8(record) + _describe_busy_machine(record)
 
 
@@ -189,6 +190,21 @@ def _describe_baseline(baseline: RunRecord, above: PairedDifference) -> str:
         word = "less" if above.is_clearly_positive else "more"
         return f"{text}{abs(above.difference):.3f} {word} ({evidence})."
     return f"{text}no clear difference ({above.difference:+.3f} for the student; {evidence})."
+
+
+def _describe_untrained(record: RunRecord) -> list[str]:
+    """What training has added to the layers that the student was built from."""
+    untrained, above = record.scores[SPLIT].untrained, (record.above_untrained or {}).get(SPLIT)
+    if untrained is None or above is None:
+        return []
+    paired, of_what = above.paired, f" {show_metric(untrained.metric)}"
+    word = "no clear difference"
+    if paired.is_clearly_positive or paired.is_clearly_negative:
+        word = f"training {'added' if paired.is_clearly_positive else 'took away'} {abs(paired.difference):.3f}"
+    return [
+        f"Before training, its copied layers had {untrained.primary:.3f}{of_what}: {word} (standard error over "
+        f"examples {paired.standard_error:.3f})."
+    ]
 
 
 def _describe_int8(record: RunRecord) -> list[str]:

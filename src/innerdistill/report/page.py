@@ -12,10 +12,11 @@ from markupsafe import Markup
 from sklearn.metrics import confusion_matrix
 
 from innerdistill.evaluation.metrics import show_metric
+from innerdistill.evaluation.similarities import compare_pairs
 from innerdistill.problem_types.problem_types import show_agreement
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.explorer import build_explorer, read_examples
-from innerdistill.report.figures import BASELINE, draw_attention_maps, draw_learning_curve
+from innerdistill.report.figures import BASELINE, draw_attention_maps, draw_learning_curve, draw_similarities
 from innerdistill.report.formatting import describe_groups, format_share, list_metrics, load_page_template
 from innerdistill.report.headline import compare_with_baseline, compute_speedup, list_problems, summarize_run
 from innerdistill.report.layer_distances import format_distance, list_constant_layers, list_kinds
@@ -33,6 +34,7 @@ from innerdistill.report.run_folder import (
 from innerdistill.report.speed_record import Latency, ModelSpeed
 from innerdistill.support.files import open_whole_file
 
+UNTRAINED = "before training"  # name of the untrained student in tables
 MAX_CLASSES = 20  # a larger confusion matrix cannot be read on a page
 
 
@@ -41,10 +43,10 @@ class ModelRow:
     """A model in the tables of the page.
 
     Attributes:
-        name: `teacher`, `student` or `baseline`; `model` in a fine-tuning.
+        name: `teacher`, `student`, `before training` or `baseline`; `model` in a fine-tuning.
         layers: number of layers; None for a teacher whose outputs were given.
         scores: scores on the validation split.
-        speed: its size; None for such a teacher.
+        speed: its size; None for such a teacher, and for a student before training.
         latency: percentiles in milliseconds; None where it was not timed in turns with the others.
         agreement: numbers on the agreement with the teacher; None for the teacher, and without one.
     """
@@ -86,6 +88,7 @@ def write_report(folder: str | Path) -> Path:
         groups=describe_groups(record),
         model_path=(folder / MODEL).as_posix() if (folder / MODEL).is_dir() else None,
         confusions=_count_confusions(folder, record),
+        similarities=Markup(_draw_similarities(folder, record)),  # noqa: S704 - drawn by matplotlib, which escapes texts
         # The same model is shown at two speeds only where they are of two machines, such as GPU and CPU.
         shows_onnx_latency=record.onnx and (record.times_onnx_with_models or record.onnx.machine != record.machine),
         format_share=format_share,
@@ -116,6 +119,9 @@ def _list_models(record: RunRecord, baseline: RunRecord | None) -> list[ModelRow
     name, agreement = "student" if record.teacher else "teacher", record.agreement.get("validation")
     latency = speed.student.latency_ms
     rows.append(ModelRow(name, record.student.layers, scores.student, speed.student, latency, agreement))
+    if scores.untrained is not None:
+        before = (record.untrained_agreement or {}).get("validation")
+        rows.append(ModelRow(UNTRAINED, record.student.layers, scores.untrained, None, None, before))
     if baseline is not None:
         # Its own record has the time of another measurement.
         timed = None if speed.baseline is None else speed.baseline.latency_ms
@@ -151,6 +157,16 @@ def _count_confusions(folder: Path, record: RunRecord) -> dict[str, list[list[in
             counts = confusion_matrix(columns["label"][known], predicted, labels=range(len(names)))
             confusions[name] = counts.tolist()
     return confusions
+
+
+def _draw_similarities(folder: Path, record: RunRecord) -> str:
+    """Similarity of the pairs of validation by both models; empty where there are no pairs of embeddings."""
+    if record.problem_type.predictions.shape != "embeddings" or not (folder / PREDICTIONS).is_file():
+        return ""
+    columns = read_predictions(folder / PREDICTIONS, "validation")
+    if "teacher" not in columns or columns["teacher"].shape[1] == 1:
+        return ""
+    return draw_similarities({name: compare_pairs(columns[name]) for name in ("teacher", "student")})
 
 
 def _draw_curve(record: RunRecord, baseline: RunRecord | None) -> str:

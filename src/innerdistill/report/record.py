@@ -220,6 +220,7 @@ class SplitScores(Part):
 
     student: Scores
     teacher: Scores | None = None
+    untrained: Scores | None = Field(None, description="the student before training, where it has no new head")
 
 
 class RunRecord(Part):
@@ -245,6 +246,12 @@ class RunRecord(Part):
     )
     differences: dict[str, Difference] | None = Field(
         None, description="the student's score less the teacher's, by split; older runs lack it"
+    )
+    untrained_agreement: dict[str, dict[str, int | float]] | None = Field(
+        None, description="as `agreement`, of the student before training, where it has no new head"
+    )
+    above_untrained: dict[str, Difference] | None = Field(
+        None, description="the student's score less that of the student before training, by split"
     )
     speed: Speed
     onnx: OnnxRecord | None = None

@@ -3,7 +3,8 @@
 recipe.yaml          the recipe, complete
 model/               the trained model: config, model.safetensors, tokenizer, README.md (model card); onnx/ on request
 run.json             what happened and what came out: a `RunRecord`
-predictions.parquet  row, split, label, with `data.group` also group, logits of teacher and student
+predictions.parquet  row, split, label, with `data.group` also group, logits of teacher and student; of a sentence
+                     encoder also those of the student before training
 examples.json        attention of teacher and student on a few examples, and their largest disagreements
 report.html          the report, one page
 tensorboard/         one log per stage
@@ -46,6 +47,7 @@ TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
 BASELINE_FOLDER = "baseline"
 ONNX = "onnx"
+MODELS = ("teacher", "student", "untrained")  # whose logits a run may have stored
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
@@ -256,7 +258,8 @@ def read_predictions(path: Path, split: str) -> dict[str, NDArray[Any]]:
         split: name of the split.
 
     Returns:
-        row, label, with groups also group (N,), and the logits of `teacher` and `student`, those that are there (N, C).
+        row, label, with groups also group (N,), and the logits of `teacher`, `student` and `untrained`, those that are
+        there (N, C).
 
     Raises:
         ValueError: missing, damaged or another file.
@@ -274,7 +277,8 @@ def unpack_table(table: pa.Table) -> dict[str, NDArray[Any]]:
         table: columns of predictions.parquet on one split.
 
     Returns:
-        row, label, with groups also group (N,), and the logits of `teacher` and `student`, those that are there (N, C).
+        row, label, with groups also group (N,), and the logits of `teacher`, `student` and `untrained`, those that are
+        there (N, C).
         Of words, labels and logits are ragged.
 
     Raises:
@@ -287,7 +291,7 @@ def unpack_table(table: pa.Table) -> dict[str, NDArray[Any]]:
         columns["label"] = _read_column(table["label"])
     if "group" in table.column_names and not table["group"].null_count:  # null on a split that has no groups
         columns["group"] = table["group"].to_numpy()
-    for model in ("teacher", "student"):
+    for model in MODELS:
         # Given outputs may be missing on a split, so they are null there.
         if f"{model}_0" in table.column_names and table[f"{model}_0"].null_count < table.num_rows:
             columns[model] = _stack_columns(table, model)

@@ -35,6 +35,7 @@ from innerdistill.run.finish import (
     delete_checkpoints,
     finish,
     is_trained,
+    predict_untrained,
     record_seconds,
 )
 from innerdistill.run.finished_run import Run
@@ -117,10 +118,12 @@ def _train_student(job: Job, folder: Path) -> None:
     student = job.build_fresh_student()
     start = weights_fingerprint(student)
     first = measure_first_distances(job, student) if is_first_process() else None
+    untrained = predict_untrained(job, student) if is_first_process() else None
     targets = load_targets(job, folder)
     stages = train(job, student, folder=folder, teacher=targets, stages=job.stages)
     if first is not None:
-        finish(job, student, folder, stages=stages, distillation=Distillation(start, targets.describe(), first))
+        distillation = Distillation(start, targets.describe(), first, untrained)
+        finish(job, student, folder, stages=stages, distillation=distillation)
     wait_for_all()
 
 

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from innerdistill.data.token_rows import decode_tokens
@@ -21,7 +22,7 @@ from innerdistill.evaluation.compare import compare
 from innerdistill.evaluation.differences import PairedDifference
 from innerdistill.evaluation.examples import collect_attention, find_disagreements
 from innerdistill.evaluation.latency import compute_typical_length, describe_machine, measure_speed
-from innerdistill.evaluation.predictions import predict_logits, predict_splits
+from innerdistill.evaluation.predictions import SPLITS, predict_logits, predict_splits
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.heads import read_thresholds
 from innerdistill.models.pretrained import load_classifier
@@ -74,11 +75,13 @@ class Distillation:
         start: fingerprint of the student's weights before training.
         targets: where the teacher outputs came from, from `Targets.describe`.
         first: distances of the layers before training.
+        untrained: logits of the student before training, by split; None where its head is new.
     """
 
     start: str
     targets: Mapping[str, Any]
     first: FirstDistances
+    untrained: Mapping[str, NDArray[Any]] | None = None
 
 
 def finish(
@@ -110,6 +113,8 @@ def finish(
     models = {"student": saved}
     if distillation is not None:
         logits["teacher"] = compute_teacher_logits(job)
+        if distillation.untrained is not None:
+            logits["untrained"] = dict(distillation.untrained)
         models = models if job.teacher is None else {"teacher": job.teacher, "student": saved}
     comparison, predictions = compare(job.splits, logits, scoring=job.scoring, against_teacher=job.data.against_teacher)
     write_predictions(folder / PREDICTIONS, predictions)
@@ -131,6 +136,22 @@ def finish(
     write_card(folder, record)
     write_record(folder, record)
     delete_checkpoints(folder)
+
+
+def predict_untrained(job: Job, student: PreTrainedModel) -> dict[str, NDArray[Any]] | None:
+    """Compute the logits of a student before training, on the splits that are only reported on.
+
+    Args:
+        job: the job.
+        student: the untrained student.
+
+    Returns:
+        Logits by split (N, C); None for a student with a new head or random layers, which predicts nothing yet.
+    """
+    if job.problem_type.learns_from_labels or job.recipe.student.source == "random":
+        return None
+    reported = {split: rows for split, rows in job.splits.items() if split in SPLITS and split != "selection"}
+    return predict_splits(student, reported, job.collate)
 
 
 def is_trained(job: Job, folder: Path, *, teacher: bool) -> bool:
@@ -250,7 +271,9 @@ def _build_record(
         stages=[TrainedStage.model_validate(asdict(stage)) for stage in stages],
         scores=comparison["scores"],
         agreement=comparison["agreement"],
-        differences={split: Difference(**numbers) for split, numbers in comparison["differences"].items()},
+        differences=_read_differences(comparison["differences"]),
+        untrained_agreement=comparison.get("untrained_agreement"),
+        above_untrained=_read_differences(comparison["above_untrained"]) if "above_untrained" in comparison else None,
         speed=Speed.model_validate(speed),
         warnings=warnings,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -277,6 +300,10 @@ def _describe_distillation(job: Job, student: PreTrainedModel, distillation: Dis
         both = {"before": first.layers[name], "after": after[name]}
         parts[DISTANCES_FROM[name]] = Distances.model_validate(both)
     return parts
+
+
+def _read_differences(by_split: Mapping[str, Mapping[str, Any]]) -> dict[str, Difference]:
+    return {split: Difference.model_validate(numbers) for split, numbers in by_split.items()}
 
 
 def _list_thresholds(model: PreTrainedModel) -> list[float] | None:

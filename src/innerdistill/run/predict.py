@@ -31,13 +31,15 @@ from innerdistill.models.sentence_encoder import read_prompt
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import load_fine_tuned
 from innerdistill.report.run_folder import find_model_folder, has_record, read_record
+from innerdistill.run.embedding_file import SUFFIX as EMBEDDINGS
+from innerdistill.run.embedding_file import open_embedding_file
 from innerdistill.support.files import open_whole_file
 from innerdistill.support.messages import get_first_line, shorten_value
 from innerdistill.support.progress import quiet_libraries
 
 logger = logging.getLogger(__name__)
 
-FORMATS = (".csv", ".jsonl", ".parquet")
+FORMATS = (".csv", ".jsonl", ".parquet", EMBEDDINGS)
 WORDS = {b"joined by": b" "}  # metadata of a column of words
 
 
@@ -166,7 +168,8 @@ def predict_file(
 
     Returns:
         The file's own columns, then those of the predictions: predicted_label and probability_<label> per class,
-        predicted_labels and the same for label sets, predicted_score, or predicted_tags and predicted_spans.
+        predicted_labels and the same for label sets, predicted_score, predicted_tags and predicted_spans, or embedding;
+        of pairs also embedding2 and similarity.
 
     Raises:
         ValueError: missing model, file or column.
@@ -251,7 +254,7 @@ def write_tables(tables: Iterable[pa.Table], path: str | Path) -> int:
 
     Args:
         tables: tables with the same columns.
-        path: CSV, JSON lines or Parquet file.
+        path: CSV, JSON lines or Parquet file; .npy for embeddings alone.
 
     Returns:
         Number of rows.
@@ -283,6 +286,10 @@ def _open_writer(path: Path, suffix: str, schema: pa.Schema) -> Iterator[Callabl
         _refuse_bytes(schema)
         with path.open("w", encoding="utf-8") as file:
             yield lambda table: file.writelines(_dump_rows(table))
+        return
+    if suffix == EMBEDDINGS:
+        with open_embedding_file(path, schema) as add:
+            yield add
         return
     if suffix == ".parquet":
         with pa.parquet.ParquetWriter(path, schema) as writer:
