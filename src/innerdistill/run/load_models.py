@@ -108,7 +108,8 @@ def _load_teacher(
     recipe: Recipe, data: TaskData, problem_type: ProblemType, places: Mapping[str, Place]
 ) -> tuple[PreTrainedModel, Names]:
     """Load the teacher or its base model, and match the labels of the data to its outputs."""
-    _check_teacher_keys(recipe, problem_type)
+    if recipe.teacher.pooling is not None and problem_type.head.auto_class is not SentenceEncoder:
+        raise ValueError(f"teacher.pooling: for sentence encoders only; this run is {problem_type.wording.title}.")
     if recipe.teacher.base is not None:
         if (recipe.data.task, recipe.data.metric, recipe.data.labels) == (None, None, None):
             problem_type.examples.refuse_names(data.names, data.task)
@@ -125,16 +126,6 @@ def _load_teacher(
     with name_key(f"data.label: {data.task.label!r}"):
         # Without any label, the classes are those of the teacher.
         return teacher, problem_type.examples.match_names(data.names or outputs, outputs, declared=declared)
-
-
-def _check_teacher_keys(recipe: Recipe, problem_type: ProblemType) -> None:
-    """Refuse keys of `teacher` that mean nothing for this problem type."""
-    if recipe.teacher.pooling is not None and problem_type.head.auto_class is not SentenceEncoder:
-        raise ValueError(f"teacher.pooling: for sentence encoders only; this run is {problem_type.wording.title}.")
-    if recipe.teacher.base is not None and "gold_labels" not in problem_type.output_losses:
-        raise ValueError(
-            f"teacher.base: a teacher for {problem_type.wording.title} is not fine-tuned here; set teacher.path to it."
-        )
 
 
 def refuse_other_head(place: Place, problem_type: ProblemType, *, metric: str, name: str) -> None:
