@@ -87,9 +87,7 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     pairs = {} if teacher is None else choose_layers(recipe.layer_map, num_layers, number, key="layer_map")
     number_of_source = len(encoder_layers(source or models.reference_model))
     copied = choose_layers(recipe.student.layers, num_layers, number_of_source, key="student.layers")
-    weights = problem_type.choose_losses(recipe.losses)
-    problem_type.check_losses(weights, losses)
-    stages = build_stages(_plan_schedule(recipe, pairs, losses, weights))
+    stages = build_stages(_plan_schedule(recipe, pairs, losses, problem_type))
     check_callbacks(objects.callbacks, stages, can_evaluate=True)
     max_length = longest_input(models.tokenizer, models.reference_model, recipe.data.max_length)
 
@@ -271,8 +269,10 @@ def _warn_of_slow_bfloat16(arguments: Sequence[TrainingArguments], device: torch
 
 
 def _plan_schedule(
-    recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss], weights: Mapping[str, float]
+    recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss], problem_type: ProblemType
 ) -> SchedulePlan:
+    weights = problem_type.choose_losses(recipe.losses)
+    problem_type.check_losses(weights, losses)
     internal: dict[str, float] = {}
     classification: dict[str, float] = {}
     for name, weight in weights.items():

@@ -35,7 +35,6 @@ from innerdistill.run.finish import (
     delete_checkpoints,
     finish,
     is_trained,
-    predict_untrained,
     record_seconds,
 )
 from innerdistill.run.finished_run import Run
@@ -49,6 +48,7 @@ from innerdistill.run.speed import time_together
 from innerdistill.run.teacher_cache import load_targets
 from innerdistill.run.thresholds import settle_teacher_thresholds
 from innerdistill.run.train import train
+from innerdistill.run.untrained import predict_untrained
 from innerdistill.support.processes import enter_in_first_process, is_first_process, wait_for_all
 from innerdistill.support.progress import quiet_libraries
 from innerdistill.training.schedules import BASELINE, SchedulePlan, build_stages

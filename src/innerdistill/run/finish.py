@@ -22,7 +22,7 @@ from innerdistill.evaluation.compare import compare
 from innerdistill.evaluation.differences import PairedDifference
 from innerdistill.evaluation.examples import collect_attention, find_disagreements
 from innerdistill.evaluation.latency import compute_typical_length, describe_machine, measure_speed
-from innerdistill.evaluation.predictions import SPLITS, predict_logits, predict_splits
+from innerdistill.evaluation.predictions import predict_logits, predict_splits
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.heads import read_thresholds
 from innerdistill.models.pretrained import load_classifier
@@ -136,22 +136,6 @@ def finish(
     write_card(folder, record)
     write_record(folder, record)
     delete_checkpoints(folder)
-
-
-def predict_untrained(job: Job, student: PreTrainedModel) -> dict[str, NDArray[Any]] | None:
-    """Compute the logits of a student before training, on the splits that are only reported on.
-
-    Args:
-        job: the job.
-        student: the untrained student.
-
-    Returns:
-        Logits by split (N, C); None for a student with a new head or random layers, which predicts nothing yet.
-    """
-    if job.problem_type.learns_from_labels or job.recipe.student.source == "random":
-        return None
-    reported = {split: rows for split, rows in job.splits.items() if split in SPLITS and split != "selection"}
-    return predict_splits(student, reported, job.collate)
 
 
 def is_trained(job: Job, folder: Path, *, teacher: bool) -> bool:
