@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from conftest import tiny_model
 from scipy.stats import spearmanr
 from sentence_models import encode, make_modules, write_sentence_model
 
@@ -28,8 +30,6 @@ def write_rows(path, header, rows):
 @pytest.fixture(scope="module")
 def files(tmp_path_factory, sentences, tokenizer, request):
     """A teacher, texts, and scored pairs of texts."""
-    from conftest import tiny_model
-
     folder = tmp_path_factory.mktemp("similarity")
     encoder = tiny_model(layers=4, seed=3).base_model
     write_sentence_model(folder / "teacher", encoder, tokenizer, *make_modules(), max_seq_length=24)
@@ -194,6 +194,29 @@ def test_what_cannot_work_is_refused_in_one_sentence(make_recipe, files, changes
     with pytest.raises(ValueError, match=message):
         distill(content)
     assert not (files / "refused").exists()
+
+
+def test_what_is_odd_about_the_texts_is_told(make_recipe, files):
+    write_rows(
+        files / "odd.csv", ["sentence"], [[""], ["  "], *([f"{number} " + "word " * 40] for number in range(40))]
+    )
+    run = distill({**make_recipe("odd"), "data": {"train": str(files / "odd.csv"), "text": "sentence"}})
+    warnings = " ".join(read_record(run.folder).warnings)
+    assert " empty in train: the embedding of nothing" in warnings
+    assert "texts of train were longer than 24 tokens and were truncated" in warnings
+
+
+def test_a_teacher_that_makes_the_same_of_all_texts_is_refused(make_recipe, files, tokenizer):
+    encoder = tiny_model(layers=2, seed=3).base_model
+    with torch.no_grad():
+        last = encoder.encoder.layer[-1].output.LayerNorm
+        last.weight.zero_()
+        last.bias.fill_(1.0)
+    write_sentence_model(files / "flat", encoder, tokenizer, *make_modules())
+    content = make_recipe("flat run")
+    content["teacher"]["path"] = str(files / "flat")
+    with pytest.raises(ValueError, match=r"The teacher makes the same embedding of all .* examples of selection"):
+        distill(content)
 
 
 def test_pairs_are_for_sentence_encoders_alone(make_recipe, files, teacher_folder):

@@ -92,8 +92,10 @@ def find_teacher_problem(
     scoring, labels = job.scoring, examples.labels
     predictions = scoring.predictions.predict(logits)
     if np.ptp(scoring.predictions.identify(predictions)) == 0:
-        answer = scoring.predictions.show_label(predictions[0], scoring.names)
-        cause = f"The teacher predicts {answer!r} for all {len(labels):,} examples of {split} (collapsed)."
+        answer = f"predicts {scoring.predictions.show_label(predictions[0], scoring.names)!r} for"
+        if scoring.predictions.shape == "embeddings":
+            answer = "makes the same embedding of"
+        cause = f"The teacher {answer} all {len(labels):,} examples of {split} (collapsed)."
         return TeacherProblem(cause, _advise_on_training(job), is_useless=True)
     known = scoring.predictions.has_label(labels)
     if not known.any():

@@ -7,9 +7,11 @@ from itertools import chain
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset
 
 from innerdistill.data.example_type import ExampleType, Names
+from innerdistill.data.splits import list_text_columns
 from innerdistill.data.task_data import OVERLAP, SELECTION_OVERLAP, TaskData
 from innerdistill.data.windows import read_of_examples
 from innerdistill.evaluation.labelled_examples import LabelledExamples
@@ -57,8 +59,13 @@ def collect_warnings(
                 f"window of {job.max_length} tokens holds as a whole."
             )
         elif count:
-            warnings.append(f"{count} examples of {split} were longer than {job.max_length} tokens and were truncated.")
-    return warnings + list_unknown_token_warnings(job.unknown)
+            noun = "texts" if job.problem_type.examples.pairs_apart else "examples"
+            warnings.append(f"{count} {noun} of {split} were longer than {job.max_length} tokens and were truncated.")
+    return (
+        warnings
+        + list_empty_text_warnings(job.problem_type.examples, job.data)
+        + list_unknown_token_warnings(job.unknown)
+    )
 
 
 def _list_missed_by_trained(job: Job, scores: Mapping[str, Any]) -> list[str]:
@@ -117,6 +124,28 @@ def list_label_warnings(
     labels = pa.chunked_array(list(chain.from_iterable(column.chunks for column in written)), pa.string())
     missing = examples.warn_of_missing(train, validation, names) if data.has_labels("train") else []
     return missing + examples.warn_of_spellings(labels)
+
+
+def list_empty_text_warnings(examples: ExampleType, data: TaskData) -> list[str]:
+    """Check whether there are texts without a word, where each text is compared with others.
+
+    Args:
+        examples: how examples of the problem type are read.
+        data: splits as text.
+
+    Returns:
+        One sentence for every split that has any.
+    """
+    warnings = []
+    for split, table in data.splits.items() if examples.pairs_apart else ():
+        columns = [pc.utf8_trim_whitespace(table[name]) for name in list_text_columns(table)]
+        count = sum(pc.sum(pc.equal(column, "")).as_py() or 0 for column in columns)
+        if count:
+            has = "text is" if count == 1 else "texts are"
+            warnings.append(
+                f"{count} {has} empty in {split}: the embedding of nothing is compared with others; leave such rows out."
+            )
+    return warnings
 
 
 def list_unknown_token_warnings(unknown: Mapping[str, float]) -> list[str]:
