@@ -41,7 +41,7 @@ RATINGS_ARCHIVE = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.ta
 RATINGS_FILE = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
 Row = tuple[str, str, str]  # sentence, label and rating
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-HIDDEN_SIZE, MAX_SEQ_LENGTH = 384, 256  # of the model, and tokens that it reads as a sentence encoder
+HIDDEN_SIZE, MAX_SEQ_LENGTH = 384, 256  # length in tokens, as a sentence encoder
 PACKAGE = "sentence_transformers.models"  # every version of the library knows its modules by this name
 MODES = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")
 

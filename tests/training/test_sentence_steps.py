@@ -12,6 +12,8 @@ from innerdistill.losses.registry import LOSSES
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.sentence_encoder import SentenceEncoder, save_sentence_encoder
 from innerdistill.models.student import build_student
+from innerdistill.training.arguments import make_training_arguments
+from innerdistill.training.recompute import check_recomputation
 from innerdistill.training.run_stages import distill_models
 from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.stage import Stage
@@ -37,9 +39,9 @@ def teacher(make_model, tokenizer, tmp_path):
 
 @pytest.fixture
 def train(teacher, tokenizer, tokenised, tmp_path):
-    def train(folder):
+    def train(folder, **changes):
         student = build_student(teacher, 2)
-        options = {"learning_rate": 2e-3, "per_device_train_batch_size": 8, "use_cpu": True}
+        options = {"learning_rate": 2e-3, "per_device_train_batch_size": 8, "use_cpu": True, **changes}
         setup = TrainingSetup(
             train=tokenised,
             collate=make_collator(tokenizer),
@@ -80,3 +82,16 @@ def test_a_killed_training_ends_with_the_same_student_which_has_learned(train, t
     encoded = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
     with torch.no_grad():
         assert np.abs(encode(folder, texts) - whole.eval()(**encoded).logits.numpy()).max() < 1e-5
+
+
+def test_layers_can_be_recomputed_where_the_family_can(train, make_model, tokenizer, tmp_path):
+    student, _ = train("whole")
+    recomputed, _ = train("recomputed", gradient_checkpointing=True)
+    assert weights_fingerprint(recomputed) == weights_fingerprint(student)
+    write_sentence_model(tmp_path / "mpnet", make_model("mpnet").base_model, tokenizer, *make_modules())
+    model = SentenceEncoder.from_pretrained(str(tmp_path / "mpnet"))
+    arguments = make_training_arguments(
+        tmp_path, STAGES[1], {"gradient_checkpointing": True, "use_cpu": True}, seed=1, evaluate=False
+    )
+    with pytest.raises(ValueError, match="transformers cannot recompute layers of mpnet"):
+        check_recomputation(model, arguments)

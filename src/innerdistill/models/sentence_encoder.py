@@ -72,7 +72,6 @@ class SentenceEncoder(PreTrainedModel):
     """
 
     base_model_prefix = "encoder"
-    supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_attention_backend = True
 
@@ -87,6 +86,7 @@ class SentenceEncoder(PreTrainedModel):
         encoder = encoder or AutoModel.from_config(_clean_config(config))
         super().__init__(config)
         self.encoder = encoder
+        self.supports_gradient_checkpointing = encoder.supports_gradient_checkpointing
         if not files.has_pooler:
             self.encoder.pooler = None
         self.further = nn.ModuleList(build_module(module.kind, module.options) for module in files.modules)
