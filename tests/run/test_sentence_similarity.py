@@ -196,10 +196,9 @@ def test_what_cannot_work_is_refused_in_one_sentence(make_recipe, files, changes
     assert not (files / "refused").exists()
 
 
-def test_what_is_odd_about_the_texts_is_told(make_recipe, files):
-    write_rows(
-        files / "odd.csv", ["sentence"], [[""], ["  "], *([f"{number} " + "word " * 40] for number in range(40))]
-    )
+def test_what_is_odd_about_the_texts_is_told(make_recipe, files, sentences):
+    texts = ["", "  ", *(f"{text} " * 30 for text, _ in sentences[:40])]
+    write_rows(files / "odd.csv", ["sentence"], [[text] for text in texts])
     run = distill({**make_recipe("odd"), "data": {"train": str(files / "odd.csv"), "text": "sentence"}})
     warnings = " ".join(read_record(run.folder).warnings)
     assert " empty in train: the embedding of nothing" in warnings

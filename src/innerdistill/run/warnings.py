@@ -141,9 +141,9 @@ def list_empty_text_warnings(examples: ExampleType, data: TaskData) -> list[str]
         columns = [pc.utf8_trim_whitespace(table[name]) for name in list_text_columns(table)]
         count = sum(pc.sum(pc.equal(column, "")).as_py() or 0 for column in columns)
         if count:
-            has = "text is" if count == 1 else "texts are"
+            are = "text is" if count == 1 else "texts are"
             warnings.append(
-                f"{count} {has} empty in {split}: the embedding of nothing is compared with others; leave such rows out."
+                f"{count} {are} empty in {split}: the embedding of nothing is compared with others; leave them out."
             )
     return warnings
 
