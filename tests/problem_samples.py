@@ -1,5 +1,6 @@
 """SAMPLES: examples of each problem type, which the contracts are tried on. A new type needs an entry here too."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -27,7 +28,7 @@ class Sample:
         make_value: (label) -> value of the label column that means it.
         show: (label) -> the label as people see it beside the text.
         draw: (generator, examples, outputs) -> logits.
-        make_batch: (encoded labels, logits) -> labels, logits and word mask of one batch, as tensors.
+        make_batch: (encoded labels, logits) -> labels and logits of one batch, as tensors, and what else losses read.
         columns: columns of a table for `encode_texts`: an example that is longer than 12 tokens, and a short one.
         lengths: tokens of the first and of the last row that they become, with 12 at most.
         truncated: whether each of these rows is truncated.
@@ -41,7 +42,7 @@ class Sample:
     make_value: Callable = lambda label: label
     show: Callable = lambda label: label
     draw: Callable = lambda generator, examples, outputs: generator.normal(size=(examples, outputs)).astype(np.float32)
-    make_batch: Callable = lambda encoded, logits: (torch.from_numpy(encoded), torch.from_numpy(logits), None)
+    make_batch: Callable = lambda encoded, logits: (torch.from_numpy(encoded), torch.from_numpy(logits), {})
     columns: dict = field(default_factory=lambda: {"text1": [LONG, SHORT], "labels": [0, 0]})
     lengths: tuple = (12, 3)
     truncated: tuple = (True, False)
@@ -64,7 +65,8 @@ def draw_tag_logits(generator, examples, outputs):
 def make_tag_batch(encoded, logits):
     """One word for each token."""
     labels = [tags if len(tags) else np.full(2, UNLABELLED) for tags in encoded]
-    return torch.tensor(np.stack(labels)), torch.tensor(np.stack(list(logits))), torch.ones(len(labels), 2).bool()
+    masks = {"word_mask": torch.ones(len(labels), 2).bool()}
+    return torch.tensor(np.stack(labels)), torch.tensor(np.stack(list(logits))), masks
 
 
 def make_perfect_pairs(scores, _):
@@ -76,6 +78,17 @@ def make_perfect_pairs(scores, _):
 
 def draw_pairs(generator, examples, outputs):
     return generator.normal(size=(examples, 2, outputs)).astype(np.float32)
+
+
+def draw_rankings(generator, examples, outputs):
+    return make_ragged(generator.normal(size=(examples, 2, outputs)).astype(np.float32))
+
+
+def make_ranking_batch(encoded, logits):
+    """The first documents of all queries, as if they were of one query."""
+    relevances = [of_query[0] if len(of_query) else np.nan for of_query in encoded]
+    firsts = np.stack([of_query[0] for of_query in logits])
+    return torch.tensor(relevances), torch.tensor(firsts), {"groups": torch.zeros(len(encoded), dtype=torch.int64)}
 
 
 SAMPLES = {
@@ -105,8 +118,24 @@ SAMPLES = {
         row={"text": "one two", "other": "three"},
         show=lambda label: str(float(label)),
         draw=draw_pairs,
-        make_batch=lambda encoded, logits: (torch.from_numpy(encoded), torch.from_numpy(logits[:, 0].copy()), None),
+        make_batch=lambda encoded, logits: (torch.from_numpy(encoded), torch.from_numpy(logits[:, 0].copy()), {}),
         columns={"text1": [LONG], "text2": [SHORT], "labels": [0.0], "row": [1]},
         outputs={"num_labels": 6, "sentence_encoder": True},
+    ),
+    "text_ranking": Sample(
+        lambda relevances, _: make_ragged(of_query[:, None] for of_query in relevances),
+        row={"text": "one two", "document": ["three", "four"]},
+        make_value=lambda label: [f"{label}.5" if label.isdecimal() else label, 0],
+        show=lambda label: f"1: {label}.5, 2: 0.0",
+        draw=draw_rankings,
+        make_batch=make_ranking_batch,
+        columns={
+            "text1": ['"word1"', '"word2"'],
+            "text2": [json.dumps(["word1", LONG]), json.dumps([SHORT])],
+            "labels": [[1.0, 0.0], []],
+            "row": [1, 2],
+        },
+        lengths=(5, 5),
+        truncated=(False, True, False),
     ),
 }

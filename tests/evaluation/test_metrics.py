@@ -17,6 +17,7 @@ LABELS = {
     "scores": np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0]),
     "label sets": np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 1.0]]),
     "tags": make_ragged(np.array(tags) for tags in ([1, 2], [0, 1], [1, 0], [0, 0])),
+    "rankings": make_ragged(np.array(relevances) for relevances in ([0.0, 1.0, 2.0], [1.0, 0.0, 0.0])),
 }
 NAMES = {"tags": ("O", "B-a", "I-a")}
 
@@ -29,7 +30,8 @@ def get_facts(metric):
 def test_every_metric_is_best_where_predictions_are_right(name):
     metric, labels = METRICS[name], LABELS[METRICS[name].shape]
     best = metric.score(labels, labels, **get_facts(metric))
-    worse = metric.score(labels, labels[::-1], **get_facts(metric))
+    reversed_labels = labels[::-1] if metric.shape != "rankings" else make_ragged(each[::-1] for each in labels)
+    worse = metric.score(labels, reversed_labels, **get_facts(metric))
     assert best == pytest.approx(1 if metric.higher_is_better else 0)
     assert (worse < best) == metric.higher_is_better
 

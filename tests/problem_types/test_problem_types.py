@@ -30,6 +30,8 @@ from innerdistill.problem_types.problem_types import (
     name_problem_type,
     show_agreement,
 )
+from innerdistill.problem_types.regression import REGRESSION
+from innerdistill.problem_types.text_ranking import TEXT_RANKING
 from innerdistill.recipe.recipe import DEFAULT_LOSSES, DataRecipe
 
 SOURCE = Path(innerdistill.__file__).parent
@@ -182,8 +184,17 @@ def test_names_are_matched_to_a_model_of_the_same_type(problem_type, sample, nam
 
 def test_a_model_is_of_one_type_only(problem_type, sample, names):
     config = make_config(problem_type, sample, names)
-    assert [each.name for each in PROBLEM_TYPES.values() if each.head.fits(config)] == [problem_type.name]
+    fitting = [each for each in PROBLEM_TYPES.values() if each.head.fits(config)]
+    # A CrossEncoder may have been made for scores of pairs, which a recipe then says.
+    assert fitting == [*([REGRESSION] if problem_type is TEXT_RANKING else []), problem_type]
     assert find_problem_type_of_model(config) is problem_type
+
+
+def test_a_head_for_one_score_is_one_for_regression_unless_its_files_say_more():
+    config = AutoConfig.for_model("bert", num_labels=1, architectures=["BertForSequenceClassification"])
+    assert TEXT_RANKING.head.fits(config) and find_problem_type_of_model(config) is REGRESSION
+    config.problem_type = "regression"
+    assert not TEXT_RANKING.head.fits(config)
 
 
 def test_a_head_that_no_type_has_is_refused():
@@ -207,9 +218,9 @@ def test_a_new_head_is_loaded_again_and_reads_what_it_says(problem_type, names, 
 
 
 def test_output_losses_are_zero_for_equal_models_and_learn_from_labels(problem_type, sample, encoded, logits):
-    targets, outputs, word_mask = sample.make_batch(encoded, logits)
+    targets, outputs, masks = sample.make_batch(encoded, logits)
     outputs.requires_grad_()
-    inputs = LossInputs(torch.ones(len(LABELS), 5, dtype=torch.bool), targets, temperature=2.0, word_mask=word_mask)
+    inputs = LossInputs(torch.ones(len(LABELS), 5, dtype=torch.bool), targets, temperature=2.0, **masks)
     assert set(problem_type.output_losses) in ({"soft_labels", "gold_labels"}, set())
     soft = problem_type.stand_ins.get("soft_labels", "soft_labels")
     losses = {soft: LOSSES[soft], **problem_type.output_losses}
@@ -249,6 +260,17 @@ def test_losses_of_embeddings_are_for_sentence_encoders_alone(problem_type):
         with pytest.raises(
             ValueError, match=f"losses.{name}: it compares embeddings, and {problem_type.wording.title}"
         ):
+            problem_type.check_losses({name: 1.0}, LOSSES)
+        problem_type.check_losses({name: 0.0}, LOSSES)
+
+
+def test_losses_that_compare_documents_are_for_rankers_alone(problem_type):
+    for name in (name for name, loss in LOSSES.items() if loss.of_rankings):
+        assert LOSSES[name].reads_batch
+        if problem_type.predictions.shape == "rankings":
+            problem_type.check_losses({name: 1.0}, LOSSES)
+            continue
+        with pytest.raises(ValueError, match=f"losses.{name}: it compares the documents of a query, and .* has none"):
             problem_type.check_losses({name: 1.0}, LOSSES)
         problem_type.check_losses({name: 0.0}, LOSSES)
 
@@ -308,7 +330,7 @@ def test_warnings_are_lists_of_sentences(problem_type, labels, encoded, names, l
 
 def test_the_columns_of_predict_are_those_that_it_names(problem_type, names, logits, read_rows):
     texts, _ = read_rows([None] * len(LABELS))
-    columns = problem_type.predictions.make_columns(logits, names or ("score",), None, texts=texts[0])
+    columns = problem_type.predictions.make_columns(logits, names or ("score",), None, texts=texts[-1])
     expected = []
     for column in problem_type.wording.output_columns:
         expected += [column.replace("<label>", name) for name in names] if "<label>" in column else [column]
@@ -320,7 +342,7 @@ def test_wording_is_complete_and_plain(problem_type, encoded, names, logits):
     for text in (wording.title, wording.outputs, wording.pipeline_tag, wording.agreement, wording.disagreement):
         assert text.strip() == text != ""
     loads = f'pipeline("{wording.pipeline_tag}"', f"{problem_type.head.auto_class.__name__}.from_pretrained("
-    loads = (*loads, 'SentenceTransformer("path/to/this/folder")')
+    loads = (*loads, 'SentenceTransformer("path/to/this/folder")', 'CrossEncoder("path/to/this/folder")')
     assert any(call in line for line in wording.usage for call in loads)  # transformers has no pipeline for some tags
     compile("\n".join(wording.usage), "usage", "exec")
     scores = score_outputs(encoded, logits, scoring=problem_type.make_scoring(problem_type.default_metric, names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -17,7 +18,7 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.given_rows import GIVEN
 from innerdistill.data.labels import UNLABELLED
-from innerdistill.data.windows import PIECES
+from innerdistill.data.windows import PIECES, QUERY
 
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")  # columns of a batch that a model reads
 POOL = 50  # batches that are sorted by length together: little padding, still well shuffled
@@ -42,6 +43,7 @@ class LengthGroupedSampler(Sampler[int]):
         seed: int,
         first_step: int = 0,
         group: bool = True,
+        queries: NDArray[Any] | None = None,
     ) -> None:
         """Prepare the sampler.
 
@@ -52,6 +54,9 @@ class LengthGroupedSampler(Sampler[int]):
             first_step: optimiser steps of the run before this sampler's epoch 0. If they ended inside a pass over the
                 data, epoch 0 continues there.
             group: whether a batch holds examples of similar length.
+            queries: number of the query of each example (N,), where those of a query stand one after the other. They
+                stay together then, but for a query that the end of a batch cuts. None means that each stands for
+                itself.
         """
         self.lengths = np.asarray(lengths, dtype=np.int32)  # of many examples, arrays of int64 are large
         self.batch_size = batch_size
@@ -60,6 +65,9 @@ class LengthGroupedSampler(Sampler[int]):
         self.group = group
         self.epoch = 0
         self.steps = -(-len(self.lengths) // batch_size)
+        # Where each query begins, and behind the last one the end.
+        changes = None if queries is None else np.flatnonzero(np.diff(queries)) + 1
+        self.bounds = None if changes is None else np.concatenate([[0], changes, [len(self.lengths)]]).astype(np.int32)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, 0-based within this sampler; called by the training loop."""
@@ -90,18 +98,34 @@ class LengthGroupedSampler(Sampler[int]):
     def _iterate_pass(self, number: int) -> Iterator[list[int]]:
         """Batches of one pass over the data, in order. Everything is done in place: a copy of many indices is large."""
         generator = np.random.default_rng((self.seed, number))
-        order = np.arange(len(self.lengths), dtype=np.int32)
-        generator.shuffle(order)
+        if self.bounds is not None:
+            order = self._order_queries(self.bounds, generator)
+        else:
+            order = np.arange(len(self.lengths), dtype=np.int32)
+            generator.shuffle(order)
         if len(order) < len(self):
             order = np.resize(order, len(self))
         places = np.arange(self.steps)
         if self.group:
-            for start in range(0, len(order), self.batch_size * POOL):
+            for start in range(0, len(order) if self.bounds is None else 0, self.batch_size * POOL):
                 pool = order[start : start + self.batch_size * POOL]
                 pool[:] = pool[np.argsort(self.lengths[pool], kind="stable")]
             generator.shuffle(places)
         for place in places:
             yield order[place * self.batch_size : (place + 1) * self.batch_size].tolist()
+
+    def _order_queries(self, bounds: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+        """Examples of all queries, one query after the other: shuffled, and in pools sorted by the longest example."""
+        queries = np.arange(len(bounds) - 1, dtype=np.int32)
+        generator.shuffle(queries)
+        sizes = np.diff(bounds)
+        if self.group:
+            longest = np.maximum.reduceat(self.lengths, bounds[:-1])
+            pools = np.cumsum(sizes[queries]) // (self.batch_size * POOL)
+            queries = queries[np.lexsort((longest[queries], pools))]  # the last key counts most
+        counts = sizes[queries]
+        starts = np.repeat(bounds[queries] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+        return (starts + np.arange(len(self.lengths))).astype(np.int32)
 
 
 def make_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> DataCollatorWithPadding:
@@ -164,6 +188,49 @@ def make_word_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None
         A collator.
     """
     return WordCollator(make_collator(tokenizer, pad_to=pad_to))
+
+
+class RankingCollator:
+    """Makes a padded batch of queries with their documents."""
+
+    def __init__(self, pad: DataCollatorWithPadding) -> None:
+        """Take the function that pads what the tokenizer makes.
+
+        Args:
+            pad: collator of transformers.
+        """
+        self.pad = pad
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Make a batch.
+
+        Args:
+            examples: rows of a tokenised split, each a query with one of its documents.
+
+        Returns:
+            By name what the model reads (B, L); `labels`, the relevances, NaN where there are none (B,); `groups`, a
+            number of the query of each row (B,).
+        """
+        rest = [{name: value for name, value in row.items() if name not in ("labels", QUERY)} for row in examples]
+        relevances = [float(row["labels"][0]) if len(row["labels"]) else math.nan for row in examples]
+        batch: dict[str, Tensor] = dict(self.pad(rest))
+        batch["labels"] = torch.tensor(relevances, dtype=torch.float32)
+        if all(QUERY in row for row in examples):
+            batch["groups"] = torch.tensor([int(row[QUERY]) for row in examples])
+        return batch
+
+
+def make_ranking_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> RankingCollator:
+    """Make the function that turns rows of queries with documents into padded tensors.
+
+    Args:
+        tokenizer: tokenizer of the model; it pads on the right from now on.
+        pad_to: length of every batch in tokens; None means the longest row of the batch.
+
+    Returns:
+        A collator.
+    """
+    return RankingCollator(make_collator(tokenizer, pad_to=pad_to))
 
 
 def split_off_index(collate: Collator) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:

@@ -47,7 +47,7 @@ class ExampleType:
         reads_words: whether the text of an example may be a list of words.
         show_text: (text of a table) -> the text for people.
         make_collator: (tokenizer, pad_to=) -> function that makes a padded batch of examples: what the model reads,
-            `labels` (B, ...) and perhaps `word_mask` (B, L). Losses get nothing else.
+            `labels` (B, ...), perhaps `word_mask` (B, L) and `groups` (B,). Losses get nothing else.
         match_names: (names, names of a model's outputs, declared=) -> names in the order of the outputs; None for a
             type without classes. Without any label, `names` are those of the outputs. Raises ValueError if they do not
             belong together.
@@ -55,6 +55,8 @@ class ExampleType:
         warn_of_missing: (encoded labels of train, of validation, names) -> sentences on labels that do not occur.
         warn_of_spellings: (labels as text (N,)) -> sentences on labels that differ only by case or spaces.
         given_outputs: how outputs of another model are read from columns; a sentence says why they cannot be given.
+        gather: (table of a file's rows, task, where=) -> table of its examples, where an example may be several rows
+            of a file. None where each row is one. Predictions are of the rows.
     """
 
     read_rows: Callable[..., tuple[list[list[str | None]], list[str | None]]]
@@ -74,11 +76,12 @@ class ExampleType:
     warn_of_missing: Callable[[NDArray[Any], NDArray[Any], Any], list[str]]
     warn_of_spellings: Callable[[pa.ChunkedArray], list[str]]
     given_outputs: OutputRules | str
+    gather: Callable[..., pa.Table] | None = None
 
     @property
     def has_parts(self) -> bool:
         """Whether an example may be several rows of a tokenised split."""
-        return self.has_windows or self.pairs_apart
+        return self.has_windows or self.pairs_apart or self.gather is not None
 
     def count_together(self, texts: int) -> int:
         """Count the texts that a model reads together, in one row of a tokenised split.

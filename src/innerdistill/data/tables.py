@@ -41,6 +41,7 @@ def read_file(
     grouped: bool = False,
     given: bool = False,
     allow_null: bool = False,
+    by_row: bool = False,
 ) -> pa.Table:
     """Read one file of any format.
 
@@ -53,6 +54,7 @@ def read_file(
         grouped: whether rows with a label need their group, if the task has groups; else groups are not read.
         given: whether rows need the outputs of another model, if the task has columns for them; else none are read.
         allow_null: whether a text may be null; it is null in the table then.
+        by_row: whether every row stays a row, even if several are one example.
 
     Returns:
         Table of row (int64), text1 (string), text2 (string, for pairs) and label (string, null where missing). If they
@@ -72,6 +74,7 @@ def read_file(
         grouped=grouped,
         given=given,
         allow_null=allow_null,
+        by_row=by_row,
     )
 
 
@@ -205,6 +208,7 @@ def read_rows(
     labelled: bool | None = True,
     grouped: bool = False,
     given: bool = False,
+    by_row: bool = False,
 ) -> pa.Table:
     """Read one split from a Python object.
 
@@ -216,6 +220,7 @@ def read_rows(
         labelled: True: every row needs a label. None: labels may be missing. False: labels are not read.
         grouped: whether rows with a label need their group, if the task has groups; else groups are not read.
         given: whether rows need the outputs of another model, if the task has columns for them; else none are read.
+        by_row: whether every row stays a row, even if several are one example.
 
     Returns:
         As `read_file`.
@@ -229,7 +234,7 @@ def read_rows(
         with name_key(where):
             yield from wrap_rows(source).read_blocks(columns, optional)
 
-    options: dict[str, Any] = {"labelled": labelled, "grouped": grouped, "given": given}
+    options: dict[str, Any] = {"labelled": labelled, "grouped": grouped, "given": given, "by_row": by_row}
     return _build_plain_table(read_blocks(), task, examples, where=where, **options)
 
 
@@ -243,6 +248,7 @@ def _build_plain_table(
     grouped: bool,
     given: bool,
     allow_null: bool = False,
+    by_row: bool = False,
 ) -> pa.Table:
     """Bring the columns that a task names into the package's own form, checked."""
     texts = [f"text{number}" for number in range(1, len(task.text) + 1)]
@@ -277,7 +283,7 @@ def _build_plain_table(
     table = write_to_disk(build_batches(), schema)
     if table.num_rows == 0:
         raise ValueError(f"{where}: no rows.")
-    return table
+    return table if by_row or examples.gather is None else examples.gather(table, task, where=where)
 
 
 def _refuse_mixed_labels(values: list[Any], where: str, name: str, first: int, list_rows: dict[bool, int]) -> None:

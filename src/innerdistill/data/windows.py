@@ -1,7 +1,8 @@
-"""Examples that are several rows of a tokenised split, one after the other: long texts in windows, and pairs of texts.
+"""Examples that are several rows of a tokenised split, one after the other.
 
+They are long texts in windows, pairs of texts, or queries with their documents.
 The column `part` says so: it numbers the rows of an example. Of types with outputs per token, the column `pieces` says
-which tokens are read: those that stand for words. Shapes: N examples, W rows or W_i words of example i.
+which tokens are read: those that stand for words. Shapes: N examples, W rows or W_i words or documents of example i.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
 PART = "part"  # column of a tokenised split whose examples may be several rows: number of a row of its example, from 0
 PIECES = "pieces"  # column of a tokenised split: positions of the tokens whose logits are read, one for each word
+QUERY = "query"  # column of a tokenised split whose examples are queries with documents: a number of the query
 
 Array = NDArray[Any]
 
 
 def read_of_examples(dataset: Dataset, name: str) -> Array:
-    """Read a column of a tokenised split, with one value for each example. Words in its windows are put together.
+    """Read a column of a tokenised split, with one value for each example. Words and documents are put together.
 
     Args:
         dataset: tokenised split. The rows of an example stand one after the other.
@@ -48,18 +50,20 @@ def join_rows(dataset: Dataset, values: Array) -> Array:
         values: of words, an array for each row: (words of the row, ...). Else an array of all rows: (rows, ...).
 
     Returns:
-        Of words an array for each example: (words of the example, ...). Else an array (N, W, ...), where all examples
-        have W rows. The values themselves where every example is one row by its type.
+        Of words and of documents an array for each example: (words or documents of the example, ...). Else an array
+        (N, W, ...), where all examples have W rows. The values themselves where every example is one row by its type.
     """
     if PART not in dataset.column_names:
         return values
     begins = _find_first_rows(dataset)
-    if not is_ragged(values):
-        return values.reshape(len(begins), len(dataset) // max(1, len(begins)), *values.shape[1:])
-    return make_ragged(
-        values[begin] if end == begin + 1 else np.concatenate(list(values[begin:end]))
-        for begin, end in pairwise([*begins.tolist(), len(dataset)])
-    )
+    bounds = list(pairwise([*begins.tolist(), len(dataset)]))
+    if is_ragged(values):
+        return make_ragged(
+            values[begin] if end == begin + 1 else np.concatenate(list(values[begin:end])) for begin, end in bounds
+        )
+    if QUERY in dataset.column_names:
+        return make_ragged(values[begin:end] for begin, end in bounds)
+    return values.reshape(len(begins), len(dataset) // max(1, len(begins)), *values.shape[1:])
 
 
 def select_examples_evenly(dataset: Dataset, count: int) -> Dataset:

@@ -31,6 +31,13 @@ from innerdistill.evaluation.label_set_metrics import (
     score_macro_f1,
     score_micro_f1,
 )
+from innerdistill.evaluation.ranking_metrics import (
+    correlate_ranks,
+    measure_ndcg,
+    measure_queries,
+    measure_reciprocal_rank,
+    score_queries,
+)
 from innerdistill.evaluation.similarities import (
     compute_pair_pseudo_values,
     compute_similarity_pseudo_values,
@@ -52,7 +59,7 @@ AGREEMENT = "agreement_with_the_teacher"  # share of examples with the teacher's
 # Metrics whose pseudo-values are 1 and 0, right and wrong: a new one of this kind is named here too.
 SHARES_OF_RIGHT = ("accuracy", "exact_match", AGREEMENT)
 
-Shape = Literal["classes", "scores", "label sets", "tags", "embeddings"]
+Shape = Literal["classes", "scores", "label sets", "tags", "embeddings", "rankings"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,8 @@ class Metric:
         shape: shape of the predictions that it needs: `classes` are class ids, `scores` are real numbers. `label sets`
             are labels of 1 and 0 (N, C), and predictions (N, C) of which those above 0 are chosen. `tags` are arrays of
             tag ids, one for each example (N,). `embeddings` are those of the W texts of an example (N, W, D), and
-            labels scores of pairs (N,).
+            labels scores of pairs (N,). `rankings` are arrays of scores, one for each query (N,), and labels arrays of
+            relevances.
         higher_is_better: False for an error. An error cannot be the primary metric.
         reads: further facts: `names` (class names by id), `positive` (id of the class that f1 is of).
         pseudo_values: (labels (N,), predictions (N,), and the facts) -> numbers that average to the score (N,), from
@@ -303,6 +311,12 @@ def _make_pair_metric(function: Callable[..., Any], pseudo_values: Callable[[Arr
     )
 
 
+def _make_ranking_metric(measure: Callable[[Array, Array], float], *, title: str = "") -> Metric:
+    """A mean over queries, each of which has its own value."""
+    pseudo_values = partial(measure_queries, measure=measure)
+    return Metric(partial(score_queries, measure=measure), "rankings", pseudo_values=pseudo_values, title=title)
+
+
 def _list_primary_metrics() -> str:
     """Which primary metrics fit which predictions, in a sentence."""
     parts = []
@@ -353,6 +367,8 @@ METRICS = Registry(
         "entity_precision": _make_entity_metric("precision"),
         "entity_recall": _make_entity_metric("recall"),
         "tag_accuracy": Metric(score_tag_accuracy, "tags", pseudo_values=compute_tag_accuracy_pseudo_values),
+        "ndcg_at_10": _make_ranking_metric(measure_ndcg, title="nDCG@10"),
+        "mrr_at_10": _make_ranking_metric(measure_reciprocal_rank, title="MRR@10"),
         "mse": Metric(_mse, "scores", higher_is_better=False, title="mean squared error"),
     },
 )
@@ -365,4 +381,5 @@ AGREEMENT_METRICS = {
         correlate_similarities, "embeddings", pseudo_values=compute_similarity_pseudo_values
     ),
     "entity_f1_with_the_teacher": replace(METRICS.built_in["entity_f1"], title="entity F1 with the teacher"),
+    "rank_correlation_with_the_teacher": _make_ranking_metric(correlate_ranks),
 }

@@ -46,7 +46,8 @@ class PredictionType:
 
     Labels and predictions are (N,), or (N, C) where an example has several. Logits per token are ragged: an array for
     each example, (W, C) for the W tokens in its column `pieces`. Labels and predictions are ragged where
-    `ExampleType.encode_labels` makes such; of tagged words they are (W,). Embeddings are (N, W, D), of the W texts of
+    `ExampleType.encode_labels` makes such; of tagged words they are (W,). Of a query's documents, labels are (K,) and
+    logits (K, C). Embeddings are (N, W, D), of the W texts of
     each example.
 
     Attributes:
@@ -79,7 +80,8 @@ class PredictionType:
         show_answer: (logits of one example (C,), names, its first text) -> `answer`, and what else there is to show, by
             name. The text may be left out.
         make_columns: (logits (N, C), names of the outputs, thresholds (C,), texts=) -> the columns that `predict` adds
-            to a file, by name. `texts` are the first text of each example (N,).
+            to a file, by name. `texts` are the last text of each example (N,). Of a head with an activation, that is
+            `activate=`.
         find_swapped_labels: (examples (N,), logits (N, C), names) -> what was found if the outputs of a model seem to
             mean other labels than they are named after, else None.
     """

@@ -28,16 +28,18 @@ class LossInputs:
         token_mask: True for real tokens. (B, L)
         labels: class ids, UNLABELLED where there is none; or scores, NaN where there is none. (B,) Of multi-label
             classification 1 or 0 by label, NaN where there is none (B, C). Of words the tag id at the token that
-            stands for each, UNLABELLED elsewhere (B, L).
+            stands for each, UNLABELLED elsewhere (B, L). Of a document its relevance, NaN where there is none (B,).
         temperature: T > 0 of the soft labels.
         word_mask: True for tokens that stand for a word (B, L); None where the collator makes none. What it marks is
             for the losses of the problem type alone.
+        groups: number of the query of each document (B,); None where the collator makes none.
     """
 
     token_mask: Tensor
     labels: Tensor
     temperature: float = 1.0
     word_mask: Tensor | None = None
+    groups: Tensor | None = None
 
 
 SHARED = tuple(field.name for field in fields(LossInputs))
@@ -51,8 +53,8 @@ class Loss:
         function: called with the fields that `needs` names, in their order; returns one value per example, (B,).
         needs: `attention`, `cls`, `hidden` or `qkv` for an internal loss, which compares mapped layers: the function
             gets the teacher's and then the student's. `student_logits` and perhaps `teacher_logits` for an output loss.
-            Both may add fields of LossInputs: `token_mask`, `labels`, `temperature`, and `word_mask` where the batches
-            have one.
+            Both may add fields of LossInputs: `token_mask`, `labels`, `temperature`, and `word_mask` or `groups` where
+            the batches have them.
         embeddings: an internal loss that is also measured at layer 0, the embeddings.
         of_embeddings: an output loss that reads embeddings of texts, so that only sentence encoders can have it.
         reads_batch: whether the value of an example depends on the other examples of its batch. The batch size,
@@ -83,6 +85,11 @@ class Loss:
             )
         if self.embeddings and not read <= {"cls", "hidden"}:
             raise ValueError(f"a loss of the embeddings needs {self.needs}; expected cls, hidden or both.")
+
+    @property
+    def of_rankings(self) -> bool:
+        """Whether the loss compares the documents of a query, so that only rankers can have it."""
+        return "groups" in self.needs
 
     @property
     def kinds(self) -> tuple[str, ...]:

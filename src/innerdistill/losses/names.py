@@ -13,5 +13,7 @@ BUILT_IN = (
     "embedding_cosine",
     "embedding_mse",
     "similarity_kl",
+    "margin_mse",
+    "rank_kl",
 )
 COSINES = ("cls_cosine", "token_cosine")  # schedule.threshold is compared with the first of them that is on

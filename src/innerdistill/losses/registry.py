@@ -1,7 +1,7 @@
 """LOSSES: every loss that a recipe can name. A new loss is an entry here, or of an installed package.
 
 `soft_labels` and `gold_labels` depend on the problem type. Those here are for classes; `problem_types` has the others.
-Embedding losses are for sentence encoders alone.
+Embedding losses are for sentence encoders alone, `margin_mse` and `rank_kl` for rankers.
 The names alone are in `names.py` too, which needs no torch.
 """
 
@@ -17,6 +17,7 @@ from innerdistill.losses.other_papers import (
     token_cosine,
 )
 from innerdistill.losses.paper import attention_kl, cls_cosine, gold_labels, soft_labels
+from innerdistill.losses.ranking import margin_mse, rank_kl
 from innerdistill.support.extensions import Registry
 
 LOSSES = Registry(
@@ -35,5 +36,7 @@ LOSSES = Registry(
         "embedding_cosine": Loss(embedding_cosine, needs=LOGITS, of_embeddings=True),
         "embedding_mse": Loss(embedding_mse, needs=LOGITS, of_embeddings=True),
         "similarity_kl": Loss(similarity_kl, needs=(*LOGITS, "temperature"), of_embeddings=True, reads_batch=True),
+        "margin_mse": Loss(margin_mse, needs=(*LOGITS, "groups"), reads_batch=True),
+        "rank_kl": Loss(rank_kl, needs=(*LOGITS, "temperature", "groups"), reads_batch=True),
     },
 )

@@ -49,6 +49,15 @@ def save_model_files(model: PreTrainedModel, folder: Path, *, max_length: int | 
     model.save_pretrained(folder)
 
 
+def adopt_nothing(student: PretrainedConfig, teacher: PretrainedConfig) -> None:
+    """Leave the configuration of a student as `configure` makes it.
+
+    Args:
+        student: configuration of the student.
+        teacher: configuration of its teacher.
+    """
+
+
 @dataclass(frozen=True)
 class Head:
     """Head of a model: class that loads it, and what its configuration says.
@@ -66,6 +75,9 @@ class Head:
         outputs: `per text`, logits (B, C); or `per token`, logits (B, L, C). Those are read at the tokens that stand in
             the column `pieces` of a tokenised split.
         save: writes a model into a folder. The Trainer's checkpoints are written by transformers in any case.
+        adopt: (configuration of a student, that of its teacher) -> None. Gives the student what the teacher's says of
+            its head beyond `configure`.
+        find_activation: (configuration of a model) -> function of outputs, which `predict` applies; None for none.
     """
 
     auto_class: Any
@@ -75,6 +87,8 @@ class Head:
     reads: Literal["first token", "all tokens"]
     outputs: Literal["per text", "per token"] = "per text"
     save: Save = save_model_files
+    adopt: Callable[[PretrainedConfig, PretrainedConfig], None] = adopt_nothing
+    find_activation: Callable[[PretrainedConfig], Callable[[NDArray[Any]], NDArray[Any]]] | None = None
 
 
 def configure_class_head(names: Sequence[str]) -> dict[str, Any]:
@@ -144,8 +158,15 @@ def _is_saved_as(config: PretrainedConfig, *ends: str) -> bool:
     return any(name.endswith(ends) for name in config.architectures or ())
 
 
-def _may_read_texts(config: PretrainedConfig) -> bool:
-    """Whether a model's head may be one for whole texts: it was not saved with a class that has another."""
+def may_read_texts(config: PretrainedConfig) -> bool:
+    """Tell whether a model's head may be one for whole texts.
+
+    Args:
+        config: configuration of the model.
+
+    Returns:
+        True if it was not saved with a class that has another head.
+    """
     others = (end for end in HEAD_CLASSES if end != TEXT_CLASS)
     return not _is_saved_as(config, *others) and not has_embedding_head(config)
 
@@ -192,7 +213,7 @@ def has_label_set_head(config: PretrainedConfig) -> bool:
     Returns:
         True if it may.
     """
-    return config.num_labels > 1 and config.problem_type in (None, LABEL_SETS) and _may_read_texts(config)
+    return config.num_labels > 1 and config.problem_type in (None, LABEL_SETS) and may_read_texts(config)
 
 
 def read_thresholds(config: PretrainedConfig) -> NDArray[np.float64] | None:
@@ -257,7 +278,7 @@ def has_class_head(config: PretrainedConfig) -> bool:
     Returns:
         True if it does.
     """
-    return config.num_labels > 1 and config.problem_type != LABEL_SETS and _may_read_texts(config)
+    return config.num_labels > 1 and config.problem_type != LABEL_SETS and may_read_texts(config)
 
 
 def has_label_names(config: PretrainedConfig) -> bool:
@@ -281,7 +302,7 @@ def has_score_head(config: PretrainedConfig) -> bool:
     Returns:
         True if it does.
     """
-    return config.num_labels == 1 and config.problem_type != LABEL_SETS and _may_read_texts(config)
+    return config.num_labels == 1 and config.problem_type != LABEL_SETS and may_read_texts(config)
 
 
 def name_classes(config: PretrainedConfig) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from innerdistill.models.check_weights import WRAPPERS, LoadedModel, is_wrapped
 from innerdistill.models.config_file import check_config_file, refuse_adapter
 from innerdistill.models.families import family_of, max_positions
 from innerdistill.models.heads import Head, has_label_names
+from innerdistill.models.rankers import mark_ranker
 from innerdistill.models.sentence_encoder import SentenceEncoder, adjust_tokenizer, save_sentence_encoder
 from innerdistill.models.sentence_files import ModelFilesError, mark_sentence_encoder
 from innerdistill.recipe.recipe import IN_MEMORY
@@ -41,7 +42,8 @@ def read_config(name: str) -> PretrainedConfig:
         name: folder or name of the model.
 
     Returns:
-        The configuration; of a sentence-transformers model with the key `sentence_encoder`.
+        The configuration; of a sentence-transformers model with the key `sentence_encoder`, of a CrossEncoder with the
+        key `sentence_transformers`.
 
     Raises:
         ValueError: not found, not a configuration that transformers can read, or family not supported.
@@ -59,6 +61,7 @@ def read_config(name: str) -> PretrainedConfig:
         raise ValueError(f"{name}: no model found there ({get_first_line(error)}).") from None
     family_of(config)
     mark_sentence_encoder(name, config)
+    mark_ranker(name, config)
     return config
 
 
@@ -266,6 +269,7 @@ def _load_folder(name: str, head: Head, options: dict[str, Any]) -> LoadedModel:
         raise
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
         raise ValueError(f"{name}: the model cannot be loaded ({get_first_line(error)}).") from None
+    mark_ranker(name, model.config)
     mismatched = [(key, list(shape), list(expected)) for key, shape, expected in report["mismatched_keys"]]
     return LoadedModel(
         name,

@@ -127,7 +127,7 @@ def mark_sentence_encoder(name: str, config: PretrainedConfig) -> None:
         return
     settings = find_file(name, SETTINGS)
     try:
-        model_type = MODEL_TYPE if settings is None else _read_object(settings).get("model_type", MODEL_TYPE)
+        model_type = MODEL_TYPE if settings is None else read_object(settings).get("model_type", MODEL_TYPE)
     except ModelFilesError:  # who loads it as a sentence encoder is told
         model_type = MODEL_TYPE
     if model_type == MODEL_TYPE:
@@ -284,10 +284,21 @@ def _check_settings(name: str, files: SentenceFiles) -> None:
 def _read_json(name: str, file: str) -> dict[str, Any]:
     """Content of a file of a model; nothing if it has no such file."""
     path = find_file(name, file)
-    return {} if path is None else _read_object(path)
+    return {} if path is None else read_object(path)
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        The object.
+
+    Raises:
+        ModelFilesError: the file cannot be read, or holds something else.
+    """
     content = _load(path)
     if not isinstance(content, dict):
         raise ModelFilesError(f"{path}: expected a JSON object, got {shorten_value(content)}.")

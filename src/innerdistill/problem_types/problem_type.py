@@ -114,14 +114,19 @@ class ProblemType:
             losses: losses by name.
 
         Raises:
-            ValueError: a loss that compares embeddings, for models that make none; or an output loss that the type
-                lacks.
+            ValueError: a loss that compares embeddings or documents, for models that have none; or an output loss
+                that the type lacks.
         """
         title, outputs = self.wording.title, self.wording.outputs
         for name in (name for name, weight in weights.items() if weight > 0):
             if losses[name].of_embeddings and self.predictions.shape != "embeddings":
                 raise ValueError(
                     f"losses.{name}: it compares embeddings, and {title} has {outputs}; use losses.soft_labels."
+                )
+            if losses[name].of_rankings and self.predictions.shape != "rankings":
+                raise ValueError(
+                    f"losses.{name}: it compares the documents of a query, and {title} has none; use "
+                    "losses.soft_labels, or data.problem_type=text_ranking."
                 )
             if self._lacks(name):
                 raise ValueError(f"losses.{name}: {title} learns from the teacher's {outputs} alone; set it to 0.")

@@ -11,11 +11,13 @@ from transformers import PretrainedConfig, PreTrainedModel
 from innerdistill.data.tasks import resolve_task
 from innerdistill.evaluation.metrics import find_metric, find_primary_metric
 from innerdistill.models.pretrained import load_classifier, read_config
+from innerdistill.models.rankers import is_ranker
 from innerdistill.problem_types.multi_label_classification import MULTI_LABEL_CLASSIFICATION
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.regression import REGRESSION
 from innerdistill.problem_types.sentence_similarity import SENTENCE_SIMILARITY
 from innerdistill.problem_types.single_label_classification import SINGLE_LABEL_CLASSIFICATION
+from innerdistill.problem_types.text_ranking import TEXT_RANKING
 from innerdistill.problem_types.token_classification import TOKEN_CLASSIFICATION
 from innerdistill.recipe.recipe import DataRecipe
 from innerdistill.support.messages import join_names, name_key, suggest_name
@@ -28,6 +30,7 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         MULTI_LABEL_CLASSIFICATION,
         TOKEN_CLASSIFICATION,
         SENTENCE_SIMILARITY,
+        TEXT_RANKING,
     )
 }
 
@@ -110,6 +113,7 @@ def _choose_problem_type(
     for problem_type, sign, reason in (
         (SENTENCE_SIMILARITY, recipe.pairs is not None, "data.pairs names the columns of pairs"),
         (SENTENCE_SIMILARITY, _is_said_by(teacher, SENTENCE_SIMILARITY), "the teacher is a sentence encoder"),
+        (TEXT_RANKING, _is_said_by(teacher, TEXT_RANKING), "the teacher is a CrossEncoder with one score"),
         (TOKEN_CLASSIFICATION, _is_list_of_words(text), "the texts are lists of words"),
         (TOKEN_CLASSIFICATION, _is_list_of_spans(label), "the labels are spans of text"),
         (TOKEN_CLASSIFICATION, not _is_single(label) and _is_said_by(teacher, TOKEN_CLASSIFICATION), SAID_BY_TEACHER),
@@ -137,9 +141,11 @@ def _is_single(label: Any) -> bool:
 
 
 def _is_said_by(teacher: PretrainedConfig | None, problem_type: ProblemType) -> bool:
-    """Whether a configuration leaves no doubt: by its class, or by its `problem_type`."""
+    """Whether a configuration leaves no doubt: by its class or its files, or by its `problem_type`."""
     if teacher is None:
         return False
+    if problem_type is TEXT_RANKING:
+        return is_ranker(teacher)
     return teacher.problem_type == problem_type.name or (
         problem_type in (TOKEN_CLASSIFICATION, SENTENCE_SIMILARITY) and problem_type.head.fits(teacher)
     )
@@ -181,9 +187,11 @@ def find_problem_type_of_model(config: PretrainedConfig) -> ProblemType:
     Raises:
         ValueError: a head of another kind.
     """
-    for problem_type in PROBLEM_TYPES.values():
-        if problem_type.head.fits(config):
-            return problem_type
+    fitting = [problem_type for problem_type in PROBLEM_TYPES.values() if problem_type.head.fits(config)]
+    if TEXT_RANKING in fitting and is_ranker(config):
+        return TEXT_RANKING
+    if fitting:
+        return fitting[0]
     raise ValueError(
         f"{config.name_or_path}: a head for {config.problem_type} is not supported; expected one for "
         f"{join_names(list(PROBLEM_TYPES))}."

@@ -102,7 +102,7 @@ class DataRecipe(Section):
         max_length=2,
         description="Text column; two columns for sentence pairs. For token classification it may hold lists of words. "
         "`input_ids` holds token ids, from the teacher's tokenizer. For sentence similarity, the texts of a pair are "
-        "embedded apart.",
+        "embedded apart. For text ranking, the columns of queries and documents, or of lists of documents.",
     )
     pairs: tuple[Text, ...] | None = Field(
         None,
@@ -115,7 +115,7 @@ class DataRecipe(Section):
         None,
         description="Label column (default: `label`; with `data.pairs`, `score`). For multi-label classification also "
         "several columns of 0 and 1, whose names are the labels. For token classification lists of tags, or of spans "
-        "with `start`, `end` and `label`.",
+        "with `start`, `end` and `label`. For text ranking numbers from 0 to 100, or lists of them.",
     )
     labels: Labels | None = Field(None, min_length=2, description="Label names in the order of their ids.")
     probabilities: ColumnsByLabel | None = Field(
@@ -129,8 +129,8 @@ class DataRecipe(Section):
     problem_type: Text | None = Field(
         None,
         description="Kind of problem: `single_label_classification`, `multi_label_classification`, "
-        "`token_classification`, `regression` or `sentence_similarity`. By default it follows from metric, teacher, "
-        "texts and labels.",
+        "`token_classification`, `regression`, `sentence_similarity` or `text_ranking`. By default it follows from "
+        "metric, teacher, texts and labels.",
     )
     separator: Text = Field(",", description="What separates the labels of an example, where they are one text.")
     thresholds: Literal["shared", "per label", "half"] = Field(
@@ -141,7 +141,7 @@ class DataRecipe(Section):
     metric: Text | None = Field(
         None,
         description="Primary metric (default: the task's, or that of the problem type, such as accuracy). `pearson` "
-        "and `spearman` are for regression and sentence similarity.",
+        "and `spearman` are for regression and sentence similarity, `ndcg_at_10` and `mrr_at_10` for text ranking.",
     )
     max_length: int | None = Field(
         None,

@@ -184,7 +184,9 @@ class Job:
         scoring = self.problem_type.make_scoring(self.metric, self.names, positive=positive)
         if not self.data.has_labels("train"):
             return scoring
-        return replace(scoring, constant=scoring.choose_constant(read_of_examples(self.splits["train"], "labels")))
+        labels = read_of_examples(self.splits["train"], "labels")
+        labels = labels[self.problem_type.predictions.has_label(labels)]
+        return replace(scoring, constant=scoring.choose_constant(labels))
 
     def get_scoring(self, split: str) -> Scoring:
         """Get what the scores on a split depend on.
@@ -292,6 +294,8 @@ class Job:
             seed=self.recipe.seed,
         )
         student.config.update(self.problem_type.head.configure(self._name_outputs()))
+        if self.teacher is not None:
+            self.problem_type.head.adopt(student.config, self.teacher.config)
         probe(student)
         if not recipe.dropout:
             remove_dropout(student)

@@ -17,6 +17,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.data.conll import TOKENS
+from innerdistill.data.example_type import ExampleType
 from innerdistill.data.formats import CONLL_SUFFIXES, JSON_SUFFIXES, dump_json
 from innerdistill.data.in_memory import is_data_frame
 from innerdistill.data.splits import list_text_columns
@@ -80,9 +81,11 @@ class Predictor:
             prompt=read_prompt(self.tokenizer),
         )
         logits = predict_logits(self.model, dataset, examples.make_collator(self.tokenizer))
-        thresholds = read_thresholds(self.model.config)
-        texts = rows["text1"].to_pylist()
-        return self.problem_type.predictions.make_columns(logits, names, thresholds, texts=texts), truncated
+        thresholds, find_activation = read_thresholds(self.model.config), self.problem_type.head.find_activation
+        options: dict[str, Any] = {"texts": rows[list_text_columns(rows)[-1]].to_pylist()}
+        if find_activation is not None:
+            options["activate"] = find_activation(self.model.config)
+        return self.problem_type.predictions.make_columns(logits, names, thresholds, **options), truncated
 
 
 @quiet_libraries()
@@ -114,7 +117,8 @@ def predict_texts(
 
     Args:
         predictor: the model.
-        texts: texts, or pairs of texts; for a tagger, texts or lists of words.
+        texts: texts, or pairs of texts; for a tagger, texts or lists of words; for a ranker, a query with a document or
+            a list of documents.
         number: texts of an example, 1 or 2.
 
     Returns:
@@ -130,26 +134,36 @@ def predict_texts(
         kind = type(texts).__name__
         raise ValueError(f"predict: expected a list of texts, got a {kind}; give a column, such as list(data['text']).")
     examples = [[example] if number == 1 else example for example in texts]
-    reads_words = predictor.problem_type.examples.reads_words
+    example_type = predictor.problem_type.examples
     for row, example in enumerate(examples, start=1):
-        if not _is_example(example, number=number, reads_words=reads_words):
-            wanted = "a text or a list of words" if reads_words else "a text" if number == 1 else "a pair of texts"
+        if not _is_example(example, number=number, example_type=example_type):
+            wanted = _describe_example(number, example_type)
             raise ValueError(f"predict: example {row} is {shorten_value(texts[row - 1])}, expected {wanted}.")
     if not examples:
         return []
     columns = {f"text{part + 1}": [example[part] for example in examples] for part in range(number)}
     task = Task(tuple(columns))
-    rows = read_rows(columns, task, examples=predictor.problem_type.examples, where="predict", labelled=False)
+    rows = read_rows(columns, task, examples=example_type, where="predict", labelled=False, by_row=True)
     predictions, _ = predictor.predict(rows, task)
     lists = {name: pa.array(values).to_pylist() for name, values in predictions.items()}
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
 
-def _is_example(parts: Any, *, number: int, reads_words: bool) -> bool:
+def _describe_example(number: int, example_type: ExampleType) -> str:
+    if example_type.gather is not None:
+        return "a query with a document or a list of documents"
+    if example_type.reads_words:
+        return "a text or a list of words"
+    return "a text" if number == 1 else "a pair of texts"
+
+
+def _is_example(parts: Any, *, number: int, example_type: ExampleType) -> bool:
     if not isinstance(parts, list | tuple) or len(parts) != number:
         return False
-    if reads_words and isinstance(parts[0], list | tuple):
-        return len(parts[0]) > 0 and all(type(word) is str for word in parts[0])
+    may_be_list = example_type.reads_words or example_type.gather is not None
+    if may_be_list and isinstance(parts[-1], list | tuple):
+        is_whole = len(parts[-1]) > 0 and all(type(part) is str for part in parts[-1])
+        return is_whole and all(type(part) is str for part in parts[:-1])
     return all(type(part) is str for part in parts)
 
 
@@ -222,7 +236,7 @@ def predict_blocks(
     longest = record.data.max_length if record else None
     predictor = load_predictor(folder, max_length=longest, texts=len(task.text))
     examples = predictor.problem_type.examples
-    rows = read_file(file, task, examples=examples, split="prediction", labelled=False, allow_null=True)
+    rows = read_file(file, task, examples=examples, split="prediction", labelled=False, allow_null=True, by_row=True)
     if not skip_empty:
         _refuse_null_texts(file, rows, task)
     start = truncated = blank = 0

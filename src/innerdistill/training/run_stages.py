@@ -21,7 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.ragged import list_bytes
 from innerdistill.data.tokens import fingerprint_tokens
-from innerdistill.data.windows import PIECES
+from innerdistill.data.windows import PIECES, QUERY
 from innerdistill.losses.loss import Loss, collect_needs
 from innerdistill.models.check import check_internal_teacher
 from innerdistill.models.fingerprint import weights_fingerprint
@@ -195,7 +195,7 @@ def _identify(
     teacher: Targets | None, student: PreTrainedModel, stages: Sequence[Stage], setup: TrainingSetup
 ) -> dict[str, Any]:
     """Everything that the trained student depends on, by name."""
-    columns = [name for name in ("labels", PIECES) if name in setup.train.column_names]
+    columns = [name for name in ("labels", PIECES, QUERY) if name in setup.train.column_names]
     labels = b"".join(list_bytes(read_numbers(setup.train, name)) for name in columns)
     stores = (
         [] if teacher is None else teacher.stores

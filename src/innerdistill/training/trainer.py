@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerContr
 
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import INPUT_NAMES, LengthGroupedSampler, split_off_index
+from innerdistill.data.windows import QUERY
 from innerdistill.losses.loss import LossInputs, collect_needs, measure
 from innerdistill.models.capture import Internals, capture_then, train_first_layers
 from innerdistill.support.files import explain_full_disk
@@ -180,7 +181,11 @@ class DistillationTrainer(Trainer):
         needs = self.needs
         model_inputs = {name: inputs[name] for name in INPUT_NAMES if name in inputs}
         shared = LossInputs(
-            inputs["attention_mask"].bool(), inputs["labels"], self.setup.temperature, inputs.get("word_mask")
+            inputs["attention_mask"].bool(),
+            inputs["labels"],
+            self.setup.temperature,
+            word_mask=inputs.get("word_mask"),
+            groups=inputs.get("groups"),
         )
 
         def compute_losses(student: Internals) -> dict[str, Tensor]:
@@ -357,10 +362,12 @@ class DistillationTrainer(Trainer):
             self.record.ended = f"stopped by {self.user_callbacks.stopper} after step {self.state.global_step}"
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
+        examples = train_dataset or self.train_dataset
         return LengthGroupedSampler(
-            read_numbers(train_dataset or self.train_dataset, "length"),
+            read_numbers(examples, "length"),
             batch_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
             seed=self.setup.seed,
             first_step=self.first_step,
             group=self.setup.group_by_length,
+            queries=read_numbers(examples, QUERY) if QUERY in examples.column_names else None,
         )
