@@ -10,7 +10,7 @@ from conftest import tiny_model
 from sentence_transformers import CrossEncoder
 from transformers import AutoModelForSequenceClassification
 
-from innerdistill import distill, evaluate, predict
+from innerdistill import distill
 from innerdistill.cli.main import main
 from innerdistill.evaluation.compare import score_with_errors
 from innerdistill.evaluation.labelled_examples import LabelledExamples
@@ -28,7 +28,7 @@ def queries(sentences):
     rows = []
     for number in range(120):
         documents = texts[number * 5 : number * 5 + 3 + number % 3]
-        words = [word for document in documents for word in document.split() if not word.startswith("word")]
+        words = [word for document in documents for word in document.split()]
         query = f"{words[0]} word{number % 24} word{number // 24}"
         relevances = [min(2, document.split().count(words[0])) for document in documents]
         rows.append({"query": query, "document": documents, "relevance": relevances})
@@ -73,7 +73,7 @@ def make_recipe(files):
         data |= {"text": COLUMNS[:2], "label": "relevance", **changes.pop("data", {})}
         return {
             "data": data,
-            "teacher": {"path": str(files / "teacher"), "folder": str(files / "cache")},
+            "teacher": {"path": str(files / "teacher"), "folder": str(files / "cache"), "allow_weak": True},
             "schedule": {"total_steps": 8},
             "trainer": TRAINER,
             "output": str(files / output),
@@ -143,11 +143,6 @@ def test_a_cross_encoder_predicts_as_the_library_does(files, tmp_path):
     model = CrossEncoder(str(files / "teacher"), device="cpu")
     expected = model.predict([(row["query"], row["document"]) for row in rows])
     np.testing.assert_allclose([row["predicted_score"] for row in rows], expected, atol=1e-5)
-
-
-def test_a_run_is_evaluated_again_from_its_folder(run, files):
-    scores = evaluate(run.folder / "model", data={"validation": str(files / "validation.jsonl"), "text": COLUMNS[:2], "label": "relevance"})  # fmt: skip
-    assert scores["ndcg_at_10"] == pytest.approx(run.scores["validation"]["student"]["ndcg_at_10"], abs=1e-6)
 
 
 def test_without_labels_students_agree_with_their_teacher(make_recipe, files, queries):

@@ -186,8 +186,11 @@ def load_base(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        loaded = _load(name, head, **head.configure(names), **options)
+        keys = head.configure(names)
+        known = {key: value for key, value in keys.items() if hasattr(PretrainedConfig(), key)}
+        loaded = _load(name, head, **known, **options)
         model = loaded.model
+        model.config.update(keys)  # a key that transformers does not know would go to the model's class
         new = {*loaded.missing, *(key for key, *_ in loaded.mismatched)}
         prefix = f"{model.base_model_prefix}."
         old_head = [key for key in model.state_dict() if not key.startswith(prefix) and key not in new]
