@@ -8,9 +8,9 @@ import pytest
 import torch
 from conftest import tiny_model
 from sentence_transformers import CrossEncoder
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, TrainerCallback
 
-from innerdistill import distill
+from innerdistill import distill, evaluate
 from innerdistill.cli.main import main
 from innerdistill.evaluation.compare import score_with_errors
 from innerdistill.evaluation.labelled_examples import LabelledExamples
@@ -163,3 +163,44 @@ def test_a_base_model_becomes_a_teacher_by_labels(make_recipe, files):
     assert record.data.problem_type == "text_ranking" and record.scores["validation"].teacher is not None
     model = AutoModelForSequenceClassification.from_pretrained(files / "based" / "model")
     assert model.config.sentence_transformers["activation_fn"].endswith("Sigmoid")
+
+
+class Interrupt(TrainerCallback):
+    """Stops the process once, in the middle of a stage."""
+
+    is_armed = True
+
+    def on_step_end(self, args, state, control, **_):
+        if Interrupt.is_armed and state.global_step == 2:
+            Interrupt.is_armed = False
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_run_ends_with_the_same_student(make_recipe, files):
+    changes = {"losses": {"gold_labels": 1, "rank_kl": 1}, "checkpoint_minutes": 0}
+    whole = distill(make_recipe("whole", **changes)).folder
+    with pytest.raises(KeyboardInterrupt):
+        distill(make_recipe("again", **changes), callbacks=[Interrupt()])
+    assert not (files / "again" / "run.json").exists() and any((files / "again" / "checkpoints").rglob("*.safetensors"))
+    again = distill(make_recipe("again", **changes), callbacks=[Interrupt()]).folder
+    weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (whole, again)]
+    assert weights[0] == weights[1]
+    scores = evaluate(make_recipe("whole", **changes))["scores"]["validation"]["student"]
+    assert scores["ndcg_at_10"] == pytest.approx(read_record(whole).scores["validation"].student.primary, abs=1e-6)
+
+
+def test_wrong_rows_are_refused_in_one_sentence(make_recipe, files, capsys):
+    path = files / "wrong.csv"
+    path.write_text("query,document,relevance\none,two,1\none,three,-1\n")
+    arguments = [f"data.train={path}", "data.text=[query,document]", "data.label=relevance"]
+    arguments += [f"teacher.path={files / 'teacher'}", f"output={files / 'wrong'}"]
+    assert main(["distill", *arguments]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{path}: row 2: 'relevance' holds '-1', expected a number from 0 to 100" in said
+    assert not (files / "wrong").exists()
+
+
+def test_a_cross_encoder_of_other_scores_can_be_a_teacher_for_regression(make_recipe, files, data_folder):
+    data = {"train": str(data_folder / "scores.csv"), "validation": None, "text": "text", "label": "score"}
+    record = read_record(distill(make_recipe("scores", data={**data, "metric": "pearson"})).folder)
+    assert record.data.problem_type == "regression"
