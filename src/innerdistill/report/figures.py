@@ -22,7 +22,7 @@ from innerdistill.report.record import TrainedStage
 INK = "#010203"  # stands for the page's text colour, replaced by currentColor
 CHARACTERS = 75  # letters of the smallest type that fit side by side over a figure
 PAD = 3.5  # points between a map and its tokens
-MOST_POINTS = 500  # of a scatter plot
+MOST_POINTS = 500  # pairs that a scatter plot shows
 WIDTH = 5.0  # inches: on a phone the type of a wider figure could not be read
 TEACHER, STUDENT, BASELINE = "#8a63d2", "#0a9396", "#ca6702"
 # Losses belong to no model, so they have colours of their own; the line styles tell them apart in grey too.
