@@ -95,7 +95,8 @@ def test_the_folder_of_a_student_is_one_of_sentence_transformers(whole, teacher,
     assert not np.allclose(wanted, SentenceTransformer(str(folder), device="cpu").encode(texts, prompt=""), atol=1e-3)
     of_teacher = encode(teacher, texts)
     assert (wanted * of_teacher).sum(1).mean() > 0.5  # both are normalised
-    assert read_record(whole).student.layers == 2
+    record, weights = read_record(whole), [len(content) for content in read_weights(whole)]
+    assert (record.student.layers, record.speed.student.file_bytes) == (2, sum(weights))
 
 
 def test_a_killed_run_ends_with_the_same_student(make, whole, monkeypatch, tmp_path):
