@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from innerdistill.report.explorer import get_divergences
 from innerdistill.report.record import TrainedStage
 
 INK = "#010203"  # stands for the page's text colour, replaced by currentColor
+LABEL_WIDTH = 30  # letters of an axis label that fit beside half of a figure
 CHARACTERS = 75  # letters of the smallest type that fit side by side over a figure
 PAD = 3.5  # points between a map and its tokens
 MOST_POINTS = 500  # pairs that a scatter plot shows
@@ -88,7 +90,7 @@ def draw_learning_curve(
         _plot_scores(top, stages, metric, color=STUDENT, marker="o", label="student")
         if baseline:
             _plot_scores(top, baseline, metric, color=BASELINE, marker="s", linestyle="--", label="baseline")
-        top.set_ylabel(f"{show_metric(metric)} on selection")
+        top.set_ylabel(textwrap.fill(f"{show_metric(metric)} on selection", LABEL_WIDTH))
         _plot_losses(bottom, stages)
         models, losses = (axes.get_legend_handles_labels() for axes in (top, bottom))
         figure.legend(*models, frameon=False, fontsize=8, loc="outside upper center", ncols=3)
