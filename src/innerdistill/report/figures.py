@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
+from numpy.typing import NDArray
 
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.report.explorer import get_divergences
@@ -99,7 +100,7 @@ def draw_learning_curve(
         return render_svg(figure, title)
 
 
-def draw_similarities(similarities: Mapping[str, Sequence[float]]) -> str:
+def draw_similarities(similarities: Mapping[str, NDArray[np.float64]]) -> str:
     """Draw the similarity of pairs of texts by a student against that by its teacher.
 
     Args:
@@ -108,7 +109,7 @@ def draw_similarities(similarities: Mapping[str, Sequence[float]]) -> str:
     Returns:
         SVG.
     """
-    teacher, student = (np.asarray(similarities[name]) for name in ("teacher", "student"))
+    teacher, student = similarities["teacher"], similarities["student"]
     drawn = np.linspace(0, len(teacher) - 1, min(MOST_POINTS, len(teacher))).astype(int)
     low, high = min(teacher.min(), student.min()), max(teacher.max(), student.max())
     with matplotlib.rc_context(STYLE):
