@@ -2,15 +2,19 @@
 
 import csv
 import re
+import subprocess
+import sys
 
 import numpy as np
 import onnxruntime
 import pytest
+from safetensors.numpy import load_file
 from sentence_models import encode, make_modules, write_sentence_model
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoTokenizer
 
 from innerdistill import Run, distill
+from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.run_folder import read_record
 from innerdistill.run.predict import predict_file
 from innerdistill.training.trainer import DistillationTrainer
@@ -91,7 +95,8 @@ def test_the_folder_of_a_student_is_one_of_sentence_transformers(whole, teacher,
     assert not np.allclose(wanted, SentenceTransformer(str(folder), device="cpu").encode(texts, prompt=""), atol=1e-3)
     of_teacher = encode(teacher, texts)
     assert (wanted * of_teacher).sum(1).mean() > 0.5  # both are normalised
-    assert read_record(whole).student.layers == 2
+    record, weights = read_record(whole), [len(content) for content in read_weights(whole)]
+    assert (record.student.layers, record.speed.student.file_bytes) == (2, sum(weights))
 
 
 def test_a_killed_run_ends_with_the_same_student(make, whole, monkeypatch, tmp_path):
@@ -132,6 +137,22 @@ def test_the_onnx_files_answer_as_the_folder_does(make, texts, tmp_path):
     encoded = tokenizer([PROMPT + text for text in texts], padding=True, truncation=True, return_tensors="np")
     found = session.run(["sentence_embedding"], {node.name: encoded[node.name] for node in session.get_inputs()})[0]
     assert np.abs(found - encode(run / "model", texts)).max() < 1e-5
+
+
+@pytest.mark.slow  # starts two processes
+def test_two_processes_train_the_same_student_as_one(make, tmp_path):
+    options = {"schedule": {"name": "sid", "total_steps": 12}, "student": {"dropout": False}}
+    one = distill(make(tmp_path / "one", **options))
+    two = make(tmp_path / "two", **options)
+    two["trainer"] = {**two["trainer"], "per_device_train_batch_size": 8}
+    (tmp_path / "two.yaml").write_text(write_yaml(two))
+    together = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "innerdistill"]
+    subprocess.run([sys.executable, *together, "distill", str(tmp_path / "two.yaml")], check=True)
+    for name in ("model.safetensors", DENSE):
+        ours, theirs = load_file(tmp_path / "two/model" / name), load_file(one / "model" / name)
+        assert ours.keys() == theirs.keys()
+        # A key's bias moves no distribution, so its gradient is rounding alone, which Adam makes steps of.
+        assert all(np.allclose(ours[key], theirs[key], atol=1e-5) for key in ours if not key.endswith("key.bias"))
 
 
 def refuse(content, message):

@@ -135,7 +135,7 @@ def measure_size(model: PreTrainedModel) -> dict[str, Any]:
     """
     parameters = sum(parameter.numel() for parameter in model.parameters())
     folder = Path(model.name_or_path)
-    files = list(folder.glob("*.safetensors")) if folder.is_dir() else []
+    files = list(folder.rglob("*.safetensors")) if folder.is_dir() else []  # modules may have folders of their own
     return {
         "parameters": parameters,
         "parameters_without_embeddings": parameters - embedding_parameters(model),

@@ -44,6 +44,7 @@ from innerdistill.models.sentence_modules import (
 )
 from innerdistill.support.extras import require_extra
 from innerdistill.support.files import write_json
+from innerdistill.support.progress import quiet_libraries
 
 EXTRA = "sentence-transformers"
 WEIGHTS = "model.safetensors"
@@ -294,6 +295,7 @@ def is_sentence_transformer(value: Any) -> bool:
     return library is not None and isinstance(value, library.SentenceTransformer)
 
 
+@quiet_libraries()
 def take_apart(model: Any) -> SentenceEncoder:
     """Make a SentenceEncoder of a SentenceTransformer in memory, with the same weights.
 

@@ -42,6 +42,7 @@ class Wording:
         agreement_numbers: titles of all numbers on the agreement of two models, where a page shows more than the main
             one; their standard errors stand beside them.
         class_columns: what the part `per class` has a line for, and what it counts.
+        library: package that `usage` loads the model with.
     """
 
     title: str
@@ -57,6 +58,7 @@ class Wording:
     page_parts: frozenset[PagePart]
     class_columns: tuple[str, str] = ("class", "examples")
     agreement_numbers: Mapping[str, str] = field(default_factory=dict)
+    library: str = "transformers"
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ SENTENCE_SIMILARITY = ProblemType(
             'embed = SentenceTransformer("path/to/this/folder").encode',
         ),
         function="embed",
+        library="sentence-transformers",
         onnx_outputs=ONNX_OUTPUTS,
         output_columns=("embedding",),
         agreement="correlation of the similarities of texts",

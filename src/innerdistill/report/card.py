@@ -94,7 +94,7 @@ def _build_metadata(record: RunRecord) -> ModelCardData:
     return ModelCardData(
         base_model=record.student.base_model,
         license=record.student.license,
-        library_name="transformers",
+        library_name=record.problem_type.wording.library,
         pipeline_tag=record.problem_type.wording.pipeline_tag,
         tags=tags,
         model_name=_get_name(record),

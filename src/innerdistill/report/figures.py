@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,15 +15,17 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
+from numpy.typing import NDArray
 
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.report.explorer import get_divergences
 from innerdistill.report.record import TrainedStage
 
 INK = "#010203"  # stands for the page's text colour, replaced by currentColor
+LABEL_WIDTH = 30  # letters of an axis label that fit beside half of a figure
 CHARACTERS = 75  # letters of the smallest type that fit side by side over a figure
 PAD = 3.5  # points between a map and its tokens
-MOST_POINTS = 500  # of a scatter plot
+MOST_POINTS = 500  # pairs that a scatter plot shows
 WIDTH = 5.0  # inches: on a phone the type of a wider figure could not be read
 TEACHER, STUDENT, BASELINE = "#8a63d2", "#0a9396", "#ca6702"
 # Losses belong to no model, so they have colours of their own; the line styles tell them apart in grey too.
@@ -88,7 +91,7 @@ def draw_learning_curve(
         _plot_scores(top, stages, metric, color=STUDENT, marker="o", label="student")
         if baseline:
             _plot_scores(top, baseline, metric, color=BASELINE, marker="s", linestyle="--", label="baseline")
-        top.set_ylabel(f"{show_metric(metric)} on selection")
+        top.set_ylabel(textwrap.fill(f"{show_metric(metric)} on selection", LABEL_WIDTH))
         _plot_losses(bottom, stages)
         models, losses = (axes.get_legend_handles_labels() for axes in (top, bottom))
         figure.legend(*models, frameon=False, fontsize=8, loc="outside upper center", ncols=3)
@@ -97,7 +100,7 @@ def draw_learning_curve(
         return render_svg(figure, title)
 
 
-def draw_similarities(similarities: Mapping[str, Sequence[float]]) -> str:
+def draw_similarities(similarities: Mapping[str, NDArray[np.float64]]) -> str:
     """Draw the similarity of pairs of texts by a student against that by its teacher.
 
     Args:
@@ -106,7 +109,7 @@ def draw_similarities(similarities: Mapping[str, Sequence[float]]) -> str:
     Returns:
         SVG.
     """
-    teacher, student = (np.asarray(similarities[name]) for name in ("teacher", "student"))
+    teacher, student = similarities["teacher"], similarities["student"]
     drawn = np.linspace(0, len(teacher) - 1, min(MOST_POINTS, len(teacher))).astype(int)
     low, high = min(teacher.min(), student.min()), max(teacher.max(), student.max())
     with matplotlib.rc_context(STYLE):

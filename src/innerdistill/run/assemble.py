@@ -38,7 +38,7 @@ from innerdistill.run.job import Job
 from innerdistill.run.load_models import Models, load_models
 from innerdistill.run.objects import Objects, check_objects
 from innerdistill.run.preview import check_recipe_names
-from innerdistill.run.warnings import list_empty_text_warnings, list_label_warnings, list_unknown_token_warnings
+from innerdistill.run.warnings import list_data_warnings, list_unknown_token_warnings
 from innerdistill.run.without_labels import refuse_training_on_labels, refuse_what_needs_labels
 from innerdistill.run.without_teacher import refuse_layers
 from innerdistill.support.messages import name_key
@@ -102,8 +102,7 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
 
     splits, truncated = _tokenise_splits(data, models.tokenizer, examples=examples, names=names, max_length=max_length)
     unknown = _measure_unknown_tokens(splits, models.tokenizer)
-    warnings = list_label_warnings(examples, data, splits, names=names) + list_empty_text_warnings(examples, data)
-    for warning in warnings + list_unknown_token_warnings(unknown):
+    for warning in list_data_warnings(examples, data, splits, names=names) + list_unknown_token_warnings(unknown):
         logger.warning("Warning: %s", warning)
     return Job(
         recipe=recipe,

@@ -181,7 +181,7 @@ def predict_file(
             refused, and an empty text is predicted, as training reads it.
 
     Returns:
-        The file's own columns, then those of the predictions: predicted_label and probability_<label> per class,
+        The file's own columns, then those of the predictions. These are predicted_label, probability_<label> per class,
         predicted_labels and the same for label sets, predicted_score, predicted_tags and predicted_spans, or embedding;
         of pairs also embedding2 and similarity.
 

@@ -50,7 +50,7 @@ def collect_warnings(
         warnings += [] if problem is None else [str(problem)]
     warnings += _list_missed_by_trained(job, scores)
     warnings += list_stage_warnings(stages)
-    warnings += list_label_warnings(job.problem_type.examples, job.data, job.splits, names=job.names)
+    warnings += list_data_warnings(job.problem_type.examples, job.data, job.splits, names=job.names)
     warnings += _list_overlap_warnings(job.data.notes)
     for split, count in job.truncated.items():
         if count and job.problem_type.examples.has_windows:
@@ -61,11 +61,7 @@ def collect_warnings(
         elif count:
             noun = "texts" if job.problem_type.examples.pairs_apart else "examples"
             warnings.append(f"{count} {noun} of {split} were longer than {job.max_length} tokens and were truncated.")
-    return (
-        warnings
-        + list_empty_text_warnings(job.problem_type.examples, job.data)
-        + list_unknown_token_warnings(job.unknown)
-    )
+    return warnings + list_unknown_token_warnings(job.unknown)
 
 
 def _list_missed_by_trained(job: Job, scores: Mapping[str, Any]) -> list[str]:
@@ -105,10 +101,10 @@ def _list_overlap_warnings(notes: Mapping[str, Any]) -> list[str]:
     return warnings
 
 
-def list_label_warnings(
+def list_data_warnings(
     examples: ExampleType, data: TaskData, splits: Mapping[str, Dataset], *, names: Names
 ) -> list[str]:
-    """Check whether every class has examples, and whether labels differ only in how they are written.
+    """Check whether every class has examples, whether labels differ only in how they are written, and for empty texts.
 
     Args:
         examples: how examples of the problem type are read.
@@ -123,19 +119,11 @@ def list_label_warnings(
     written = [data.splits[name]["label"] for name in ("train", "validation", "selection")]
     labels = pa.chunked_array(list(chain.from_iterable(column.chunks for column in written)), pa.string())
     missing = examples.warn_of_missing(train, validation, names) if data.has_labels("train") else []
-    return missing + examples.warn_of_spellings(labels)
+    return missing + examples.warn_of_spellings(labels) + _list_empty_text_warnings(examples, data)
 
 
-def list_empty_text_warnings(examples: ExampleType, data: TaskData) -> list[str]:
-    """Check whether there are texts without a word, where each text is compared with others.
-
-    Args:
-        examples: how examples of the problem type are read.
-        data: splits as text.
-
-    Returns:
-        One sentence for every split that has any.
-    """
+def _list_empty_text_warnings(examples: ExampleType, data: TaskData) -> list[str]:
+    """A sentence for every split with texts that have no word, where each text is compared with others."""
     warnings = []
     for split, table in data.splits.items() if examples.pairs_apart else ():
         columns = [pc.utf8_trim_whitespace(table[name]) for name in list_text_columns(table)]
