@@ -301,7 +301,7 @@ def can_be_scored(relevances: Array) -> NDArray[np.bool_]:
     """Which queries have a label that an order of their documents can be scored by.
 
     Args:
-        relevances: of the documents of each query; empty where there is no label. (N,)
+        relevances: relevances of each query's documents; empty where there is no label. (N,)
 
     Returns:
         True for queries with a relevant document and another one. (N,)
@@ -354,8 +354,8 @@ def encode_documents(
         max_length: tokens of a query with a document, at most; the longer one is truncated first.
 
     Returns:
-        By column, a value for each row: what the tokenizer makes, `length` in tokens, `truncated`; `part`, the number
-        of the document; `query`, a number of the query; and `labels`, the relevance as a list of one, or of none.
+        By column, a value for each row: what the tokenizer makes, `length` in tokens, and `truncated`. `part` is the
+        number of the document, `query` one of the query. `labels` is the relevance as a list of one, or of none.
     """
     documents = [unpack_documents(packed) for packed in columns[texts[1]]]
     counts = [len(of_query) for of_query in documents]

@@ -151,7 +151,7 @@ def show_relevances(relevances: Array, *_: Any) -> str:
     """The label of a query for people.
 
     Args:
-        relevances: of its documents. (K,)
+        relevances: relevances of its documents. (K,)
 
     Returns:
         Such as `1: 2, 2: 0`, the numbers of the documents with their relevances; of many those above 0.

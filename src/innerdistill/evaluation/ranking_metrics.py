@@ -63,7 +63,9 @@ def measure_reciprocal_rank(relevances: Array, scores: Array) -> float:
     before = int((scores > best).sum())
     is_tied = scores == best
     size, relevant = int(is_tied.sum()), int((is_tied & (relevances > 0)).sum())
-    places = np.arange(size - relevant + 1)  # of the first relevant one among those with its score
+    places = np.arange(
+        size - relevant + 1
+    )  # places of the first relevant document, in all orders of those with its score
     shares = comb(size - places - 1, relevant - 1) / comb(size, relevant)
     ranks = before + places + 1
     return float((shares / ranks)[ranks <= TOP].sum())

@@ -21,7 +21,7 @@ from innerdistill.support.messages import join_names, shorten_value
 
 RANKER = "sentence_transformers"  # key in the configuration of a CrossEncoder
 ACTIVATION, OLD_ACTIVATION = "activation_fn", "sbert_ce_default_activation_function"
-SIGMOID = "torch.nn.modules.activation.Sigmoid"  # of a CrossEncoder with one output that does not say another
+SIGMOID = "torch.nn.modules.activation.Sigmoid"  # CrossEncoders with one output have it unless they say another
 ACTIVATIONS: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "Sigmoid": expit,
     "Identity": np.asarray,

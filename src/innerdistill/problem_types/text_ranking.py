@@ -123,6 +123,7 @@ TEXT_RANKING = ProblemType(
         output_distance="mean of 1 - the correlation of the ranks",
         disagreement="another first document",
         page_parts=frozenset(),
+        library="sentence-transformers",
         agreement_numbers={
             "rank_correlation": "correlation of the ranks of a query's documents",
             "same_first": "queries with the same first document",
