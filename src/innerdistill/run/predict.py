@@ -161,9 +161,8 @@ def _is_example(parts: Any, *, number: int, example_type: ExampleType) -> bool:
     if not isinstance(parts, list | tuple) or len(parts) != number:
         return False
     may_be_list = example_type.reads_words or example_type.gather is not None
-    if may_be_list and isinstance(parts[-1], list | tuple):
-        is_whole = len(parts[-1]) > 0 and all(type(part) is str for part in parts[-1])
-        return is_whole and all(type(part) is str for part in parts[:-1])
+    if may_be_list and isinstance(parts[-1], list | tuple) and len(parts[-1]) > 0:
+        parts = [*parts[:-1], *parts[-1]]
     return all(type(part) is str for part in parts)
 
 
