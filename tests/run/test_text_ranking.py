@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def make_recipe(files):
 @pytest.fixture(scope="module")
 def run(make_recipe):
     losses = {"gold_labels": 0.5, "margin_mse": 0.1, "rank_kl": 1.0}
-    return distill(make_recipe("run", losses=losses, onnx=True))
+    return distill(make_recipe("run", losses=losses, onnx=True, baseline=True))
 
 
 def test_queries_are_examples_and_their_files_are_found_to_be_rankings(run, queries):
@@ -143,6 +144,13 @@ def test_a_cross_encoder_predicts_as_the_library_does(files, tmp_path):
     model = CrossEncoder(str(files / "teacher"), device="cpu")
     expected = model.predict([(row["query"], row["document"]) for row in rows])
     np.testing.assert_allclose([row["predicted_score"] for row in rows], expected, atol=1e-5)
+
+
+def test_a_ranker_without_a_run_is_exported_and_gets_no_guessed_recipe(files, tmp_path, capsys):
+    shutil.copytree(files / "teacher", tmp_path / "model")
+    assert main(["export", str(tmp_path / "model")]) == 0
+    assert main(["init", str(files / "train.csv"), "--teacher", str(files / "teacher")]) == 2
+    assert "this is a ranker, and init guesses no recipe" in capsys.readouterr().err
 
 
 def test_without_labels_students_agree_with_their_teacher(make_recipe, files, queries):

@@ -80,6 +80,11 @@ def read_model(request: Request) -> Model:
                 "To fine-tune it first, give it as --base."
             )
         problem_type = find_problem_type_of_model(config)
+        if problem_type.examples.gather is not None:
+            raise ValueError(
+                f"{name}: this is a ranker, and init guesses no recipe of queries with documents. Write data.text="
+                "[query, document] and data.label yourself. If it scores pairs, also data.problem_type=regression."
+            )
         if has_label_names(config):
             config.id2label = read_label_names(name, config)
         return Model(name, config, problem_type, problem_type.head.name_outputs(config))

@@ -359,6 +359,8 @@ def _draw_random_rows(model: PreTrainedModel) -> tuple[Dataset, Collator]:
         columns["token_type_ids"] = [[0] * length for length in lengths]
     columns |= {"labels": [0] * len(ids), "length": lengths, "row": list(range(len(ids)))}
     problem_type = find_problem_type_of_model(model.config)
+    if problem_type.examples.gather is not None:  # each is a document without a relevance
+        columns["labels"] = [[] for _ in ids]
     if problem_type.head.outputs == "per token":  # each stands for a word
         columns |= {"labels": [[0] * length for length in lengths], PIECES: [list(range(length)) for length in lengths]}
     return Dataset.from_dict(columns), problem_type.examples.make_collator(tokenizer)
