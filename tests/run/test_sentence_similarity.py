@@ -223,3 +223,37 @@ def test_pairs_are_for_sentence_encoders_alone(make_recipe, files, teacher_folde
     content["teacher"]["path"] = str(teacher_folder)
     with pytest.raises(ValueError, match="data.pairs|predicts classes"):
         distill(content)
+
+
+def test_a_sweep_of_texts_and_of_pairs(make_recipe, files):
+    """Methods are compared by the score of pairs, or by the agreement with the teacher."""
+    for name, data in (("pairs", {"validation": str(files / "pairs.csv"), "pairs": ["s1", "s2"]}), ("texts", {})):
+        content = make_recipe("unused", **data)
+        content.pop("output")
+        sweep = {
+            "recipe": content,
+            "methods": {"cosine": {"schedule.name": "soft_labels"}, "SID": {"schedule.name": "sid"}},
+            "seeds": [1, 2],
+            "compare": [["SID", "cosine"]],
+            "output": str(files / f"sweep {name}"),
+        }
+        (files / "sweep.yaml").write_text(json.dumps(sweep))
+        assert main(["sweep", str(files / "sweep.yaml")]) == 0
+        page = (files / f"sweep {name}" / "report.html").read_text()
+        assert ("Spearman correlation" if data else "agreement of similarities") in page
+
+
+def test_the_plan_tells_how_large_the_cached_embeddings_are(make_recipe, files, capsys):
+    content = make_recipe("planned")
+    content["schedule"] = {"classification_epochs": 3, "epochs_per_layer": 1}
+    content["teacher"]["folder"] = str(files / "another cache")
+    (files / "plan.yaml").write_text(json.dumps(content))
+    assert main(["plan", str(files / "plan.yaml")]) == 0
+    assert "teacher outputs" in capsys.readouterr().out
+
+
+def test_speed_and_a_report_that_is_written_again(scored, make_recipe, files):
+    assert main(["speed", str(scored.folder)]) == 0
+    (scored.folder / "report.html").unlink()
+    again = distill(make_recipe("scored", validation=str(files / "pairs.csv"), pairs=["s1", "s2"]))
+    assert again.scores["validation"]["student"]["spearman"] == scored.scores["validation"]["student"]["spearman"]

@@ -232,7 +232,10 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]
                 flat |= {f"{name}_{output}": values[:, output] for output in range(values.shape[1])}
         tables.append(pa.table(flat))
     with open_whole_file(path) as temporary:
-        pa.parquet.write_table(pa.concat_tables(tables, promote_options="default"), temporary)
+        table = pa.concat_tables(tables, promote_options="default")
+        # Numbers of embeddings are all different, so a dictionary of them would only take room.
+        plain = [field.name for field in table.schema if not pa.types.is_fixed_size_list(field.type)]
+        pa.parquet.write_table(table, temporary, use_dictionary=plain)
 
 
 def _write_vectors(values: NDArray[Any]) -> pa.Array:
