@@ -16,7 +16,9 @@ from innerdistill.cli.main import main
 from innerdistill.evaluation.compare import score_with_errors
 from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.report.run_folder import read_predictions, read_record
+from innerdistill.report.stored_run import FolderRun
 from innerdistill.run.predict import predict_file
+from innerdistill.sweep.blocks import Block, write_block
 
 TRAINER = {"per_device_train_batch_size": 16, "learning_rate": 1e-3, "use_cpu": True}
 
@@ -225,22 +227,19 @@ def test_pairs_are_for_sentence_encoders_alone(make_recipe, files, teacher_folde
         distill(content)
 
 
-def test_a_sweep_of_texts_and_of_pairs(make_recipe, files):
-    """Methods are compared by the score of pairs, or by the agreement with the teacher."""
-    for name, data in (("pairs", {"validation": str(files / "pairs.csv"), "pairs": ["s1", "s2"]}), ("texts", {})):
-        content = make_recipe("unused", **data)
-        content.pop("output")
-        sweep = {
-            "recipe": content,
-            "methods": {"cosine": {"schedule.name": "soft_labels"}, "SID": {"schedule.name": "sid"}},
-            "seeds": [1, 2],
-            "compare": [["SID", "cosine"]],
-            "output": str(files / f"sweep {name}"),
-        }
-        (files / "sweep.yaml").write_text(json.dumps(sweep))
-        assert main(["sweep", str(files / "sweep.yaml")]) == 0
-        page = (files / f"sweep {name}" / "report.html").read_text()
-        assert ("Spearman correlation" if data else "agreement of similarities") in page
+@pytest.mark.parametrize("run", ["scored", "unscored"])
+def test_a_block_of_a_sweep_stores_embeddings(run, request, tmp_path):
+    stored = FolderRun(request.getfixturevalue(run).folder)
+    write_block(tmp_path / "teacher.jsonl", {"one": stored, "two": stored})
+    for name in ("one", "two"):
+        again = Block(tmp_path / "teacher.jsonl").find_run(name)
+        for split in stored.record.scores:
+            columns, expected = again.read_predictions(split), stored.read_predictions(split)
+            expected.pop("untrained", None)  # its scores are in the record
+            assert columns.keys() == expected.keys()
+            for part in columns:
+                np.testing.assert_array_equal(columns[part], expected[part])
+    assert Block(tmp_path / "teacher.jsonl").lines["two"]["teacher"] == "teacher"  # stored once
 
 
 def test_the_plan_tells_how_large_the_cached_embeddings_are(make_recipe, files, capsys):
