@@ -154,6 +154,8 @@ def tiny_model(family="bert", *, layers=4, num_labels=2, seed=0, dropout=0.1, **
         options["pad_token_id"] = 1
     if family in ("data2vec-text", "jina_embeddings_v3"):
         options["pad_token_id"] = 1
+    if family in ("gte", "jina_embeddings_v3", "xlm-roberta-xl"):
+        options["type_vocab_size"] = 2  # as the tests' tokenizer gives
     if family not in CONFIG_MAPPING:
         pytest.skip(f"this version of transformers does not have the family {family} yet")
     torch.manual_seed(seed)

@@ -88,3 +88,26 @@ def test_a_file_that_holds_no_predictions_is_named(tmp_path):
     for name in ("predictions.parquet", "nowhere.parquet"):
         with pytest.raises(ValueError, match=rf"{name}: missing, damaged or not the predictions of a run"):
             read_predictions(tmp_path / name, "validation")
+
+
+def test_embeddings_of_texts_and_of_pairs_are_read_as_they_were_written(tmp_path):
+    generator = np.random.default_rng(0)
+
+    def draw(*shape):
+        return generator.normal(size=shape).astype(np.float32)
+
+    splits = {
+        "selection": {
+            "row": np.arange(3),
+            "label": np.full(3, np.nan),
+            "student": draw(3, 1, 4),
+            "teacher": draw(3, 1, 4),
+        },
+        "validation": {"row": np.arange(2), "label": np.array([0.5, 1.0]), "student": draw(2, 2, 4)}
+        | {"teacher": draw(2, 2, 4), "untrained": draw(2, 2, 4)},
+    }
+    write_predictions(tmp_path / "predictions.parquet", splits)
+    for split, columns in splits.items():
+        restored = read_predictions(tmp_path / "predictions.parquet", split)
+        assert restored.keys() == columns.keys()
+        assert all(np.array_equal(restored[name], columns[name], equal_nan=True) for name in columns)

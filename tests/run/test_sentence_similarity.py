@@ -16,7 +16,9 @@ from innerdistill.cli.main import main
 from innerdistill.evaluation.compare import score_with_errors
 from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.report.run_folder import read_predictions, read_record
+from innerdistill.report.stored_run import FolderRun
 from innerdistill.run.predict import predict_file
+from innerdistill.sweep.blocks import Block, write_block
 
 TRAINER = {"per_device_train_batch_size": 16, "learning_rate": 1e-3, "use_cpu": True}
 
@@ -223,3 +225,34 @@ def test_pairs_are_for_sentence_encoders_alone(make_recipe, files, teacher_folde
     content["teacher"]["path"] = str(teacher_folder)
     with pytest.raises(ValueError, match="data.pairs|predicts classes"):
         distill(content)
+
+
+@pytest.mark.parametrize("run", ["scored", "unscored"])
+def test_a_block_of_a_sweep_stores_embeddings(run, request, tmp_path):
+    stored = FolderRun(request.getfixturevalue(run).folder)
+    write_block(tmp_path / "teacher.jsonl", {"one": stored, "two": stored})
+    for name in ("one", "two"):
+        again = Block(tmp_path / "teacher.jsonl").find_run(name)
+        for split in stored.record.scores:
+            columns, expected = again.read_predictions(split), stored.read_predictions(split)
+            expected.pop("untrained", None)  # its scores are in the record
+            assert columns.keys() == expected.keys()
+            for part in columns:
+                np.testing.assert_array_equal(columns[part], expected[part])
+    assert Block(tmp_path / "teacher.jsonl").lines["two"]["teacher"] == "teacher"  # stored once
+
+
+def test_the_plan_tells_how_large_the_cached_embeddings_are(make_recipe, files, capsys):
+    content = make_recipe("planned")
+    content["schedule"] = {"classification_epochs": 3, "epochs_per_layer": 1}
+    content["teacher"]["folder"] = str(files / "another cache")
+    (files / "plan.yaml").write_text(json.dumps(content))
+    assert main(["plan", str(files / "plan.yaml")]) == 0
+    assert "teacher outputs" in capsys.readouterr().out
+
+
+def test_speed_and_a_report_that_is_written_again(scored, make_recipe, files):
+    assert main(["speed", str(scored.folder)]) == 0
+    (scored.folder / "report.html").unlink()
+    again = distill(make_recipe("scored", validation=str(files / "pairs.csv"), pairs=["s1", "s2"]))
+    assert again.scores["validation"]["student"]["spearman"] == scored.scores["validation"]["student"]["spearman"]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -102,7 +103,14 @@ def test_queries_are_examples_and_their_files_are_found_to_be_rankings(run, quer
     assert {"rank_correlation", "rank_correlation_error", "same_first", "same_first_error"} <= set(agreement)
     page = (run.folder / "report.html").read_text()
     assert "queries with the same first document" in page and "nDCG@10" in page
-    assert "CrossEncoder" in (run.folder / "model" / "README.md").read_text()
+    card = (run.folder / "model" / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(from sentence_transformers import CrossEncoder.*?)```", card, re.DOTALL)
+    scope = {}
+    exec(code.replace("path/to/this/folder", str(run.folder / "model")), scope)
+    (expected,) = run.predict([("good1", "good1 bad2")])
+    pair = {"text": "good1", "text_pair": "good1 bad2"}
+    assert scope["score"](pair) == pytest.approx(expected["predicted_score"], abs=1e-5) and "pipeline" not in code
+    assert "This pipeline" not in card
     examples = json.loads((run.folder / "examples.json").read_text())["disagreements"]
     assert examples and examples[0]["texts"][1].startswith("1. ")
 

@@ -378,7 +378,10 @@ AGREEMENT_METRICS = {
     AGREEMENT: replace(METRICS.built_in["accuracy"], others=(METRICS.built_in["exact_match"],)),
     "correlation_with_the_teacher": replace(METRICS.built_in["pearson"], title="", others=()),
     "similarity_correlation_with_the_teacher": Metric(
-        correlate_similarities, "embeddings", pseudo_values=compute_similarity_pseudo_values
+        correlate_similarities,
+        "embeddings",
+        pseudo_values=compute_similarity_pseudo_values,
+        title="agreement of similarities",
     ),
     "entity_f1_with_the_teacher": replace(METRICS.built_in["entity_f1"], title="entity F1 with the teacher"),
     "rank_correlation_with_the_teacher": _make_ranking_metric(correlate_ranks),

@@ -43,7 +43,7 @@ def build_card(record: RunRecord) -> ModelCard:
         page_parts=record.page_parts,
         summary=" ".join(summarize_run(record)),
         metrics=list_metrics(scores.student),
-        reads_pairs=len(resolve_task(record.recipe.data).text) == 2,
+        reads_pairs=record.problem_type.examples.count_together(len(resolve_task(record.recipe.data).text)) == 2,
         format_share=format_share,
         show_agreement=show_agreement,
         show_metric=show_metric,

@@ -227,12 +227,15 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]
             elif values.ndim == 1:
                 flat[name] = values
             elif values.ndim == 3:
-                flat |= {f"{name}_text{text + 1}": _write_vectors(values[:, text]) for text in range(values.shape[1])}
+                flat |= {f"{name}_{text}": _write_vectors(values[:, text]) for text in range(values.shape[1])}
             else:
                 flat |= {f"{name}_{output}": values[:, output] for output in range(values.shape[1])}
         tables.append(pa.table(flat))
     with open_whole_file(path) as temporary:
-        pa.parquet.write_table(pa.concat_tables(tables, promote_options="default"), temporary)
+        table = pa.concat_tables(tables, promote_options="default")
+        # Numbers of embeddings are all different, so a dictionary of them would only take room.
+        plain = [field.name for field in table.schema if not pa.types.is_fixed_size_list(field.type)]
+        pa.parquet.write_table(table, temporary, use_dictionary=plain)
 
 
 def _write_vectors(values: NDArray[Any]) -> pa.Array:
@@ -295,21 +298,13 @@ def unpack_table(table: pa.Table) -> dict[str, NDArray[Any]]:
         # Given outputs may be missing on a split, so they are null there.
         if f"{model}_0" in table.column_names and table[f"{model}_0"].null_count < table.num_rows:
             columns[model] = _stack_columns(table, model)
-        elif vectors := _read_vectors(table, model):
-            columns[model] = np.stack(vectors, axis=1)
     return columns
 
 
-def _read_vectors(table: pa.Table, model: str) -> list[NDArray[Any]]:
-    """Embeddings of a model, by text of an example; none of a second text where a split has single texts, (N, D)."""
-    names = [name for name in table.column_names if name.startswith(f"{model}_text")]
-    columns = [table[name].combine_chunks() for name in names if table[name].null_count < table.num_rows]
-    return [column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1) for column in columns]
-
-
 def _stack_columns(table: pa.Table, name: str) -> NDArray[Any]:
-    """The columns NAME_0, NAME_1, ... side by side."""
-    columns = [_read_column(table[column]) for column in table.column_names if column.startswith(f"{name}_")]
+    """The columns NAME_0, NAME_1, ... side by side. Of embeddings, single texts have no second one."""
+    names = [column for column in table.column_names if column.startswith(f"{name}_")]
+    columns = [_read_column(table[column]) for column in names if table[column].null_count < table.num_rows]
     if not is_ragged(columns[0]):
         return np.stack(columns, axis=1)
     lengths = join_ragged(columns[0])[1]
@@ -317,4 +312,6 @@ def _stack_columns(table: pa.Table, name: str) -> NDArray[Any]:
 
 
 def _read_column(column: pa.ChunkedArray) -> NDArray[Any]:
+    if pa.types.is_fixed_size_list(column.type):
+        return column.combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
     return read_lists(column) if pa.types.is_list(column.type) else column.to_numpy()

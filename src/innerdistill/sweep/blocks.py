@@ -5,7 +5,8 @@ blocks/NAME.parquet   its predictions: model, split, row, label, with groups als
 
 A line also names the model in the Parquet file that is the run's teacher. That is `teacher` where all runs share the
 teacher's outputs, which are stored once, and a model of the run's own where they differ in any bit. Records and
-predictions are read as they were written, value for value. Models, logs and examples.json are not stored.
+predictions are read as they were written, value for value. Models, logs and examples.json are not stored. Nor are the
+logits of a student before training, whose scores are in the record.
 
 The two files belong together: every line has the checksum of the Parquet file. Blocks of one sweep that were written on
 several machines can be put into one folder.
@@ -26,7 +27,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from innerdistill.recipe.recipe import Recipe
-from innerdistill.report.run_folder import BASELINE_FOLDER, unpack_table
+from innerdistill.report.run_folder import BASELINE_FOLDER, MODELS, unpack_table
 from innerdistill.report.stored_run import StoredRun
 from innerdistill.support.files import compute_checksum, open_whole_file
 
@@ -238,7 +239,7 @@ def _open_writer(path: Path, schema: pa.Schema) -> pa.parquet.ParquetWriter:
     integers = [name for name in ("row", "group") if name in schema.names]
     leaves = {}  # Parquet has a name of its own for the values of a list, as the logits of words are
     for field in schema:
-        leaves[field.name] = f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+        leaves[field.name] = f"{field.name}.list.element" if _holds_lists(field.type) else field.name
     encodings = {leaf: "BYTE_STREAM_SPLIT" for name, leaf in leaves.items() if name.startswith("logit_")}
     return pa.parquet.ParquetWriter(
         path,
@@ -255,7 +256,7 @@ def _open_writer(path: Path, schema: pa.Schema) -> pa.parquet.ParquetWriter:
 def _take_logits(table: pa.Table, model: str, place: str) -> pa.Table | None:
     """The predictions of one model of a run, with neutral names of the logits; None if there are none."""
     examples = [name for name in table.column_names if name in EXAMPLE or OF_LABEL.fullmatch(name)]
-    known = {*examples, *_name_logits(table, "student"), *_name_logits(table, "teacher")}
+    known = {*examples, *(name for each in MODELS for name in _name_logits(table, each))}
     if set(table.column_names) != known or not {"split", "row"} <= known:
         raise ValueError(f"{place}: its predictions have other columns than a run's, which a block cannot store.")
     names = _name_logits(table, model)
@@ -285,9 +286,9 @@ def _are_identical(first: pa.Table, second: pa.Table) -> bool:
 
 
 def _has_same_bytes(first: pa.ChunkedArray, second: pa.ChunkedArray) -> bool:
-    if pa.types.is_list(first.type):
+    if _holds_lists(first.type):
         lists = [column.combine_chunks() for column in (first, second)]
-        lengths = [column.value_lengths() for column in lists]
+        lengths = [column.value_lengths() for column in lists]  # null where there is no list
         return bool(lengths[0].equals(lengths[1])) and _has_same_bytes(*(column.flatten() for column in lists))
     if not pa.types.is_floating(first.type):
         return bool(first.equals(second))
@@ -296,3 +297,8 @@ def _has_same_bytes(first: pa.ChunkedArray, second: pa.ChunkedArray) -> bool:
             return False
         first, second = first.drop_null(), second.drop_null()
     return bool(first.to_numpy().tobytes() == second.to_numpy().tobytes())
+
+
+def _holds_lists(kind: pa.DataType) -> bool:
+    """Whether cells are lists, as the logits of words and embeddings are."""
+    return bool(pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind))
