@@ -1,4 +1,4 @@
-"""Sweeps whose labels are sets or tags: their pages, and the blocks that they are made from again."""
+"""Sweeps whose labels are sets, tags or relevances: their pages, and the blocks that they are made from again."""
 
 import json
 import shutil
@@ -25,10 +25,18 @@ def make_tags(text):
     }
 
 
+def make_ranking(text):
+    """The good words of a text against the others."""
+    words = list(dict.fromkeys(text.split()))
+    return {"query": text, "text": words, "label": [int(word.startswith("good")) for word in words]}
+
+
 FORMS = {  # rows of a file, the name of the primary metric on a page, and the columns of a block
     "label sets": (make_set, "micro F1", {"label_0", "label_1", "logit_0", "logit_1"}),
     "tags": (make_tags, "entity F1", {"label", *(f"logit_{tag}" for tag in range(5))}),
+    "rankings": (make_ranking, "nDCG@10", {"label", "logit_0"}),
 }
+RANKINGS = {"text": ["query", "text"], "problem_type": "text_ranking"}
 
 
 @pytest.fixture(params=FORMS)
@@ -50,6 +58,8 @@ def sweep(form, sentences, base_folder, fill_once, tmp_path):
         "schedule": {"total_steps": 24},
         "trainer": TRAINER,
     }  # fmt: skip
+    if form[0] is make_ranking:
+        recipe["data"] |= RANKINGS
     methods = {"soft labels": {"schedule.name": "soft_labels"}, "sid": {"schedule.name": "sid"}}
     content = {"recipe": recipe, "methods": methods, "seeds": [1, 2], "compare": [["sid", "soft labels"]]}
     return load_sweep({**content, "output": str(tmp_path / "sweep")})
@@ -60,7 +70,7 @@ def test_a_sweep_is_made_again_from_its_blocks(sweep, form, fast_start):
     run_sweep(sweep)
     _, metric, columns = form
     text = (sweep.folder / "report.md").read_text()
-    assert metric in text and "sid" in text and "kappa" in text
+    assert metric in text and "sid" in text and ("kappa" in text) == (form[0] is not make_ranking)  # of right and wrong
     (block,) = (sweep.folder / "blocks").glob("*.parquet")
     names = set(pyarrow.parquet.read_schema(block).names)
     assert columns <= names and len(names - columns) == len({"model", "split", "row"})
