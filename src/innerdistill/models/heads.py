@@ -305,6 +305,18 @@ def has_score_head(config: PretrainedConfig) -> bool:
     return config.num_labels == 1 and config.problem_type != LABEL_SETS and may_read_texts(config)
 
 
+def has_ranking_head(config: PretrainedConfig) -> bool:
+    """Tell whether a model's head may score documents: it has one output, and is not said to be of another kind.
+
+    Args:
+        config: configuration of the model.
+
+    Returns:
+        True if it may.
+    """
+    return config.num_labels == 1 and config.problem_type is None and may_read_texts(config)
+
+
 def name_classes(config: PretrainedConfig) -> tuple[str, ...]:
     """Names of the outputs of a model that predicts classes.
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from transformers import PretrainedConfig
 
-from innerdistill.models.heads import TEXT_CLASS, may_read_texts
+from innerdistill.models.heads import TEXT_CLASS, has_ranking_head
 from innerdistill.models.sentence_files import SETTINGS, find_file, read_object
 from innerdistill.support.messages import join_names, shorten_value
 
@@ -37,7 +37,7 @@ def mark_ranker(name: str, config: PretrainedConfig) -> None:
         config: its configuration; gets the key `sentence_transformers` if they do.
     """
     has_head = any(each.endswith(TEXT_CLASS) for each in config.architectures or ())
-    if not has_head or config.num_labels != 1 or config.problem_type is not None or hasattr(config, RANKER):
+    if not has_head or not has_ranking_head(config) or hasattr(config, RANKER):
         return
     if (activation := getattr(config, OLD_ACTIVATION, None)) is not None:
         setattr(config, RANKER, {ACTIVATION: activation})
@@ -66,18 +66,6 @@ def configure_ranking_head(*_: Any) -> dict[str, Any]:
         Keys of the model's configuration. The score is between 0 and 1, as the library has it where nobody says more.
     """
     return {"num_labels": 1, "problem_type": None, RANKER: {ACTIVATION: SIGMOID}}
-
-
-def has_ranking_head(config: PretrainedConfig) -> bool:
-    """Tell whether a model's head may score documents: it has one output, and is not said to be of another kind.
-
-    Args:
-        config: configuration of the model.
-
-    Returns:
-        True if it may.
-    """
-    return config.num_labels == 1 and config.problem_type is None and may_read_texts(config)
 
 
 def adopt_activation(student: PretrainedConfig, teacher: PretrainedConfig) -> None:

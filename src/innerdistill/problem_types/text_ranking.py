@@ -36,12 +36,11 @@ from innerdistill.evaluation.prediction_type import PredictionType
 from innerdistill.losses.loss import Loss
 from innerdistill.losses.paper import soft_scores
 from innerdistill.losses.ranking import gold_relevances
-from innerdistill.models.heads import Head, name_scores
+from innerdistill.models.heads import Head, has_ranking_head, name_scores
 from innerdistill.models.rankers import (
     adopt_activation,
     configure_ranking_head,
     find_activation,
-    has_ranking_head,
 )
 from innerdistill.problem_types.problem_type import ProblemType, Wording
 
