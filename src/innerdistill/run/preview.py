@@ -25,7 +25,7 @@ from innerdistill.support.extras import require_extra
 from innerdistill.support.messages import format_count, name_key, shorten_value, suggest_name
 from innerdistill.training.schedules import check_schedule
 
-MODULES = "modules.json"  # of a sentence-transformers model
+MODULES = "modules.json"  # file by which a sentence-transformers model is known
 SOURCES = ("teacher", "base", "random")  # where a student's weights come from, besides checkpoints
 
 
