@@ -198,6 +198,12 @@ def test_what_cannot_work_is_refused_in_one_sentence(make_recipe, files, changes
     assert not (files / "refused").exists()
 
 
+def test_the_command_line_gives_the_true_reason(make_recipe, files, capsys):
+    (files / "baseline.yaml").write_text(json.dumps({**make_recipe("refused"), "baseline": True}))
+    assert main(["distill", str(files / "baseline.yaml")]) == 2
+    assert "learns from the teacher's embeddings alone" in capsys.readouterr().err
+
+
 def test_what_is_odd_about_the_texts_is_told(make_recipe, files, sentences):
     texts = ["", "  ", *(f"{text} " * 30 for text, _ in sentences[:40])]
     write_rows(files / "odd.csv", ["sentence"], [[text] for text in texts])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from pathlib import Path
 
 from innerdistill.data.split_files import check_headers
 from innerdistill.losses.names import BUILT_IN
@@ -17,13 +18,14 @@ from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.reporting import choose_trackers
 from innerdistill.report.output_folder import check_run_folder
 from innerdistill.run.hub import check_upload
-from innerdistill.run.without_labels import refuse_what_needs_labels
+from innerdistill.run.without_labels import refuse_training_on_labels, refuse_what_needs_labels
 from innerdistill.run.without_teacher import describe_outputs, refuse_what_needs_teacher
 from innerdistill.support.extensions import find_entry_points
 from innerdistill.support.extras import require_extra
 from innerdistill.support.messages import format_count, name_key, shorten_value, suggest_name
 from innerdistill.training.schedules import check_schedule
 
+MODULES = "modules.json"  # file by which a sentence-transformers model is known
 SOURCES = ("teacher", "base", "random")  # where a student's weights come from, besides checkpoints
 
 
@@ -45,6 +47,8 @@ def refuse_early(recipe: Recipe, *, finetunes: bool = False, writes: bool = True
         check_base_is_named(recipe)
     check_recipe_names(recipe, (*BUILT_IN, *find_entry_points("losses")))
     labelled = check_headers(recipe.data)
+    if _is_of_sentence_encoder(recipe):
+        refuse_training_on_labels(recipe, title="sentence similarity", outputs="embeddings")
     if labelled["train"] is False:
         refuse_what_needs_labels(recipe, is_scored_by_labels=None in labelled.values())
     if recipe.data.metric is not None:
@@ -57,6 +61,12 @@ def refuse_early(recipe: Recipe, *, finetunes: bool = False, writes: bool = True
         check_extras(recipe)
     if writes and int(os.environ.get("WORLD_SIZE", "1")) == 1:  # of several processes, the first one looks later
         check_run_folder(recipe.model_copy(update={"baseline": False}) if finetunes else recipe, of_teacher=finetunes)
+
+
+def _is_of_sentence_encoder(recipe: Recipe) -> bool:
+    """Whether a recipe names pairs, or a teacher in a folder of sentence-transformers, and no other problem type."""
+    has_modules = recipe.teacher.path is not None and Path(recipe.teacher.path, MODULES).is_file()
+    return recipe.data.problem_type is None and (recipe.data.pairs is not None or has_modules)
 
 
 def refuse_missing_object(key: str, *, function: str = "distill") -> str:
