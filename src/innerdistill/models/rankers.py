@@ -74,7 +74,11 @@ def adopt_activation(student: PretrainedConfig, teacher: PretrainedConfig) -> No
     Args:
         student: configuration of the student; changed in place.
         teacher: configuration of its teacher.
+
+    Raises:
+        ValueError: an activation that is not known, which `predict` could not apply.
     """
+    find_activation(teacher)
     setattr(student, RANKER, {ACTIVATION: _name_activation(teacher)})
     if hasattr(student, OLD_ACTIVATION):
         delattr(student, OLD_ACTIVATION)
