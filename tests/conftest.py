@@ -135,6 +135,8 @@ def tiny_model(family="bert", *, layers=4, num_labels=2, seed=0, dropout=0.1, **
     if family == "modernbert":
         options |= {"local_attention": 8, "global_attn_every_n_layers": 3, "bos_token_id": 2, "eos_token_id": 3}
         options |= {"cls_token_id": 2, "sep_token_id": 3, "attention_dropout": dropout, "mlp_dropout": dropout}
+    if family == "esmc":
+        options |= {"attention_dropout": dropout, "classifier_dropout": dropout}
     if family == "ultrabert":
         options |= {"num_key_value_heads": 2, "sliding_window": 4, "attention_dropout": dropout}
     if family == "eurobert":
