@@ -122,44 +122,50 @@ def tokenizer():
     )
 
 
+TOKENS = {"bos_token_id": 2, "eos_token_id": 3}
+DISENTANGLED = {
+    "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "max_relative_positions": 8,
+    "position_biased_input": False, "type_vocab_size": 0,
+}  # fmt: skip
+PADDED_BY_1 = ("roberta", "xlm-roberta", "camembert", "mpnet", "roberta-prelayernorm", "data2vec-text")
+FAMILY_OPTIONS = {  # what a small model of a family needs beside the options of BERT
+    "mobilebert": {  # without a norm worth the name, activations would explode
+        "embedding_size": 32, "intra_bottleneck_size": 32, "true_hidden_size": 32, "initializer_range": 0.05,
+    },
+    "modernbert": {
+        **TOKENS, "local_attention": 8, "global_attn_every_n_layers": 3, "cls_token_id": 2, "sep_token_id": 3,
+    },
+    "ultrabert": {"num_key_value_heads": 2, "sliding_window": 4},
+    "eurobert": {**TOKENS, "num_key_value_heads": 2, "mask_token_id": 4},
+    "distilbert": {"dim": 32, "n_heads": 4, "hidden_dim": 64},
+    "deberta": DISENTANGLED,
+    "deberta-v2": {**DISENTANGLED, "position_buckets": 4, "share_att_key": True, "norm_rel_ebd": "layer_norm"},  # as v3
+    "xlm-roberta-xl": {"pad_token_id": 1, "type_vocab_size": 2},  # two types, as the tests' tokenizer gives
+    "jina_embeddings_v3": {"pad_token_id": 1, "type_vocab_size": 2},
+    "gte": {"type_vocab_size": 2},
+    **{name: {"pad_token_id": 1} for name in PADDED_BY_1},
+}  # fmt: skip
+DROPOUTS = {  # options beside those of BERT that say how much is dropped
+    "modernbert": ("attention_dropout", "mlp_dropout"),
+    "distilbert": ("dropout", "attention_dropout"),
+    "esmc": ("attention_dropout", "classifier_dropout"),
+    **dict.fromkeys(("ultrabert", "eurobert"), ("attention_dropout",)),
+}
+OTHER_NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")  # DistilBERT's
+
+
 def tiny_model(family="bert", *, layers=4, num_labels=2, seed=0, dropout=0.1, **changes):
     """A random model of a family, small enough for a test."""
+    if family not in CONFIG_MAPPING:
+        pytest.skip(f"this version of transformers does not have the family {family} yet")
     options = {
         "vocab_size": WORDS, "hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4,
         "intermediate_size": 64, "max_position_embeddings": 66, "num_labels": num_labels, "pad_token_id": 0,
         "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "initializer_range": 0.2,
     }  # fmt: skip
-    if family == "mobilebert":
-        options |= {"embedding_size": 32, "intra_bottleneck_size": 32, "true_hidden_size": 32}
-        options |= {"initializer_range": 0.05}  # no norm worth the name: activations would explode
-    if family == "modernbert":
-        options |= {"local_attention": 8, "global_attn_every_n_layers": 3, "bos_token_id": 2, "eos_token_id": 3}
-        options |= {"cls_token_id": 2, "sep_token_id": 3, "attention_dropout": dropout, "mlp_dropout": dropout}
-    if family == "esmc":
-        options |= {"attention_dropout": dropout, "classifier_dropout": dropout}
-    if family == "ultrabert":
-        options |= {"num_key_value_heads": 2, "sliding_window": 4, "attention_dropout": dropout}
-    if family == "eurobert":
-        options |= {"num_key_value_heads": 2, "bos_token_id": 2, "eos_token_id": 3, "mask_token_id": 4}
-        options |= {"attention_dropout": dropout}
     if family == "distilbert":
-        options |= {"dim": 32, "n_layers": layers, "n_heads": 4, "hidden_dim": 64, "dropout": dropout}
-        options |= {"attention_dropout": dropout}
-        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
-            options.pop(name)
-    if family in ("deberta", "deberta-v2"):
-        options |= {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "max_relative_positions": 8}
-        options |= {"position_biased_input": False, "type_vocab_size": 0}
-    if family == "deberta-v2":  # as version 3 has it
-        options |= {"position_buckets": 4, "share_att_key": True, "norm_rel_ebd": "layer_norm"}
-    if family in ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "roberta-prelayernorm"):
-        options["pad_token_id"] = 1
-    if family in ("data2vec-text", "jina_embeddings_v3"):
-        options["pad_token_id"] = 1
-    if family in ("gte", "jina_embeddings_v3", "xlm-roberta-xl"):
-        options["type_vocab_size"] = 2  # as the tests' tokenizer gives
-    if family not in CONFIG_MAPPING:
-        pytest.skip(f"this version of transformers does not have the family {family} yet")
+        options = {name: value for name, value in options.items() if name not in OTHER_NAMES} | {"n_layers": layers}
+    options |= FAMILY_OPTIONS.get(family, {}) | dict.fromkeys(DROPOUTS.get(family, ()), dropout)
     torch.manual_seed(seed)
     return AutoModelForSequenceClassification.from_config(AutoConfig.for_model(family, **{**options, **changes})).eval()
 
