@@ -345,6 +345,7 @@ def test_wording_is_complete_and_plain(problem_type, encoded, names, logits):
     loads = (*loads, 'SentenceTransformer("path/to/this/folder")', 'CrossEncoder("path/to/this/folder")')
     assert any(call in line for line in wording.usage for call in loads)  # transformers has no pipeline for some tags
     compile("\n".join(wording.usage), "usage", "exec")
+    assert bool(wording.agreement_numbers) == bool(wording.agreement_note)
     scores = score_outputs(encoded, logits, scoring=problem_type.make_scoring(problem_type.default_metric, names))
     numbers = problem_type.predictions.compare(encoded, logits, logits)
     for part, name in PARTS.items():

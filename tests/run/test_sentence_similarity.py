@@ -116,7 +116,7 @@ def test_texts_alone_are_compared_with_the_teacher(unscored):
         1 - agreement["mean_cosine"]
     )
     page = (unscored.folder / "report.html").read_text()
-    assert "What the embeddings have in common" in page and "ten nearest neighbours in common" in page
+    assert "Neighbours are the ten most similar" in page and "ten nearest neighbours in common" in page
     examples = json.loads((unscored.folder / "examples.json").read_text())["disagreements"]
     assert examples and isinstance(examples[0]["teacher"]["answer"], str)
     card = (unscored.folder / "model" / "README.md").read_text()

@@ -102,6 +102,7 @@ def test_queries_are_examples_and_their_files_are_found_to_be_rankings(run, quer
     agreement = record.agreement["validation"]
     assert {"rank_correlation", "rank_correlation_error", "same_first", "same_first_error"} <= set(agreement)
     page = (run.folder / "report.html").read_text()
+    assert "Ranks are those of a query" in page and "Neighbours are" not in page
     assert "queries with the same first document" in page and "nDCG@10" in page
     card = (run.folder / "model" / "README.md").read_text()
     (code,) = re.findall(r"```python\n(from sentence_transformers import CrossEncoder.*?)```", card, re.DOTALL)

@@ -104,6 +104,11 @@ SENTENCE_SIMILARITY = ProblemType(
         agreement="correlation of the similarities of texts",
         output_distance="mean cosine distance of the embeddings",
         disagreement="other neighbours or similarities; of a text, the nearest neighbour is shown",
+        agreement_note=(
+            "Similarities are cosines of two embeddings: of the texts of a pair, or of every text with every other. "
+            "Neighbours are the ten most similar other texts of the split; of more than 20,000 texts, some are chosen "
+            "by a hash and compared among themselves. Before training, the student is the layers that it copied."
+        ),
         agreement_numbers={
             "similarity_correlation": "correlation of similarities",
             "shared_neighbours": "ten nearest neighbours in common",

@@ -123,6 +123,9 @@ TEXT_RANKING = ProblemType(
         disagreement="another first document",
         page_parts=frozenset(),
         library="sentence-transformers",
+        agreement_note=(
+            "Ranks are those of a query's documents by each model's scores. The correlation is a mean over queries."
+        ),
         agreement_numbers={
             "rank_correlation": "correlation of the ranks of a query's documents",
             "same_first": "queries with the same first document",
