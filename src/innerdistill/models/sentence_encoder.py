@@ -101,6 +101,18 @@ class SentenceEncoder(PreTrainedModel):
     def init_weights(self) -> None:
         """Leave all weights as they are: each part has been initialised by its own class."""
 
+    def set_attn_implementation(
+        self, attn_implementation: str | dict[str, Any], allow_all_kernels: bool = False
+    ) -> None:
+        """Set how attention is computed. Older transformers pass over an encoder with the same configuration class.
+
+        Args:
+            attn_implementation: name in transformers' AttentionInterface.
+            allow_all_kernels: as in transformers.
+        """
+        self.encoder.set_attn_implementation(attn_implementation, allow_all_kernels=allow_all_kernels)
+        self.config._attn_implementation_internal = self.encoder.config._attn_implementation_internal
+
     def requires_grad_(self, requires_grad: bool = True) -> SentenceEncoder:
         """Say whether weights are trained. The pooler of transformers is not: no embedding reads it.
 
