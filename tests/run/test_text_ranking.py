@@ -12,12 +12,13 @@ from conftest import tiny_model
 from sentence_transformers import CrossEncoder
 from transformers import AutoModelForSequenceClassification, TrainerCallback
 
-from innerdistill import distill, evaluate
+from innerdistill import distill, evaluate, load_recipe
 from innerdistill.cli.main import main
 from innerdistill.evaluation.compare import score_with_errors
 from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.report.run_folder import read_predictions, read_record
 from innerdistill.run.predict import predict_file
+from innerdistill.run.preview import refuse_early
 
 TRAINER = {"per_device_train_batch_size": 16, "learning_rate": 1e-3, "use_cpu": True}
 COLUMNS = ["query", "document", "relevance"]
@@ -89,6 +90,12 @@ def make_recipe(files):
 def run(make_recipe):
     losses = {"gold_labels": 0.5, "margin_mse": 0.1, "rank_kl": 1.0}
     return distill(make_recipe("run", losses=losses, onnx=True, baseline=True))
+
+
+def test_modules_of_a_ranker_make_it_no_sentence_encoder(files, make_recipe):
+    """CrossEncoder writes modules.json too."""
+    assert (files / "teacher" / "modules.json").is_file()
+    refuse_early(load_recipe(make_recipe("early", baseline=True)))
 
 
 def test_queries_are_examples_and_their_files_are_found_to_be_rankings(run, queries):

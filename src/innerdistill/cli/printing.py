@@ -195,7 +195,7 @@ def _print_agreement(split: str, scores: Mapping[str, Scores], agreement: Mappin
     student = next(iter(scores.values()))
     table = create_table(f"{split}, {student.rows:,} texts", show_metric(student.metric), "distance of outputs")
     table.add_row("student", f"{student.primary:.4f}", f"{agreement['output_distance']:.3g}")
-    for name in scores.keys() - {"student", "teacher"}:
+    for name in (name for name in scores if name not in {"student", "teacher"}):
         table.add_row(name, f"{scores[name].primary:.4f}", "")
     table.add_row(CONSTANT_ANSWER, f"{student.constant:.4f}", "")
     print_table(table)

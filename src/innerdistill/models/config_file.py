@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 CONFIG = "config.json"
+MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"  # of all models of sentence-transformers
+MODEL_TYPE = "SentenceTransformer"  # in the settings; CrossEncoder, SparseEncoder and others are other kinds of models
 LAYER_KEYS = ("num_hidden_layers", "n_layers")  # the second one is DistilBERT's
 
 
@@ -24,6 +26,26 @@ def check_config_file(name: str) -> None:
         raise ValueError(refuse_adapter(name, sign="adapter_config.json"))
     if Path(name).exists() and not (Path(name) / CONFIG).is_file():
         raise ValueError(f"{name}: expected a model folder with a config.json.")
+
+
+def is_sentence_encoder(name: str) -> bool:
+    """Tell whether a folder is one of sentence-transformers that makes embeddings. Rankers have `modules.json` too.
+
+    Args:
+        name: folder or name of the model.
+
+    Returns:
+        True if its files say so; False for a name on the Hugging Face Hub, and for what cannot be read.
+    """
+    if not (Path(name) / MODULES).is_file():
+        return False
+    try:
+        settings = json.loads((Path(name) / SETTINGS).read_text(encoding="utf-8"))
+    except FileNotFoundError:  # older versions wrote none
+        return True
+    except (OSError, ValueError, RecursionError):  # who loads it is told
+        return False
+    return isinstance(settings, dict) and settings.get("model_type", MODEL_TYPE) == MODEL_TYPE
 
 
 def refuse_missing_folder(name: str) -> None:

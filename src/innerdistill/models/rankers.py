@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from transformers import PretrainedConfig
 
+from innerdistill.models.config_file import SETTINGS
 from innerdistill.models.heads import TEXT_CLASS, has_ranking_head
-from innerdistill.models.sentence_files import SETTINGS, find_file, read_object
+from innerdistill.models.sentence_files import find_file, read_object
 from innerdistill.support.messages import join_names, shorten_value
 
 RANKER = "sentence_transformers"  # key in the configuration of a CrossEncoder

@@ -25,11 +25,9 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import ModelOutput
 
+from innerdistill.models.config_file import CONFIG, MODULES, SETTINGS
 from innerdistill.models.onnx_files import OF_TOKENS
 from innerdistill.models.sentence_files import (
-    CONFIG,
-    MODULES,
-    SETTINGS,
     TRANSFORMER_CONFIG,
     ModelFilesError,
     SentenceFiles,

@@ -19,15 +19,14 @@ from typing import Any
 from transformers import PretrainedConfig
 from transformers.utils import cached_file
 
+from innerdistill.models.config_file import CONFIG, MODEL_TYPE, MODULES, SETTINGS
 from innerdistill.models.heads import HEAD_CLASSES
 from innerdistill.support.messages import get_first_line, join_names, shorten_value
 
-MODULES, SETTINGS, CONFIG = "modules.json", "config_sentence_transformers.json", "config.json"
 TRANSFORMER_CONFIG = "sentence_bert_config.json"
 OLD_FAMILIES = ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")  # of older names of that file
 TRANSFORMER = "Transformer"
 SUPPORTED = ("Pooling", "Dense", "Normalize")  # what may follow it
-MODEL_TYPE = "SentenceTransformer"  # in the settings; CrossEncoder, SparseEncoder and others are other kinds of models
 HARMLESS = {"attn_implementation", "device_map", "dtype", "torch_dtype", "trust_remote_code"}  # options of loading
 LIKE_HERE = {"method": "forward", "method_output_name": "last_hidden_state"}  # how a text is encoded
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from innerdistill.models.sentence_files import CONFIG, ModelFilesError, SentenceFiles, SentenceModule, find_file
+from innerdistill.models.config_file import CONFIG
+from innerdistill.models.sentence_files import ModelFilesError, SentenceFiles, SentenceModule, find_file
 from innerdistill.support.messages import get_first_line, join_names, shorten_value
 
 TOKENS, SENTENCE = "token_embeddings", "sentence_embedding"  # names of what the modules read and write

@@ -218,7 +218,8 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]
             of multi-label classification are (N, C) too. Of words, labels and logits are ragged; a cell is a list then.
             Embeddings are (N, W, D), in a column of lists for each of the W texts of an example.
     """
-    tables = []
+    tables: list[pa.Table] = []
+    sizes: dict[str, int] = {}  # numbers of an embedding, by column
     for split, columns in splits.items():
         flat: dict[str, Any] = {"split": [split] * len(columns["row"])}
         for name, values in columns.items():
@@ -228,19 +229,29 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]
                 flat[name] = values
             elif values.ndim == 3:
                 flat |= {f"{name}_{text}": _write_vectors(values[:, text]) for text in range(values.shape[1])}
+                sizes |= {f"{name}_{text}": values.shape[2] for text in range(values.shape[1])}
             else:
                 flat |= {f"{name}_{output}": values[:, output] for output in range(values.shape[1])}
         tables.append(pa.table(flat))
+    tables = [_add_missing_vectors(table, sizes) for table in tables]
     with open_whole_file(path) as temporary:
         table = pa.concat_tables(tables, promote_options="default")
         # Numbers of embeddings are all different, so a dictionary of them would only take room.
-        plain = [field.name for field in table.schema if not pa.types.is_fixed_size_list(field.type)]
+        plain = [name for name in table.column_names if name not in sizes]
         pa.parquet.write_table(table, temporary, use_dictionary=plain)
 
 
 def _write_vectors(values: NDArray[Any]) -> pa.Array:
     """A column of lists of the same length, (N, D)."""
     return pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float32).ravel()), values.shape[1])
+
+
+def _add_missing_vectors(table: pa.Table, sizes: Mapping[str, int]) -> pa.Table:
+    """Add columns of embeddings that only other splits have, as NaN: Arrow before 26 reads no vectors that are null."""
+    for name, size in sizes.items():
+        if name not in table.column_names:
+            table = table.append_column(name, _write_vectors(np.full((table.num_rows, size), np.nan)))
+    return table
 
 
 def _write_ragged(name: str, arrays: NDArray[Any]) -> dict[str, pa.Array]:
@@ -296,7 +307,7 @@ def unpack_table(table: pa.Table) -> dict[str, NDArray[Any]]:
         columns["group"] = table["group"].to_numpy()
     for model in MODELS:
         # Given outputs may be missing on a split, so they are null there.
-        if f"{model}_0" in table.column_names and table[f"{model}_0"].null_count < table.num_rows:
+        if f"{model}_0" in table.column_names and _is_there(table[f"{model}_0"]):
             columns[model] = _stack_columns(table, model)
     return columns
 
@@ -304,11 +315,18 @@ def unpack_table(table: pa.Table) -> dict[str, NDArray[Any]]:
 def _stack_columns(table: pa.Table, name: str) -> NDArray[Any]:
     """The columns NAME_0, NAME_1, ... side by side. Of embeddings, single texts have no second one."""
     names = [column for column in table.column_names if column.startswith(f"{name}_")]
-    columns = [_read_column(table[column]) for column in names if table[column].null_count < table.num_rows]
+    columns = [_read_column(table[column]) for column in names if _is_there(table[column])]
     if not is_ragged(columns[0]):
         return np.stack(columns, axis=1)
     lengths = join_ragged(columns[0])[1]
     return split_ragged(np.stack([join_ragged(column)[0] for column in columns], axis=1), lengths)
+
+
+def _is_there(column: pa.ChunkedArray) -> bool:
+    """Whether a split has a column that other splits have. Embeddings that it lacks are NaN."""
+    if pa.types.is_fixed_size_list(column.type):
+        return not bool(np.isnan(_read_column(column)).all())
+    return bool(column.null_count < len(column))
 
 
 def _read_column(column: pa.ChunkedArray) -> NDArray[Any]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from pathlib import Path
 
 from innerdistill.data.split_files import check_headers
 from innerdistill.losses.names import BUILT_IN
-from innerdistill.models.config_file import check_config_file, read_num_layers
+from innerdistill.models.config_file import check_config_file, is_sentence_encoder, read_num_layers
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.recipe.reporting import choose_trackers
@@ -25,7 +24,6 @@ from innerdistill.support.extras import require_extra
 from innerdistill.support.messages import format_count, name_key, shorten_value, suggest_name
 from innerdistill.training.schedules import check_schedule
 
-MODULES = "modules.json"  # file by which a sentence-transformers model is known
 SOURCES = ("teacher", "base", "random")  # where a student's weights come from, besides checkpoints
 
 
@@ -64,9 +62,9 @@ def refuse_early(recipe: Recipe, *, finetunes: bool = False, writes: bool = True
 
 
 def _is_of_sentence_encoder(recipe: Recipe) -> bool:
-    """Whether a recipe names pairs, or a teacher in a folder of sentence-transformers, and no other problem type."""
-    has_modules = recipe.teacher.path is not None and Path(recipe.teacher.path, MODULES).is_file()
-    return recipe.data.problem_type is None and (recipe.data.pairs is not None or has_modules)
+    """Whether a recipe names pairs, or the folder of a sentence encoder as teacher, and no other problem type."""
+    embeds = recipe.teacher.path is not None and is_sentence_encoder(recipe.teacher.path)
+    return recipe.data.problem_type is None and (recipe.data.pairs is not None or embeds)
 
 
 def refuse_missing_object(key: str, *, function: str = "distill") -> str:
