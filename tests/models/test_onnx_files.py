@@ -40,6 +40,10 @@ def test_every_family_answers_the_same(make_model, tmp_path, family):
     model = make_model(family, layers=2, num_labels=3)
     types = family in ("bert", "electra")
     inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if types else [])]
+    if family == "deberta" and torch.__version__.startswith("2.11"):  # docs/how-to/serving.md says so
+        with pytest.raises(RuntimeError):
+            write_float32(model, tmp_path / "model.onnx", inputs=inputs, outputs=["logits"])
+        return
     write_float32(model, tmp_path / "model.onnx", inputs=inputs, outputs=["logits"])
     write_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx")
     exact, rounded = (OnnxClassifier(tmp_path / name, threads=1) for name in ("model.onnx", "int8.onnx"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
@@ -142,16 +143,15 @@ def make_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = No
     return DataCollatorWithPadding(tokenizer, padding="max_length" if pad_to else True, max_length=pad_to)
 
 
+@dataclass(frozen=True)
 class WordCollator:
-    """Makes a padded batch of texts whose words are tagged."""
+    """Makes a padded batch of texts whose words are tagged.
 
-    def __init__(self, pad: DataCollatorWithPadding) -> None:
-        """Take the function that pads what the tokenizer makes.
+    Attributes:
+        pad: collator of transformers, which pads what the tokenizer makes.
+    """
 
-        Args:
-            pad: collator of transformers.
-        """
-        self.pad = pad
+    pad: DataCollatorWithPadding
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Make a batch.
@@ -190,16 +190,15 @@ def make_word_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None
     return WordCollator(make_collator(tokenizer, pad_to=pad_to))
 
 
+@dataclass(frozen=True)
 class RankingCollator:
-    """Makes a padded batch of queries with their documents."""
+    """Makes a padded batch of queries with their documents.
 
-    def __init__(self, pad: DataCollatorWithPadding) -> None:
-        """Take the function that pads what the tokenizer makes.
+    Attributes:
+        pad: collator of transformers, which pads what the tokenizer makes.
+    """
 
-        Args:
-            pad: collator of transformers.
-        """
-        self.pad = pad
+    pad: DataCollatorWithPadding
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Make a batch.
