@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 CONFIG = "config.json"
-MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"  # of all models of sentence-transformers
+MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"  # files of sentence-transformers
 MODEL_TYPE = "SentenceTransformer"  # in the settings; CrossEncoder, SparseEncoder and others are other kinds of models
 LAYER_KEYS = ("num_hidden_layers", "n_layers")  # the second one is DistilBERT's
 

@@ -62,7 +62,7 @@ def refuse_early(recipe: Recipe, *, finetunes: bool = False, writes: bool = True
 
 
 def _is_of_sentence_encoder(recipe: Recipe) -> bool:
-    """Whether a recipe names pairs, or the folder of a sentence encoder as teacher, and no other problem type."""
+    """Whether a recipe names pairs or the folder of a sentence encoder, and no other problem type."""
     embeds = recipe.teacher.path is not None and is_sentence_encoder(recipe.teacher.path)
     return recipe.data.problem_type is None and (recipe.data.pairs is not None or embeds)
 
