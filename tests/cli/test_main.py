@@ -102,7 +102,7 @@ BAD = [
     (["student.source=base"], "'base' means the layers of teacher.base"),
     (["student.source={wide}"], "same hidden_size, but the teacher has 32 and the student 48"),
     (["student.source={heads}"], "same num_heads, but the teacher has 4 and the student 2"),
-    (["student.source={albert}"], "'albert' are not supported: all its layers share one set of weights"),
+    (["student.source={albert}"], "'albert' are not supported (all its layers share one set of weights, so none can"),
     (
         ["teacher.path={window}", "student.layers=first", "layer_map={2: 4}"],
         "teacher layer 4 attends to the whole text, student layer 2 only to a window of it",

@@ -193,7 +193,7 @@ def test_unprepared_models_and_missing_layers_are_refused(make_model, batch):
     ],
 )
 def test_other_families_are_refused_by_name_with_the_reason(family, reason):
-    with pytest.raises(ValueError, match=f"^models of the family '{family}' are not supported: {reason}.*: bert"):
+    with pytest.raises(ValueError, match=f"^layers of the family '{family}' are not supported: {reason}.*: bert"):
         family_of(AutoConfig.for_model(family))
 
 

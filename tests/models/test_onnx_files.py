@@ -31,6 +31,11 @@ def texts(rows, length, *, types):
     )
 
 
+def fails_to_export(family):
+    """Whether this torch cannot export a family, as docs/how-to/serving.md says."""
+    return family == "deberta" and torch.__version__.startswith("2.11")
+
+
 QUICK = ("bert", "mpnet", "modernbert")  # token types, shared position bias, rotary positions and windows
 SLOW = [pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES if family not in QUICK]
 
@@ -40,7 +45,7 @@ def test_every_family_answers_the_same(make_model, tmp_path, family):
     model = make_model(family, layers=2, num_labels=3)
     types = family in ("bert", "electra")
     inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if types else [])]
-    if family == "deberta" and torch.__version__.startswith("2.11"):  # docs/how-to/serving.md says so
+    if fails_to_export(family):
         with pytest.raises(RuntimeError):
             write_float32(model, tmp_path / "model.onnx", inputs=inputs, outputs=["logits"])
         return
@@ -107,6 +112,10 @@ def test_a_sentence_encoder_pools_and_normalises_inside_its_file(make_model, tok
     model = SentenceEncoder.from_pretrained(str(tmp_path / "folder")).eval()
     types = family in ("bert", "electra")
     inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if types else [])]
+    if fails_to_export(family):
+        with pytest.raises(RuntimeError):
+            write_float32(model, tmp_path / "model.onnx", inputs=inputs, outputs=ONNX_OUTPUTS)
+        return
     write_float32(model, tmp_path / "model.onnx", inputs=inputs, outputs=ONNX_OUTPUTS)
     write_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx")
     exact, rounded = (OnnxClassifier(tmp_path / name, threads=1) for name in ("model.onnx", "int8.onnx"))

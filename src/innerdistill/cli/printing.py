@@ -76,8 +76,8 @@ def _print_sizes(job: Job) -> None:
     from innerdistill.run.without_teacher import describe_outputs  # noqa: PLC0415
 
     models = {"Student": (job.build_fresh_student(), job.num_layers)}
-    if job.teacher is not None:
-        models = {"Teacher": (job.teacher, job.architecture.num_layers), **models}
+    if (teacher := job.of_teacher.teacher) is not None:
+        models = {"Teacher": (teacher, job.of_teacher.architecture.num_layers), **models}
     else:
         print_text(f"Teacher: {describe_outputs(job.recipe)}.")
     for name, (model, layers) in models.items():
@@ -89,7 +89,7 @@ def _print_sizes(job: Job) -> None:
     counts = ", ".join(f"{split} {len(rows):,}" for split, rows in job.splits.items())
     print_text(f"Examples: {counts}.")
     if not job.data.has_labels("train"):
-        print_text(describe_missing_labels(job.data.against_teacher, has_teacher=job.teacher is not None))
+        print_text(describe_missing_labels(job.data.against_teacher, has_teacher=job.has_teacher))
     if classes := job.count_train_labels():
         listed = ", ".join(f"{name} {count:,}" for name, count in classes.items())
         print_text(f"Examples of train by {job.problem_type.wording.class_columns[0]}: {listed}.")

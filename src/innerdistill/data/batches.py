@@ -20,8 +20,8 @@ from innerdistill.data.arrow import read_numbers
 from innerdistill.data.given_rows import GIVEN
 from innerdistill.data.labels import UNLABELLED
 from innerdistill.data.windows import PIECES, QUERY
+from innerdistill.models.capture import INPUT_NAMES
 
-INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")  # columns of a batch that a model reads
 POOL = 50  # batches that are sorted by length together: little padding, still well shuffled
 
 Collator = Callable[[list[dict[str, Any]]], Mapping[str, Tensor]]

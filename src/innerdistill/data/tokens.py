@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from innerdistill.data.arrow import read_numbers
-from innerdistill.data.batches import INPUT_NAMES
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.given_rows import GIVEN
 from innerdistill.data.ragged import is_ragged, list_bytes, write_lists
@@ -24,6 +23,7 @@ from innerdistill.data.splits import list_text_columns
 from innerdistill.data.task_data import add_table
 from innerdistill.data.tasks import Task
 from innerdistill.data.token_rows import unpack_tokens
+from innerdistill.models.capture import INPUT_NAMES
 from innerdistill.support.files import compute_checksum, read_json, write_json
 from innerdistill.support.in_use import hold_until_exit
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from innerdistill.data.arrow import read_numbers
-from innerdistill.data.batches import INPUT_NAMES, Collator
+from innerdistill.data.batches import Collator
 from innerdistill.data.splits import list_text_columns
 from innerdistill.evaluation.layer_distances import replace_infinity
 from innerdistill.evaluation.prediction_type import Scoring
-from innerdistill.models.capture import capture
+from innerdistill.models.capture import INPUT_NAMES, capture
 
 READABLE = 18  # tokens that can be labelled in a small figure
 ATTENTION_EXAMPLES = 4

@@ -120,7 +120,10 @@ def make_inputs(model: PreTrainedModel, batch_size: int, length: int) -> dict[st
     Returns:
         input_ids and attention_mask. (B, L)
     """
-    ids = torch.arange(batch_size * length).view(batch_size, length) % (model.config.vocab_size - 10) + 5
+    config = model.config.get_text_config()
+    ids = torch.arange(batch_size * length).view(batch_size, length) % (config.vocab_size - 10) + 5
+    if model.config.is_encoder_decoder:  # their heads read the end token
+        ids[:, -1] = config.eos_token_id
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 

@@ -18,10 +18,11 @@ from transformers import PreTrainedModel
 
 from innerdistill.models.attention import Attention, AttentionMaps
 from innerdistill.models.clean_attention import first_token_only, record_attention
-from innerdistill.models.families import encoder_layers, family_of, find_layer_output
+from innerdistill.models.families import encoder_layers, family_of, find_layer_output, has_family
 from innerdistill.support.messages import suggest_name
 
 T = TypeVar("T")
+INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")  # columns of a batch that a model reads
 KINDS = ("attention", "cls", "hidden", "qkv")
 OF_EMBEDDINGS = ("cls", "hidden")  # parts of layer 0
 # What `probe` measured: models whose head reads no other token than the first, and models whose top layer can be
@@ -79,7 +80,8 @@ def capture(
     part of the first token is computed, unless its `hidden` is asked for or the head reads other tokens.
 
     Args:
-        model: model that `prepare` or `probe` has prepared; may be wrapped for distributed training.
+        model: model that `prepare` or `probe` has prepared; may be wrapped for distributed training. Of a model outside
+            FAMILIES, only the logits can be asked for.
         inputs: output of the tokenizer: input_ids, attention_mask, ... (B, L)
         layers: which of attention, cls, hidden, qkv to return, by 1-based layer; layer 0, the embeddings as they enter
             layer 1, has cls and hidden.
@@ -127,7 +129,8 @@ def capture_then(
     """
     core = model.module if isinstance(model, DistributedDataParallel) else model
     assert isinstance(core, PreTrainedModel)
-    stack, internals = encoder_layers(core), Internals()
+    needs_layers = bool(layers) or not logits or has_family(core.config)
+    stack, internals = encoder_layers(core) if needs_layers else nn.ModuleList(), Internals()
     if layers and not 0 <= min(layers) <= max(layers) <= len(stack):
         raise ValueError(f"layers {sorted(layers)} were asked for, but the model has layers 1 ... {len(stack)}.")
     _check_names_of_parts(layers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -19,6 +20,8 @@ from innerdistill.models.families import find_embedding, max_positions
 from innerdistill.models.heads import Head, has_label_names
 from innerdistill.models.probe import Architecture, probe
 from innerdistill.support.messages import join_names, shorten_value
+
+SIZES = ("hidden_size", "num_heads")  # measures that losses of layers compare
 
 
 def check_files(name: str, head: Head) -> None:
@@ -114,9 +117,9 @@ def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase, model: PreTra
     if tokenizer.pad_token_id is None:
         raise ValueError(f"{name}: the tokenizer has no padding token.")
     encoded = tokenizer(*["text"] * texts)
-    known = model.config.vocab_size
+    known = getattr(model.config.get_text_config(), "vocab_size", None)
     highest = max([*vocabulary.values(), *encoded["input_ids"]])
-    if highest >= known:
+    if known is not None and highest >= known:
         token = shorten_value(tokenizer.convert_ids_to_tokens(highest))
         raise ValueError(
             f"{name}: its tokenizer gives the token id {highest} ({token}), but the model has only {known} tokens; "
@@ -167,18 +170,28 @@ def check_same_inputs(student: PreTrainedModel, teacher: PreTrainedModel, *, wha
     Raises:
         ValueError: embedding tables of different sizes, or positions counted from another padding id.
     """
-    for key in ("vocab_size", "max_position_embeddings", "type_vocab_size"):
-        ours, theirs = getattr(student.config, key, None), getattr(teacher.config, key, None)
-        if ours != theirs:
-            raise ValueError(
-                f"{what}: the teacher's {key} is {theirs}, the {role}'s {ours}; both read the same tokens, so these "
-                "must be equal."
-            )
-    ours, theirs = max_positions(student), max_positions(teacher)
-    if ours != theirs:
+    for key, ours, theirs in list_other_inputs(student, teacher):
         raise ValueError(
-            f"{what}: the teacher has positions for {theirs} tokens, the {role} for {ours} (pad_token_id)."
+            f"{what}: the teacher's {key} is {theirs}, the {role}'s {ours}; both read the same tokens, so these "
+            "must be equal."
         )
+
+
+def list_other_inputs(student: PreTrainedModel, teacher: PreTrainedModel) -> list[tuple[str, Any, Any]]:
+    """List what keeps two models from reading the same tokens.
+
+    Args:
+        student: student, or the model whose layers it copies.
+        teacher: its teacher.
+
+    Returns:
+        Key of the configuration, value of the student and value of the teacher, for each that differs. The last one
+        may be the number of positions, which also depends on the padding id.
+    """
+    keys = ("vocab_size", "max_position_embeddings", "type_vocab_size")
+    both = [(key, getattr(student.config, key, None), getattr(teacher.config, key, None)) for key in keys]
+    both.append(("number of positions (pad_token_id)", max_positions(student), max_positions(teacher)))
+    return [(key, ours, theirs) for key, ours, theirs in both if ours != theirs]
 
 
 def check_source(
@@ -196,7 +209,7 @@ def check_source(
         ValueError: another vocabulary, hidden size or number of heads, or a head that does not fit.
     """
     check_same_inputs(source, teacher, what="student.source")
-    for measure, ours, theirs in _list_other_measures(source, architecture, ("hidden_size", "num_heads")):
+    for measure, ours, theirs in list_other_measures(source, architecture, SIZES):
         raise ValueError(
             f"student.source: teacher and student must have the same {measure}, but the teacher has {theirs} and the "
             f"student {ours}."
@@ -218,17 +231,29 @@ def check_internal_teacher(internal: PreTrainedModel, teacher: PreTrainedModel, 
     """
     check_same_inputs(internal, teacher, what="teacher.internal", role="internal teacher")
     measures = ("num_layers", "hidden_size", "num_heads")
-    for measure, ours, theirs in _list_other_measures(internal, architecture, measures):
+    for measure, ours, theirs in list_other_measures(internal, architecture, measures):
         raise ValueError(
             f"teacher.internal: it takes the teacher's place in the internal losses, so both must have the same "
             f"{measure}, but the teacher has {theirs} and {internal.name_or_path} has {ours}."
         )
 
 
-def _list_other_measures(
+def list_other_measures(
     model: PreTrainedModel, architecture: Architecture, measures: Sequence[str]
 ) -> list[tuple[str, int, int]]:
-    """Measures in which a model differs from an architecture, with both values."""
+    """List the measures in which a model differs from an architecture.
+
+    Args:
+        model: the model; prepared.
+        architecture: number of layers, hidden size and heads of another one.
+        measures: names of the measures.
+
+    Returns:
+        Measure, value of the model and value of the architecture, for each that differs.
+
+    Raises:
+        ValueError: a model that `probe` refuses.
+    """
     own = probe(model)
     both = ((measure, getattr(own, measure), getattr(architecture, measure)) for measure in measures)
     return [(measure, ours, theirs) for measure, ours, theirs in both if ours != theirs]

@@ -15,7 +15,7 @@ from functools import cache, partial
 from transformers import PreTrainedModel
 
 from innerdistill.models.config_file import refuse_adapter
-from innerdistill.models.families import family_of
+from innerdistill.models.families import family_of, has_family
 from innerdistill.support.messages import join_names
 
 # What wraps a model while it is trained puts its own name before those of the weights: DataParallel and torch.compile.
@@ -147,7 +147,7 @@ def _check_positions(loaded: LoadedModel) -> None:
 def _check_encoder(loaded: LoadedModel) -> None:
     """Refuse weights of the encoder that are unused or missing."""
     name, model = loaded.name, loaded.model
-    layers = model.config.num_hidden_layers
+    layers = getattr(model.config.get_text_config(), "num_hidden_layers", 0)
     if unused := select_encoder_weights(model, loaded.unused):
         in_files = max(_find_layers(model, unused), default=0)
         if in_files > layers:
@@ -193,7 +193,9 @@ def _check_head(loaded: LoadedModel, unused: Sequence[str]) -> None:
 
 
 def _find_layers(model: PreTrainedModel, names: Sequence[str]) -> set[int]:
-    """Numbers of the layers, from 1, that some weights belong to."""
+    """Numbers of the layers, from 1, that some weights belong to; none of a family whose layers cannot be read."""
+    if not has_family(model.config):
+        return set()
     pattern = re.compile(rf"(?:{model.base_model_prefix}\.)?{re.escape(family_of(model.config).layers)}\.(\d+)\.")
     return {int(match[1]) + 1 for match in map(pattern.match, names) if match}
 

@@ -22,6 +22,8 @@ from innerdistill.models.mpnet import CleanMPNetAttention
 from innerdistill.models.other_families import explain_refusal
 from innerdistill.support.extensions import Registry
 
+UNLIMITED = 1 << 20  # tokens: more than any text has, and few enough for a tokenizer to take as its limit
+
 
 @dataclass(frozen=True)
 class Family:
@@ -77,6 +79,18 @@ FAMILIES = Registry(
 )
 
 
+def has_family(config: PretrainedConfig) -> bool:
+    """Tell whether the layers of a model can be read. Of any other model only its outputs can.
+
+    Args:
+        config: configuration of the model.
+
+    Returns:
+        True if FAMILIES has an entry for it.
+    """
+    return config.model_type in FAMILIES
+
+
 def family_of(config: PretrainedConfig) -> Family:
     """Look up the family of a model.
 
@@ -89,9 +103,9 @@ def family_of(config: PretrainedConfig) -> Family:
     Raises:
         ValueError: FAMILIES has no entry; the sentence says why, and lists the families that it has.
     """
-    if config.model_type not in FAMILIES:
+    if not has_family(config):
         raise ValueError(
-            f"models of the family {config.model_type!r} are not supported: {explain_refusal(config)}. "
+            f"layers of the family {config.model_type!r} are not supported: {explain_refusal(config)}. "
             f"Supported: {', '.join(sorted(FAMILIES))}."
         )
     return FAMILIES[config.model_type]
@@ -203,14 +217,15 @@ def max_positions(model: PreTrainedModel) -> int:
     RoBERTa and its relatives count positions from the padding id: their tables have it as `padding_idx`.
 
     Args:
-        model: model of a supported family.
+        model: any model.
 
     Returns:
-        Number of tokens, special tokens included.
+        Number of tokens, special tokens included; UNLIMITED where the configuration sets no limit.
     """
     table = find_embedding(model, "position_embeddings")
     if table is None:
-        return int(model.config.max_position_embeddings)
+        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        return limit if isinstance(limit, int) and limit > 0 else UNLIMITED
     return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
 
 

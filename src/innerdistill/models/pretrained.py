@@ -24,8 +24,9 @@ from innerdistill.models.check import (
 from innerdistill.models.check_labels import check_label_maps
 from innerdistill.models.check_weights import WRAPPERS, LoadedModel, is_wrapped
 from innerdistill.models.config_file import check_config_file, refuse_adapter
-from innerdistill.models.families import family_of, max_positions
+from innerdistill.models.families import has_family, max_positions
 from innerdistill.models.heads import Head, has_label_names
+from innerdistill.models.padding import check_padded_outputs, choose_padding_token
 from innerdistill.models.rankers import mark_ranker
 from innerdistill.models.sentence_encoder import SentenceEncoder, adjust_tokenizer, save_sentence_encoder
 from innerdistill.models.sentence_files import ModelFilesError, mark_sentence_encoder
@@ -46,7 +47,7 @@ def read_config(name: str) -> PretrainedConfig:
         key `sentence_transformers`.
 
     Raises:
-        ValueError: not found, not a configuration that transformers can read, or family not supported.
+        ValueError: not found, or not a configuration that transformers can read.
     """
     check_config_file(name)
     try:
@@ -59,7 +60,6 @@ def read_config(name: str) -> PretrainedConfig:
         if _is_adapter_on_hub(name):
             raise ValueError(refuse_adapter(name, sign="adapter_config.json")) from None
         raise ValueError(f"{name}: no model found there ({get_first_line(error)}).") from None
-    family_of(config)
     mark_sentence_encoder(name, config)
     mark_ranker(name, config)
     return config
@@ -212,17 +212,24 @@ def load_tokenizer(
         texts: texts of an example, 1 or 2.
 
     Returns:
-        The tokenizer; it pads on the right.
+        The tokenizer. It pads on the right; that of a model outside FAMILIES on its own side.
 
     Raises:
-        ValueError: not found, without words or a padding token, or with tokens that the model does not have.
+        ValueError: not found, without words or a padding token, or with tokens that the model does not have; a model
+            outside FAMILIES whose outputs depend on padding.
     """
+    is_readable = has_family(model.config)
+    side = {"padding_side": "right"} if is_readable else {}
     with open_as_folder(name) as folder:
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right", trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **side)
         except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
             raise ValueError(f"{folder}: no tokenizer could be loaded ({get_first_line(error)}).") from None
+        if not is_readable:
+            choose_padding_token(tokenizer, model)
         check_tokenizer(folder, tokenizer, model, texts=texts)
+        if not is_readable and model.device.type != "meta":
+            check_padded_outputs(folder, tokenizer, model, texts=texts)
     if isinstance(model, SentenceEncoder):
         adjust_tokenizer(tokenizer, model)
     return tokenizer

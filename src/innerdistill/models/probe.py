@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from innerdistill.models.capture import Internals, MissingInternalsError, capture, reads_first_token, runs_first_token
-from innerdistill.models.families import encoder_layers, prepare, use_own_attention
+from innerdistill.models.families import encoder_layers, has_family, prepare, use_own_attention
 
 LENGTH, REAL = 6, 4  # tokens of the texts, and of the second text where it is padded
 TOLERANCE = 1e-2  # share of the largest activation: rounding stays far below it, another attention far above
@@ -63,6 +63,25 @@ def probe(model: PreTrainedModel) -> Architecture:
     finally:
         model.train(training)
     return _measure(model, internals)
+
+
+def measure_model(model: PreTrainedModel) -> Architecture:
+    """Probe a model; measure one whose layers cannot be read by its configuration, and leave it as it is.
+
+    Args:
+        model: any model.
+
+    Returns:
+        As `probe`. A number that a configuration does not have is 0.
+
+    Raises:
+        ValueError: as `probe`, for a model of FAMILIES.
+    """
+    if has_family(model.config):
+        return probe(model)
+    config = model.config.get_text_config()
+    keys = ("num_hidden_layers", "hidden_size", "num_attention_heads")
+    return Architecture(*(int(getattr(config, key, None) or 0) for key in keys))
 
 
 def _make_batch(model: PreTrainedModel, *, padded: bool) -> dict[str, Tensor]:

@@ -78,6 +78,7 @@ class ProblemType:
         has_thresholds: whether its models store thresholds in their configuration.
         stand_ins: losses that stand in the place of others, by the name of those, unless a recipe names them.
         data_keys: keys of `data` that other problem types do not read, and refuse.
+        needs_same_tokens: why a student cannot learn from a teacher that reads other tokens; None if it can.
     """
 
     name: str
@@ -90,6 +91,7 @@ class ProblemType:
     has_thresholds: bool = False
     stand_ins: Mapping[str, str] = field(default_factory=dict)
     data_keys: tuple[str, ...] = ()
+    needs_same_tokens: str | None = None
 
     def choose_losses(self, weights: Mapping[str, float]) -> dict[str, float]:
         """Choose the losses of a run.

@@ -10,26 +10,22 @@ from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import datasets
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 
-from innerdistill.data.arrow import find_cache
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.label_columns import name_label_columns
 from innerdistill.data.sources import Sources, find_sources
-from innerdistill.data.task_data import TaskData, load_task, read_first_values
+from innerdistill.data.task_data import load_task, read_first_values
 from innerdistill.data.tasks import resolve_task
-from innerdistill.data.tokens import tokenise
 from innerdistill.evaluation.metrics import find_primary_metric
 from innerdistill.losses.loss import Loss, collect_needs
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.check import check_internal_teacher, check_source, check_windows
-from innerdistill.models.families import encoder_layers
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.pretrained import longest_input, read_config_with_head
-from innerdistill.models.probe import Architecture, probe
-from innerdistill.models.sentence_encoder import read_prompt
+from innerdistill.models.probe import Architecture, measure_model
+from innerdistill.models.student import count_layers
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type
 from innerdistill.recipe.recipe import Recipe
@@ -37,7 +33,9 @@ from innerdistill.run.given_outputs import GivenOutputs
 from innerdistill.run.job import Job
 from innerdistill.run.load_models import Models, load_models
 from innerdistill.run.objects import Objects, check_objects
+from innerdistill.run.own_tokens import add_teacher_job
 from innerdistill.run.preview import check_recipe_names
+from innerdistill.run.tokenised import Tokenised, tokenise_splits
 from innerdistill.run.warnings import list_data_warnings, list_unknown_token_warnings
 from innerdistill.run.without_labels import refuse_training_on_labels, refuse_what_needs_labels
 from innerdistill.run.without_teacher import refuse_layers
@@ -79,13 +77,13 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     # A ChainMap, because merging the dicts would import the losses of every installed package.
     losses = ChainMap(outside, dict(problem_type.output_losses), LOSSES)
     models = load_models(recipe, objects, data, problem_type)
-    teacher, source, names = models.teacher, models.source, models.names
-    architecture = probe(models.reference_model)
+    teacher, source, names = models.close_teacher, models.source, models.names
+    architecture = measure_model(models.reference_model)
 
     number = architecture.num_layers
     num_layers = recipe.student.num_layers or (number if teacher is None else max(1, number // 2))
     pairs = {} if teacher is None else choose_layers(recipe.layer_map, num_layers, number, key="layer_map")
-    number_of_source = len(encoder_layers(source or models.reference_model))
+    number_of_source = count_layers(source or models.reference_model)
     copied = choose_layers(recipe.student.layers, num_layers, number_of_source, key="student.layers")
     stages = build_stages(_plan_schedule(recipe, pairs, losses, problem_type))
     check_callbacks(objects.callbacks, stages, can_evaluate=True)
@@ -93,22 +91,20 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
 
     compares_layers = any(collect_needs(stage.losses, stage.pairs, losses).teacher_layers for stage in stages)
     if teacher is not None:
-        reads_attention = any("attention" in losses[name].needs for stage in stages for name in stage.losses)
-        _check_models(recipe, models, architecture, pairs=pairs, copied=copied if reads_attention else {})
+        reads = {part for stage in stages for name in stage.losses for part in losses[name].needs}
+        _check_models(recipe, models, architecture, pairs=pairs, copied=copied if "attention" in reads else {})
     elif compares_layers:
         raise ValueError(refuse_layers(recipe))
     internal_teacher = models.internal_teacher if compares_layers else None
     device = _check_training_arguments(recipe, stages, models.reference_model)
 
-    splits, truncated = _tokenise_splits(data, models.tokenizer, examples=examples, names=names, max_length=max_length)
-    unknown = _measure_unknown_tokens(splits, models.tokenizer)
-    for warning in list_data_warnings(examples, data, splits, names=names) + list_unknown_token_warnings(unknown):
-        logger.warning("Warning: %s", warning)
-    return Job(
+    tokens = tokenise_splits(data, models.tokenizer, examples=examples, names=names, max_length=max_length)
+    _warn_of_data(examples, data, tokens, names=names)
+    job = Job(
         recipe=recipe,
         problem_type=problem_type,
         data=data,
-        splits=splits,
+        splits=tokens.splits,
         names=names,
         tokenizer=models.tokenizer,
         collate=examples.make_collator(models.tokenizer, pad_to=max_length if recipe.pad_to_max_length else None),
@@ -121,11 +117,18 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
         stages=stages,
         losses=losses,
         max_length=max_length,
-        truncated=truncated,
-        unknown=unknown,
+        truncated=tokens.truncated,
+        unknown=tokens.unknown,
         callbacks=objects.callbacks,
         given_outputs=None if data.task.given is None else GivenOutputs(data.task.given),
     )
+    return add_teacher_job(job, models.teacher, models.teacher_tokenizer)
+
+
+def _warn_of_data(examples: ExampleType, data: TaskData, tokens: Tokenised, *, names: Names) -> None:
+    warnings = list_data_warnings(examples, data, tokens.splits, names=names)
+    for warning in warnings + list_unknown_token_warnings(tokens.unknown):
+        logger.warning("Warning: %s", warning)
 
 
 def _check_models(
@@ -209,40 +212,6 @@ def check_names(recipe: Recipe, losses: Mapping[str, Loss] = LOSSES) -> None:
     for section in ("trainer", "internal_trainer"):
         check_arguments(section, getattr(recipe, section))
     check_arguments("teacher.trainer", recipe.teacher.trainer)
-
-
-def _tokenise_splits(
-    data: TaskData, tokenizer: PreTrainedTokenizerBase, *, examples: ExampleType, names: Names, max_length: int
-) -> tuple[dict[str, datasets.Dataset], dict[str, int]]:
-    """Tokenise all splits; also count the truncated examples of each split."""
-    splits, truncated = {}, {}
-    for split, table in data.splits.items():
-        splits[split], truncated[split] = tokenise(
-            table,
-            data.task,
-            tokenizer,
-            examples=examples,
-            names=names,
-            max_length=max_length,
-            where=split,
-            folder=find_cache(),
-            prompt=read_prompt(tokenizer),
-        )
-    return splits, truncated
-
-
-def _measure_unknown_tokens(
-    splits: Mapping[str, datasets.Dataset], tokenizer: PreTrainedTokenizerBase
-) -> dict[str, float]:
-    """Measure the share of unknown tokens by split."""
-    shares = {}
-    for split, rows in splits.items():
-        unknown, count = 0, 0
-        for chunk in rows.data["input_ids"].chunks:
-            ids = chunk.flatten().to_numpy(zero_copy_only=False)
-            unknown, count = unknown + int((ids == tokenizer.unk_token_id).sum()), count + len(ids)
-        shares[split] = unknown / max(count, 1)
-    return shares
 
 
 def _check_training_arguments(recipe: Recipe, stages: Sequence[Stage], model: PreTrainedModel) -> torch.device:

@@ -85,9 +85,9 @@ def _distill(job: Job, start: float) -> Path:
     with enter_in_first_process(open_run_folder(job.recipe)) as folder:
         was_finished = is_finished(folder, job.recipe)
         if job.recipe.teacher.base is not None:
-            job = replace(job, teacher=load_or_finetune_teacher(job))
-        settle_teacher_thresholds(job)
-        check_teacher(job)
+            job = job.with_teacher(load_or_finetune_teacher(job.of_teacher))
+        settle_teacher_thresholds(job.of_teacher)
+        check_teacher(job.of_teacher)
         _complete_run(job, folder)
         if job.recipe.baseline:
             logger.info("Baseline: the same student, trained without distillation.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -53,8 +52,8 @@ def evaluate(
         student = student.to(job.reference_model.device)
         check_student(student, job.reference_model, job.problem_type.head, names=job.names)
         if job.recipe.teacher.base is not None:
-            job = replace(job, teacher=load_or_finetune_teacher(job))
-        settle_teacher_thresholds(job)
+            job = job.with_teacher(load_or_finetune_teacher(job.of_teacher))
+        settle_teacher_thresholds(job.of_teacher)
         logits = {"student": predict_splits(student, job.splits, job.collate), "teacher": compute_teacher_logits(job)}
         results, _ = compare(job.splits, logits, scoring=job.scoring, against_teacher=job.data.against_teacher)
         return results

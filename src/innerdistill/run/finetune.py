@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.pretrained import load_classifier
-from innerdistill.models.probe import probe
+from innerdistill.models.probe import measure_model
 from innerdistill.recipe.identity import (
     compute_teacher_key,
     derive_teacher_recipe,
@@ -84,7 +84,7 @@ def finetune(recipe: RecipeSource | None = None, **arguments: Unpack[Arguments])
         raise ValueError("callbacks: not supported by finetune, since runs with other callbacks share its teacher.")
     with quiet_libraries(), objects.register():
         job = assemble(checked.model_copy(update={"baseline": False}), objects)
-        return Run(_finetune(job), objects=objects)
+        return Run(_finetune(job.of_teacher), objects=objects)
 
 
 def _finetune(job: Job) -> Path:
@@ -115,7 +115,7 @@ def load_or_finetune_teacher(job: Job) -> PreTrainedModel:
     folder = _finetune_into_cache(job)
     assert job.teacher is not None
     teacher = load_classifier(str(folder / MODEL), job.problem_type.head).to(job.teacher.device)
-    probe(teacher)
+    measure_model(teacher)  # prepares it
     return teacher
 
 

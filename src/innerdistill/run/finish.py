@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
@@ -107,7 +108,7 @@ def finish(
     save_model(folder / MODEL, model, job.tokenizer, max_length=job.max_length, head=job.problem_type.head)
     saved = load_classifier(str(folder / MODEL), job.problem_type.head).to(model.device)
     scored = f"{job.data.splits['validation'].num_rows:,} examples of validation"
-    trained = "the student" if job.teacher is None else "student and teacher"
+    trained = "student and teacher" if job.has_teacher else "the student"
     logger.info("Score %s on %s.", "the teacher" if distillation is None else trained, scored)
     logits = {"student": predict_splits(saved, job.splits, job.collate)}
     models = {"student": saved}
@@ -115,7 +116,8 @@ def finish(
         logits["teacher"] = compute_teacher_logits(job)
         if distillation.untrained is not None:
             logits["untrained"] = dict(distillation.untrained)
-        models = models if job.teacher is None else {"teacher": job.teacher, "student": saved}
+        if (teacher := job.of_teacher.teacher) is not None:
+            models = {"teacher": teacher, "student": saved}
     comparison, predictions = compare(job.splits, logits, scoring=job.scoring, against_teacher=job.data.against_teacher)
     write_predictions(folder / PREDICTIONS, predictions)
     below = comparison["differences"].get("validation")
@@ -198,10 +200,14 @@ def get_versions() -> dict[str, str]:
 
 def _measure_agreement_on_train(job: Job, student: PreTrainedModel) -> dict[str, float]:
     """Agreement with the teacher on training examples: evidence for what a student that is clearly below it lacks."""
-    rows = select_examples_evenly(job.splits["train"], TRAIN_ROWS)
-    teacher_logits, student_logits = job.compute_teacher_logits(rows), predict_logits(student, rows, job.collate)
-    labels = read_of_examples(rows, "labels")
+    rows = _select_train_rows(job)
+    teacher_logits = job.compute_teacher_logits(_select_train_rows)
+    student_logits, labels = predict_logits(student, rows, job.collate), read_of_examples(rows, "labels")
     return job.scoring.predictions.compare(labels, teacher_logits, student_logits)
+
+
+def _select_train_rows(job: Job) -> Dataset:
+    return select_examples_evenly(job.splits["train"], TRAIN_ROWS)
 
 
 def _write_examples(job: Job, student: PreTrainedModel, folder: Path, *, predictions: Mapping[str, Any]) -> None:
@@ -245,11 +251,11 @@ def _build_record(
         data=DataRecord(**job.describe_data()),
         **_describe_distillation(job, model, distillation),
         student=StudentRecord(
-            layers=model.config.num_hidden_layers,
+            layers=model.config.get_text_config().num_hidden_layers,
             start=None if distillation is None else distillation.start,
             base_model=base_model,
             license=license_name,
-            thresholds=_list_thresholds(model),
+            thresholds=None if (chosen := read_thresholds(model.config)) is None else chosen.tolist(),
         ),
         layer_map={} if distillation is None else job.pairs,
         stages=[TrainedStage.model_validate(asdict(stage)) for stage in stages],
@@ -269,18 +275,18 @@ def _describe_distillation(job: Job, student: PreTrainedModel, distillation: Dis
     if distillation is None:
         return {"teacher": None}
     targets = TargetsRecord.model_validate(distillation.targets)
-    if job.given_outputs is not None:
-        chosen = job.given_outputs.thresholds
-        as_list = None if chosen is None else chosen.tolist()
-        return {"teacher": TeacherRecord(**job.describe_teacher(), targets=targets, thresholds=as_list)}
+    of_teacher = job.read_teacher_thresholds()
+    thresholds = None if of_teacher is None else of_teacher.tolist()
+    if job.teacher is None:
+        return {"teacher": TeacherRecord(**job.describe_teacher(), targets=targets, thresholds=thresholds)}
     first, after = distillation.first, measure_distances(job, student)
     described = {"teacher": {**job.describe_teacher(), "targets": targets}}
     if (internal := job.describe_internal_teacher()) is not None:
         described["internal_teacher"] = internal
     parts: dict[str, Any] = {}
     for name, fields in described.items():
-        thresholds = _list_thresholds(job.teacher) if name == "teacher" else None
-        parts[name] = TeacherRecord(**fields, cls_spread=first.spreads[name], thresholds=thresholds)
+        own = thresholds if name == "teacher" else None
+        parts[name] = TeacherRecord(**fields, cls_spread=first.spreads[name], thresholds=own)
         both = {"before": first.layers[name], "after": after[name]}
         parts[DISTANCES_FROM[name]] = Distances.model_validate(both)
     return parts
@@ -288,11 +294,6 @@ def _describe_distillation(job: Job, student: PreTrainedModel, distillation: Dis
 
 def _read_differences(by_split: Mapping[str, Mapping[str, Any]]) -> dict[str, Difference]:
     return {split: Difference.model_validate(numbers) for split, numbers in by_split.items()}
-
-
-def _list_thresholds(model: PreTrainedModel) -> list[float] | None:
-    thresholds = read_thresholds(model.config)
-    return None if thresholds is None else thresholds.tolist()
 
 
 def _find_extensions(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import Dataset, concatenate_datasets
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
@@ -23,7 +24,8 @@ from innerdistill.losses.loss import Loss
 from innerdistill.losses.registry import LOSSES
 from innerdistill.models.dropout import remove_dropout
 from innerdistill.models.fingerprint import weights_fingerprint
-from innerdistill.models.probe import Architecture, probe
+from innerdistill.models.heads import read_thresholds
+from innerdistill.models.probe import Architecture, measure_model
 from innerdistill.models.student import build_student
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.recipe.identity import TARGETS
@@ -49,10 +51,10 @@ class Job:
         data: splits as text, with their labels.
         splits: splits as tokens, by name.
         names: class names in the order of the model's outputs; None where labels are numbers.
-        tokenizer: tokenizer of the teacher.
+        tokenizer: tokenizer of the student, and of a teacher that reads the same tokens.
         collate: turns a list of examples into a padded batch.
         teacher: fine-tuned teacher; while `teacher.base` is not fine-tuned yet, the base model. None where its outputs
-            are given.
+            are given, and where `teacher_job` has it.
         architecture: number of layers, hidden size and heads of the teacher; without a teacher, of `source`.
         source: model whose layers the student copies; None if that is the teacher.
         internal_teacher: model that the internal losses learn from; None if that is the teacher, or without them.
@@ -65,6 +67,8 @@ class Job:
         unknown: share of tokens that the tokenizer does not know, by split.
         callbacks: callbacks of transformers' Trainer that the user gives.
         given_outputs: outputs from columns of the data, which take the teacher's place; None with a teacher.
+        teacher_job: the same examples in the tokens of a teacher that reads its own, with that teacher; None where
+            both models read the same tokens.
     """
 
     recipe: Recipe
@@ -87,6 +91,30 @@ class Job:
     unknown: Mapping[str, float] = field(default_factory=dict)
     callbacks: Sequence[TrainerCallback] = ()
     given_outputs: GivenOutputs | None = None
+    teacher_job: Job | None = None
+
+    @property
+    def of_teacher(self) -> Job:
+        """The job as its teacher reads it: itself, unless the teacher reads its own tokens."""
+        return self if self.teacher_job is None else self.teacher_job
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether the teacher is a model here. If not, its outputs are given."""
+        return self.of_teacher.teacher is not None
+
+    def with_teacher(self, teacher: PreTrainedModel) -> Job:
+        """Put another teacher in the place of the one that is there.
+
+        Args:
+            teacher: the fine-tuned teacher.
+
+        Returns:
+            The job with it.
+        """
+        if self.teacher_job is None:
+            return replace(self, teacher=teacher)
+        return replace(self, teacher_job=replace(self.teacher_job, teacher=teacher))
 
     @property
     def reference_model(self) -> PreTrainedModel:
@@ -105,6 +133,8 @@ class Job:
         """Fingerprint of the fine-tuned teacher's weights, or of the given outputs, computed once."""
         if self.given_outputs is not None:
             return self.given_outputs.compute_fingerprint(self.splits)
+        if self.teacher_job is not None:
+            return self.teacher_job.teacher_fingerprint
         assert self.teacher is not None
         return weights_fingerprint(self.teacher)
 
@@ -204,21 +234,30 @@ class Job:
         """What `scored_per_epoch` is scored against: labels, or the teacher's predictions, as an array (N,)."""
         if "selection" not in self.data.against_teacher:
             return read_of_examples(self.scored_per_epoch, "labels")
-        return self.scoring.predictions.decide(self.compute_teacher_logits(self.scored_per_epoch))
+        return self.scoring.predictions.decide(self.compute_teacher_logits(lambda job: job.scored_per_epoch))
 
-    def compute_teacher_logits(self, examples: Dataset) -> NDArray[Any]:
+    def compute_teacher_logits(self, select: Callable[[Job], Dataset]) -> NDArray[Any]:
         """Compute the teacher's logits for some examples; read them where they are given.
 
         Args:
-            examples: tokenised examples.
+            select: (job) -> tokenised examples; called with the job as the teacher reads it.
 
         Returns:
             Logits, relative to its thresholds. (N, C)
         """
         if self.given_outputs is not None:
-            return self.given_outputs.read_logits(examples)
-        assert self.teacher is not None
-        return predict_logits(self.teacher, examples, self.collate)
+            return self.given_outputs.read_logits(select(self))
+        job = self.of_teacher
+        assert job.teacher is not None
+        return predict_logits(job.teacher, select(job), job.collate)
+
+    def read_teacher_thresholds(self) -> NDArray[np.float64] | None:
+        """Read the probabilities from which the teacher predicts its labels; None without thresholds. (C,)."""
+        if self.given_outputs is not None:
+            return self.given_outputs.thresholds
+        teacher = self.of_teacher.teacher
+        assert teacher is not None
+        return read_thresholds(teacher.config)
 
     def count_train_labels(self) -> dict[str, int]:
         """Count the training examples of every class, by its name; nothing without labels, or without classes."""
@@ -231,7 +270,7 @@ class Job:
     def describe_data(self) -> dict[str, Any]:
         """Describe the data for run.json."""
         scoring, splits = self.get_scoring("validation"), self.data.against_teacher
-        sentence = describe_missing_labels(splits, has_teacher=self.teacher is not None)
+        sentence = describe_missing_labels(splits, has_teacher=self.has_teacher)
         without_labels = {"labels": sentence, "against_teacher": splits}
         return {
             **({} if self.data.has_labels("train") else without_labels),
@@ -252,6 +291,8 @@ class Job:
             columns = self.given_outputs.columns
             described = {"path": None, "layers": None, "outputs": columns.kind, "columns": columns.columns}
             return {**described, "fingerprint": self.teacher_fingerprint}
+        if self.teacher_job is not None:
+            return self.teacher_job.describe_teacher()
         assert self.teacher is not None
         return {
             "path": self.teacher.name_or_path,
@@ -277,9 +318,10 @@ class Job:
 
     def _name_outputs(self) -> Names:
         """Names of the student's outputs: the teacher's. If it has none of its own, those that the task declares."""
-        if self.teacher is None:
+        teacher = self.of_teacher.teacher
+        if teacher is None:
             return self.names
-        outputs = self.problem_type.head.name_outputs(self.teacher.config)
+        outputs = self.problem_type.head.name_outputs(teacher.config)
         return self.names if self.data.task.labels is not None and are_stock_names(outputs) else outputs
 
     def build_fresh_student(self) -> PreTrainedModel:
@@ -294,9 +336,9 @@ class Job:
             seed=self.recipe.seed,
         )
         student.config.update(self.problem_type.head.configure(self._name_outputs()))
-        if self.teacher is not None:
-            self.problem_type.head.adopt(student.config, self.teacher.config)
-        probe(student)
+        if (teacher := self.of_teacher.teacher) is not None:
+            self.problem_type.head.adopt(student.config, teacher.config)
+        measure_model(student)
         if not recipe.dropout:
             remove_dropout(student)
         return student

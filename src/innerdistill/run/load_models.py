@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -16,10 +15,10 @@ from innerdistill.models.sentence_encoder import SentenceEncoder
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type_of_model
 from innerdistill.recipe.recipe import Recipe
-from innerdistill.run.objects import Objects
+from innerdistill.run.objects import Objects, Place
+from innerdistill.run.own_tokens import load_own_tokenizer, refuse_unreadable_layers
+from innerdistill.run.without_teacher import NO_CHECKPOINTS
 from innerdistill.support.messages import name_key
-
-Place: TypeAlias = str | PreTrainedModel  # folder or name of a model, or the object itself
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,10 @@ class Models:
     Attributes:
         teacher: fine-tuned teacher, or the base model that it is made from; None where its outputs are given.
         names: class names in the order of its outputs; None where labels are numbers.
-        tokenizer: tokenizer of the teacher, or of `source` without one.
+        tokenizer: tokenizer of the student, which is the teacher's unless `teacher_tokenizer` says else.
         source: model whose layers the student copies; None if that is the teacher, or for random weights.
         internal_teacher: model that the internal losses learn from; None if that is the teacher.
+        teacher_tokenizer: tokenizer of a teacher that reads its own tokens; None where both read the same.
     """
 
     teacher: PreTrainedModel | None
@@ -39,11 +39,17 @@ class Models:
     tokenizer: PreTrainedTokenizerBase
     source: PreTrainedModel | None
     internal_teacher: PreTrainedModel | None
+    teacher_tokenizer: PreTrainedTokenizerBase | None = None
+
+    @property
+    def close_teacher(self) -> PreTrainedModel | None:
+        """The teacher, if it reads the student's tokens."""
+        return self.teacher if self.teacher_tokenizer is None else None
 
     @property
     def reference_model(self) -> PreTrainedModel:
-        """The teacher, or `source` without one."""
-        model = self.source if self.teacher is None else self.teacher
+        """The teacher, if it reads the student's tokens; else `source`."""
+        model = self.source if self.close_teacher is None else self.close_teacher
         assert model is not None
         return model
 
@@ -66,14 +72,17 @@ def load_models(recipe: Recipe, objects: Objects, data: TaskData, problem_type: 
     places = _locate_models(recipe, objects)
     if data.task.given is not None:
         return _load_without_teacher(recipe, objects, data, problem_type, places)
+    refuse_unreadable_layers(recipe, places)
     teacher, names = _load_teacher(recipe, data, problem_type, places)
-    return Models(
-        teacher,
-        names,
-        _load_tokenizer(recipe, objects, teacher, texts=problem_type.examples.count_together(len(data.task.text))),
-        _load_source(recipe, teacher, problem_type, names, places),
-        _load_internal_teacher(teacher, problem_type, names, places),
-    )
+    texts = problem_type.examples.count_together(len(data.task.text))
+    tokenizer = _load_tokenizer(recipe, objects, teacher, texts=texts)
+    source = _load_source(recipe, teacher, problem_type, names, places)
+    place = None if recipe.student.source in NO_CHECKPOINTS else places.get("student.source")
+    own = load_own_tokenizer(recipe, teacher, tokenizer, source, place=place, texts=texts)
+    internal_teacher = _load_internal_teacher(teacher, problem_type, names, places)
+    if own is None:
+        return Models(teacher, names, tokenizer, source, internal_teacher)
+    return Models(teacher, names, own, source, internal_teacher, teacher_tokenizer=tokenizer)
 
 
 def _load_without_teacher(

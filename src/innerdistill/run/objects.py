@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
@@ -35,6 +35,7 @@ from innerdistill.support.user_code import CheckedFunction, CheckedScore, descri
 from innerdistill.training.schedules import SCHEDULES, Schedule
 from innerdistill.training.user_callbacks import describe_callbacks
 
+Place: TypeAlias = str | PreTrainedModel  # folder or name of a model, or the object itself
 MODELS = ("teacher.path", "teacher.base", "teacher.internal", "student.source")
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from innerdistill.data.arrow import read_numbers
-from innerdistill.data.batches import INPUT_NAMES, Collator
+from innerdistill.data.batches import Collator
 from innerdistill.data.ragged import is_ragged, join_ragged
 from innerdistill.data.windows import PIECES, read_of_examples
 from innerdistill.evaluation.differences import compare_logits
@@ -39,6 +39,7 @@ from innerdistill.evaluation.metrics import METRICS
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.evaluation.predictions import BATCH_SIZE, compute_logits, predict_logits
 from innerdistill.evaluation.scoring import score_outputs, select_numbers
+from innerdistill.models.capture import INPUT_NAMES
 from innerdistill.models.onnx_files import (
     FILES,
     FLOAT32,

@@ -16,9 +16,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from innerdistill.data.arrow import read_numbers
-from innerdistill.data.batches import INPUT_NAMES, drop_given
+from innerdistill.data.batches import drop_given
 from innerdistill.evaluation.predictions import SPLITS
-from innerdistill.models.capture import capture
+from innerdistill.models.capture import INPUT_NAMES, capture
 from innerdistill.run.cost import StageCost, count_steps, estimate_stage_costs
 from innerdistill.run.distances import ROWS, STAGE_ROWS
 from innerdistill.run.finetune import find_cached_teacher
@@ -57,7 +57,8 @@ class Rates:
     """Times on this machine for examples of typical length, in seconds.
 
     Attributes:
-        teacher: forward pass of the teacher, per example; without one, of the model that the student's layers are from.
+        teacher: forward pass of the teacher, per example; without one that reads the same tokens, of the model that the
+            student's layers are from.
         student: forward and backward pass of the student, per example.
         optimiser: optimiser step of the student.
     """
@@ -77,22 +78,23 @@ def plan_run(job: Job) -> list[Part]:
         The parts. What the cache already holds takes no time and is named as cached.
     """
     rates = measure_rates(job)
-    of_teacher = 0.0 if job.teacher is None else rates.teacher
+    of_teacher = rates if job.teacher_job is None else _measure_apart(job.teacher_job, rates)
     share = job.num_layers / job.architecture.num_layers
     student = rates.teacher * share  # forward pass of the student, per example
     scored = sum(len(job.splits[split]) for split in SPLITS if split in job.splits)
     parts = [Part("loading", _count(sum(map(len, job.splits.values()))), START)]
     if job.recipe.teacher.base is not None:
-        parts.append(_plan_teacher(job, rates, scored=scored))
-    choice = choose_cached_parts(job, job.select_student_examples())
-    parts += [_plan_cache(job, cached, rates) for cached in choice]
+        parts.append(_plan_teacher(job.of_teacher, of_teacher, scored=scored))
+    choice = choose_cached_parts(job, job.of_teacher.select_student_examples())
+    parts += [_plan_cache(job, cached, of_teacher) for cached in choice]
     stages = estimate_stage_costs(job, cached=[part for cached in choice for part in cached.parts])
     for cost in stages:
         parts.append(Part(cost.stage.name, format_count(cost.steps, "step"), _time_stage(job, cost, rates), cost))
     epochs = sum(_count_epochs(job, cost.stage, cost.steps) for cost in stages)
     parts.append(_plan_selection(epochs, len(job.scored_per_epoch), student))
-    seconds = scored * (of_teacher + student) + _time_distances(job, rates, stages=len(stages)) + LATENCY
-    name = "scoring the student" if job.teacher is None else "scoring both models"
+    both = student + (of_teacher.teacher if job.has_teacher else 0.0)
+    seconds = scored * both + _time_distances(job, rates, stages=len(stages)) + LATENCY
+    name = "scoring both models" if job.has_teacher else "scoring the student"
     parts.append(Part(name, _count(scored), seconds))
     if job.recipe.onnx:
         validation = len(job.splits["validation"])
@@ -112,13 +114,7 @@ def measure_rates(job: Job) -> Rates:
         Median times.
     """
     student = job.build_fresh_student().train()
-    train = drop_given(job.select_student_examples())
-    lengths = read_numbers(train, "length")
-    size = job.compute_batch_size(job.stages[-1])
-    # Examples of about the mean length: their batch costs as much as the mean batch.
-    nearest = np.argsort(np.abs(lengths - lengths.mean()))[:size]
-    batch = job.collate([train[int(index)] for index in nearest])
-    inputs = {name: batch[name].to(student.device) for name in INPUT_NAMES if name in batch}
+    inputs = _make_typical_batch(job)
     optimiser = torch.optim.AdamW(_select_dense_parameters(student), lr=0.0)
     times: list[tuple[float, ...]] = []
     for _ in range(UNCOUNTED + REPEATS):
@@ -132,7 +128,30 @@ def measure_rates(job: Job) -> Rates:
         student.zero_grad()
         times.append((teacher_end - start, student_end - teacher_end, time.perf_counter() - student_end))
     teacher, trained, optimised = (median(column) for column in zip(*times[UNCOUNTED:], strict=True))
-    return Rates(teacher / len(nearest), trained / len(nearest), optimised)
+    size = len(inputs["input_ids"])
+    return Rates(teacher / size, trained / size, optimised)
+
+
+def _measure_apart(job: Job, rates: Rates) -> Rates:
+    """Rates of a teacher that reads its own tokens; a backward pass takes twice as long as a forward pass."""
+    assert job.teacher is not None
+    inputs, times = _make_typical_batch(job), []
+    for _ in range(UNCOUNTED + REPEATS):
+        start = time.perf_counter()
+        with torch.no_grad():
+            _run(job.teacher.eval(), inputs)
+        times.append(time.perf_counter() - start)
+    forward = median(times[UNCOUNTED:]) / len(inputs["input_ids"])
+    return Rates(forward, 3 * forward, rates.optimiser)
+
+
+def _make_typical_batch(job: Job) -> dict[str, torch.Tensor]:
+    """Examples of about the mean length: their batch costs as much as the mean batch."""
+    train = drop_given(job.select_student_examples())
+    lengths = read_numbers(train, "length")
+    nearest = np.argsort(np.abs(lengths - lengths.mean()))[: job.compute_batch_size(job.stages[-1])]
+    batch = job.collate([train[int(index)] for index in nearest])
+    return {name: batch[name].to(job.reference_model.device) for name in INPUT_NAMES if name in batch}
 
 
 def _run(model: PreTrainedModel, inputs: dict[str, Any]) -> torch.Tensor:
@@ -182,7 +201,7 @@ def _plan_cache(job: Job, cached: CachedParts, rates: Rates) -> Part:
     examples = len(store.lengths) if is_missing else 0
     megabytes = sum(map(store.count_bytes, cached.parts)) / 1e6
     work = f"{_count(examples)}, {megabytes:.0f} MB" if is_missing else "cached"
-    name = "teacher outputs" if cached.model is job.teacher else "internal teacher outputs"
+    name = "teacher outputs" if cached.model is job.of_teacher.teacher else "internal teacher outputs"
     if cached.model is None:
         return Part("given outputs", work, 0.0, shared=str(store.folder))
     return Part(name, work, examples * rates.teacher, shared=str(store.folder))

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from innerdistill.data.batches import INPUT_NAMES
 from innerdistill.evaluation.latency import (
     describe_machine,
     make_inputs,
@@ -18,6 +17,7 @@ from innerdistill.evaluation.latency import (
     measure_latencies,
     measure_size,
 )
+from innerdistill.models.capture import INPUT_NAMES
 from innerdistill.models.fingerprint import weights_fingerprint
 from innerdistill.models.onnx_files import FILES, TORCH, OnnxClassifier
 from innerdistill.models.pretrained import default_device

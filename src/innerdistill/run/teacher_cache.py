@@ -9,6 +9,7 @@ import logging
 import operator
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel
 
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.ragged import make_ragged, split_ragged
+from innerdistill.data.tokens import fingerprint_tokens
 from innerdistill.data.windows import PIECES, join_rows
 from innerdistill.evaluation.predictions import SPLITS
 from innerdistill.losses.loss import collect_needs
@@ -70,7 +72,7 @@ def load_targets(job: Job, folder: Path) -> Targets:
     Raises:
         ValueError: outputs that must be cached cannot be written.
     """
-    options, examples = job.recipe.teacher, job.select_student_examples()
+    options, examples = job.recipe.teacher, job.of_teacher.select_student_examples()
     resumed_parts = (read_identity(folder / "checkpoints").get("targets") or {}).get("cached")
     choice = choose_cached_parts(job, examples, resumed_parts=resumed_parts) if is_first_process() else []
     names = broadcast_from_first([part.name for cached in choice for part in cached.parts])
@@ -80,7 +82,7 @@ def load_targets(job: Job, folder: Path) -> Targets:
         problem = _fill_in_turn(job, cached, examples=examples)
         if problem is not None:
             sentence = f"teacher.targets: the teacher outputs cannot be cached in {cached.store.folder} ({problem})"
-            if options.targets == "cache" or resumed_parts or cached.model is None:
+            if options.targets == "cache" or resumed_parts or job.teacher is None:
                 raise ValueError(f"{sentence}; free space or choose another teacher.folder.")
             logger.warning("%s; the teacher runs in every step instead", sentence)
             choice = []
@@ -91,7 +93,8 @@ def load_targets(job: Job, folder: Path) -> Targets:
     internal = None
     if job.internal_teacher is not None:
         internal = Targets(job.internal_teacher, store=stores.get(id(job.internal_teacher)), bfloat16=bfloat16)
-    return Targets(job.teacher, store=stores.get(id(job.teacher)), bfloat16=bfloat16, internal=internal)
+    store = stores.get(id(job.of_teacher.teacher))
+    return Targets(job.teacher, store=store, bfloat16=bfloat16, internal=internal)
 
 
 def _fill_in_turn(job: Job, cached: CachedParts, *, examples: Dataset) -> str | None:
@@ -102,7 +105,7 @@ def _fill_in_turn(job: Job, cached: CachedParts, *, examples: Dataset) -> str | 
             if cached.model is None:
                 fill_given_store(cached.store, examples)
             else:
-                fill_store(cached.model, cached.store, cached.parts, examples, job.collate)
+                fill_store(cached.model, cached.store, cached.parts, examples, job.of_teacher.collate)
         except OSError as error:
             problem = error.strerror
     return next(filter(None, gather_from_all(problem)), None)
@@ -115,17 +118,21 @@ def choose_cached_parts(
 
     Args:
         job: an assembled job.
-        examples: tokenised training examples of the student.
+        examples: tokenised training examples of the student, as the teacher reads them.
         resumed_parts: names of the parts that an unfinished run uses; None for a new run.
 
     Returns:
         One entry per model whose outputs are cached; none if the teacher runs in every step. Given outputs are always
-        read from there, whatever the budget.
+        read from there, whatever the budget, and so are those of a teacher that reads its own tokens.
     """
     options = job.recipe.teacher
     reading_stages = [stage for stage in job.stages if collect_needs(stage.losses, stage.pairs, job.losses).teacher]
     if job.given_outputs is not None:
         return [CachedParts(None, job.make_target_store(examples), [LOGITS])] if reading_stages else []
+    if (other := job.teacher_job) is not None:
+        store = other.make_target_store(examples)
+        store.tokens = fingerprint_tokens(job.select_student_examples())  # the student reads the same ones in its own
+        return [CachedParts(other.teacher, store, [LOGITS])] if reading_stages else []
     if options.targets == "live" or not reading_stages:
         return []
     assert job.teacher is not None
@@ -178,15 +185,20 @@ def compute_teacher_logits(job: Job, splits: Collection[str] = SPLITS) -> dict[s
     Returns:
         Logits by split, relative to its thresholds. (N, C)
     """
-    options = job.recipe.teacher
+    job, options = job.of_teacher, job.recipe.teacher
     is_cached = options.targets == "cache" or (options.targets == "auto" and options.targets_gigabytes > 0)
     is_cached = is_cached and job.teacher is not None  # given outputs are on disk already
     logits = {}
     for name in splits:
         if name in job.splits and job.data.has_outputs(name):
             cached = _read_or_cache_logits(job, job.splits[name]) if is_cached else None
-            logits[name] = job.compute_teacher_logits(job.splits[name]) if cached is None else cached
+            select = partial(_get_split, name)
+            logits[name] = job.compute_teacher_logits(select) if cached is None else cached
     return logits
+
+
+def _get_split(name: str, job: Job) -> Dataset:
+    return job.splits[name]
 
 
 def _read_or_cache_logits(job: Job, examples: Dataset) -> NDArray[np.float32] | None:

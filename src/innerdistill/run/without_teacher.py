@@ -44,14 +44,15 @@ def refuse_layers(recipe: Recipe) -> str:
     """Say that a schedule compares layers where there is no teacher that has any.
 
     Args:
-        recipe: recipe with `data.probabilities` or `data.logits`.
+        recipe: recipe with `data.probabilities` or `data.logits`, or with a teacher that reads its own tokens.
 
     Returns:
         One sentence.
     """
+    cause = recipe.data.outputs_key or "a teacher that reads its own tokens"
     return (
-        f"schedule.name: {recipe.schedule.name!r} compares the student's layers with a teacher's, and with "
-        f"{recipe.data.outputs_key} there are none; set schedule.name=soft_labels."
+        f"schedule.name: {recipe.schedule.name!r} compares the student's layers with a teacher's, and with {cause} "
+        "there are none; set schedule.name=soft_labels."
     )
 
 

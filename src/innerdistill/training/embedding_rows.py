@@ -42,10 +42,13 @@ def hold_embedding_rows(
         collate: turns a list of examples into a padded batch.
 
     Returns:
-        The rows; None for another optimiser, device or kind of embeddings, or if the embeddings are not trained.
+        The rows; None for another optimiser, device or kind of embeddings, or if the embeddings are not trained. Also
+        where a second module has the table too, as the decoder of an encoder-decoder, which reads other words.
     """
     table = model.get_input_embeddings()
     if type(table) is not nn.Embedding or not table.weight.requires_grad or table.weight.device.type != "cpu":
+        return None
+    if sum(getattr(module, "weight", None) is table.weight for module in model.modules()) > 1:
         return None
     if type(optimizer) is not AdamW or not optimizer.defaults["fused"]:
         return None

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, TrainingArguments
 
-from innerdistill.models.families import encoder_layers
+from innerdistill.models.families import encoder_layers, has_family
 
 
 def check_recomputation(model: PreTrainedModel, arguments: TrainingArguments, *, section: str = "trainer") -> None:
@@ -31,14 +31,16 @@ def check_recomputation(model: PreTrainedModel, arguments: TrainingArguments, *,
         )
 
 
-def keep_highest_layer(model: PreTrainedModel, number: int) -> None:
+def keep_highest_layer(model: PreTrainedModel, number: int | None) -> None:
     """Compute the highest layer that runs only once.
 
     Args:
-        model: model whose layers are recomputed; changed in place.
-        number: number of the layer, 1-based.
+        model: model whose layers are recomputed; changed in place. One outside FAMILIES is left as it is: all of it
+            runs, and nothing is captured.
+        number: number of the layer, 1-based; None for the last one.
     """
-    _switch_off(encoder_layers(model)[number - 1])
+    if has_family(model.config):
+        _switch_off(encoder_layers(model)[-1 if number is None else number - 1])
 
 
 def stop_recomputing(model: PreTrainedModel) -> None:

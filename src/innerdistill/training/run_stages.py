@@ -25,7 +25,7 @@ from innerdistill.data.windows import PIECES, QUERY
 from innerdistill.losses.loss import Loss, collect_needs
 from innerdistill.models.check import check_internal_teacher
 from innerdistill.models.fingerprint import weights_fingerprint
-from innerdistill.models.probe import probe
+from innerdistill.models.probe import measure_model
 from innerdistill.recipe.reporting import choose_trackers, drop_reporting
 from innerdistill.support.processes import count_processes, is_first_process, let_first_process_go_first
 from innerdistill.training.arguments import check_sections, make_training_arguments
@@ -93,7 +93,7 @@ def distill_models(
     for arguments in check_sections(sections, stages, folder=Path(folder), seed=setup.seed):
         check_recomputation(student, arguments)
     check_callbacks(setup.callbacks, stages, can_evaluate=setup.selection is not None)
-    probe(student)
+    measure_model(student)  # prepares it
     if isinstance(teacher, PreTrainedModel):
         teacher = _make_live_targets(teacher, internal_teacher)
     elif internal_teacher is not None:
@@ -146,7 +146,7 @@ def distill_models(
 
 def _make_live_targets(teacher: PreTrainedModel, internal_teacher: PreTrainedModel | None) -> Targets:
     """Outputs that the teacher computes in every step, with the layers of another model if there is one."""
-    architecture = probe(teacher)
+    architecture = measure_model(teacher)
     if internal_teacher is None:
         return Targets(teacher)
     check_internal_teacher(internal_teacher, teacher, architecture)

@@ -85,7 +85,7 @@ class TargetStore:
             num_heads: number of attention heads H of the teacher.
             hidden_size: hidden size of the teacher.
             num_labels: number of logits of the teacher.
-            tokens: fingerprint of the examples.
+            tokens: fingerprint of the examples, as the student reads them.
             logits_of_tokens: whether the teacher has logits for every token.
         """
         self.folder, self.key, self.tokens = folder / key, key, tokens

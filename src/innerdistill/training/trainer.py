@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
 from innerdistill.data.arrow import read_numbers
-from innerdistill.data.batches import INPUT_NAMES, LengthGroupedSampler, split_off_index
+from innerdistill.data.batches import LengthGroupedSampler, split_off_index
 from innerdistill.data.windows import QUERY
 from innerdistill.losses.loss import LossInputs, collect_needs, measure
-from innerdistill.models.capture import Internals, capture_then, train_first_layers
+from innerdistill.models.capture import INPUT_NAMES, Internals, capture_then, train_first_layers
 from innerdistill.support.files import explain_full_disk
 from innerdistill.support.processes import is_first_process
 from innerdistill.support.user_code import HOW_TO_RESUME, UserCodeError
@@ -260,8 +260,7 @@ class DistillationTrainer(Trainer):
     ) -> tuple[int, int]:
         trained = super()._init_training_state(max_steps, steps_per_epoch, epochs, checkpoint, trial)
         self._first_weight_sums = self._sum_weights()  # here a checkpoint has been loaded
-        num_layers = self.model.config.num_hidden_layers
-        keep_highest_layer(self.model, num_layers if self.needs.student_logits else max(1, *self.needs.student_layers))
+        keep_highest_layer(self.model, None if self.needs.student_logits else max(1, *self.needs.student_layers))
         best = Path(self.args.output_dir, f"checkpoint-{self.state.best_global_step}")
         if best.is_dir():  # the run's folder may have been moved since
             self.state.best_model_checkpoint = str(best)
