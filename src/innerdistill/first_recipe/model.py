@@ -10,7 +10,9 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from innerdistill.data.class_labels import are_stock_names
 from innerdistill.first_recipe.request import Request
 from innerdistill.models.check_labels import read_label_names
+from innerdistill.models.families import has_family
 from innerdistill.models.heads import HEAD_CLASSES, has_label_names
+from innerdistill.models.other_families import explain_refusal
 from innerdistill.models.pretrained import load_tokenizer, longest_input, read_config
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import PROBLEM_TYPES, find_problem_type_of_model
@@ -71,6 +73,12 @@ def read_model(request: Request) -> Model:
     name = request.model
     with name_key(request.option):
         config = read_config(name)
+        if not has_family(config):
+            raise ValueError(
+                f"{name}: layers of the family {config.model_type!r} are not supported ({explain_refusal(config)}), so "
+                "init finds no student for it. Its outputs can be learned: write a recipe with "
+                "schedule.name=soft_labels, and the student's checkpoint in student.source."
+            )
         if not request.is_teacher:
             return Model(name, config, None, ())
         classes = config.architectures or []

@@ -88,6 +88,7 @@ SENTENCE_SIMILARITY = ProblemType(
     default_metric="spearman",
     stand_ins={CLS_COSINE: "token_cosine", SOFT_LABELS: "embedding_cosine"},
     data_keys=("pairs",),
+    needs_same_tokens="the student has the modules of its teacher, and so its hidden size and its tokens.",
     wording=Wording(
         title="sentence similarity",
         outputs="embeddings",

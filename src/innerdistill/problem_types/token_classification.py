@@ -94,6 +94,7 @@ TOKEN_CLASSIFICATION = ProblemType(
     ),
     default_metric="entity_f1",
     stand_ins={CLS_COSINE: "token_cosine"},
+    needs_same_tokens="outputs for words are compared where both models have the word's first token.",
     wording=Wording(
         title="token classification",
         outputs="tags",

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, TrainingArguments
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.label_columns import name_label_columns
 from innerdistill.data.sources import Sources, find_sources
-from innerdistill.data.task_data import load_task, read_first_values
+from innerdistill.data.task_data import TaskData, load_task, read_first_values
 from innerdistill.data.tasks import resolve_task
 from innerdistill.evaluation.metrics import find_primary_metric
 from innerdistill.losses.loss import Loss, collect_needs

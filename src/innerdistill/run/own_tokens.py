@@ -21,6 +21,7 @@ from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.job import Job
 from innerdistill.run.objects import Place
 from innerdistill.run.tokenised import tokenise_splits
+from innerdistill.run.warnings import list_unknown_token_warnings
 from innerdistill.run.without_teacher import NO_CHECKPOINTS
 from innerdistill.support.messages import name_key
 from innerdistill.training.schedules import SCHEDULES
@@ -150,11 +151,17 @@ def add_teacher_job(job: Job, teacher: PreTrainedModel | None, tokenizer: PreTra
     if teacher is None or tokenizer is None:
         return job
     if (reason := job.problem_type.needs_same_tokens) is not None:
-        raise ValueError(f"student.source: teacher and student must read the same tokens: {reason}")
-    with name_key("data.max_length"):
-        max_length = longest_input(tokenizer, teacher, job.recipe.data.max_length)
+        raise ValueError(f"student.source: teacher and student must read the same tokens, since {reason}")
+    if job.recipe.teacher.targets == "live":
+        raise ValueError(
+            "teacher.targets: 'live' means that the teacher runs in every step, and this one reads its own tokens; "
+            "leave it out, and its outputs are computed once."
+        )
+    max_length = longest_input(tokenizer, teacher, job.recipe.data.max_length)
     examples, architecture = job.problem_type.examples, measure_model(teacher)
     tokens = tokenise_splits(job.data, tokenizer, examples=examples, names=job.names, max_length=max_length)
+    for warning in list_unknown_token_warnings(tokens.unknown, reader="the teacher's tokenizer"):
+        logger.warning("Warning: %s", warning)
     teacher_job = replace(
         job,
         splits=tokens.splits,

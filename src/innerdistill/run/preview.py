@@ -22,7 +22,7 @@ from innerdistill.run.without_teacher import describe_outputs, refuse_what_needs
 from innerdistill.support.extensions import find_entry_points
 from innerdistill.support.extras import require_extra
 from innerdistill.support.messages import format_count, name_key, shorten_value, suggest_name
-from innerdistill.training.schedules import check_schedule
+from innerdistill.training.schedules import SCHEDULES, check_schedule
 
 SOURCES = ("teacher", "base", "random")  # where a student's weights come from, besides checkpoints
 
@@ -161,6 +161,8 @@ def describe_run(recipe: Recipe, *, finetunes: bool = False) -> str:
         return f"Fine-tune {name} for {format_count(recipe.teacher.epochs, 'epoch')}. Output: {recipe.output}."
     number = recipe.student.num_layers or (layers and max(1, layers // 2))
     student = "a student with half its layers" if number is None else f"a student with {format_count(number, 'layer')}"
+    if _has_own_source(recipe):
+        student = _describe_source(recipe)
     task = f"Fine-tune {name}, then distil it" if recipe.teacher.path is None else f"Distil {name}"
     internal = recipe.teacher.find_internal()
     control = "" if internal is None else f" Internal losses learn from {internal}."
@@ -168,11 +170,23 @@ def describe_run(recipe: Recipe, *, finetunes: bool = False) -> str:
 
 
 def _describe_run_without_teacher(recipe: Recipe) -> str:
-    source = recipe.student.source
-    layers = recipe.student.num_layers or read_num_layers(source)
-    student = f"a student from {source}" + (f" with {format_count(layers, 'layer')}" if layers else "")
-    outputs = describe_outputs(recipe)
+    outputs, student = describe_outputs(recipe), _describe_source(recipe)
     return f"Distil {outputs} into {student}. Schedule: {recipe.schedule.name}. Output: {recipe.output}."
+
+
+def _describe_source(recipe: Recipe) -> str:
+    """Describe a student by the checkpoint that its layers are from."""
+    source, layers = recipe.student.source, recipe.student.num_layers
+    if recipe.data.outputs_key is not None:  # else it depends on the two models
+        layers = layers or read_num_layers(source)
+    return f"a student from {source}" + (f" with {format_count(layers, 'layer')}" if layers else "")
+
+
+def _has_own_source(recipe: Recipe) -> bool:
+    """Whether the student's layers are from a checkpoint of its own, and are not compared with the teacher's."""
+    schedule = SCHEDULES.get(recipe.schedule.name)
+    compares_layers = schedule is None or schedule.compares_layers
+    return recipe.student.source not in SOURCES and not compares_layers
 
 
 def _check_layers(recipe: Recipe) -> None:
@@ -183,7 +197,7 @@ def _check_layers(recipe: Recipe) -> None:
         if name is not None:
             with name_key(key):
                 check_config_file(name)
-    if recipe.data.outputs_key is not None:
+    if recipe.data.outputs_key is not None or _has_own_source(recipe):
         layers = read_num_layers(recipe.student.source)
         if layers is not None:
             choose_layers(recipe.student.layers, recipe.student.num_layers or layers, layers, key="student.layers")

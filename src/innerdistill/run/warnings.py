@@ -52,6 +52,16 @@ def collect_warnings(
     warnings += list_stage_warnings(stages)
     warnings += list_data_warnings(job.problem_type.examples, job.data, job.splits, names=job.names)
     warnings += _list_overlap_warnings(job.data.notes)
+    warnings += _list_truncation_warnings(job)
+    if (other := job.teacher_job) is not None:
+        warnings += [f"As the teacher reads them: {sentence}" for sentence in _list_truncation_warnings(other)]
+        warnings += list_unknown_token_warnings(other.unknown, reader="the teacher's tokenizer")
+    return warnings + list_unknown_token_warnings(job.unknown)
+
+
+def _list_truncation_warnings(job: Job) -> list[str]:
+    """A sentence for every split with examples that are longer than a model reads."""
+    warnings = []
     for split, count in job.truncated.items():
         if count and job.problem_type.examples.has_windows:
             warnings.append(
@@ -61,7 +71,7 @@ def collect_warnings(
         elif count:
             noun = "texts" if job.problem_type.examples.pairs_apart else "examples"
             warnings.append(f"{count} {noun} of {split} were longer than {job.max_length} tokens and were truncated.")
-    return warnings + list_unknown_token_warnings(job.unknown)
+    return warnings
 
 
 def _list_missed_by_trained(job: Job, scores: Mapping[str, Any]) -> list[str]:
@@ -136,11 +146,12 @@ def _list_empty_text_warnings(examples: ExampleType, data: TaskData) -> list[str
     return warnings
 
 
-def list_unknown_token_warnings(unknown: Mapping[str, float]) -> list[str]:
+def list_unknown_token_warnings(unknown: Mapping[str, float], *, reader: str = "the tokenizer") -> list[str]:
     """Check whether the tokenizer knows the words of every split.
 
     Args:
         unknown: share of unknown tokens by split.
+        reader: the tokenizer, in a sentence.
 
     Returns:
         One sentence for every split with many unknown tokens.
@@ -149,7 +160,7 @@ def list_unknown_token_warnings(unknown: Mapping[str, float]) -> list[str]:
     for split, share in unknown.items():
         if share > UNKNOWN_SHARE:
             warnings.append(
-                f"{share:.0%} of the tokens of {split} are unknown to the tokenizer: does it belong to this "
-                "model, and to this language?"
+                f"{share:.0%} of the tokens of {split} are unknown to {reader}: does it belong to this model, and to "
+                "this language?"
             )
     return warnings
