@@ -229,7 +229,7 @@ def write_families() -> str:
 
 
 def write_other_families() -> str:
-    """The encoders of transformers that are not supported, each with the reason.
+    """The encoders of transformers whose layers are not supported, each with the reason.
 
     Returns:
         A Markdown table.

@@ -9,12 +9,18 @@ from conftest import BAD, GOOD, PLAIN, tiny_model
 from datasets import Dataset
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast, pipeline
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+    pipeline,
+)
 
 from innerdistill import distill, load_recipe
 from innerdistill.cli.main import main
 from innerdistill.data.splits import list_text_columns
-from innerdistill.models.pretrained import load_tokenizer
+from innerdistill.models.pretrained import load_tokenizer, longest_input
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.run_folder import read_predictions, read_record
 from innerdistill.run.assemble import assemble
@@ -151,7 +157,8 @@ def test_every_command(content, tmp_path, capsys):
     assert "The tokenizer has no padding token; its end token [SEP] pads instead." in shown
     assert "Each reads tokens of its own, and the student learns from the teacher's outputs alone." in shown
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "2-layer teacher" in page and "Attention explorer" not in page and "older runs" not in page
+    assert "2-layer teacher" in page and "Attention explorer" not in page and " older " not in page
+    assert "The teacher has a tokenizer of its own" in page
     assert main(["plan", str(file), "overwrite=true"]) == 0
     assert "cached" in capsys.readouterr().out
     assert main(["evaluate", str(file)]) == 0
@@ -244,8 +251,25 @@ def test_a_tagger_and_its_teacher_read_the_same_tokens(content, other_base, tmp_
     rows = [{"words": [first, second], "tags": ["B-x", "O"]} for first in GOOD for second in PLAIN]
     made = content("bert", data={"train": None, "validation": None, "text": ["words"], "label": "tags"})
     made["data"] = {name: value for name, value in made["data"].items() if value is not None}
-    with pytest.raises(ValueError, match="^student.source: teacher and student must read the same tokens, since outputs for words"):
+    with pytest.raises(
+        ValueError, match="^student.source: teacher and student must read the same tokens, since outputs for words"
+    ):
         distill(made, train=rows, validation=rows)
+
+
+def test_a_model_may_pad_on_the_left(tmp_path):
+    """XLNet reads the last token of a text, wherever the padding is not."""
+    sizes = {"vocab_size": len(OTHER_WORDS), "d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64}
+    config = AutoConfig.for_model("xlnet", num_labels=2, pad_token_id=0, initializer_range=0.2, **sizes)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    assert longest_input(make_tokenizer(OTHER_WORDS), model, None) == 40  # the tokenizer's limit: the model has none
+    for side in ("right", "left"):
+        make_tokenizer(OTHER_WORDS, padding_side=side).save_pretrained(tmp_path)
+        if side == "left":
+            assert load_tokenizer(str(tmp_path), model, texts=2).padding_side == "left"
+            continue
+        with pytest.raises(ValueError, match="padding changes the outputs of this model"):
+            load_tokenizer(str(tmp_path), model, texts=2)
 
 
 def test_a_model_whose_outputs_depend_on_padding_is_refused(other_base, tmp_path):
@@ -254,7 +278,7 @@ def test_a_model_whose_outputs_depend_on_padding_is_refused(other_base, tmp_path
     make_tokenizer(OTHER_WORDS, for_decoder=True, pad_token="[MASK]").save_pretrained(tmp_path / "model")
     model.config.pad_token_id = 3  # of another token than the one that pads
     with pytest.raises(
-        ValueError, match=r"padding changes the outputs .* on the right with \[MASK\], id 4; pad_token_id"
+        ValueError, match=r"padding changes the outputs .* on the right with \[MASK\] \(id 4\), and pad_token_id"
     ):
         load_tokenizer(str(tmp_path / "model"), model, texts=1)
 

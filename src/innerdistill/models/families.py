@@ -224,7 +224,10 @@ def max_positions(model: PreTrainedModel) -> int:
     """
     table = find_embedding(model, "position_embeddings")
     if table is None:
-        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        try:
+            limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        except NotImplementedError:  # XLNet's says so
+            limit = None
         return limit if isinstance(limit, int) and limit > 0 else UNLIMITED
     return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
 

@@ -63,9 +63,9 @@ def check_padded_outputs(name: str, tokenizer: PreTrainedTokenizerBase, model: P
         raise ValueError(f"{name}: its outputs are not finite, as where its weights overflow.")
     if (wanted - got).abs().max() > TOLERANCE * max(1.0, float(wanted.abs().max())):
         raise ValueError(
-            f"{name}: padding changes the outputs of this model (its tokenizer pads on the {tokenizer.padding_side} "
-            f"with {tokenizer.pad_token}, id {tokenizer.pad_token_id}; pad_token_id in its config.json is "
-            f"{model.config.pad_token_id}), so its answers would depend on the batch; correct the two."
+            f"{name}: padding changes the outputs of this model, so its answers would depend on the batch. Its "
+            f"tokenizer pads on the {tokenizer.padding_side} with {tokenizer.pad_token} (id {tokenizer.pad_token_id}), "
+            f"and pad_token_id in its config.json is {model.config.pad_token_id}; correct the two."
         )
 
 

@@ -24,6 +24,9 @@ class TeacherRecord(Part):
     layers: int | None = Field(description="null for given outputs")
     outputs: str | None = Field(None, description="what the given columns hold, `probabilities` or `logits`")
     columns: tuple[str, ...] | None = Field(None, description="column of each label with its output, or one of lists")
+    own_tokens: bool | None = Field(
+        None, description="true where it read other tokens than the student, which learned from its outputs alone"
+    )
     fingerprint: str = Field(description="hash of the weights, or of the given outputs")
     targets: TargetsRecord | None = None
     cls_spread: dict[int, float] | None = Field(

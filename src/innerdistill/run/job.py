@@ -292,7 +292,7 @@ class Job:
             described = {"path": None, "layers": None, "outputs": columns.kind, "columns": columns.columns}
             return {**described, "fingerprint": self.teacher_fingerprint}
         if self.teacher_job is not None:
-            return self.teacher_job.describe_teacher()
+            return {**self.teacher_job.describe_teacher(), "own_tokens": True}
         assert self.teacher is not None
         return {
             "path": self.teacher.name_or_path,
