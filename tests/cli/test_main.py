@@ -100,8 +100,8 @@ BAD = [
     (["teacher.path=null"], "give either teacher.path"),
     (["student.num_layers=9"], "9 layers were asked for, but the source has only 4"),
     (["student.source=base"], "'base' means the layers of teacher.base"),
-    (["student.source={wide}"], "same hidden_size, but the teacher has 32 and the student 48"),
-    (["student.source={heads}"], "same num_heads, but the teacher has 4 and the student 2"),
+    (["student.source={wide}"], "hidden_size is 32, the student's 48, and cls_cosine compares activations. To learn"),
+    (["student.source={heads}"], "num_heads is 4, the student's 2, and attention is compared head by head"),
     (["student.source={albert}"], "'albert' are not supported (all its layers share one set of weights, so none can"),
     (
         ["teacher.path={window}", "student.layers=first", "layer_map={2: 4}"],

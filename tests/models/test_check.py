@@ -63,6 +63,19 @@ def pickle_weights(folder):
 
 FAULTS = {
     "no config": (lambda folder: (folder / "config.json").unlink(), "expected a model folder with a config.json"),
+    "quantised": (
+        lambda folder: change_config(folder, quantization_config={"quant_method": "gptq", "bits": 4}),
+        "its weights are quantised (gptq, quantization_config in its config.json), and innerdistill computes in float32",
+    ),
+    "attention of another package": (
+        lambda folder: change_config(folder, _attn_implementation="flash_attention_2"),
+        "its config.json asks for the attention implementation 'flash_attention_2'",
+    ),
+    "own code": (
+        lambda folder: change_config(folder, model_type="bert_x", auto_map={"AutoConfig": "code.Config"}),
+        "this model needs code of its own (auto_map in its config.json), which is never run, and transformers has no "
+        "family 'bert_x'. transformers has the family 'bert'",
+    ),
     "pickle": (pickle_weights, "pytorch_model.bin is a pickle, which may run code when it is read"),
     "cut": (
         lambda folder: change_weights(folder, lambda weights: weights.pop("bert.embeddings.word_embeddings.weight")),
@@ -201,6 +214,19 @@ def check_refusals(commands, sentence):
             command()
         sentences.add(str(error.value).removeprefix("teacher.path: ").removeprefix("teacher: "))
     assert len(sentences) == 1 and sentence in sentences.pop()
+
+
+def test_a_masked_language_model_is_called_one(classifier, data_folder, recipe):
+    change_weights(classifier, lambda weights: [weights.pop(f"classifier.{part}") for part in ("weight", "bias")])
+    change_config(classifier, architectures=["BertForMaskedLM"])
+    sentence = "this is a BertForMaskedLM, its classification head is missing (classifier.bias, classifier.weight): set"
+    check_refusals(list_commands(classifier, data_folder, recipe)[1:], sentence)
+
+
+def test_code_of_its_own_is_not_run_and_said(classifier, caplog):
+    change_config(classifier, auto_map={"AutoModelForSequenceClassification": "code.Model"})
+    assert load_fine_tuned(str(classifier))[0].config.model_type == "bert"
+    assert "names code of its own (auto_map in its config.json), which is never run" in caplog.text
 
 
 def test_a_complete_classifier_passes(classifier):
@@ -395,13 +421,17 @@ def test_a_student_has_the_outputs_and_the_tokens_of_its_teacher(make_model):
 def test_a_source_is_as_wide_as_the_teacher_and_has_a_head_that_fits(make_model):
     teacher = make_model()
     architecture = probe(teacher)
-    check_source(make_model(seed=1), teacher, architecture, copies_head=True)
-    with pytest.raises(ValueError, match="same hidden_size, but the teacher has 32 and the student 48"):
-        check_source(make_model(hidden_size=48), teacher, architecture, copies_head=False)
-    with pytest.raises(ValueError, match="same num_heads, but the teacher has 4 and the student 2"):
-        check_source(make_model(num_attention_heads=2), teacher, architecture, copies_head=False)
-    with pytest.raises(ValueError, match="a BertForSequenceClassification's head does not fit a Electra"):
-        check_source(make_model("electra", embedding_size=32), teacher, architecture, copies_head=True)
+    cosine, wide = ["cls_cosine"], make_model(hidden_size=48)
+    check_source(make_model(seed=1), teacher, architecture, activation_losses=cosine, copies_head=True)
+    check_source(wide, teacher, architecture, activation_losses=[], copies_head=False)
+    with pytest.raises(ValueError, match="the teacher's hidden_size is 32, the student's 48, and cls_cosine compares"):
+        check_source(wide, teacher, architecture, activation_losses=cosine, copies_head=False)
+    with pytest.raises(
+        ValueError, match="hidden_size is 32, the student's 48, and student.head=teacher copies the head"
+    ):
+        check_source(wide, teacher, architecture, activation_losses=[], copies_head=True)
+    with pytest.raises(ValueError, match="num_heads is 4, the student's 2, and attention is compared head by head"):
+        check_source(make_model(num_attention_heads=2), teacher, architecture, activation_losses=[], copies_head=False)
 
 
 def test_a_window_under_a_whole_text_is_refused(make_model):

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from innerdistill import distill, load_recipe
-from innerdistill.cli.printing import print_plan
+from innerdistill.cli.plan_printing import print_plan
 from innerdistill.data.batches import LengthGroupedSampler, make_collator
 from innerdistill.evaluation.layer_distances import measure_layer_distances
 from innerdistill.losses.loss import collect_needs

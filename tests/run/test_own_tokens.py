@@ -289,3 +289,33 @@ def test_tokens_that_only_the_teacher_does_not_know_are_said(content, tmp_path, 
     make_tokenizer([*SPECIAL, *GOOD]).save_pretrained(folder)
     run = distill(content("bert", teacher={"base": str(folder), "epochs": 1}, schedule={"total_steps": 2}))
     assert any("unknown to the teacher's tokenizer" in warning for warning in run.record.warnings)
+
+
+@pytest.mark.parametrize("loss", ["attention_kl", "relation_kl"])
+def test_a_narrower_student_learns_the_attention_of_its_teacher(
+    recipe, teacher_folder, tokenizer, tmp_path, capsys, loss
+):
+    """Both read the same tokens and have as many heads, so only activations cannot be compared."""
+    tiny_model(layers=3, seed=5, hidden_size=16, intermediate_size=32).base_model.save_pretrained(tmp_path / "narrow")
+    tokenizer.save_pretrained(tmp_path / "narrow")
+    made = recipe(
+        tmp_path / "run",
+        teacher={"path": str(teacher_folder), "base": None},
+        student={"source": str(tmp_path / "narrow"), "num_layers": 2},
+        losses={"attention_kl": 0.0, "cls_cosine": 0.0, loss: 1.0},
+    )
+    file = tmp_path / "recipe.yaml"
+    file.write_text(write_yaml(made))
+    assert main(["plan", str(file)]) == 0
+    plan = capsys.readouterr().out
+    assert "Teacher: hidden size 32, 4 attention heads." in plan and "Student: hidden size 16" in plan
+    run = distill(made)
+    assert run.model.config.hidden_size == 16 and run.record.layer_map == {1: 2, 2: 4}
+    distances = run.record.distances
+    assert all(layer.cls_cosine is None for layer in (*distances.before.values(), *distances.after.values()))
+    assert distances.after[2].attention_kl < distances.before[2].attention_kl
+    assert run.record.teacher.own_tokens is None and len(run.record.teacher.cls_spread) == 4
+    page = (run / "report.html").read_text()
+    assert "Activations cannot be compared: their sizes differ." in page and "CLS cosine" not in page
+    with pytest.raises(ValueError, match="hidden_size is 32, the student's 16, and cls_cosine compares activations"):
+        distill({**made, "losses": {"attention_kl": 1.0, "cls_cosine": 1.0}, "output": str(tmp_path / "other")})

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from innerdistill.cli.errors import handle_sigterm, report_error
 from innerdistill.cli.parser import parse_arguments, write_example
+from innerdistill.cli.plan_printing import print_plan
 from innerdistill.cli.printing import (
     print_caches,
     print_first_recipe,
     print_keys,
     print_onnx,
-    print_plan,
     print_scores,
     print_speed,
     print_summary,

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from innerdistill.report.record import Scores
     from innerdistill.report.speed_record import Latency, ModelSpeed, OnnxRecord
     from innerdistill.run.clean import CacheEntry
-    from innerdistill.run.job import Job
     from innerdistill.sweep.groups import Group
     from innerdistill.sweep.plan import SweepPlan
 
@@ -41,72 +40,6 @@ def print_first_recipe(written: FirstRecipe, target: Path) -> None:
     console.print(f"Recipe  {target}", soft_wrap=True)
     print_text("Read it and correct what is wrong. Then:")
     console.print(f"  innerdistill plan {shlex.quote(str(target))}", soft_wrap=True)
-
-
-def print_plan(job: Job) -> None:
-    """Print sizes, data, parts and times of a job that has not run.
-
-    Args:
-        job: job from `assemble`.
-    """
-    from innerdistill.run.plan import plan_run  # noqa: PLC0415
-
-    _print_sizes(job)
-    parts = plan_run(job)
-    table = create_table("part", "losses", "layers matched", "work", "layers run", "minutes")
-    for part in parts:
-        cost = part.stage
-        losses = pairs = layers = ""
-        if cost is not None:
-            losses = ", ".join(cost.stage.losses)
-            pairs = ", ".join(f"{student}←{teacher}" for student, teacher in cost.stage.pairs.items()) or "–"
-            layers = f"{cost.student_layers} + {cost.teacher_layers}"
-        table.add_row(part.name, losses, pairs, part.work, layers, f"{part.seconds / 60:.1f}")
-    minutes = sum(part.seconds for part in parts) / 60
-    table.add_row("total", "", "", "", "", f"{minutes:.1f}")
-    print_table(table)
-    print_text("Layers run: those of the student, plus those of the teacher.")
-    print_text(f"The run takes about {minutes:.1f} minutes on this machine, judged by a few measured steps.")
-
-
-def _print_sizes(job: Job) -> None:
-    from innerdistill.data.task_data import describe_missing_labels  # noqa: PLC0415
-    from innerdistill.evaluation.latency import measure_size  # noqa: PLC0415
-    from innerdistill.evaluation.metrics import show_metric  # noqa: PLC0415
-    from innerdistill.run.without_teacher import describe_outputs  # noqa: PLC0415
-
-    models = {"Student": (job.build_fresh_student(), job.num_layers)}
-    if (teacher := job.of_teacher.teacher) is not None:
-        models = {"Teacher": (teacher, job.of_teacher.architecture.num_layers), **models}
-    else:
-        print_text(f"Teacher: {describe_outputs(job.recipe)}.")
-    for name, (model, layers) in models.items():
-        print_text(f"{name}: {layers} layers, {measure_size(model)['parameters'] / 1e6:.1f} M parameters.")
-    if job.internal_teacher is not None:
-        print_text(f"Internal losses learn from {job.internal_teacher.name_or_path}, soft labels from the teacher.")
-    both = "Both" if job.teacher is not None else "Student"
-    print_text(f"{both}: hidden size {job.architecture.hidden_size}, {job.architecture.num_heads} attention heads.")
-    counts = ", ".join(f"{split} {len(rows):,}" for split, rows in job.splits.items())
-    print_text(f"Examples: {counts}.")
-    if not job.data.has_labels("train"):
-        print_text(describe_missing_labels(job.data.against_teacher, has_teacher=job.has_teacher))
-    if classes := job.count_train_labels():
-        listed = ", ".join(f"{name} {count:,}" for name, count in classes.items())
-        print_text(f"Examples of train by {job.problem_type.wording.class_columns[0]}: {listed}.")
-    truncated = ", ".join(f"{split} {count:,}" for split, count in job.truncated.items() if count)
-    if job.problem_type.examples.has_windows:
-        print_text(
-            f"Texts of more than {job.max_length} tokens are read in windows; these cut words: {truncated or 'none'}."
-        )
-    elif truncated:
-        print_text(f"Longer than {job.max_length} tokens, so truncated: {truncated}.")
-    else:
-        print_text(f"No text is longer than {job.max_length} tokens, so none is truncated.")
-    metrics = {split: show_metric(job.get_scoring(split).metric) for split in ("validation", "selection")}
-    if metrics["validation"] == metrics["selection"]:
-        print_text(f"Metric: {metrics['validation']}.")
-    else:
-        print_text(f"Metric: {metrics['validation']}; on selection {metrics['selection']}.")
 
 
 def print_summary(folder: Path) -> None:

@@ -50,7 +50,7 @@ def measure_layer_distances(
     Returns:
         By student layer, as a string for JSON: teacher_layer, attention_kl in nats per row of the map, cls_cosine and,
         if it is measured, token_cosine, from 0 to 2. The KL is None where it is infinite, because the student cannot
-        attend to what its teacher does.
+        attend to what its teacher does. The cosines are None where the two have other hidden sizes.
     """
     kinds = ("attention", "cls", "hidden") if of_tokens else ("attention", "cls")
     of_teacher: dict[int, tuple[str, ...]] = dict.fromkeys(() if spread is None else spread.sums, ("cls",))
@@ -68,12 +68,8 @@ def measure_layer_distances(
                 sums[k] += _sum_distances(theirs.layers[m], ours.layers[k], mask)
     distances = {}
     for k, total in sums.items():
-        means = dict(zip(names, (total / len(dataset)).tolist(), strict=True))
-        distances[str(k)] = {
-            "teacher_layer": pairs[k],
-            **means,
-            "attention_kl": replace_infinity(means["attention_kl"]),
-        }
+        means = zip(names, (total / len(dataset)).tolist(), strict=True)
+        distances[str(k)] = {"teacher_layer": pairs[k], **{name: replace_infinity(mean) for name, mean in means}}
     return distances
 
 
@@ -81,7 +77,11 @@ def _sum_distances(teacher: LayerInternals, student: LayerInternals, mask: Tenso
     """Attention KL, cosine of [CLS] and, where all tokens were captured, of these, summed over the examples."""
     assert teacher.attention is not None and isinstance(student.attention, Attention)
     assert teacher.cls is not None and student.cls is not None
-    values = [attention_kl(teacher.attention, student.attention, mask), cls_cosine(teacher.cls, student.cls)]
+    values = [attention_kl(teacher.attention, student.attention, mask)]
+    if teacher.cls.shape != student.cls.shape:  # other hidden sizes
+        values += [torch.full_like(values[0], torch.nan)] * (1 if student.hidden is None else 2)
+        return torch.stack([of_examples.sum() for of_examples in values]).double().cpu()
+    values.append(cls_cosine(teacher.cls, student.cls))
     if teacher.hidden is not None and student.hidden is not None:
         values.append(token_cosine(teacher.hidden, student.hidden, mask))
     return torch.stack([of_examples.sum() for of_examples in values]).double().cpu()
@@ -159,13 +159,14 @@ def _eval_mode(model: PreTrainedModel) -> Iterator[None]:
         model.train(training)
 
 
-def replace_infinity(kl: float) -> float | None:
-    """Replace an infinite divergence, which JSON cannot hold.
+def replace_infinity(distance: float) -> float | None:
+    """Replace a distance that is infinite or not a number, which JSON cannot hold.
 
     Args:
-        kl: divergence in nats per row of an attention map.
+        distance: divergence in nats per row of an attention map, or a cosine distance.
 
     Returns:
-        The same; None where it is infinite, because the student cannot attend to what its teacher does.
+        The same; None where it is infinite, because the student cannot attend to what its teacher does, and where it
+        is not a number, because the two cannot be compared.
     """
-    return kl if kl < INFINITE else None
+    return distance if distance < INFINITE else None

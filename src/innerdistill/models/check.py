@@ -195,25 +195,40 @@ def list_other_inputs(student: PreTrainedModel, teacher: PreTrainedModel) -> lis
 
 
 def check_source(
-    source: PreTrainedModel, teacher: PreTrainedModel, architecture: Architecture, *, copies_head: bool
+    source: PreTrainedModel,
+    teacher: PreTrainedModel,
+    architecture: Architecture,
+    *,
+    activation_losses: Sequence[str],
+    copies_head: bool,
 ) -> None:
     """Check that a student with the layers of another model can be compared with its teacher.
+
+    Attention maps are compared head by head. The hidden size may differ where no loss compares activations.
 
     Args:
         source: model whose layers the student copies.
         teacher: its teacher.
         architecture: number of layers, hidden size and heads of the teacher.
+        activation_losses: names of the losses of the run that compare activations.
         copies_head: whether the student copies the teacher's head.
 
     Raises:
         ValueError: another vocabulary, hidden size or number of heads, or a head that does not fit.
     """
     check_same_inputs(source, teacher, what="student.source")
+    reasons = {"num_heads": "attention is compared head by head"}
+    if copies_head:
+        reasons["hidden_size"] = "student.head=teacher copies the head"
+    if activation_losses:
+        verb = "compares" if len(activation_losses) == 1 else "compare"
+        reasons["hidden_size"] = f"{', '.join(activation_losses)} {verb} activations"
     for measure, ours, theirs in list_other_measures(source, architecture, SIZES):
-        raise ValueError(
-            f"student.source: teacher and student must have the same {measure}, but the teacher has {theirs} and the "
-            f"student {ours}."
-        )
+        if measure in reasons:
+            raise ValueError(
+                f"student.source: the teacher's {measure} is {theirs}, the student's {ours}, and {reasons[measure]}. "
+                "To learn from the teacher's outputs alone, set schedule.name=soft_labels."
+            )
     if copies_head and type(source) is not type(teacher):
         raise ValueError(f"student.head: a {type(teacher).__name__}'s head does not fit a {type(source).__name__}.")
 

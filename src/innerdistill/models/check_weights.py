@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from innerdistill.models.config_file import refuse_adapter
 from innerdistill.models.families import family_of, has_family
+from innerdistill.models.heads import HEAD_CLASSES
 from innerdistill.support.messages import join_names
 
 # What wraps a model while it is trained puts its own name before those of the weights: DataParallel and torch.compile.
@@ -182,7 +183,7 @@ def _check_head(loaded: LoadedModel, unused: Sequence[str]) -> None:
         )
     if missing:
         raise ValueError(
-            f"{name}: this is a base model, its classification head is missing ({', '.join(missing[:2])}): set "
+            f"{name}: this is {_name_kind(loaded)}, its classification head is missing ({', '.join(missing[:2])}): set "
             "teacher.base to it, so that it is fine-tuned first, or set teacher.path to a fine-tuned classifier."
         )
     if unused:
@@ -190,6 +191,12 @@ def _check_head(loaded: LoadedModel, unused: Sequence[str]) -> None:
             f"{name}: its files hold weights of another head ({len(unused)}, {unused[0]} first), which would not be "
             f"used, so its predictions would be wrong; save it as a {type(loaded.model).__name__}."
         )
+
+
+def _name_kind(loaded: LoadedModel) -> str:
+    """What a model was saved as: a base model, or one with another head, by its class."""
+    saved = next(iter(loaded.model.config.architectures or ()), "")
+    return f"a {saved}" if "For" in saved and not saved.endswith(HEAD_CLASSES) else "a base model"
 
 
 def _find_layers(model: PreTrainedModel, names: Sequence[str]) -> set[int]:

@@ -21,6 +21,7 @@ from innerdistill.models.check import (
     check_files,
     check_tokenizer,
 )
+from innerdistill.models.check_config import check_config, explain_own_code
 from innerdistill.models.check_labels import check_label_maps
 from innerdistill.models.check_weights import WRAPPERS, LoadedModel, is_wrapped
 from innerdistill.models.config_file import check_config_file, refuse_adapter
@@ -47,7 +48,7 @@ def read_config(name: str) -> PretrainedConfig:
         key `sentence_transformers`.
 
     Raises:
-        ValueError: not found, or not a configuration that transformers can read.
+        ValueError: not found, not a configuration that transformers can read, or one that `check_config` refuses.
     """
     check_config_file(name)
     try:
@@ -55,11 +56,14 @@ def read_config(name: str) -> PretrainedConfig:
     except Exception as error:  # noqa: BLE001 - many kinds; the user needs one sentence
         if (Path(name) / "config.json").is_file():
             check_label_maps(name)
+            if (sentence := explain_own_code(name)) is not None:
+                raise ValueError(sentence) from None
             reason = error.__cause__ if isinstance(error.__cause__, Exception) else error
             raise ValueError(f"{name}: its config.json cannot be read ({get_first_line(reason)}).") from None
         if _is_adapter_on_hub(name):
             raise ValueError(refuse_adapter(name, sign="adapter_config.json")) from None
         raise ValueError(f"{name}: no model found there ({get_first_line(error)}).") from None
+    check_config(name, config)
     mark_sentence_encoder(name, config)
     mark_ranker(name, config)
     return config

@@ -34,7 +34,7 @@ TITLES = {"attention_kl": "attention KL", "cls_cosine": "CLS cosine", "token_cos
 
 
 def list_kinds(distances: Distances) -> dict[str, str]:
-    """List the distances that a page shows: the attention KL, and the cosine that matters.
+    """List the distances that a page shows: the attention KL, and the cosine that matters if hidden sizes are equal.
 
     Args:
         distances: distances of all mapped layers.
@@ -42,8 +42,9 @@ def list_kinds(distances: Distances) -> dict[str, str]:
     Returns:
         Titles by name of a field.
     """
-    cosine = next(iter(distances.before.values())).cosine
-    return {name: TITLES[name] for name in ("attention_kl", cosine)}
+    first = next(iter(distances.before.values()))
+    names = ["attention_kl", *([] if first.cls_cosine is None else [first.cosine])]
+    return {name: TITLES[name] for name in names}
 
 
 def list_constant_layers(record: RunRecord) -> list[str]:

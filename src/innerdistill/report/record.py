@@ -85,7 +85,9 @@ class LayerDistance(Part):
 
     teacher_layer: int
     attention_kl: float | None = Field(description="nats per row of the attention map; null where it is infinite")
-    cls_cosine: float = Field(description="cosine distance of the CLS activations, 0 to 2")
+    cls_cosine: float | None = Field(
+        description="cosine distance of the CLS activations, 0 to 2; null where the hidden sizes differ"
+    )
     token_cosine: float | None = Field(
         None, description="mean cosine distance of the activations of all tokens, where words are tagged"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -91,8 +91,8 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
 
     compares_layers = any(collect_needs(stage.losses, stage.pairs, losses).teacher_layers for stage in stages)
     if teacher is not None:
-        reads = {part for stage in stages for name in stage.losses for part in losses[name].needs}
-        _check_models(recipe, models, architecture, pairs=pairs, copied=copied if "attention" in reads else {})
+        compared = {name: losses[name].needs for stage in stages if stage.pairs for name in stage.losses}
+        _check_models(recipe, models, architecture, pairs=pairs, copied=copied, compared=compared)
     elif compares_layers:
         raise ValueError(refuse_layers(recipe))
     internal_teacher = models.internal_teacher if compares_layers else None
@@ -132,15 +132,23 @@ def _warn_of_data(examples: ExampleType, data: TaskData, tokens: Tokenised, *, n
 
 
 def _check_models(
-    recipe: Recipe, models: Models, architecture: Architecture, *, pairs: Mapping[int, int], copied: Mapping[int, int]
+    recipe: Recipe,
+    models: Models,
+    architecture: Architecture,
+    *,
+    pairs: Mapping[int, int],
+    copied: Mapping[int, int],
+    compared: Mapping[str, Collection[str]],
 ) -> None:
-    """Check that the other models fit the teacher. `copied` is empty where no loss reads attention."""
+    """Check that the other models fit the teacher. `compared` has what the losses of stages with layers read."""
     teacher, source, internal_teacher = models.teacher, models.source, models.internal_teacher
     if source is not None:
-        check_source(source, teacher, architecture, copies_head=recipe.student.head == "teacher")
+        of_activations = [name for name, parts in compared.items() if {"cls", "hidden"} & set(parts)]
+        copies_head = recipe.student.head == "teacher"
+        check_source(source, teacher, architecture, activation_losses=of_activations, copies_head=copies_head)
     if internal_teacher is not None:
         check_internal_teacher(internal_teacher, teacher, architecture)
-    if copied:
+    if any("attention" in parts for parts in compared.values()):
         check_windows(pairs, copied, source=source or teacher, teacher=internal_teacher or teacher)
 
 

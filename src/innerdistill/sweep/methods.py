@@ -150,11 +150,12 @@ class Method:
             of_seeds = [after[layer] for after in by_seed]
             divergences = [distance.attention_kl for distance in of_seeds]
             of_tokens = [distance.token_cosine for distance in of_seeds if distance.token_cosine is not None]
+            of_cls = [distance.cls_cosine for distance in of_seeds if distance.cls_cosine is not None]
             finite = [divergence for divergence in divergences if divergence is not None]
             means[layer, first.teacher_layer] = LayerDistance(
                 teacher_layer=first.teacher_layer,
                 attention_kl=float(np.mean(finite)) if len(finite) == len(divergences) else None,
-                cls_cosine=float(np.mean([distance.cls_cosine for distance in of_seeds])),
+                cls_cosine=float(np.mean(of_cls)) if of_cls else None,
                 token_cosine=float(np.mean(of_tokens)) if of_tokens else None,
             )
         return means

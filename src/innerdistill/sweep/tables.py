@@ -240,7 +240,8 @@ def _build_distances(group: Group) -> Table:
             header.append(f"{name}, {pair[0]} ← {pair[1]}")
             for row, method in zip(rows, group.methods.values(), strict=True):
                 mapped = pair in method.distances
-                row.append(_format(getattr(method.distances[pair], kind), none="∞") if mapped else "–")
+                none = "∞" if kind == "attention_kl" else NOT_APPLICABLE
+                row.append(_format(getattr(method.distances[pair], kind), none=none) if mapped else "–")
             for row, spread in zip(spreads, means.values(), strict=True):
                 row.append(format_distance(spread.get(pair[1])) if kind == "cls_cosine" else NOT_APPLICABLE)
     return Table(
