@@ -232,6 +232,44 @@ def make_ranking_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | N
     return RankingCollator(make_collator(tokenizer, pad_to=pad_to))
 
 
+@dataclass(frozen=True)
+class TextCollator:
+    """Makes a padded batch of texts that are embedded.
+
+    Attributes:
+        pad: collator of transformers, which pads what the tokenizer makes.
+    """
+
+    pad: DataCollatorWithPadding
+
+    def __call__(self, examples: list[dict[str, Any]]) -> Mapping[str, Tensor]:
+        """Make a batch.
+
+        Args:
+            examples: rows of a tokenised split.
+
+        Returns:
+            By name what the model reads (B, L), and `labels`: scores, NaN where there are none (B,). Those of queries
+            and documents are for the whole split, so a batch has none.
+        """
+        if not isinstance(examples[0].get("labels"), list):
+            return self.pad(examples)
+        return self.pad([{**row, "labels": math.nan} for row in examples])
+
+
+def make_text_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> TextCollator:
+    """Make the function that turns rows of texts into padded tensors.
+
+    Args:
+        tokenizer: tokenizer of the model; it pads on the right from now on.
+        pad_to: length of every batch in tokens; None means the longest row of the batch.
+
+    Returns:
+        A collator.
+    """
+    return TextCollator(make_collator(tokenizer, pad_to=pad_to))
+
+
 def split_off_index(collate: Collator) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
     """Make a collator that leaves the column `index` a NumPy array, in CPU memory even if the tensors go to a GPU.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from innerdistill.data.labels import read_label
 from innerdistill.data.plain_rows import read_plain_rows
+from innerdistill.data.searches import ROLE
 from innerdistill.data.tasks import Task
 from innerdistill.data.tokens import encode_texts
 from innerdistill.data.windows import PART
@@ -43,6 +44,7 @@ def encode_texts_apart(
     texts: Sequence[str],
     max_length: int,
     prompt: str = "",
+    prompts: Mapping[str, str] | None = None,
 ) -> dict[str, list[Any]]:
     """Encode texts, each as a row of its own. The two rows of a pair are next to each other.
 
@@ -52,6 +54,7 @@ def encode_texts_apart(
         texts: names of the text columns, one or two.
         max_length: tokens of a text, at most; longer ones are truncated.
         prompt: what stands before every text.
+        prompts: what stands before it instead, by the value of the column `role`; that column is not copied then.
 
     Returns:
         By column, a value for each row: what the tokenizer makes, `length` in tokens, `truncated`, and `part`, the
@@ -59,9 +62,11 @@ def encode_texts_apart(
     """
     width = len(texts)
     in_turn = [prompt + text for example in zip(*(columns[name] for name in texts), strict=True) for text in example]
+    if prompts is not None:
+        in_turn = [prompts[role] + text for role, text in zip(columns[ROLE], in_turn, strict=True)]
     rows = encode_texts({"text": in_turn}, tokenizer, texts=["text"], max_length=max_length)
     for name, values in columns.items():
-        if name not in texts:
+        if name not in (*texts, ROLE):
             rows[name] = [value for value in values for _ in range(width)]
     rows[PART] = list(range(width)) * (len(in_turn) // width)
     return rows

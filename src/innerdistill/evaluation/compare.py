@@ -116,8 +116,7 @@ def score_with_errors(examples: LabelledExamples, logits: NDArray[Any], *, scori
     Raises:
         ValueError: no example has a label.
     """
-    known = scoring.predictions.has_label(examples.labels)
-    labelled, predictions = examples.select(known), scoring.predictions.predict(logits[known])
+    labelled, predictions = scoring.select_labelled(examples), scoring.predict_labelled(examples, logits)
     values = compute_pseudo_values(labelled.labels, predictions, scoring=scoring)
     return {
         **score_outputs(examples.labels, logits, scoring=scoring),

@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.support.user_code import UserCodeError
 
@@ -34,12 +35,12 @@ def score_outputs(labels: Array, logits: Array, *, scoring: Scoring) -> dict[str
     Raises:
         ValueError: no example has a label, or a metric of an installed package returns no finite number.
     """
-    predictions_are = scoring.predictions
+    predictions_are, examples = scoring.predictions, LabelledExamples(labels)
     known = predictions_are.has_label(labels)
     if not known.any():
         raise ValueError("no row has a label, so there is nothing to score.")
-    labels, logits = labels[known], logits[known]
-    predictions = predictions_are.predict(logits)
+    labels, predictions = scoring.select_labelled(examples).labels, scoring.predict_labelled(examples, logits)
+    logits = logits[known]
     scores: dict[str, Any] = {"metric": scoring.metric, "rows": len(labels)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of samples that hold one class only: their score is defined

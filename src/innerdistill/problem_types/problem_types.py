@@ -8,8 +8,9 @@ from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedModel
 
+from innerdistill.data.split_files import list_searches
 from innerdistill.data.tasks import resolve_task
-from innerdistill.evaluation.metrics import find_metric, find_primary_metric
+from innerdistill.evaluation.metrics import Shape, find_metric, find_primary_metric
 from innerdistill.models.pretrained import load_classifier, read_config
 from innerdistill.models.rankers import is_ranker
 from innerdistill.problem_types.multi_label_classification import MULTI_LABEL_CLASSIFICATION
@@ -35,6 +36,7 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
 }
 
 
+DEFAULT_OF_SEARCHES = "ndcg_at_10"
 SAID_BY_TEACHER = "the teacher's config.json says so"
 
 
@@ -87,10 +89,31 @@ def find_problem_type(
     else:
         problem_type, reason = _choose_problem_type(recipe, named, teacher, text, label)
     _refuse_other_keys(recipe, problem_type)
-    metric = named or problem_type.default_metric
+    metric = named or choose_default_metric(recipe, problem_type)
     with name_key("data.metric"):
-        find_primary_metric(metric, problem_type.predictions.shape)
+        find_primary_metric(metric, _choose_shape(recipe, problem_type))
     return Choice(problem_type, metric, reason)
+
+
+def choose_default_metric(recipe: DataRecipe, problem_type: ProblemType) -> str:
+    """Choose the primary metric where the recipe names none.
+
+    Args:
+        recipe: the `data` section of a recipe.
+        problem_type: problem type of the run.
+
+    Returns:
+        Name of the metric: that of the problem type, or of searches where a split is queries with documents.
+    """
+    is_of_searches = _choose_shape(recipe, problem_type) == "searches"
+    return DEFAULT_OF_SEARCHES if is_of_searches else problem_type.default_metric
+
+
+def _choose_shape(recipe: DataRecipe, problem_type: ProblemType) -> Shape:
+    """Shape of the predictions that are scored: that of the problem type, or places of documents."""
+    predictions = problem_type.predictions
+    searches = "searches" in predictions.further_shapes and list_searches(recipe)
+    return "searches" if searches else predictions.shape
 
 
 def _choose_problem_type(
@@ -107,11 +130,12 @@ def _choose_problem_type(
             find_primary_metric(metric)
             if _is_list_of_words(text):
                 find_primary_metric(metric, TOKEN_CLASSIFICATION.predictions.shape)
-        possible = [each for each in possible if find_metric(metric).find(each.predictions.shape) is not None]
+        possible = [each for each in possible if find_metric(metric).find(_choose_shape(recipe, each)) is not None]
     if len(possible) == 1:
         return possible[0], ""
     for problem_type, sign, reason in (
         (SENTENCE_SIMILARITY, recipe.pairs is not None, "data.pairs names the columns of pairs"),
+        (SENTENCE_SIMILARITY, bool(list_searches(recipe)), "a split is a folder of queries and documents"),
         (SENTENCE_SIMILARITY, _is_said_by(teacher, SENTENCE_SIMILARITY), "the teacher is a sentence encoder"),
         (TEXT_RANKING, _is_said_by(teacher, TEXT_RANKING), "the teacher is a CrossEncoder with one score"),
         (TOKEN_CLASSIFICATION, _is_list_of_words(text), "the texts are lists of words"),

@@ -29,7 +29,7 @@ from innerdistill.models.families import encoder_layers
 from innerdistill.models.layer_map import choose_layers
 from innerdistill.models.pretrained import longest_input, read_config_with_head
 from innerdistill.models.probe import Architecture, probe
-from innerdistill.models.sentence_encoder import read_prompt
+from innerdistill.models.sentence_encoder import read_prompt, read_search_prompts
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type
 from innerdistill.recipe.recipe import Recipe
@@ -147,6 +147,11 @@ def _settle_labels(
     """Refuse what needs labels that train does not have, or that the problem type does not learn from."""
     if problem_type.examples.pairs_apart:
         sources = sources.drop_labels_of_texts(resolve_task(recipe.data))
+    elif sources.searches:
+        raise ValueError(
+            f"data.{next(iter(sources.searches))}: queries are searched by their embeddings, and the models of this "
+            f"run predict {problem_type.wording.outputs}; name a sentence encoder in teacher.path."
+        )
     elif recipe.data.pairs is not None:
         raise ValueError(
             f"data.pairs: pairs are compared by their embeddings, and the models of this run predict "
@@ -227,6 +232,7 @@ def _tokenise_splits(
             where=split,
             folder=find_cache(),
             prompt=read_prompt(tokenizer),
+            prompts=read_search_prompts(tokenizer) if "searches" in data.notes else None,
         )
     return splits, truncated
 

@@ -121,8 +121,8 @@ class Job:
         200, so that a large selection split does not take longer than training.
         """
         selection = self.splits["selection"]
-        if self.recipe.checkpoint == "best":
-            return selection
+        if self.recipe.checkpoint == "best" or "selection" in self.data.notes.get("searches", ()):
+            return selection  # a part of the documents would be another search
         return select_examples_evenly(selection, max(FEWEST_PER_EPOCH, len(self.splits["train"]) // SHARE_PER_EPOCH))
 
     def make_target_store(self, examples: Dataset) -> TargetStore:

@@ -97,8 +97,7 @@ def find_teacher_problem(
             answer = "makes the same embedding of"
         cause = f"The teacher {answer} all {len(labels):,} examples of {split} (collapsed)."
         return TeacherProblem(cause, _advise_on_training(job), is_useless=True)
-    known = scoring.predictions.has_label(labels)
-    if not known.any():
+    if not scoring.predictions.has_label(labels).any():
         return None
     scores = score_outputs(labels, logits, scoring=scoring)
     above = compare_with_constant(examples, logits, scoring=scoring)
@@ -111,7 +110,7 @@ def find_teacher_problem(
     missed = describe_missed_classes(job, "teacher", list_missed_classes(scores), split=split)
     if above.is_clearly_positive:
         return None if missed is None else TeacherProblem(missed, _advise_on_training(job), is_useless=False)
-    cause = " ".join(filter(None, [missed, _describe_chance(job, scores, above, split=split, labels=labels[known])]))
+    cause = " ".join(filter(None, [missed, _describe_chance(job, scores, above, split=split, examples=examples)]))
     return TeacherProblem(cause, _advise_on_chance(job, above, scores), above.is_clearly_negative)
 
 
@@ -177,10 +176,11 @@ def _advise_on_order(job: Job, meant: Sequence[int]) -> str:
 
 
 def _describe_chance(
-    job: Job, scores: dict[str, Any], above: PairedDifference, *, split: str, labels: NDArray[Any]
+    job: Job, scores: dict[str, Any], above: PairedDifference, *, split: str, examples: LabelledExamples
 ) -> str:
     metric, scoring = job.metric, job.scoring
-    constant = scoring.predictions.show_label(scoring.answer_constant(labels)[0], scoring.names)
+    answers = scoring.answer_constant(scoring.select_labelled(examples).labels)
+    constant = scoring.predictions.show_label(answers[0], scoring.names)
     answer = f"always answering {constant!r}" if scoring.names else "a constant answer"
     word = "clearly less than" if above.is_clearly_negative else "not clearly more than"
     return (
