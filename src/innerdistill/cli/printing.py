@@ -115,6 +115,7 @@ def print_summary(folder: Path) -> None:
     Args:
         folder: folder of a finished run.
     """
+    from innerdistill.report.formatting import describe_search  # noqa: PLC0415
     from innerdistill.report.headline import compare_with_baseline, list_problems, summarize_run  # noqa: PLC0415
     from innerdistill.report.next_steps import suggest_next_steps  # noqa: PLC0415
     from innerdistill.report.run_folder import (  # noqa: PLC0415
@@ -147,6 +148,8 @@ def print_summary(folder: Path) -> None:
     if baseline is not None:
         scores["baseline"] = baseline.scores["validation"].student
     print_scores("validation", scores, record.agreement.get("validation"))
+    if search := describe_search(record):
+        print_text(search)
     speed = {trained: record.speed.student}
     if record.speed.teacher is not None:
         speed = {"teacher": record.speed.teacher, **speed}

@@ -124,18 +124,19 @@ def _choose_problem_type(
             hint = suggest_name(recipe.problem_type, PROBLEM_TYPES, kind="problem types")
             raise ValueError(f"data.problem_type: unknown problem type {recipe.problem_type!r}. {hint}")
         return PROBLEM_TYPES[recipe.problem_type], ""
+    if list_searches(recipe):  # whatever the metric, so that one for other predictions is refused
+        return SENTENCE_SIMILARITY, "a split is a folder of queries and documents"
     possible = list(PROBLEM_TYPES.values())
     if metric is not None:
         with name_key("data.metric"):
             find_primary_metric(metric)
             if _is_list_of_words(text):
                 find_primary_metric(metric, TOKEN_CLASSIFICATION.predictions.shape)
-        possible = [each for each in possible if find_metric(metric).find(_choose_shape(recipe, each)) is not None]
+        possible = [each for each in possible if find_metric(metric).find(each.predictions.shape) is not None]
     if len(possible) == 1:
         return possible[0], ""
     for problem_type, sign, reason in (
         (SENTENCE_SIMILARITY, recipe.pairs is not None, "data.pairs names the columns of pairs"),
-        (SENTENCE_SIMILARITY, bool(list_searches(recipe)), "a split is a folder of queries and documents"),
         (SENTENCE_SIMILARITY, _is_said_by(teacher, SENTENCE_SIMILARITY), "the teacher is a sentence encoder"),
         (TEXT_RANKING, _is_said_by(teacher, TEXT_RANKING), "the teacher is a CrossEncoder with one score"),
         (TOKEN_CLASSIFICATION, _is_list_of_words(text), "the texts are lists of words"),

@@ -10,6 +10,7 @@ import jinja2
 
 from innerdistill.evaluation.metrics import METRICS
 from innerdistill.report.record import RunRecord, Scores
+from innerdistill.support.messages import format_count
 
 TEMPLATES = Path(__file__).parent / "templates"
 NOT_APPLICABLE = "–"
@@ -49,6 +50,24 @@ def describe_groups(record: RunRecord, split: str = "validation") -> str:
         return ""
     counts = f"{record.data.rows[split]:,} examples, {record.data.groups[split]:,} groups"
     return f"Examples with the same “{record.recipe.data.group}” count as one: {counts}."
+
+
+def describe_search(record: RunRecord, split: str = "validation") -> str:
+    """Say that the examples of a split are queries, and what they are searched in.
+
+    Args:
+        record: record of the run.
+        split: name of the split.
+
+    Returns:
+        Two sentences; none where the split is no search.
+    """
+    counts = (record.data.searches or {}).get(split)
+    if counts is None:
+        return ""
+    documents = format_count(counts["documents"], "document")
+    queries = "1 query" if counts["queries"] == 1 else f"{counts['queries']:,} queries"
+    return f"An example is a query: {queries}, {documents}. The constant answer is a random order of the documents."
 
 
 def compute_share(student: float, teacher: Scores) -> float | None:
