@@ -12,6 +12,7 @@ from sklearn.metrics import ndcg_score
 
 from innerdistill import distill, evaluate
 from innerdistill.cli.main import main
+from innerdistill.cli.printing import print_onnx
 from innerdistill.evaluation.compare import score_with_errors
 from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.report.run_folder import read_predictions, read_record
@@ -154,6 +155,24 @@ def test_onnx_files_are_scored_by_the_search(run):
     assert onnx.files["float32"].scores["ndcg_at_10"] == pytest.approx(
         onnx.files["model"].scores["ndcg_at_10"], abs=1e-3
     )
+
+
+def test_the_neighbours_of_a_file_are_compared_with_the_models(run, capsys):
+    record = read_record(run.folder)
+    int8, exact = record.onnx.files["int8"].agreement, record.onnx.files["float32"].agreement
+    assert exact["shared_neighbours"] == pytest.approx(1, abs=0.01) and 0 < int8["shared_neighbours"] <= 1
+    shown, title = f"{int8['shared_neighbours']:.3f}", "ten neighbours in common"
+    for file in ("report.html", "model/README.md"):
+        text = (run.folder / file).read_text()
+        assert title in text and shown in text
+    print_onnx(record.onnx)
+    lines = capsys.readouterr().out
+    assert shown in lines and "neighbours" in lines and max(map(len, lines.splitlines())) <= 120
+    older = record.onnx.model_copy(deep=True)
+    for file in older.files.values():
+        file.__pydantic_extra__.pop("shared_neighbours", None)  # as records of earlier versions are
+    print_onnx(older)
+    assert "p20 to p80" in capsys.readouterr().out
 
 
 def test_export_reads_a_finished_run_with_its_prompts(run):

@@ -19,7 +19,7 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.given_rows import GIVEN
 from innerdistill.data.labels import UNLABELLED
-from innerdistill.data.windows import PIECES, QUERY
+from innerdistill.data.windows import EXAMPLE, PART, PIECES, QUERY, TEXT_NUMBER
 
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")  # columns of a batch that a model reads
 POOL = 50  # batches that are sorted by length together: little padding, still well shuffled
@@ -55,9 +55,9 @@ class LengthGroupedSampler(Sampler[int]):
             first_step: optimiser steps of the run before this sampler's epoch 0. If they ended inside a pass over the
                 data, epoch 0 continues there.
             group: whether a batch holds examples of similar length.
-            queries: number of the query of each example (N,), where those of a query stand one after the other. They
-                stay together then, but for a query that the end of a batch cuts. None means that each stands for
-                itself.
+            queries: number of the query of each example (N,), where those of a query stand one after the other; or of
+                the pair of each text. They stay together then, but for a query that the end of a batch cuts. None means
+                that each stands for itself.
         """
         self.lengths = np.asarray(lengths, dtype=np.int32)  # of many examples, arrays of int64 are large
         self.batch_size = batch_size
@@ -250,11 +250,15 @@ class TextCollator:
 
         Returns:
             By name what the model reads (B, L), and `labels`: scores, NaN where there are none (B,). Those of queries
-            and documents are for the whole split, so a batch has none.
+            and documents are for the whole split, so a batch has none. Where the texts of an example stay together,
+            also `parts`: numbers of example, place and text (B, 3).
         """
-        if not isinstance(examples[0].get("labels"), list):
-            return self.pad(examples)
-        return self.pad([{**row, "labels": math.nan} for row in examples])
+        if isinstance(examples[0].get("labels"), list):
+            examples = [{**row, "labels": math.nan} for row in examples]
+        batch: dict[str, Tensor] = dict(self.pad(examples))
+        if EXAMPLE in batch:
+            batch["parts"] = torch.stack([batch[name] for name in (EXAMPLE, PART, TEXT_NUMBER)], dim=1)
+        return batch
 
 
 def make_text_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> TextCollator:

@@ -36,8 +36,8 @@ def find_changed_texts(texts: pa.Table, columns: Mapping[str, Array], *, count: 
         count: examples, at most.
 
     Returns:
-        For each example its row, texts, label (None where there is none), and the answers of teacher and student: of a
-        text its nearest neighbour, of a pair its similarity, of a query the first document.
+        For each example its row, texts, label (None where there is none), and the answers of teacher and student. They
+        are the nearest neighbour of a text, the similarity of a pair, or the first document of a query.
     """
     if is_ragged(columns["label"]):
         return _find_changed_queries(texts, columns, count=count)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +134,11 @@ def _choose_problem_type(
             if _is_list_of_words(text):
                 find_primary_metric(metric, TOKEN_CLASSIFICATION.predictions.shape)
         possible = [each for each in possible if find_metric(metric).find(each.predictions.shape) is not None]
+    if not possible:
+        raise ValueError(
+            f"data.metric: {metric!r} scores how queries find documents; name a folder that has both, as BEIR "
+            "has them, in data.validation."
+        )
     if len(possible) == 1:
         return possible[0], ""
     for problem_type, sign, reason in (
@@ -239,6 +245,23 @@ def show_agreement(numbers: Mapping[str, Any]) -> str:
         if problem_type.predictions.agreement in numbers:
             return problem_type.predictions.show_agreement(numbers[problem_type.predictions.agreement])
     return "–"
+
+
+def list_file_numbers(agreement: Collection[str]) -> dict[str, str]:
+    """List the further numbers on the agreement of a file with its model that a table shows.
+
+    Args:
+        agreement: names of the numbers that there are.
+
+    Returns:
+        Titles by name.
+
+    >>> list_file_numbers(["similarity_correlation", "shared_neighbours"])
+    {'shared_neighbours': 'ten neighbours in common'}
+    """
+    wordings = [problem_type.wording for problem_type in PROBLEM_TYPES.values()]
+    titles = ChainMap(*(dict(wording.file_numbers) for wording in wordings))
+    return {name: titles[name] for name in agreement if name in titles}
 
 
 def load_fine_tuned(name: str) -> tuple[PreTrainedModel, ProblemType]:

@@ -115,6 +115,7 @@ SENTENCE_SIMILARITY = ProblemType(
             "shared_neighbours": "ten nearest neighbours in common",
             "mean_cosine": "cosine of the embeddings",
         },
+        file_numbers={"shared_neighbours": "ten neighbours in common"},
         page_parts=frozenset(),
     ),
 )

@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix
 
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.evaluation.similarities import compare_pairs
-from innerdistill.problem_types.problem_types import show_agreement
+from innerdistill.problem_types.problem_types import list_file_numbers, show_agreement
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.explorer import build_explorer, read_examples
 from innerdistill.report.figures import BASELINE, draw_attention_maps, draw_learning_curve, draw_similarities
@@ -91,6 +91,7 @@ def write_report(folder: str | Path) -> Path:
         metrics=list_metrics(record.scores["validation"].student),
         show_metric=show_metric,
         facts=_list_facts(record),
+        file_numbers={} if record.onnx is None else list_file_numbers(record.onnx.files["int8"].agreement),
         groups=describe_groups(record) or describe_search(record),
         model_path=(folder / MODEL).as_posix() if (folder / MODEL).is_dir() else None,
         confusions=_count_confusions(folder, record),

@@ -33,6 +33,7 @@ from innerdistill.models.sentence_encoder import read_prompt, read_search_prompt
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type
 from innerdistill.recipe.recipe import Recipe
+from innerdistill.run.contrast import check_contrast
 from innerdistill.run.given_outputs import GivenOutputs
 from innerdistill.run.job import Job
 from innerdistill.run.load_models import Models, load_models
@@ -49,6 +50,8 @@ from innerdistill.training.schedules import SchedulePlan, build_stages
 from innerdistill.training.stage import Stage
 from innerdistill.training.targets import has_fast_bfloat16
 from innerdistill.training.user_callbacks import check_callbacks
+
+MOST_TOGETHER = 2  # texts that a model reads together
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +91,7 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     number_of_source = len(encoder_layers(source or models.reference_model))
     copied = choose_layers(recipe.student.layers, num_layers, number_of_source, key="student.layers")
     stages = build_stages(_plan_schedule(recipe, pairs, losses, problem_type))
+    check_contrast(recipe, stages, losses, texts=len(data.task.text))
     check_callbacks(objects.callbacks, stages, can_evaluate=True)
     max_length = longest_input(models.tokenizer, models.reference_model, recipe.data.max_length)
 
@@ -147,6 +151,11 @@ def _settle_labels(
     """Refuse what needs labels that train does not have, or that the problem type does not learn from."""
     if problem_type.examples.pairs_apart:
         sources = sources.drop_labels_of_texts(resolve_task(recipe.data))
+    elif len(resolve_task(recipe.data).text) > MOST_TOGETHER:
+        raise ValueError(
+            f"data.text: three columns are for sentence encoders, which embed each text for itself; the models of this "
+            f"run predict {problem_type.wording.outputs}, so name one column or two."
+        )
     elif sources.searches:
         raise ValueError(
             f"data.{next(iter(sources.searches))}: queries are searched by their embeddings, and the models of this "

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from innerdistill.data.batches import Collator
 from innerdistill.data.class_labels import are_stock_names
 from innerdistill.data.example_type import Names
+from innerdistill.data.pairs import number_texts
 from innerdistill.data.task_data import TaskData, describe_missing_labels
 from innerdistill.data.windows import read_of_examples, select_examples_evenly
 from innerdistill.evaluation.prediction_type import Scoring
@@ -28,6 +29,7 @@ from innerdistill.models.student import build_student
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.recipe.identity import TARGETS
 from innerdistill.recipe.recipe import Recipe
+from innerdistill.run.contrast import find_contrast
 from innerdistill.run.given_outputs import GivenOutputs
 from innerdistill.support.processes import count_processes
 from innerdistill.training.arguments import DEFAULTS
@@ -271,9 +273,10 @@ class Job:
 
     def select_student_examples(self) -> Dataset:
         """Select the student's training examples: `train`, and `unlabelled` if the schedule reads the teacher."""
-        if "unlabelled" not in self.splits or not SCHEDULES[self.recipe.schedule.name].reads_teacher:
-            return self.splits["train"]
-        return concatenate_datasets([self.splits["train"], self.splits["unlabelled"]])
+        examples = self.splits["train"]
+        if "unlabelled" in self.splits and SCHEDULES[self.recipe.schedule.name].reads_teacher:
+            examples = concatenate_datasets([examples, self.splits["unlabelled"]])
+        return examples if find_contrast(self.stages, self.losses) is None else number_texts(examples)
 
     def _name_outputs(self) -> Names:
         """Names of the student's outputs: the teacher's. If it has none of its own, those that the task declares."""
