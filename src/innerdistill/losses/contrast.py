@@ -1,7 +1,7 @@
 """Contrastive loss of sentence encoders: texts that belong together against the other texts of the batch.
 
-Shapes: B texts, D dimensions of an embedding. `parts` has three numbers for each text: of its example, of its place
-there (0 the anchor, 1 the positive text, then negative ones), and of the text, the same for equal texts.
+Shapes: B texts, D dimensions of an embedding. `parts` has three numbers for each text: that of its example, its place
+there, and a number that equal texts have in common. Place 0 is the anchor, 1 the positive text, 2 a negative one.
 """
 
 from __future__ import annotations

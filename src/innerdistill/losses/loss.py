@@ -33,8 +33,8 @@ class LossInputs:
         word_mask: True for tokens that stand for a word (B, L); None where the collator makes none. What it marks is
             for the losses of the problem type alone.
         groups: number of the query of each document (B,); None where the collator makes none.
-        parts: of each text of a pair three numbers (B, 3): of its example, of its place in it, and of the text, which
-            equal texts have in common. None where the collator makes none.
+        parts: for the texts of pairs, number of the example, place in it, and a number that equal texts have in common
+            (B, 3); None where the collator makes none.
     """
 
     token_mask: Tensor

@@ -104,8 +104,7 @@ class DataRecipe(Section):
         max_length=3,
         description="Text column; two columns for sentence pairs. For token classification it may hold lists of words. "
         "`input_ids` holds token ids, from the teacher's tokenizer. For sentence similarity, the texts of a pair are "
-        "embedded apart; a third column may hold negative texts. For text ranking, the columns of queries and "
-        "documents, or of lists of documents.",
+        "embedded apart; a third column may hold negative texts. For text ranking: queries and documents.",
     )
     pairs: tuple[Text, ...] | None = Field(
         None,

@@ -90,8 +90,7 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     pairs = {} if teacher is None else choose_layers(recipe.layer_map, num_layers, number, key="layer_map")
     number_of_source = len(encoder_layers(source or models.reference_model))
     copied = choose_layers(recipe.student.layers, num_layers, number_of_source, key="student.layers")
-    stages = build_stages(_plan_schedule(recipe, pairs, losses, problem_type))
-    check_contrast(recipe, stages, losses, texts=len(data.task.text))
+    stages = build_stages(_plan_schedule(recipe, pairs, losses, problem_type, texts=len(data.task.text)))
     check_callbacks(objects.callbacks, stages, can_evaluate=True)
     max_length = longest_input(models.tokenizer, models.reference_model, recipe.data.max_length)
 
@@ -284,10 +283,11 @@ def _warn_of_slow_bfloat16(arguments: Sequence[TrainingArguments], device: torch
 
 
 def _plan_schedule(
-    recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss], problem_type: ProblemType
+    recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss], problem_type: ProblemType, *, texts: int
 ) -> SchedulePlan:
     weights = problem_type.choose_losses(recipe.losses)
     problem_type.check_losses(weights, losses)
+    check_contrast(recipe, weights, losses, texts=texts)
     internal: dict[str, float] = {}
     classification: dict[str, float] = {}
     for name, weight in weights.items():

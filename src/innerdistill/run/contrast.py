@@ -25,31 +25,32 @@ def find_contrast(stages: Sequence[Stage], losses: Mapping[str, Loss]) -> str | 
     return next((name for stage in stages for name in stage.losses if losses[name].of_pairs), None)
 
 
-def check_contrast(recipe: Recipe, stages: Sequence[Stage], losses: Mapping[str, Loss], *, texts: int) -> None:
+def check_contrast(recipe: Recipe, weights: Mapping[str, float], losses: Mapping[str, Loss], *, texts: int) -> None:
     """Check that examples are pairs, and that no batch cuts one.
 
     Args:
         recipe: recipe of the run.
-        stages: its stages.
+        weights: weights by loss.
         losses: losses by name.
         texts: texts of a training example.
 
     Raises:
         ValueError: texts alone, or a batch size that would separate the texts of an example.
     """
-    for stage in stages:
-        name = find_contrast([stage], losses)
-        if name is None:
-            continue
-        if texts < 2:
-            raise ValueError(
-                f"losses.{name}: it compares pairs of texts; name their two columns in data.text, such as "
-                "[question, answer], and perhaps a third one of wrong answers."
-            )
-        options = {**DEFAULTS, **recipe.trainer, **(recipe.internal_trainer if stage.is_internal else {})}
-        size = int(options[BATCH])
+    name = next((name for name, weight in weights.items() if weight > 0 and losses[name].of_pairs), None)
+    if name is None:
+        return
+    if texts < 2:
+        raise ValueError(
+            f"losses.{name}: it compares pairs of texts; name their two columns in data.text, such as "
+            "[question, answer], and perhaps a third one of wrong answers."
+        )
+    sections = {"trainer": recipe.trainer}
+    if recipe.schedule.classification_always:
+        sections["internal_trainer"] = {**recipe.trainer, **recipe.internal_trainer}
+    for key, options in sections.items():
+        size = int({**DEFAULTS, **options}[BATCH])
         if size % texts or size < 2 * texts:
-            key = "internal_trainer" if stage.is_internal and BATCH in recipe.internal_trainer else "trainer"
             raise ValueError(
                 f"{key}.{BATCH}: {size} texts are not two or more whole examples of {texts} texts, which losses.{name} "
                 f"compares; choose a multiple of {texts}, at least {2 * texts}."
