@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from innerdistill.report.run_folder import read_predictions, read_record
 from innerdistill.report.stored_run import FolderRun
 from innerdistill.run.validation_split import load_validation
 from innerdistill.sweep.blocks import Block, write_block
+from innerdistill.sweep.grid import load_sweep
+from innerdistill.sweep.sweep import report_on, run_sweep
 
 PROMPTS = {"query": "good1 ", "passage": "bad1 ", "other": "word1 "}
 METRICS = ("ndcg_at_10", "mrr_at_10", "recall_at_10", "recall_at_100")
@@ -215,3 +218,37 @@ def test_a_metric_of_pairs_and_models_without_embeddings_are_refused(make_recipe
         content["teacher"]["path"] = str(teacher_folder)
         with pytest.raises(ValueError, match="name a sentence encoder|predicts classes, but sentence similarity"):
             distill(content)
+
+
+def test_the_command_line_refuses_a_wrong_search_before_anything_is_written(make_recipe, files, capsys):
+    cases = [
+        ({"validation": str(files / "nothing")}, "data.validation"),
+        ({"validation": str(files)}, f"{files / 'corpus.jsonl'} is missing; a folder of queries and documents has"),
+        ({"train": str(files / "search")}, "data.train"),
+        (
+            {"validation": None, "metric": "recall_at_10"},
+            "data.metric: 'recall_at_10' needs labels",
+        ),
+        ({"label": "score"}, "data.label: it is not read where a split is a folder of queries and documents"),
+    ]
+    for changes, message in cases:
+        (files / "refused.json").write_text(json.dumps(make_recipe("refused", **changes)))
+        assert main(["distill", str(files / "refused.json")]) == 2
+        error = capsys.readouterr().err
+        assert message in " ".join(error.split()) and "Traceback" not in error
+        assert not (files / "refused").exists()
+
+
+@pytest.mark.slow  # every cell is a process of its own
+def test_a_sweep_of_searches_has_intervals_over_queries(make_recipe, tmp_path):
+    recipe = {key: value for key, value in make_recipe("cell").items() if key != "output"}
+    methods = {"all losses": {"schedule.name": "sid"}, "embeddings": {"schedule.name": "soft_labels"}}
+    content = {"recipe": recipe, "methods": methods, "seeds": [1, 2], "compare": [["all losses", "embeddings"]]}
+    sweep = load_sweep({**content, "output": str(tmp_path / "sweep")})
+    run_sweep(sweep)
+    text = (sweep.folder / "report.md").read_text()
+    assert "nDCG@10" in text and "all losses" in text
+    for folder in ("all-losses", "embeddings"):
+        shutil.rmtree(sweep.folder / folder)
+    report_on(sweep)  # from its blocks
+    assert (sweep.folder / "report.md").read_text() == text
