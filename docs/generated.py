@@ -198,7 +198,8 @@ def write_problem_types() -> str:
     """
     rows = []
     for name, problem in innerdistill.PROBLEM_TYPES.items():
-        metrics = [f"`{metric}`" for metric in select_metrics(problem.predictions.shape)]
+        shapes = (problem.predictions.shape, *problem.predictions.further_shapes)
+        metrics = [f"`{metric}`" for shape in shapes for metric in select_metrics(shape)]
         default = f"`{problem.default_metric}`"
         rows.append((f"`{name}`", problem.wording.outputs, default, ", ".join(metrics)))
     return write_table(("problem type", "predictions", "default metric", "all metrics"), rows)

@@ -19,6 +19,9 @@ LABELS = {
     "tags": make_ragged(np.array(tags) for tags in ([1, 2], [0, 1], [1, 0], [0, 0])),
     "rankings": make_ragged(np.array(relevances) for relevances in ([0.0, 1.0, 2.0], [1.0, 0.0, 0.0])),
 }
+LABELS["searches"] = make_ragged([np.array([[2.0, 200.0], [1.0, 200.0]])] * 2)  # relevance and documents
+RIGHT = {"searches": make_ragged([np.array([[0.0, 1.0], [1.0, 1.0]])] * 2)}  # places; elsewhere the labels are right
+WRONG = {"searches": make_ragged([np.array([[150.0, 1.0], [0.0, 1.0]])] * 2)}
 NAMES = {"tags": ("O", "B-a", "I-a")}
 
 
@@ -29,9 +32,9 @@ def get_facts(metric):
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_is_best_where_predictions_are_right(name):
     metric, labels = METRICS[name], LABELS[METRICS[name].shape]
-    best = metric.score(labels, labels, **get_facts(metric))
+    best = metric.score(labels, RIGHT.get(metric.shape, labels), **get_facts(metric))
     reversed_labels = labels[::-1] if metric.shape != "rankings" else make_ragged(each[::-1] for each in labels)
-    worse = metric.score(labels, reversed_labels, **get_facts(metric))
+    worse = metric.score(labels, WRONG.get(metric.shape, reversed_labels), **get_facts(metric))
     assert best == pytest.approx(1 if metric.higher_is_better else 0)
     assert (worse < best) == metric.higher_is_better
 

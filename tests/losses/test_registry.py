@@ -19,7 +19,8 @@ def test_contract(name):
     attention, hidden = random_attention(generator, 2, 3, 5, MASK), torch.randn(2, 5, 8, generator=generator)
     layers = dict.fromkeys((0, 1), LayerInternals(attention, hidden[:, 0], hidden, attention))
     internals = Internals(torch.randn(2, 3), layers)
-    inputs = LossInputs(MASK, torch.tensor([0, 2]), groups=torch.tensor([0, 0]))
+    parts = torch.tensor([[0, 0, 1], [0, 1, 2]])  # a pair of texts
+    inputs = LossInputs(MASK, torch.tensor([0, 2]), groups=torch.tensor([0, 0]), parts=parts)
     for values in measure({name: loss}, {1: 1}, internals, internals, inputs).values():
         assert values.shape == (2,) and values.isfinite().all()
         if loss.is_internal or "teacher_logits" in loss.needs:  # gold labels differ from any prediction

@@ -355,6 +355,12 @@ def test_wording_is_complete_and_plain(problem_type, encoded, names, logits):
 
 @pytest.mark.parametrize("metric", [name for name in METRICS if METRICS[name].higher_is_better])
 def test_the_type_follows_from_the_metric(metric):
+    if METRICS[metric].shape == "searches":
+        with pytest.raises(
+            ValueError, match=f"data.metric: '{metric}' scores how queries find documents; name a folder"
+        ):
+            find_problem_type(DataRecipe(text=("text",), metric=metric))
+        return
     problem_type = find_problem_type(DataRecipe(text=("text",), metric=metric)).problem_type
     assert problem_type.predictions.shape == METRICS[metric].shape
 

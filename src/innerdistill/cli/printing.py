@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from innerdistill.first_recipe.first_recipe import FirstRecipe
     from innerdistill.recipe.keys import Key
     from innerdistill.report.record import Scores
-    from innerdistill.report.speed_record import Latency, ModelSpeed, OnnxRecord
+    from innerdistill.report.speed_record import ModelSpeed, OnnxRecord
     from innerdistill.run.clean import CacheEntry
     from innerdistill.sweep.groups import Group
     from innerdistill.sweep.plan import SweepPlan
@@ -48,6 +48,7 @@ def print_summary(folder: Path) -> None:
     Args:
         folder: folder of a finished run.
     """
+    from innerdistill.report.formatting import describe_search  # noqa: PLC0415
     from innerdistill.report.headline import compare_with_baseline, list_problems, summarize_run  # noqa: PLC0415
     from innerdistill.report.next_steps import suggest_next_steps  # noqa: PLC0415
     from innerdistill.report.run_folder import (  # noqa: PLC0415
@@ -80,6 +81,8 @@ def print_summary(folder: Path) -> None:
     if baseline is not None:
         scores["baseline"] = baseline.scores["validation"].student
     print_scores("validation", scores, record.agreement.get("validation"))
+    if search := describe_search(record):
+        print_text(search)
     speed = {trained: record.speed.student}
     if record.speed.teacher is not None:
         speed = {"teacher": record.speed.teacher, **speed}
@@ -140,13 +143,15 @@ def print_speed(speed: Mapping[str, ModelSpeed]) -> None:
     Args:
         speed: size and latency by model.
     """
+    from innerdistill.report.formatting import format_latency  # noqa: PLC0415
+
     first = next(iter(speed.values()))
     title = f"batch {first.batch_size}, {first.length} tokens"
     table = create_table(title, "parameters", "without embeddings", "file", "latency", "p20 to p80")
     for name, row in speed.items():
         size = f"{row.file_bytes / 1e6:.0f} MB" if row.file_bytes else "–"
         counts = (f"{count / 1e6:.1f} M" for count in (row.parameters, row.parameters_without_embeddings))
-        table.add_row(name, *counts, size, *_format_latency(row.latency_ms))
+        table.add_row(name, *counts, size, *format_latency(row.latency_ms))
     print_table(table)
 
 
@@ -156,23 +161,13 @@ def print_onnx(record: OnnxRecord) -> None:
     Args:
         record: sizes, latencies and scores, from `write_onnx`.
     """
-    from innerdistill.evaluation.metrics import show_metric  # noqa: PLC0415
-    from innerdistill.problem_types.problem_types import show_agreement  # noqa: PLC0415
+    from innerdistill.report.file_table import build_file_table  # noqa: PLC0415
 
-    metric = record.metric
-    names = [show_metric(metric), "agreement"] if metric else ["logit error"]
-    table = create_table(f"batch {record.batch_size}, {record.length} tokens", "size", *names, "latency", "p20 to p80")
-    for row in record.files.values():
-        if metric and row.scores is not None:
-            numbers = [f"{row.scores[metric]:.4f}", show_agreement(row.agreement)]
-        else:
-            numbers = ["–" if row.largest_difference is None else f"{row.largest_difference:.1g}"]
-        table.add_row(row.file, f"{row.file_bytes / 1e6:.0f} MB", *numbers, *_format_latency(row.latency_ms))
+    header, rows = build_file_table(record)
+    table = create_table(*header)
+    for row in rows:
+        table.add_row(*row)
     print_table(table)
-
-
-def _format_latency(latency: Latency) -> list[str]:
-    return [f"{latency.p50:.1f} ms", f"{latency.p20:.1f} to {latency.p80:.1f} ms"]
 
 
 def print_sweep(groups: Sequence[Group]) -> None:

@@ -19,7 +19,7 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.given_rows import GIVEN
 from innerdistill.data.labels import UNLABELLED
-from innerdistill.data.windows import PIECES, QUERY
+from innerdistill.data.windows import EXAMPLE, PART, PIECES, QUERY, TEXT_NUMBER
 from innerdistill.models.capture import INPUT_NAMES
 
 POOL = 50  # batches that are sorted by length together: little padding, still well shuffled
@@ -55,9 +55,9 @@ class LengthGroupedSampler(Sampler[int]):
             first_step: optimiser steps of the run before this sampler's epoch 0. If they ended inside a pass over the
                 data, epoch 0 continues there.
             group: whether a batch holds examples of similar length.
-            queries: number of the query of each example (N,), where those of a query stand one after the other. They
-                stay together then, but for a query that the end of a batch cuts. None means that each stands for
-                itself.
+            queries: number of the query of each example (N,), where those of a query stand one after the other; or of
+                the pair of each text. They stay together then, but for a query that the end of a batch cuts. None means
+                that each stands for itself.
         """
         self.lengths = np.asarray(lengths, dtype=np.int32)  # of many examples, arrays of int64 are large
         self.batch_size = batch_size
@@ -230,6 +230,48 @@ def make_ranking_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | N
         A collator.
     """
     return RankingCollator(make_collator(tokenizer, pad_to=pad_to))
+
+
+@dataclass(frozen=True)
+class TextCollator:
+    """Makes a padded batch of texts that are embedded.
+
+    Attributes:
+        pad: collator of transformers, which pads what the tokenizer makes.
+    """
+
+    pad: DataCollatorWithPadding
+
+    def __call__(self, examples: list[dict[str, Any]]) -> Mapping[str, Tensor]:
+        """Make a batch.
+
+        Args:
+            examples: rows of a tokenised split.
+
+        Returns:
+            By name what the model reads (B, L), and `labels`: scores, NaN where there are none (B,). Those of queries
+            and documents are for the whole split, so a batch has none. Where the texts of an example stay together,
+            also `parts`: numbers of example, place and text (B, 3).
+        """
+        if isinstance(examples[0].get("labels"), list):
+            examples = [{**row, "labels": math.nan} for row in examples]
+        batch: dict[str, Tensor] = dict(self.pad(examples))
+        if EXAMPLE in batch:
+            batch["parts"] = torch.stack([batch[name] for name in (EXAMPLE, PART, TEXT_NUMBER)], dim=1)
+        return batch
+
+
+def make_text_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> TextCollator:
+    """Make the function that turns rows of texts into padded tensors.
+
+    Args:
+        tokenizer: tokenizer of the model; it pads on the right from now on.
+        pad_to: length of every batch in tokens; None means the longest row of the batch.
+
+    Returns:
+        A collator.
+    """
+    return TextCollator(make_collator(tokenizer, pad_to=pad_to))
 
 
 def split_off_index(collate: Collator) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:

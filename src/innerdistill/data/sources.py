@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from innerdistill.data.label_columns import (
     list_label_columns,
 )
 from innerdistill.data.pair_columns import choose_paired
+from innerdistill.data.search_files import SearchFiles, choose_search_labels, find_searches, refuse_other_labels
 from innerdistill.data.split_files import locate_splits, reads_dataset
 from innerdistill.data.tables import read_dataset
 from innerdistill.data.tasks import Task, resolve_task
@@ -36,6 +37,7 @@ class Sources:
         labelled: by split, as LABELLED has it.
         given: by split, whether its rows need the outputs of another model.
         paired: by split, whether its examples are read from the columns of `data.pairs`.
+        searches: files of the splits that are queries with documents.
     """
 
     places: Mapping[str, Any]
@@ -43,6 +45,7 @@ class Sources:
     labelled: Mapping[str, bool | None]
     given: Mapping[str, bool]
     paired: Mapping[str, bool]
+    searches: Mapping[str, SearchFiles] = field(default_factory=dict)
 
     @property
     def has_labels(self) -> bool:
@@ -58,7 +61,7 @@ class Sources:
         Returns:
             The same sources; only splits of pairs have labels.
         """
-        if len(task.text) > 1:
+        if len(task.text) > 1 or self.searches:
             return self
         labelled: dict[str, bool | None] = {}
         for split, value in self.labelled.items():
@@ -91,12 +94,16 @@ def find_sources(recipe: DataRecipe, objects: Mapping[str, Any] | None = None) -
                 places[split] = name
     else:
         places |= locate_splits(recipe, task)
+    searches = find_searches({} if dataset is not None else places)
+    if searches:
+        refuse_other_labels(recipe)
     places |= {split: rows for split, rows in objects.items() if split in LABELLED}
+    with_columns = {split: place for split, place in places.items() if split not in searches}
 
     def find_columns(names: Sequence[str]) -> dict[str, bool]:
         if not names:
-            return dict.fromkeys(places, False)
-        return {split: _has_columns(place, dataset, task, names, split=split) for split, place in places.items()}
+            return dict.fromkeys(with_columns, False)
+        return {split: _has_columns(place, dataset, task, names, split=split) for split, place in with_columns.items()}
 
     has_labels = find_columns(list_label_columns(task))
     labelled = choose_labelled(
@@ -105,7 +112,8 @@ def find_sources(recipe: DataRecipe, objects: Mapping[str, Any] | None = None) -
     has_outputs = find_columns(() if task.given is None else task.given.columns)
     given = choose_given(task.given, has_outputs, labelled)
     has_pairs, has_texts = find_columns(task.pairs), find_columns(task.text if task.pairs else ())
-    return Sources(places, dataset, labelled, given, choose_paired(task, has_pairs, has_texts))
+    paired = choose_paired(task, has_pairs, has_texts)
+    return Sources(places, dataset, choose_search_labels(labelled, searches), given, paired, searches)
 
 
 def _has_columns(place: Any, dataset: DatasetDict | None, task: Task, names: Sequence[str], *, split: str) -> bool:

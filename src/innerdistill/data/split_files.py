@@ -15,6 +15,7 @@ from innerdistill.data.label_columns import (
     list_label_columns,
 )
 from innerdistill.data.pair_columns import choose_paired, choose_task
+from innerdistill.data.search_files import SearchFiles, choose_search_labels, find_searches, refuse_other_labels
 from innerdistill.data.tasks import Task, resolve_task
 from innerdistill.recipe.recipe import IN_MEMORY, DataRecipe
 from innerdistill.support.messages import name_key
@@ -57,6 +58,24 @@ def locate_splits(recipe: DataRecipe, task: Task) -> dict[str, Path]:
     if names["train"] is None:
         raise ValueError("data.train: name the training file (or give data.path, the folder of a task's files).")
     return {split: folder / name for split, name in names.items() if name not in (None, IN_MEMORY)}
+
+
+def list_searches(recipe: DataRecipe) -> dict[str, SearchFiles]:
+    """List the splits of a recipe that are queries with documents.
+
+    Args:
+        recipe: the `data` section of a recipe.
+
+    Returns:
+        Their files by split; none where the recipe names no folder, or training data that is missing.
+
+    Raises:
+        ValueError: a folder that lacks a file.
+    """
+    folder, names = Path(recipe.path or ""), _get_names(recipe)
+    if reads_dataset(recipe):
+        return {}
+    return find_searches({split: folder / name for split, name in names.items() if name not in (None, IN_MEMORY)})
 
 
 def needs_groups(split: str, splits: Container[str]) -> bool:
@@ -113,6 +132,10 @@ def check_headers(recipe: DataRecipe) -> Mapping[str, bool | None]:
     if reads_dataset(recipe):
         return LABELLED
     paths = locate_splits(recipe, task)
+    searches = find_searches(paths)
+    if searches:
+        refuse_other_labels(recipe)
+        paths = {split: path for split, path in paths.items() if split not in searches}
     has_labels = _find_columns(paths, task, list_label_columns(task))
     labelled = choose_labelled(
         recipe,
@@ -120,6 +143,7 @@ def check_headers(recipe: DataRecipe) -> Mapping[str, bool | None]:
         has_labels,
         list_columns=lambda: list_file_columns(paths["train"], header=task.get_header("train")),
     )
+    labelled = choose_search_labels(labelled, searches)
     has_outputs = _find_columns(paths, task, () if task.given is None else task.given.columns)
     given = choose_given(task.given, has_outputs, labelled)
     has_pairs = _find_columns(paths, task, task.pairs)

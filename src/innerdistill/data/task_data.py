@@ -22,6 +22,7 @@ from innerdistill.data.in_memory import wrap_rows
 from innerdistill.data.label_columns import LABELLED, list_label_columns
 from innerdistill.data.labels import number_labels
 from innerdistill.data.pair_columns import choose_task
+from innerdistill.data.searches import read_search, select_queries
 from innerdistill.data.sources import Sources, find_sources
 from innerdistill.data.split_files import needs_groups
 from innerdistill.data.splits import (
@@ -59,7 +60,8 @@ class TaskData:
         task: columns, labels and metric.
         splits: train, selection, validation and, where given, test and unlabelled. Columns row, text1, [text2], label.
             With `data.pairs`, the splits that have its columns are pairs, the others texts.
-            With `data.group`, the splits that are scored also have the number of each example's group, `group`. Splits
+            Those that are queries with documents have the column role.
+        With `data.group`, the splits that are scored also have the number of each example's group, `group`. Splits
             with the outputs of another model have them as `given_logits`.
         names: class names in the order of their ids; None where labels are numbers, or where no split has labels.
         notes: counts and decisions, for run.json.
@@ -162,12 +164,13 @@ def load_task(
     task = task if metric is None else replace(task, metric=metric)
     if task.given is not None and isinstance(examples.given_outputs, str):
         raise ValueError(f"{task.given.key}: {examples.given_outputs}")
-    splits = _read_splits(sources, task, examples, objects or {})
+    splits, searches = _read_splits(sources, task, examples, objects or {})
     part_of_train = (PART_OF_TRAIN if sources.has_labels else PART_WITHOUT_LABELS).format(text=task.group or "text")
     names = _find_names(splits, task, examples)
     if sources.has_labels:  # finds wrong labels
         examples.encode_labels(splits["train"]["label"], task, names=names, where="train", rows=splits["train"]["row"])
     notes: dict[str, Any] = {"rows_read": {name: table.num_rows for name, table in splits.items()}}
+    notes |= {"searches": searches} if searches else {}
     if "validation" not in splits:
         splits["train"], splits["validation"] = _hold_out(splits["train"], examples, salt="validation")
         notes["validation"] = part_of_train
@@ -277,10 +280,19 @@ def _find_names(splits: Mapping[str, pa.Table], task: Task, examples: ExampleTyp
 
 def _read_splits(
     sources: Sources, task: Task, examples: ExampleType, objects: Mapping[str, Any]
-) -> dict[str, pa.Table]:
-    tables, places, dataset = {}, sources.places, sources.dataset
+) -> tuple[dict[str, pa.Table], dict[str, dict[str, int]]]:
+    """All splits as tables, and what is counted of those that are queries with documents."""
+    tables: dict[str, pa.Table] = {}
+    counts: dict[str, dict[str, int]] = {}
+    places, dataset = sources.places, sources.dataset
     for split in filter(places.__contains__, LABELLED):
-        source, where, of_split = places[split], f"data.{split}", choose_task(task, is_paired=sources.paired[split])
+        source, where = places[split], f"data.{split}"
+        if split in sources.searches:
+            with name_key(where):
+                search = read_search(sources.searches[split])
+            tables[split], counts[split] = search.table, search.counts
+            continue
+        of_split = choose_task(task, is_paired=sources.paired[split])
         options: dict[str, Any] = {"labelled": sources.labelled[split], "given": sources.given[split]}
         options["grouped"] = needs_groups(split, places)
         if split in objects:
@@ -291,7 +303,7 @@ def _read_splits(
                 tables[split] = read_split(dataset, source, of_split, examples=examples, **options)
             else:
                 tables[split] = read_file(source, of_split, examples=examples, split=split, **options)
-    return tables
+    return tables, counts
 
 
 def _drop_overlap(splits: dict[str, pa.Table], split: str, notes: dict[str, Any]) -> None:
@@ -302,7 +314,11 @@ def _drop_overlap(splits: dict[str, pa.Table], split: str, notes: dict[str, Any]
 
 
 def _count_equal(table: pa.Table, other: pa.Table) -> int:
-    """Number of rows whose texts are also those of a row of another split; of pairs, those with a text of it."""
+    """Number of rows whose texts are also those of a row of another split; of pairs, those with a text of it.
+
+    Of searches only queries count: documents may well be searched for several splits, and be trained on.
+    """
+    table, other = (select_queries(each) for each in (table, other))
     if list_text_columns(table) != list_text_columns(other):
         return int(mark_shared_texts(table, other).sum())
     hashes = hash_texts(table)

@@ -19,6 +19,7 @@ from innerdistill.data.arrow import read_numbers
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.given_rows import GIVEN
 from innerdistill.data.ragged import is_ragged, list_bytes, write_lists
+from innerdistill.data.searches import DOCUMENT, QUERY, ROLE, decode_searches
 from innerdistill.data.splits import list_text_columns
 from innerdistill.data.task_data import add_table
 from innerdistill.data.tasks import Task
@@ -43,6 +44,7 @@ def tokenise(
     where: str = "data",
     folder: Path | None = None,
     prompt: str = "",
+    prompts: Mapping[str, str] | None = None,
 ) -> tuple[Dataset, int]:
     """Turn texts into token ids, and labels into what the model learns from.
 
@@ -56,6 +58,7 @@ def tokenise(
         where: name of the split, for messages.
         folder: folder in which token ids are cached for later runs; None means in memory only.
         prompt: what stands before every text of a sentence encoder; empty for other models.
+        prompts: what stands before queries and documents, by their role, in place of `prompt`.
 
     Returns:
         Dataset of the tokenizer's columns plus labels, row, length and, where the table has them, group and
@@ -65,19 +68,25 @@ def tokenise(
     Raises:
         ValueError: a label that is not known, or no label of this kind.
     """
-    targets = examples.encode_labels(table["label"], task, names=names, where=where, rows=table["row"])
+    if ROLE in table.column_names:
+        targets, prompt = decode_searches(table["label"]), ""
+        prompts = {role: (prompts or {}).get(role, "") for role in (QUERY, DOCUMENT)}
+    else:
+        targets = examples.encode_labels(table["label"], task, names=names, where=where, rows=table["row"])
+        prompts = None
     texts = list_text_columns(table)
     encode_rows = partial(unpack_tokens, where=where) if task.is_tokenised else examples.encode_texts
-    with_prompt = {"prompt": prompt} if prompt else {}
+    with_prompt: dict[str, Any] = {"prompt": prompt} if prompt else {}
+    with_prompt |= {"prompts": prompts} if prompts else {}
     encode = partial(encode_rows, tokenizer=tokenizer, texts=texts, max_length=max_length, **with_prompt)
-    facts = [name for name in ("row", "group", GIVEN) if name in table.column_names]
+    facts = [name for name in ("row", "group", GIVEN, ROLE) if name in table.column_names]
     of_texts, of_facts = ({name: table[name] for name in names} for names in (texts, facts))
     labelled = {**of_texts, "labels": _make_label_column(targets), **of_facts}
     source = Dataset(pa.table(labelled), fingerprint="not-looked-for")
     options: dict[str, Any] = {"batched": True, "remove_columns": list(labelled) if examples.has_parts else texts}
     dataset = None
     if folder is not None and (core := getattr(tokenizer, "backend_tokenizer", None)) is not None:
-        rules = (max_length, examples.pairs_apart, prompt)
+        rules = (max_length, examples.pairs_apart, prompt, *(prompts or {}).values())
         key = _compute_key(table, tokenizer, core, targets, rules)
         dataset = _load_or_compute(source, encode, options, folder / f"{key}.arrow")
     if dataset is None:

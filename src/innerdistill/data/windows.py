@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PART = "part"  # column of a tokenised split whose examples may be several rows: number of a row of its example, from 0
 PIECES = "pieces"  # column of a tokenised split: positions of the tokens whose logits are read, one for each word
 QUERY = "query"  # column of a tokenised split whose examples are queries with documents: a number of the query
+EXAMPLE = "example"  # column of training texts that stay together in a batch: number of the example of each row
+TEXT_NUMBER = "text_number"  # column beside it: a number of the text, which equal texts have in common
 
 Array = NDArray[Any]
 

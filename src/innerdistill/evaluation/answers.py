@@ -55,8 +55,7 @@ def collect_answers(examples: LabelledExamples, logits: Array, *, scoring: Scori
     Returns:
         The answers, with R = 1.
     """
-    known = scoring.predictions.has_label(examples.labels)
-    examples, predictions = examples.select(known), scoring.predictions.predict(logits[known])
+    predictions, examples = scoring.predict_labelled(examples, logits), scoring.select_labelled(examples)
     values = compute_pseudo_values(examples.labels, predictions, scoring=scoring)
     answers = scoring.predictions.identify(predictions)
     return Answers(answers[None], sum_groups(values, examples.groups)[None], examples.groups)

@@ -9,10 +9,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from innerdistill.data.ragged import is_ragged
 from innerdistill.data.score_labels import has_score
 from innerdistill.data.splits import list_text_columns
-from innerdistill.evaluation.neighbours import choose_compared, iterate_neighbours, measure_shared_neighbours
+from innerdistill.evaluation.neighbours import (
+    NEIGHBOURS,
+    choose_compared,
+    iterate_neighbours,
+    measure_shared_neighbours,
+)
 from innerdistill.evaluation.predicted_scores import show_score
+from innerdistill.evaluation.searches import count_documents, find_first_documents
 from innerdistill.evaluation.similarities import FLAT, compare_pairs, compute_cosines
 
 Array = NDArray[Any]
@@ -29,9 +36,11 @@ def find_changed_texts(texts: pa.Table, columns: Mapping[str, Array], *, count: 
         count: examples, at most.
 
     Returns:
-        For each example its row, texts, label (None where there is none), and the answers of teacher and student: of a
-        text its nearest neighbour, of a pair its similarity.
+        For each example its row, texts, label (None where there is none), and the answers of teacher and student. They
+        are the nearest neighbour of a text, the similarity of a pair, or the first document of a query.
     """
+    if is_ragged(columns["label"]):
+        return _find_changed_queries(texts, columns, count=count)
     if columns["teacher"].shape[1] > 1:
         similarities = {model: compare_pairs(columns[model]) for model in MODELS}
         changes = np.abs(similarities["teacher"] - similarities["student"])
@@ -55,6 +64,24 @@ def find_changed_texts(texts: pa.Table, columns: Mapping[str, Array], *, count: 
         }
         for index in chosen.tolist()
     ]
+
+
+def _find_changed_queries(texts: pa.Table, columns: Mapping[str, Array], *, count: int) -> list[dict[str, Any]]:
+    """Queries of which the two models find the most different ten documents; the label is the most relevant one."""
+    labels = columns["label"]
+    first = {model: find_first_documents(labels, columns[model], NEIGHBOURS) for model in MODELS}
+    shared = (first["teacher"][:, :, None] == first["student"][:, None, :]).any(2).mean(1)
+    order = np.argsort(shared, kind="stable")[:count]
+    documents, examples = count_documents(labels), []
+    for query in order[shared[order] < 1].tolist():
+        index = documents + query
+        positions, relevances = labels[index].reshape(-1, 2).T
+        answers = {model: {"answer": texts["text1"][int(first[model][query, 0])].as_py()} for model in MODELS}
+        best = int(positions[relevances.argmax()]) if relevances.max() > 0 else None
+        label = None if best is None else texts["text1"][best].as_py()
+        row, text = int(columns["row"][index]), texts["text1"][index].as_py()
+        examples.append({"row": row, "texts": [text], "label": label, **answers})
+    return examples
 
 
 def _name_nearest(texts: pa.ChunkedArray, embeddings: Array, chosen: Array) -> dict[int, str]:

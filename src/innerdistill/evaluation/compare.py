@@ -10,7 +10,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from innerdistill.data.windows import read_of_examples
-from innerdistill.evaluation.differences import compare_logits, compare_with_constant
+from innerdistill.evaluation.differences import compare_on_examples
 from innerdistill.evaluation.labelled_examples import LabelledExamples, sum_groups
 from innerdistill.evaluation.prediction_type import PredictionType, Scoring
 from innerdistill.evaluation.pseudo_values import compute_pseudo_values, estimate_standard_error
@@ -55,10 +55,14 @@ def compare(
         of_metric = scoring.switch_to_teacher() if split in against_teacher else scoring
         examples = LabelledExamples.from_columns(columns, scoring=of_metric)
         is_scored = bool(scoring.predictions.has_label(examples.labels).any())
+        predicted = {}
         if is_scored:
             results["scores"][split] = {}
             for name, values in of_split.items():
-                results["scores"][split][name] = score_with_errors(examples, values, scoring=of_metric)
+                predicted[name] = of_metric.predict_labelled(examples, values)
+                results["scores"][split][name] = score_with_errors(
+                    examples, values, scoring=of_metric, predictions=predicted[name]
+                )
         for name, part in (("student", "agreement"), ("untrained", "untrained_agreement")):
             if name in of_split and "teacher" in of_split:
                 results[part][split] = _measure_agreement(
@@ -69,9 +73,9 @@ def compare(
                     has_labels=split not in against_teacher,
                 )
         for name, part in (("teacher", "differences"), ("untrained", "above_untrained")):
-            if name in of_split and "student" in of_split and is_scored:
-                difference = compare_logits(examples, of_split["student"], of_split[name], scoring=of_metric)
-                results[part][split] = difference.as_dict()
+            if name in predicted and "student" in predicted:
+                labelled, pair = of_metric.select_labelled(examples), (predicted["student"], predicted[name])
+                results[part][split] = compare_on_examples(labelled, *pair, scoring=of_metric).as_dict()
     return results, predictions
 
 
@@ -101,13 +105,16 @@ def _measure_agreement(
     return agreement
 
 
-def score_with_errors(examples: LabelledExamples, logits: NDArray[Any], *, scoring: Scoring) -> dict[str, Any]:
+def score_with_errors(
+    examples: LabelledExamples, logits: NDArray[Any], *, scoring: Scoring, predictions: NDArray[Any] | None = None
+) -> dict[str, Any]:
     """Compute the scores of one model on one split, with the errors of the primary one.
 
     Args:
         examples: examples of the split. (N,)
         logits: output of the model. (N, C)
         scoring: metric, names, what the outputs mean, and the constant answer.
+        predictions: from `scoring.predict_labelled`, where they are known already.
 
     Returns:
         As `score_outputs`; also `standard_error` over examples and `above_constant`, the difference from the constant
@@ -116,11 +123,12 @@ def score_with_errors(examples: LabelledExamples, logits: NDArray[Any], *, scori
     Raises:
         ValueError: no example has a label.
     """
-    known = scoring.predictions.has_label(examples.labels)
-    labelled, predictions = examples.select(known), scoring.predictions.predict(logits[known])
+    labelled = scoring.select_labelled(examples)
+    predictions = scoring.predict_labelled(examples, logits) if predictions is None else predictions
+    constant = scoring.answer_constant(labelled.labels)
     values = compute_pseudo_values(labelled.labels, predictions, scoring=scoring)
     return {
-        **score_outputs(examples.labels, logits, scoring=scoring),
+        **score_outputs(examples.labels, logits, scoring=scoring, predictions=predictions),
         "standard_error": estimate_standard_error(sum_groups(values, labelled.groups)),
-        "above_constant": compare_with_constant(examples, logits, scoring=scoring).as_dict(),
+        "above_constant": compare_on_examples(labelled, predictions, constant, scoring=scoring).as_dict(),
     }

@@ -91,8 +91,8 @@ def compare_logits(examples: LabelledExamples, first: Array, second: Array, *, s
     Returns:
         The difference with its standard error.
     """
-    known, predict = scoring.predictions.has_label(examples.labels), scoring.predictions.predict
-    return compare_on_examples(examples.select(known), predict(first[known]), predict(second[known]), scoring=scoring)
+    predictions = (scoring.predict_labelled(examples, logits) for logits in (first, second))
+    return compare_on_examples(scoring.select_labelled(examples), *predictions, scoring=scoring)
 
 
 def compare_with_constant(examples: LabelledExamples, logits: Array, *, scoring: Scoring) -> PairedDifference:
@@ -106,6 +106,5 @@ def compare_with_constant(examples: LabelledExamples, logits: Array, *, scoring:
     Returns:
         The model's score less the constant answer's, with its standard error.
     """
-    known = scoring.predictions.has_label(examples.labels)
-    examples, predictions = examples.select(known), scoring.predictions.predict(logits[known])
-    return compare_on_examples(examples, predictions, scoring.answer_constant(examples.labels), scoring=scoring)
+    labelled, predictions = scoring.select_labelled(examples), scoring.predict_labelled(examples, logits)
+    return compare_on_examples(labelled, predictions, scoring.answer_constant(labelled.labels), scoring=scoring)

@@ -38,6 +38,7 @@ from innerdistill.evaluation.ranking_metrics import (
     measure_reciprocal_rank,
     score_queries,
 )
+from innerdistill.evaluation.searches import measure_recall, measure_search_gain, measure_search_rank
 from innerdistill.evaluation.similarities import (
     compute_pair_pseudo_values,
     compute_similarity_pseudo_values,
@@ -59,7 +60,7 @@ AGREEMENT = "agreement_with_the_teacher"  # share of examples with the teacher's
 # Metrics whose pseudo-values are 1 and 0, right and wrong: a new one of this kind is named here too.
 SHARES_OF_RIGHT = ("accuracy", "exact_match", AGREEMENT)
 
-Shape = Literal["classes", "scores", "label sets", "tags", "embeddings", "rankings"]
+Shape = Literal["classes", "scores", "label sets", "tags", "embeddings", "rankings", "searches"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class Metric:
             are labels of 1 and 0 (N, C), and predictions (N, C) of which those above 0 are chosen. `tags` are arrays of
             tag ids, one for each example (N,). `embeddings` are those of the W texts of an example (N, W, D), and
             labels scores of pairs (N,). `rankings` are arrays of scores, one for each query (N,), and labels arrays of
-            relevances.
+            relevances. `searches` are places of relevant documents, and labels their relevances, as
+            `evaluation/searches.py` has them; one array of each for every query (N,).
         higher_is_better: False for an error. An error cannot be the primary metric.
         reads: further facts: `names` (class names by id), `positive` (id of the class that f1 is of).
         pseudo_values: (labels (N,), predictions (N,), and the facts) -> numbers that average to the score (N,), from
@@ -311,10 +313,17 @@ def _make_pair_metric(function: Callable[..., Any], pseudo_values: Callable[[Arr
     )
 
 
-def _make_ranking_metric(measure: Callable[[Array, Array], float], *, title: str = "") -> Metric:
+def _make_query_metric(
+    measure: Callable[[Array, Array], float],
+    shape: Shape = "rankings",
+    *,
+    title: str = "",
+    others: Sequence[Metric] = (),
+) -> Metric:
     """A mean over queries, each of which has its own value."""
     pseudo_values = partial(measure_queries, measure=measure)
-    return Metric(partial(score_queries, measure=measure), "rankings", pseudo_values=pseudo_values, title=title)
+    score = partial(score_queries, measure=measure)
+    return Metric(score, shape, pseudo_values=pseudo_values, title=title, others=tuple(others))
 
 
 def _list_primary_metrics() -> str:
@@ -367,8 +376,14 @@ METRICS = Registry(
         "entity_precision": _make_entity_metric("precision"),
         "entity_recall": _make_entity_metric("recall"),
         "tag_accuracy": Metric(score_tag_accuracy, "tags", pseudo_values=compute_tag_accuracy_pseudo_values),
-        "ndcg_at_10": _make_ranking_metric(measure_ndcg, title="nDCG@10"),
-        "mrr_at_10": _make_ranking_metric(measure_reciprocal_rank, title="MRR@10"),
+        "ndcg_at_10": _make_query_metric(
+            measure_ndcg, title="nDCG@10", others=[_make_query_metric(measure_search_gain, "searches")]
+        ),
+        "mrr_at_10": _make_query_metric(
+            measure_reciprocal_rank, title="MRR@10", others=[_make_query_metric(measure_search_rank, "searches")]
+        ),
+        "recall_at_10": _make_query_metric(partial(measure_recall, count=10), "searches", title="recall@10"),
+        "recall_at_100": _make_query_metric(partial(measure_recall, count=100), "searches", title="recall@100"),
         "mse": Metric(_mse, "scores", higher_is_better=False, title="mean squared error"),
     },
 )
@@ -384,5 +399,5 @@ AGREEMENT_METRICS = {
         title="agreement of similarities",
     ),
     "entity_f1_with_the_teacher": replace(METRICS.built_in["entity_f1"], title="entity F1 with the teacher"),
-    "rank_correlation_with_the_teacher": _make_ranking_metric(correlate_ranks),
+    "rank_correlation_with_the_teacher": _make_query_metric(correlate_ranks),
 }

@@ -1,11 +1,13 @@
 """Outputs that are embeddings of texts: what they mean, and how those of two models are compared.
 
 Predictions are the embeddings themselves, (N, W, D): N examples of W texts, 2 for pairs; D dimensions. Labels are the
-scores of pairs (N,). Without labels the teacher's embeddings stand in their place.
+scores of pairs (N,). Without labels the teacher's embeddings stand in their place. Where queries are searched, labels
+and predictions are those of `searches.py`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from innerdistill.data.ragged import is_ragged, make_ragged
 from innerdistill.data.score_labels import has_score
 from innerdistill.evaluation.neighbours import measure_shared_neighbours
 from innerdistill.evaluation.predicted_scores import show_score
@@ -45,11 +48,13 @@ def identify_embeddings(predictions: Array) -> Array:
     """Number each answer, equal answers alike: the length of its embeddings along a fixed direction.
 
     Args:
-        predictions: embeddings. (N, W, D)
+        predictions: embeddings (N, W, D); or places of documents (N,), which are hashed.
 
     Returns:
         Numbers, the same for all examples where all texts have the same embedding but for rounding. (N,)
     """
+    if is_ragged(predictions):
+        return np.array([_hash_places(places) for places in predictions], dtype=np.int64)
     directions = normalise(predictions)
     fixed = np.random.default_rng(0).standard_normal(directions.shape[-1])
     if _is_flat(directions):
@@ -59,14 +64,16 @@ def identify_embeddings(predictions: Array) -> Array:
 
 
 def has_pair_score(labels: Array) -> NDArray[np.bool_]:
-    """Which examples have a label: pairs with a score, or all where the teacher's embeddings are the labels.
+    """Which examples have a label: pairs with a score, queries, or all where the teacher's embeddings are the labels.
 
     Args:
-        labels: scores (N,), or embeddings (N, W, D).
+        labels: scores (N,), or embeddings (N, W, D); of queries and documents arrays (N,).
 
     Returns:
         True for those that have one. (N,)
     """
+    if is_ragged(labels):
+        return np.array([len(label) > 0 for label in labels], dtype=np.bool_)
     return has_score(labels) if labels.ndim == 1 else np.ones(len(labels), dtype=bool)
 
 
@@ -74,11 +81,14 @@ def make_constant_embeddings(labels: Array, *_: Any) -> Iterator[Array]:
     """Predictions of one embedding for all texts, which makes all of them equally similar.
 
     Args:
-        labels: scores (N,), or embeddings (N, W, D).
+        labels: scores (N,), or embeddings (N, W, D); of queries relevances (N,).
 
     Yields:
-        Embeddings of one dimension. (N, W, 1)
+        Embeddings of one dimension (N, W, 1); of queries places among documents that are all as similar (N,).
     """
+    if is_ragged(labels):
+        yield make_ragged(relevances * [0, 1] for relevances in labels)
+        return
     yield np.ones((len(labels), 2 if labels.ndim == 1 else labels.shape[1], 1))
 
 
@@ -185,6 +195,10 @@ def make_embedding_columns(logits: Array, *_: Any, **__: Any) -> dict[str, Any]:
     if logits.shape[1] > 1:
         columns["similarity"] = compute_cosines(logits[:, 0], logits[:, 1])
     return columns
+
+
+def _hash_places(places: Array) -> int:
+    return int.from_bytes(hashlib.blake2b(places.tobytes(), digest_size=7).digest(), "big")
 
 
 def _is_flat(directions: Array) -> bool:

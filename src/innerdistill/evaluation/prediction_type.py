@@ -23,6 +23,7 @@ from innerdistill.evaluation.metrics import (
     find_metric,
     select_metrics,
 )
+from innerdistill.evaluation.searches import find_places, list_relevances
 
 Array = NDArray[Any]
 
@@ -52,6 +53,8 @@ class PredictionType:
 
     Attributes:
         shape: shape of the predictions; metrics state the shape that they need.
+        further_shapes: other shapes that metrics may need, where the labels are of another kind. Of `searches`, labels
+            and predictions are made by `Scoring`; `identify`, `has_label` and `constant_predictions` get them too.
         predict: (logits (N, C)) -> predictions, of the same shape as labels.
         decide: (logits (N, C)) -> predictions in the form of labels: those of the teacher stand in for missing labels.
         identify: (predictions) -> one number for each example, equal for equal answers. (N,)
@@ -105,6 +108,7 @@ class PredictionType:
     find_swapped_labels: Callable[[LabelledExamples, Array, Any], SwappedLabels | None]
     agreement_values: Callable[[Array, Array], dict[str, Array]] | None = None
     find_changed: Callable[..., list[dict[str, Any]]] | None = None
+    further_shapes: tuple[Shape, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,16 +144,50 @@ class Scoring:
         return replace(self, metric=find_agreement_metric(self.predictions.shape), constant=None)
 
     @property
+    def shape(self) -> Shape:
+        """Shape of the predictions that the primary metric needs."""
+        entry = AGREEMENT_METRICS.get(self.metric) or find_metric(self.metric)
+        shapes = (shape for shape in self.predictions.further_shapes if entry.find(shape) is not None)
+        return next(shapes, self.predictions.shape)
+
+    @property
     def primary(self) -> Metric:
         """Entry of the primary metric."""
-        return find_metric(self.metric, self.predictions.shape)
+        return find_metric(self.metric, self.shape)
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
         """All metrics that fit, by name."""
         if self.is_against_teacher:
             return {self.metric: self.primary}
-        return {**select_metrics(self.predictions.shape), self.metric: self.primary}
+        return {**select_metrics(self.shape), self.metric: self.primary}
+
+    def select_labelled(self, examples: LabelledExamples) -> LabelledExamples:
+        """Select the examples that have a label. Of searches, examples are queries with the relevances of documents.
+
+        Args:
+            examples: examples of a split. (N,)
+
+        Returns:
+            Those that are scored.
+        """
+        if self.shape == "searches":
+            return LabelledExamples(list_relevances(examples.labels))
+        return examples.select(self.predictions.has_label(examples.labels))
+
+    def predict_labelled(self, examples: LabelledExamples, logits: Array) -> Array:
+        """Predict the examples that have a label.
+
+        Args:
+            examples: examples of a split. (N,)
+            logits: output of a model. (N, C)
+
+        Returns:
+            Predictions of those that `select_labelled` selects; of searches places of relevant documents.
+        """
+        if self.shape == "searches":
+            return find_places(examples.labels, logits)
+        return self.predictions.predict(logits[self.predictions.has_label(examples.labels)])
 
     def score(self, metric: Metric, labels: Array, predictions: Array) -> float:
         """Score predictions.

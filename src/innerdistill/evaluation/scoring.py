@@ -12,19 +12,23 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.prediction_type import Scoring
 from innerdistill.support.user_code import UserCodeError
 
 Array = NDArray[Any]
 
 
-def score_outputs(labels: Array, logits: Array, *, scoring: Scoring) -> dict[str, Any]:
+def score_outputs(
+    labels: Array, logits: Array, *, scoring: Scoring, predictions: Array | None = None
+) -> dict[str, Any]:
     """Compute all scores of one model on one split.
 
     Args:
         labels: class ids or scores; without labels the teacher's predictions. (N,)
         logits: output of the model. (N, C)
         scoring: metric, names and what the outputs mean.
+        predictions: from `scoring.predict_labelled`, where they are known already.
 
     Returns:
         Every metric that fits. `metric` names the primary one, `rows` is the number of labelled examples. `constant`
@@ -34,12 +38,12 @@ def score_outputs(labels: Array, logits: Array, *, scoring: Scoring) -> dict[str
     Raises:
         ValueError: no example has a label, or a metric of an installed package returns no finite number.
     """
-    predictions_are = scoring.predictions
+    predictions_are, examples = scoring.predictions, LabelledExamples(labels)
     known = predictions_are.has_label(labels)
     if not known.any():
         raise ValueError("no row has a label, so there is nothing to score.")
-    labels, logits = labels[known], logits[known]
-    predictions = predictions_are.predict(logits)
+    predictions = scoring.predict_labelled(examples, logits) if predictions is None else predictions
+    labels, logits = scoring.select_labelled(examples).labels, logits[known]
     scores: dict[str, Any] = {"metric": scoring.metric, "rows": len(labels)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of samples that hold one class only: their score is defined

@@ -33,6 +33,8 @@ class LossInputs:
         word_mask: True for tokens that stand for a word (B, L); None where the collator makes none. What it marks is
             for the losses of the problem type alone.
         groups: number of the query of each document (B,); None where the collator makes none.
+        parts: for the texts of pairs, number of the example, place in it, and a number that equal texts have in common
+            (B, 3); None where the collator makes none.
     """
 
     token_mask: Tensor
@@ -40,6 +42,7 @@ class LossInputs:
     temperature: float = 1.0
     word_mask: Tensor | None = None
     groups: Tensor | None = None
+    parts: Tensor | None = None
 
 
 SHARED = tuple(field.name for field in fields(LossInputs))
@@ -53,8 +56,8 @@ class Loss:
         function: called with the fields that `needs` names, in their order; returns one value per example, (B,).
         needs: `attention`, `cls`, `hidden` or `qkv` for an internal loss, which compares mapped layers: the function
             gets the teacher's and then the student's. `student_logits` and perhaps `teacher_logits` for an output loss.
-            Both may add fields of LossInputs: `token_mask`, `labels`, `temperature`, and `word_mask` or `groups` where
-            the batches have them.
+            Both may add fields of LossInputs: `token_mask`, `labels`, `temperature`, and `word_mask`, `groups` or
+            `parts` where the batches have them.
         embeddings: an internal loss that is also measured at layer 0, the embeddings.
         of_embeddings: an output loss that reads embeddings of texts, so that only sentence encoders can have it.
         reads_batch: whether the value of an example depends on the other examples of its batch. The batch size,
@@ -90,6 +93,11 @@ class Loss:
     def of_rankings(self) -> bool:
         """Whether the loss compares the documents of a query, so that only rankers can have it."""
         return "groups" in self.needs
+
+    @property
+    def of_pairs(self) -> bool:
+        """Whether the loss compares the texts of an example with those of others, so that they share a batch."""
+        return "parts" in self.needs
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ BUILT_IN = (
     "embedding_cosine",
     "embedding_mse",
     "similarity_kl",
+    "multiple_negatives",
     "margin_mse",
     "rank_kl",
 )

@@ -7,6 +7,7 @@ The names alone are in `names.py` too, which needs no torch.
 
 from __future__ import annotations
 
+from innerdistill.losses.contrast import multiple_negatives
 from innerdistill.losses.embeddings import embedding_cosine, embedding_mse, similarity_kl
 from innerdistill.losses.loss import LOGITS, Loss
 from innerdistill.losses.other_papers import (
@@ -36,6 +37,9 @@ LOSSES = Registry(
         "embedding_cosine": Loss(embedding_cosine, needs=LOGITS, of_embeddings=True),
         "embedding_mse": Loss(embedding_mse, needs=LOGITS, of_embeddings=True),
         "similarity_kl": Loss(similarity_kl, needs=(*LOGITS, "temperature"), of_embeddings=True, reads_batch=True),
+        "multiple_negatives": Loss(
+            multiple_negatives, needs=("student_logits", "parts"), of_embeddings=True, reads_batch=True
+        ),
         "margin_mse": Loss(margin_mse, needs=(*LOGITS, "groups"), reads_batch=True),
         "rank_kl": Loss(rank_kl, needs=(*LOGITS, "temperature", "groups"), reads_batch=True),
     },

@@ -46,6 +46,7 @@ from innerdistill.support.progress import quiet_libraries
 
 EXTRA = "sentence-transformers"
 WEIGHTS = "model.safetensors"
+PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}  # by role, the first that is there
 ONNX_OUTPUTS = ("sentence_embedding", OF_TOKENS)  # names in an ONNX file of what SentenceOutput holds
 
 
@@ -269,6 +270,8 @@ def adjust_tokenizer(tokenizer: PreTrainedTokenizerBase, model: SentenceEncoder)
     """
     files = SentenceFiles.from_config(model.config)
     tokenizer.sentence_prompt = files.prompt
+    tokenizer.search_prompts = {role: files.find_prompt(*names) for role, names in PROMPT_NAMES.items()}
+    tokenizer.counts_prompt = files.counts_prompt
     if files.max_seq_length is not None:
         tokenizer.model_max_length = files.max_seq_length
     core = getattr(tokenizer, "backend_tokenizer", None)
@@ -290,6 +293,27 @@ def read_prompt(tokenizer: PreTrainedTokenizerBase) -> str:
         The default prompt of the model, such as `query: `; empty for none.
     """
     return str(getattr(tokenizer, "sentence_prompt", ""))
+
+
+def read_search_prompts(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    """Read the texts that stand before queries and documents, as `encode_query` and `encode_document` put them there.
+
+    Args:
+        tokenizer: tokenizer from `load_tokenizer`.
+
+    Returns:
+        Prompts by role, `query` and `document`; empty for none.
+
+    Raises:
+        ValueError: the model does not pool the tokens of its prompts.
+    """
+    prompts: dict[str, str] = getattr(tokenizer, "search_prompts", dict.fromkeys(PROMPT_NAMES, ""))
+    if any(prompts.values()) and not getattr(tokenizer, "counts_prompt", True):
+        raise ValueError(
+            f"{tokenizer.name_or_path}: its pooling leaves out the tokens of a prompt (include_prompt), and it has "
+            "prompts for queries or documents; this is not supported."
+        )
+    return prompts
 
 
 def is_sentence_transformer(value: Any) -> bool:

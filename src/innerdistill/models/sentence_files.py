@@ -96,6 +96,23 @@ class SentenceFiles:
         name = self.settings.get("default_prompt_name")
         return "" if name is None else str((self.settings.get("prompts") or {}).get(name) or "")
 
+    def find_prompt(self, *names: str) -> str:
+        """Find the text that `encode_query` or `encode_document` puts before a text.
+
+        Args:
+            *names: names of prompts, the first of which that the model has counts.
+
+        Returns:
+            The prompt, which may be empty; that of every text if it has none of them.
+        """
+        prompts = self.settings.get("prompts") or {}
+        return next((str(prompts[name] or "") for name in names if name in prompts), self.prompt)
+
+    @property
+    def counts_prompt(self) -> bool:
+        """Whether the tokens of a prompt are pooled with those of the text."""
+        return all(module.stored.get("include_prompt") is not False for module in self.modules)
+
     @property
     def max_seq_length(self) -> int | None:
         """Most tokens of a text; None where the tokenizer says it."""

@@ -41,6 +41,7 @@ class Wording:
         page_parts: parts of a report that only some problem types have.
         agreement_numbers: titles of all numbers on the agreement of two models, where a page shows more than the main
             one; their standard errors stand beside them.
+        file_numbers: titles of those of these numbers that the table of ONNX files shows beside the main one.
         agreement_note: sentences below these numbers.
         class_columns: what the part `per class` has a line for, and what it counts.
         library: package that `usage` loads the model with.
@@ -59,6 +60,7 @@ class Wording:
     page_parts: frozenset[PagePart]
     class_columns: tuple[str, str] = ("class", "examples")
     agreement_numbers: Mapping[str, str] = field(default_factory=dict)
+    file_numbers: Mapping[str, str] = field(default_factory=dict)
     agreement_note: str = ""
     library: str = "transformers"
 

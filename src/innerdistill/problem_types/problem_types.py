@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedModel
 
+from innerdistill.data.split_files import list_searches
 from innerdistill.data.tasks import resolve_task
-from innerdistill.evaluation.metrics import find_metric, find_primary_metric
+from innerdistill.evaluation.metrics import Shape, find_metric, find_primary_metric
 from innerdistill.models.pretrained import load_classifier, read_config
 from innerdistill.models.rankers import is_ranker
 from innerdistill.problem_types.multi_label_classification import MULTI_LABEL_CLASSIFICATION
@@ -35,6 +37,7 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
 }
 
 
+DEFAULT_OF_SEARCHES = "ndcg_at_10"
 SAID_BY_TEACHER = "the teacher's config.json says so"
 
 
@@ -87,10 +90,31 @@ def find_problem_type(
     else:
         problem_type, reason = _choose_problem_type(recipe, named, teacher, text, label)
     _refuse_other_keys(recipe, problem_type)
-    metric = named or problem_type.default_metric
+    metric = named or choose_default_metric(recipe, problem_type)
     with name_key("data.metric"):
-        find_primary_metric(metric, problem_type.predictions.shape)
+        find_primary_metric(metric, _choose_shape(recipe, problem_type))
     return Choice(problem_type, metric, reason)
+
+
+def choose_default_metric(recipe: DataRecipe, problem_type: ProblemType) -> str:
+    """Choose the primary metric where the recipe names none.
+
+    Args:
+        recipe: the `data` section of a recipe.
+        problem_type: problem type of the run.
+
+    Returns:
+        Name of the metric: that of the problem type, or of searches where a split is queries with documents.
+    """
+    is_of_searches = _choose_shape(recipe, problem_type) == "searches"
+    return DEFAULT_OF_SEARCHES if is_of_searches else problem_type.default_metric
+
+
+def _choose_shape(recipe: DataRecipe, problem_type: ProblemType) -> Shape:
+    """Shape of the predictions that are scored: that of the problem type, or places of documents."""
+    predictions = problem_type.predictions
+    searches = "searches" in predictions.further_shapes and list_searches(recipe)
+    return "searches" if searches else predictions.shape
 
 
 def _choose_problem_type(
@@ -101,6 +125,8 @@ def _choose_problem_type(
             hint = suggest_name(recipe.problem_type, PROBLEM_TYPES, kind="problem types")
             raise ValueError(f"data.problem_type: unknown problem type {recipe.problem_type!r}. {hint}")
         return PROBLEM_TYPES[recipe.problem_type], ""
+    if list_searches(recipe):  # whatever the metric, so that one for other predictions is refused
+        return SENTENCE_SIMILARITY, "a split is a folder of queries and documents"
     possible = list(PROBLEM_TYPES.values())
     if metric is not None:
         with name_key("data.metric"):
@@ -108,6 +134,11 @@ def _choose_problem_type(
             if _is_list_of_words(text):
                 find_primary_metric(metric, TOKEN_CLASSIFICATION.predictions.shape)
         possible = [each for each in possible if find_metric(metric).find(each.predictions.shape) is not None]
+    if not possible:
+        raise ValueError(
+            f"data.metric: {metric!r} scores how queries find documents; name a folder that has both, as BEIR "
+            "has them, in data.validation."
+        )
     if len(possible) == 1:
         return possible[0], ""
     for problem_type, sign, reason in (
@@ -214,6 +245,23 @@ def show_agreement(numbers: Mapping[str, Any]) -> str:
         if problem_type.predictions.agreement in numbers:
             return problem_type.predictions.show_agreement(numbers[problem_type.predictions.agreement])
     return "–"
+
+
+def list_file_numbers(agreement: Collection[str]) -> dict[str, str]:
+    """List the further numbers on the agreement of a file with its model that a table shows.
+
+    Args:
+        agreement: names of the numbers that there are.
+
+    Returns:
+        Titles by name.
+
+    >>> list_file_numbers(["similarity_correlation", "shared_neighbours"])
+    {'shared_neighbours': 'ten neighbours in common'}
+    """
+    wordings = [problem_type.wording for problem_type in PROBLEM_TYPES.values()]
+    titles = ChainMap(*(dict(wording.file_numbers) for wording in wordings))
+    return {name: titles[name] for name in agreement if name in titles}
 
 
 def load_fine_tuned(name: str) -> tuple[PreTrainedModel, ProblemType]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from innerdistill.data.batches import make_collator
+from innerdistill.data.batches import make_text_collator
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.pairs import encode_texts_apart, read_texts_apart
 from innerdistill.data.score_labels import (
@@ -48,7 +48,7 @@ SENTENCE_SIMILARITY = ProblemType(
         pairs_apart=True,
         reads_words=False,
         show_text=str,
-        make_collator=make_collator,
+        make_collator=make_text_collator,
         match_names=find_no_names,
         refuse_names=refuse_nothing,
         warn_of_missing=warn_of_nothing,
@@ -84,6 +84,7 @@ SENTENCE_SIMILARITY = ProblemType(
         show_answer=show_similarity,
         make_columns=make_embedding_columns,
         find_swapped_labels=find_no_swapped_labels,
+        further_shapes=("searches",),
     ),
     default_metric="spearman",
     stand_ins={CLS_COSINE: "token_cosine", SOFT_LABELS: "embedding_cosine"},
@@ -115,6 +116,7 @@ SENTENCE_SIMILARITY = ProblemType(
             "shared_neighbours": "ten nearest neighbours in common",
             "mean_cosine": "cosine of the embeddings",
         },
+        file_numbers={"shared_neighbours": "ten neighbours in common"},
         page_parts=frozenset(),
     ),
 )

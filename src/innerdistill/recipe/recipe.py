@@ -85,7 +85,9 @@ class DataRecipe(Section):
     subset: Text | None = Field(None, description="Configuration name of the `datasets` data set.")
     train: Place | None = Field(None, description="Training file (CSV, TSV, JSON lines, Parquet, CoNLL) or split name.")
     validation: Place | None = Field(
-        None, description="Validation file or split name. Without it a tenth of train is held out."
+        None,
+        description="Validation file or split name. Without it a tenth of train is held out. For sentence similarity "
+        "also a folder of queries and documents, as BEIR has them, or its file of `qrels`.",
     )
     selection: Place | None = Field(
         None,
@@ -99,10 +101,10 @@ class DataRecipe(Section):
     )
     text: Columns = Field(
         (),
-        max_length=2,
+        max_length=3,
         description="Text column; two columns for sentence pairs. For token classification it may hold lists of words. "
         "`input_ids` holds token ids, from the teacher's tokenizer. For sentence similarity, the texts of a pair are "
-        "embedded apart. For text ranking, the columns of queries and documents, or of lists of documents.",
+        "embedded apart; a third column may hold negative texts. For text ranking: queries and documents.",
     )
     pairs: tuple[Text, ...] | None = Field(
         None,
@@ -141,7 +143,8 @@ class DataRecipe(Section):
     metric: Text | None = Field(
         None,
         description="Primary metric (default: the task's, or that of the problem type, such as accuracy). `pearson` "
-        "and `spearman` are for regression and sentence similarity, `ndcg_at_10` and `mrr_at_10` for text ranking.",
+        "and `spearman` are for regression and sentence similarity, `ndcg_at_10` and `mrr_at_10` for text ranking. "
+        "With queries and documents, these two, `recall_at_10` and `recall_at_100` are for sentence similarity.",
     )
     max_length: int | None = Field(
         None,

@@ -9,8 +9,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from innerdistill.data.tasks import resolve_task
 from innerdistill.evaluation.metrics import show_metric
-from innerdistill.problem_types.problem_types import show_agreement
-from innerdistill.report.formatting import TEMPLATES, escape_markdown, format_share, list_metrics
+from innerdistill.problem_types.problem_types import list_file_numbers, show_agreement
+from innerdistill.report.formatting import TEMPLATES, describe_search, escape_markdown, format_share, list_metrics
 from innerdistill.report.headline import summarize_run
 from innerdistill.report.record import RunRecord
 from innerdistill.support.files import open_whole_file
@@ -43,6 +43,8 @@ def build_card(record: RunRecord) -> ModelCard:
         page_parts=record.page_parts,
         summary=" ".join(summarize_run(record)),
         metrics=list_metrics(scores.student),
+        search=describe_search(record),
+        file_numbers={} if record.onnx is None else list_file_numbers(record.onnx.files["int8"].agreement),
         reads_pairs=record.problem_type.examples.count_together(len(resolve_task(record.recipe.data).text)) == 2,
         format_share=format_share,
         show_agreement=show_agreement,

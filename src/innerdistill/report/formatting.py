@@ -10,6 +10,8 @@ import jinja2
 
 from innerdistill.evaluation.metrics import METRICS
 from innerdistill.report.record import RunRecord, Scores
+from innerdistill.report.speed_record import Latency
+from innerdistill.support.messages import format_count
 
 TEMPLATES = Path(__file__).parent / "templates"
 NOT_APPLICABLE = "–"
@@ -49,6 +51,39 @@ def describe_groups(record: RunRecord, split: str = "validation") -> str:
         return ""
     counts = f"{record.data.rows[split]:,} examples, {record.data.groups[split]:,} groups"
     return f"Examples with the same “{record.recipe.data.group}” count as one: {counts}."
+
+
+def describe_search(record: RunRecord, split: str = "validation") -> str:
+    """Say that the examples of a split are queries, and what they are searched in.
+
+    Args:
+        record: record of the run.
+        split: name of the split.
+
+    Returns:
+        Two sentences; none where the split is no search.
+    """
+    counts = (record.data.searches or {}).get(split)
+    if counts is None:
+        return ""
+    documents = format_count(counts["documents"], "document")
+    queries = "1 query" if counts["queries"] == 1 else f"{counts['queries']:,} queries"
+    return f"An example is a query: {queries}, {documents}. The constant answer is a random order of the documents."
+
+
+def format_latency(latency: Latency) -> list[str]:
+    """Write a latency.
+
+    Args:
+        latency: percentiles in milliseconds.
+
+    Returns:
+        The median, and from where to where three of five calls lie.
+
+    >>> format_latency(Latency(p20=1.0, p50=2.0, p80=2.5))
+    ['2.0 ms', '1.0 to 2.5 ms']
+    """
+    return [f"{latency.p50:.1f} ms", f"{latency.p20:.1f} to {latency.p80:.1f} ms"]
 
 
 def compute_share(student: float, teacher: Scores) -> float | None:

@@ -13,11 +13,17 @@ from sklearn.metrics import confusion_matrix
 
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.evaluation.similarities import compare_pairs
-from innerdistill.problem_types.problem_types import show_agreement
+from innerdistill.problem_types.problem_types import list_file_numbers, show_agreement
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.explorer import build_explorer, read_examples
 from innerdistill.report.figures import BASELINE, draw_attention_maps, draw_learning_curve, draw_similarities
-from innerdistill.report.formatting import describe_groups, format_share, list_metrics, load_page_template
+from innerdistill.report.formatting import (
+    describe_groups,
+    describe_search,
+    format_share,
+    list_metrics,
+    load_page_template,
+)
 from innerdistill.report.headline import compare_with_baseline, compute_speedup, list_problems, summarize_run
 from innerdistill.report.layer_distances import format_distance, list_constant_layers, list_kinds
 from innerdistill.report.next_steps import suggest_next_steps
@@ -85,7 +91,8 @@ def write_report(folder: str | Path) -> Path:
         metrics=list_metrics(record.scores["validation"].student),
         show_metric=show_metric,
         facts=_list_facts(record),
-        groups=describe_groups(record),
+        file_numbers={} if record.onnx is None else list_file_numbers(record.onnx.files["int8"].agreement),
+        groups=describe_groups(record) or describe_search(record),
         model_path=(folder / MODEL).as_posix() if (folder / MODEL).is_dir() else None,
         confusions=_count_confusions(folder, record),
         similarities=Markup(_draw_similarities(folder, record)),  # noqa: S704 - drawn by matplotlib, which escapes texts

@@ -40,6 +40,9 @@ class DataRecord(Part):
     groups: dict[str, int] | None = Field(
         None, description="groups of examples that count as one, by split; only with `data.group`"
     )
+    searches: dict[str, dict[str, int]] | None = Field(
+        None, description="number of documents and queries, by split; only where a split is queries with documents"
+    )
     selection: str = Field(description="where the selection split comes from")
     validation: str | None = Field(None, description="where the validation split comes from, if it has no file")
     validation_rows_that_are_also_in_train: int | None = Field(None, description="examples whose text is in train too")

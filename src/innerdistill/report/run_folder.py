@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from innerdistill.data.ragged import is_ragged, join_ragged, read_lists, split_ragged, write_lists
+from innerdistill.data.ragged import is_ragged, join_ragged, make_ragged, read_lists, split_ragged, write_lists
 from innerdistill.recipe.recipe import Recipe
 from innerdistill.support.files import open_whole_file, open_whole_folder, read_json, write_json
 
@@ -234,6 +234,8 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, NDArray[Any]
                 flat |= {f"{name}_{output}": values[:, output] for output in range(values.shape[1])}
         tables.append(pa.table(flat))
     tables = [_add_missing_vectors(table, sizes) for table in tables]
+    if any(is_ragged(columns["label"]) for columns in splits.values()):
+        tables = [_make_labels_lists(table) for table in tables]
     with open_whole_file(path) as temporary:
         table = pa.concat_tables(tables, promote_options="default")
         # Numbers of embeddings are all different, so a dictionary of them would only take room.
@@ -252,6 +254,15 @@ def _add_missing_vectors(table: pa.Table, sizes: Mapping[str, int]) -> pa.Table:
         if name not in table.column_names:
             table = table.append_column(name, _write_vectors(np.full((table.num_rows, size), np.nan)))
     return table
+
+
+def _make_labels_lists(table: pa.Table) -> pa.Table:
+    """Empty lists in place of missing labels, where other splits have lists."""
+    column = table["label"]
+    if pa.types.is_list(column.type):
+        return table
+    empty = write_lists(make_ragged([np.zeros(0)] * len(column)))
+    return table.set_column(table.column_names.index("label"), "label", empty)
 
 
 def _write_ragged(name: str, arrays: NDArray[Any]) -> dict[str, pa.Array]:

@@ -42,7 +42,7 @@ class Speed(Part):
 
 
 class OnnxFile(Part):
-    """The model, or one of its ONNX files. `agreement` has the number on its agreement with the model, by name."""
+    """The model, or one of its ONNX files. `agreement` has the numbers on its agreement with the model, by name."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, float] = Field(init=False)
@@ -58,7 +58,7 @@ class OnnxFile(Part):
 
     @property
     def agreement(self) -> dict[str, float]:
-        """Main number on the agreement with the model, by its name in the problem type; empty for the model itself."""
+        """Numbers on the agreement with the model, by their names in the problem type; empty for the model itself."""
         return self.__pydantic_extra__
 
 

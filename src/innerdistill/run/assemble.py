@@ -29,6 +29,7 @@ from innerdistill.models.student import count_layers
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.problem_types.problem_types import find_problem_type
 from innerdistill.recipe.recipe import Recipe
+from innerdistill.run.contrast import check_contrast
 from innerdistill.run.given_outputs import GivenOutputs
 from innerdistill.run.job import Job
 from innerdistill.run.load_models import Models, load_models
@@ -47,6 +48,8 @@ from innerdistill.training.schedules import SchedulePlan, build_stages
 from innerdistill.training.stage import Stage
 from innerdistill.training.targets import has_fast_bfloat16
 from innerdistill.training.user_callbacks import check_callbacks
+
+MOST_TOGETHER = 2  # texts that a model reads together
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +88,7 @@ def assemble(recipe: Recipe, objects: Objects | None = None) -> Job:
     pairs = {} if teacher is None else choose_layers(recipe.layer_map, num_layers, number, key="layer_map")
     number_of_source = count_layers(source or models.reference_model)
     copied = choose_layers(recipe.student.layers, num_layers, number_of_source, key="student.layers")
-    stages = build_stages(_plan_schedule(recipe, pairs, losses, problem_type))
+    stages = build_stages(_plan_schedule(recipe, pairs, losses, problem_type, texts=len(data.task.text)))
     check_callbacks(objects.callbacks, stages, can_evaluate=True)
     max_length = longest_input(models.tokenizer, models.reference_model, recipe.data.max_length)
 
@@ -158,6 +161,16 @@ def _settle_labels(
     """Refuse what needs labels that train does not have, or that the problem type does not learn from."""
     if problem_type.examples.pairs_apart:
         sources = sources.drop_labels_of_texts(resolve_task(recipe.data))
+    elif len(resolve_task(recipe.data).text) > MOST_TOGETHER:
+        raise ValueError(
+            f"data.text: three columns are for sentence encoders, which embed each text for itself; the models of this "
+            f"run predict {problem_type.wording.outputs}, so name one column or two."
+        )
+    elif sources.searches:
+        raise ValueError(
+            f"data.{next(iter(sources.searches))}: queries are searched by their embeddings, and the models of this "
+            f"run predict {problem_type.wording.outputs}; name a sentence encoder in teacher.path."
+        )
     elif recipe.data.pairs is not None:
         raise ValueError(
             f"data.pairs: pairs are compared by their embeddings, and the models of this run predict "
@@ -246,10 +259,11 @@ def _warn_of_slow_bfloat16(arguments: Sequence[TrainingArguments], device: torch
 
 
 def _plan_schedule(
-    recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss], problem_type: ProblemType
+    recipe: Recipe, pairs: Mapping[int, int], losses: Mapping[str, Loss], problem_type: ProblemType, *, texts: int
 ) -> SchedulePlan:
     weights = problem_type.choose_losses(recipe.losses)
     problem_type.check_losses(weights, losses)
+    check_contrast(recipe, weights, losses, texts=texts)
     internal: dict[str, float] = {}
     classification: dict[str, float] = {}
     for name, weight in weights.items():

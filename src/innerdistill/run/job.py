@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from innerdistill.data.batches import Collator
 from innerdistill.data.class_labels import are_stock_names
 from innerdistill.data.example_type import Names
+from innerdistill.data.pairs import number_texts
 from innerdistill.data.task_data import TaskData, describe_missing_labels
 from innerdistill.data.windows import read_of_examples, select_examples_evenly
 from innerdistill.evaluation.prediction_type import Scoring
@@ -30,6 +31,7 @@ from innerdistill.models.student import build_student
 from innerdistill.problem_types.problem_type import ProblemType
 from innerdistill.recipe.identity import TARGETS
 from innerdistill.recipe.recipe import Recipe
+from innerdistill.run.contrast import find_contrast
 from innerdistill.run.given_outputs import GivenOutputs
 from innerdistill.support.processes import count_processes
 from innerdistill.training.arguments import DEFAULTS
@@ -151,8 +153,8 @@ class Job:
         200, so that a large selection split does not take longer than training.
         """
         selection = self.splits["selection"]
-        if self.recipe.checkpoint == "best":
-            return selection
+        if self.recipe.checkpoint == "best" or "selection" in self.data.notes.get("searches", ()):
+            return selection  # a part of the documents would be another search
         return select_examples_evenly(selection, max(FEWEST_PER_EPOCH, len(self.splits["train"]) // SHARE_PER_EPOCH))
 
     def make_target_store(self, examples: Dataset) -> TargetStore:
@@ -312,9 +314,10 @@ class Job:
 
     def select_student_examples(self) -> Dataset:
         """Select the student's training examples: `train`, and `unlabelled` if the schedule reads the teacher."""
-        if "unlabelled" not in self.splits or not SCHEDULES[self.recipe.schedule.name].reads_teacher:
-            return self.splits["train"]
-        return concatenate_datasets([self.splits["train"], self.splits["unlabelled"]])
+        examples = self.splits["train"]
+        if "unlabelled" in self.splits and SCHEDULES[self.recipe.schedule.name].reads_teacher:
+            examples = concatenate_datasets([examples, self.splits["unlabelled"]])
+        return examples if find_contrast(self.stages, self.losses) is None else number_texts(examples)
 
     def _name_outputs(self) -> Names:
         """Names of the student's outputs: the teacher's. If it has none of its own, those that the task declares."""

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from innerdistill.data.class_labels import are_stock_names
-from innerdistill.evaluation.differences import PairedDifference, compare_with_constant
+from innerdistill.evaluation.differences import PairedDifference, compare_on_examples
 from innerdistill.evaluation.labelled_examples import LabelledExamples
 from innerdistill.evaluation.metrics import show_metric
 from innerdistill.evaluation.scoring import score_outputs
@@ -97,11 +97,11 @@ def find_teacher_problem(
             answer = "makes the same embedding of"
         cause = f"The teacher {answer} all {len(labels):,} examples of {split} (collapsed)."
         return TeacherProblem(cause, _advise_on_training(job), is_useless=True)
-    known = scoring.predictions.has_label(labels)
-    if not known.any():
+    if not scoring.predictions.has_label(labels).any():
         return None
-    scores = score_outputs(labels, logits, scoring=scoring)
-    above = compare_with_constant(examples, logits, scoring=scoring)
+    labelled, predictions = scoring.select_labelled(examples), scoring.predict_labelled(examples, logits)
+    scores = score_outputs(labels, logits, scoring=scoring, predictions=predictions)
+    above = compare_on_examples(labelled, predictions, scoring.answer_constant(labelled.labels), scoring=scoring)
     is_trained_here = job.recipe.teacher.base is not None
     swapped = scoring.predictions.find_swapped_labels(examples, logits, scoring.names)
     if swapped is not None and not is_trained_here:
@@ -111,7 +111,7 @@ def find_teacher_problem(
     missed = describe_missed_classes(job, "teacher", list_missed_classes(scores), split=split)
     if above.is_clearly_positive:
         return None if missed is None else TeacherProblem(missed, _advise_on_training(job), is_useless=False)
-    cause = " ".join(filter(None, [missed, _describe_chance(job, scores, above, split=split, labels=labels[known])]))
+    cause = " ".join(filter(None, [missed, _describe_chance(job, scores, above, split=split, labelled=labelled)]))
     return TeacherProblem(cause, _advise_on_chance(job, above, scores), above.is_clearly_negative)
 
 
@@ -177,10 +177,10 @@ def _advise_on_order(job: Job, meant: Sequence[int]) -> str:
 
 
 def _describe_chance(
-    job: Job, scores: dict[str, Any], above: PairedDifference, *, split: str, labels: NDArray[Any]
+    job: Job, scores: dict[str, Any], above: PairedDifference, *, split: str, labelled: LabelledExamples
 ) -> str:
     metric, scoring = job.metric, job.scoring
-    constant = scoring.predictions.show_label(scoring.answer_constant(labels)[0], scoring.names)
+    constant = scoring.predictions.show_label(scoring.answer_constant(labelled.labels)[0], scoring.names)
     answer = f"always answering {constant!r}" if scoring.names else "a constant answer"
     word = "clearly less than" if above.is_clearly_negative else "not clearly more than"
     return (

@@ -51,7 +51,7 @@ from innerdistill.models.onnx_files import (
     write_int8,
 )
 from innerdistill.models.pretrained import load_classifier, load_tokenizer, longest_input
-from innerdistill.problem_types.problem_types import find_problem_type_of_model, load_fine_tuned
+from innerdistill.problem_types.problem_types import find_problem_type_of_model, list_file_numbers, load_fine_tuned
 from innerdistill.report.card import write_card
 from innerdistill.report.output_folder import lock_folder
 from innerdistill.report.page import write_report
@@ -324,7 +324,7 @@ def _describe_file(
         facts["largest_difference"] = _compute_largest_difference(contestant.logits, model.logits)
     if name != TORCH and scoring is not None:
         agreement = scoring.predictions.compare(examples.labels, model.logits, contestant.logits)
-        facts[scoring.predictions.agreement] = agreement[scoring.predictions.agreement]
+        facts |= {name: agreement[name] for name in (scoring.predictions.agreement, *list_file_numbers(agreement))}
         difference = compare_logits(examples, model.logits, contestant.logits, scoring=scoring)
         facts["standard_error"] = difference.standard_error
     return OnnxFile(file=contestant.file, file_bytes=contestant.file_bytes, latency_ms=contestant.latency, **facts)

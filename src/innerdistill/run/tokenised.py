@@ -12,7 +12,7 @@ from innerdistill.data.arrow import find_cache
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.task_data import TaskData
 from innerdistill.data.tokens import tokenise
-from innerdistill.models.sentence_encoder import read_prompt
+from innerdistill.models.sentence_encoder import read_prompt, read_search_prompts
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def tokenise_splits(
             where=split,
             folder=find_cache(),
             prompt=read_prompt(tokenizer),
+            prompts=read_search_prompts(tokenizer) if "searches" in data.notes else None,
         )
     return Tokenised(splits, truncated, _measure_unknown_tokens(splits, tokenizer))
 

@@ -14,6 +14,8 @@ from innerdistill.data.batches import Collator
 from innerdistill.data.task_data import load_task
 from innerdistill.data.tokens import tokenise
 from innerdistill.models.pretrained import load_tokenizer
+from innerdistill.models.sentence_encoder import read_prompt, read_search_prompts
+from innerdistill.problem_types.problem_types import choose_default_metric
 from innerdistill.report.run_folder import MODEL, read_record
 
 
@@ -35,7 +37,7 @@ def load_validation(student: PreTrainedModel, folder: Path, objects: Mapping[str
     examples = record.problem_type.examples
     recipe = record.recipe.data
     is_named = recipe.task is not None or recipe.metric is not None
-    metric = None if is_named else record.problem_type.default_metric
+    metric = None if is_named else choose_default_metric(recipe, record.problem_type)
     data = load_task(recipe, examples, metric=metric, objects=objects)
     if data.fingerprint() != record.data.fingerprint:
         raise ValueError(f"{folder}: its data has changed since the run, so its files cannot be scored.")
@@ -49,5 +51,7 @@ def load_validation(student: PreTrainedModel, folder: Path, objects: Mapping[str
         max_length=record.data.max_length,
         where="validation",
         folder=find_cache(),
+        prompt=read_prompt(tokenizer),
+        prompts=read_search_prompts(tokenizer),
     )
     return rows, examples.make_collator(tokenizer)

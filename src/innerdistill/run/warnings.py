@@ -51,7 +51,7 @@ def collect_warnings(
     warnings += _list_missed_by_trained(job, scores)
     warnings += list_stage_warnings(stages)
     warnings += list_data_warnings(job.problem_type.examples, job.data, job.splits, names=job.names)
-    warnings += _list_overlap_warnings(job.data.notes)
+    warnings += _list_overlap_warnings(job.data.notes) + _list_search_warnings(job.data.notes)
     warnings += _list_truncation_warnings(job)
     if (other := job.teacher_job) is not None:
         warnings += [f"As the teacher reads them: {sentence}" for sentence in _list_truncation_warnings(other)]
@@ -103,11 +103,24 @@ def _list_overlap_warnings(notes: Mapping[str, Any]) -> list[str]:
         counts["selection", other] = count
     warnings = []
     for (split, other), count in counts.items():
-        advice = "data.drop_overlap=true leaves them out"
+        is_search = split in notes.get("searches", ())
+        advice = f"leave them out of {other}" if is_search else "data.drop_overlap=true leaves them out"
         if other == "validation":
             advice = "what is chosen on them is not judged by fresh examples"
         if count:
-            warnings.append(f"{count} examples of {split} are also in {other}, word for word; {advice}.")
+            noun = "queries" if is_search else "examples"
+            warnings.append(f"{count} {noun} of {split} are also in {other}, word for word; {advice}.")
+    return warnings
+
+
+def _list_search_warnings(notes: Mapping[str, Any]) -> list[str]:
+    """Queries that are left out or cannot be answered, by split."""
+    warnings = []
+    for split, counts in notes.get("searches", {}).items():
+        if count := counts["without_judgements"]:
+            warnings.append(f"Queries of {split} without any judgement are left out: {count:,}.")
+        if count := counts["without_relevant_documents"]:
+            warnings.append(f"Queries of {split} without a relevant document score 0, as in BEIR: {count:,}.")
     return warnings
 
 

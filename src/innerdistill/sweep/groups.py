@@ -255,7 +255,7 @@ class Group(Compared):
         """The validation examples that have a label, N of them."""
         scoring = self.first_record.data.scoring
         examples = LabelledExamples.from_columns(self._validation, scoring=scoring)
-        return examples.select(scoring.predictions.has_label(examples.labels))
+        return scoring.select_labelled(examples)
 
     @cached_property
     def right_answers(self) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerContr
 
 from innerdistill.data.arrow import read_numbers
 from innerdistill.data.batches import LengthGroupedSampler, split_off_index
-from innerdistill.data.windows import QUERY
+from innerdistill.data.windows import EXAMPLE, QUERY
 from innerdistill.losses.loss import LossInputs, collect_needs, measure
 from innerdistill.models.capture import INPUT_NAMES, Internals, capture_then, train_first_layers
 from innerdistill.support.files import explain_full_disk
@@ -186,6 +186,7 @@ class DistillationTrainer(Trainer):
             self.setup.temperature,
             word_mask=inputs.get("word_mask"),
             groups=inputs.get("groups"),
+            parts=inputs.get("parts"),
         )
 
         def compute_losses(student: Internals) -> dict[str, Tensor]:
@@ -362,11 +363,12 @@ class DistillationTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
         examples = train_dataset or self.train_dataset
+        together = next((name for name in (QUERY, EXAMPLE) if name in examples.column_names), None)
         return LengthGroupedSampler(
             read_numbers(examples, "length"),
             batch_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
             seed=self.setup.seed,
             first_step=self.first_step,
             group=self.setup.group_by_length,
-            queries=read_numbers(examples, QUERY) if QUERY in examples.column_names else None,
+            queries=None if together is None else read_numbers(examples, together),
         )
