@@ -159,7 +159,7 @@ BAD = [
     (["seed=!!bool maybe"], "override 'seed=!!bool maybe': not valid YAML"),
     (["seed=0x" + "f" * 5_000], "seed: "),
     (['data.text="\\ud800"'], "line 1 not valid YAML (half a character, '\\ud800')"),
-    (["data.text=[a, b, c]"], "data.text"),
+    (["data.text=[a, b, c, d]"], "data.text"),
     (["output={files}"], "which is not part of a run"),
 ]
 
