@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -306,6 +307,31 @@ def make_trainer(make_model, tokenizer, tokenised, tmp_path):
         )
 
     return make
+
+
+class Killed(BaseException):
+    """What no code of the package catches."""
+
+
+@pytest.fixture
+def kill_after(monkeypatch):
+    """A context in which training dies after some steps, and must have begun another one."""
+
+    @contextmanager
+    def kill(steps):
+        step, left = DistillationTrainer.training_step, [steps]
+
+        def stop(*args, **kwargs):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return step(*args, **kwargs)
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(DistillationTrainer, "training_step", stop)
+            yield
+
+    return kill
 
 
 @pytest.fixture

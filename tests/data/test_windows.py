@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from piece_tokenizers import make_word_piece_tokenizer
 
-from innerdistill.data.batches import make_word_collator
+from innerdistill.data.batches import WordCollator, make_collator
 from innerdistill.data.labels import UNLABELLED
 from innerdistill.data.ragged import make_ragged
 from innerdistill.data.tags import encode_tags, find_tag_names
@@ -88,7 +88,7 @@ def test_labelled_and_unlabelled_rows_are_one_training_set():
     unlabelled, _ = tokenise_table(make_table([[("ab", "O")] * 20], labelled=False))
     both = concatenate_datasets([labelled, unlabelled])
     assert both["labels"][0] == [1] and set(map(tuple, both["labels"][1:])) == {()} and len(both) > 2
-    batch = make_word_collator(WORD_PIECE)([both[0], both[1]])
+    batch = make_collator(WORD_PIECE, kind=WordCollator)([both[0], both[1]])
     assert (batch["labels"][1] == UNLABELLED).all() and batch["word_mask"][1].any()
 
 
@@ -125,7 +125,7 @@ def test_batches_hold_labels_where_words_begin(examples, max_length, labelled, p
     dataset, _ = tokenise_table(make_table(examples, labelled=labelled), max_length)
     rows = [dataset[number] for number in range(len(dataset))]
     inputs = [{name: value for name, value in row.items() if name not in ("row", "length")} for row in rows]
-    batch = make_word_collator(WORD_PIECE, pad_to=pad_to)(inputs)
+    batch = make_collator(WORD_PIECE, pad_to=pad_to, kind=WordCollator)(inputs)
     length = pad_to or max(dataset["length"])
     labels, mask = collate_slowly(rows, length)
     assert batch["input_ids"].shape == (len(rows), length)

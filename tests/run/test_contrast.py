@@ -16,13 +16,8 @@ from innerdistill.problem_types.sentence_similarity import SENTENCE_SIMILARITY
 from innerdistill.recipe.loading import load_recipe
 from innerdistill.report.run_folder import read_record
 from innerdistill.run.assemble import assemble
-from innerdistill.training.trainer import DistillationTrainer
 
 LOSSES = {"multiple_negatives": 1.0}
-
-
-class Killed(BaseException):
-    """Stands for a killed process: nothing catches it."""
 
 
 @pytest.fixture(scope="module")
@@ -92,21 +87,11 @@ def test_a_run_without_the_loss_has_the_order_that_it_had(make_recipe):
     assert job.select_student_examples() is job.splits["train"]
 
 
-def test_a_stopped_run_ends_with_the_same_student(make_recipe, monkeypatch):
+def test_a_stopped_run_ends_with_the_same_student(make_recipe, kill_after):
     options = {"trainer": {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 6}}
     whole = distill(make_recipe("whole", **options))
-    step, left = DistillationTrainer.training_step, [30]
-
-    def stop(*args, **kwargs):
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
-        return step(*args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(DistillationTrainer, "training_step", stop)
-        with pytest.raises(Killed):
-            distill(make_recipe("killed", **options))
+    with kill_after(30):
+        distill(make_recipe("killed", **options))
     resumed = distill(make_recipe("killed", **options))
     assert weights_fingerprint(load_student(resumed)) == weights_fingerprint(load_student(whole))
 

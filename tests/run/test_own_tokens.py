@@ -8,6 +8,7 @@ import torch
 from conftest import BAD, GOOD, PLAIN, tiny_model
 from datasets import Dataset
 from safetensors.numpy import load_file
+from scipy.special import softmax
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     AutoConfig,
@@ -24,10 +25,10 @@ from innerdistill.models.pretrained import load_tokenizer, longest_input
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.run_folder import read_predictions, read_record
 from innerdistill.run.assemble import assemble
+from innerdistill.run.predict import predict_file
 from innerdistill.run.preview import describe_run
 from innerdistill.run.teacher_cache import load_targets
 from innerdistill.training.target_store import LOGITS
-from innerdistill.training.trainer import DistillationTrainer
 
 WEIGHTS = "model/model.safetensors"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -126,19 +127,10 @@ def test_what_training_reads_are_the_outputs_for_the_same_texts(content, data_fo
     np.testing.assert_allclose(targets.store.arrays[LOGITS], compute_outputs(teacher, texts), rtol=1e-4, atol=1e-5)
 
 
-def test_a_run_resumes_to_the_same_bytes(content, tmp_path, monkeypatch):
+def test_a_run_resumes_to_the_same_bytes(content, kill_after):
     whole = distill(content(name="whole"))
-
-    def stop(trainer, *args, **kwargs):
-        if trainer.state.global_step == 30:
-            raise KeyboardInterrupt
-        return step(trainer, *args, **kwargs)
-
-    step = DistillationTrainer.training_step
-    with monkeypatch.context() as patch:
-        patch.setattr(DistillationTrainer, "training_step", stop)
-        with pytest.raises(KeyboardInterrupt):
-            distill(content(checkpoint_minutes=0))
+    with kill_after(30):
+        distill(content(checkpoint_minutes=0))
     resumed = distill(content(checkpoint_minutes=0))
     first, second = (load_file(run / WEIGHTS) for run in (whole, resumed))
     assert all((first[name] == second[name]).all() for name in first)
@@ -257,19 +249,21 @@ def test_a_tagger_and_its_teacher_read_the_same_tokens(content, other_base, tmp_
         distill(made, train=rows, validation=rows)
 
 
-def test_a_model_may_pad_on_the_left(tmp_path):
-    """XLNet reads the last token of a text, wherever the padding is not."""
+def test_a_model_may_pad_on_the_left(data_folder, tmp_path):
+    """XLNet reads the last token of a text, so its texts must end where the batch does."""
     sizes = {"vocab_size": len(OTHER_WORDS), "d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64}
     config = AutoConfig.for_model("xlnet", num_labels=2, pad_token_id=0, initializer_range=0.2, **sizes)
+    config.id2label, config.label2id = {0: "neg", 1: "pos"}, {"neg": 0, "pos": 1}
     model = AutoModelForSequenceClassification.from_config(config).eval()
     assert longest_input(make_tokenizer(OTHER_WORDS), model, None) == 40  # the tokenizer's limit: the model has none
-    for side in ("right", "left"):
-        make_tokenizer(OTHER_WORDS, padding_side=side).save_pretrained(tmp_path)
-        if side == "left":
-            assert load_tokenizer(str(tmp_path), model, texts=2).padding_side == "left"
-            continue
-        with pytest.raises(ValueError, match="padding changes the outputs of this model"):
-            load_tokenizer(str(tmp_path), model, texts=2)
+    model.save_pretrained(tmp_path)
+    make_tokenizer(OTHER_WORDS).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="padding changes the outputs of this model"):
+        load_tokenizer(str(tmp_path), model, texts=1)
+    make_tokenizer(OTHER_WORDS, padding_side="left").save_pretrained(tmp_path)
+    table = predict_file(tmp_path, data_folder / "validation.csv", text=["text"])
+    wanted = softmax(compute_outputs(tmp_path, table["text"].to_pylist()), axis=1)
+    np.testing.assert_allclose(table["probability_pos"], wanted[:, 1], rtol=1e-4)
 
 
 def test_a_model_whose_outputs_depend_on_padding_is_refused(other_base, tmp_path):

@@ -17,14 +17,9 @@ from innerdistill import Run, distill
 from innerdistill.recipe.yaml import write_yaml
 from innerdistill.report.run_folder import read_record
 from innerdistill.run.predict import predict_file
-from innerdistill.training.trainer import DistillationTrainer
 
 PROMPT = "good7 "
 DENSE = "2_Dense/model.safetensors"
-
-
-class Killed(BaseException):
-    """Stands for a killed process: nothing catches it."""
 
 
 @pytest.fixture(scope="module")
@@ -99,19 +94,9 @@ def test_the_folder_of_a_student_is_one_of_sentence_transformers(whole, teacher,
     assert (record.student.layers, record.speed.student.file_bytes) == (2, sum(weights))
 
 
-def test_a_killed_run_ends_with_the_same_student(make, whole, monkeypatch, tmp_path):
-    step, left = DistillationTrainer.training_step, [12]
-
-    def stop(*args, **kwargs):
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
-        return step(*args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(DistillationTrainer, "training_step", stop)
-        with pytest.raises(Killed):
-            distill(make(tmp_path / "run"))
+def test_a_killed_run_ends_with_the_same_student(make, whole, kill_after, tmp_path):
+    with kill_after(12):
+        distill(make(tmp_path / "run"))
     assert read_weights(distill(make(tmp_path / "run"))) == read_weights(whole)
 
 

@@ -17,17 +17,12 @@ from innerdistill.training.recompute import check_recomputation
 from innerdistill.training.run_stages import distill_models
 from innerdistill.training.setup import TrainingSetup
 from innerdistill.training.stage import Stage
-from innerdistill.training.trainer import DistillationTrainer
 
 OUTPUT = Loss(lambda teacher, student: 1 - cosine_similarity(teacher, student), needs=("teacher_logits", "student_logits"))  # fmt: skip
 STAGES = [
     Stage("layer 1", {"token_cosine": 1.0}, pairs={1: 2}, epochs=1),
     Stage("classification", {"output": 1.0}, pairs={}, epochs=8),
 ]
-
-
-class Killed(BaseException):
-    """Stands for a killed process: nothing catches it."""
 
 
 @pytest.fixture
@@ -55,23 +50,13 @@ def train(teacher, tokenizer, tokenised, tmp_path):
     return train
 
 
-def test_a_killed_training_ends_with_the_same_student_which_has_learned(train, teacher, tokenizer, monkeypatch, tmp_path, sentences):  # fmt: skip
+def test_a_killed_training_ends_with_the_same_student_which_has_learned(train, teacher, tokenizer, kill_after, tmp_path, sentences):  # fmt: skip
     whole, records = train("whole")
     losses = [epoch["losses"]["output"] for epoch in records[1].epochs]
     assert losses[-1] < losses[0] / 2
     assert not torch.equal(whole.further[1].linear.weight, teacher.further[1].linear.weight)
-    step, left = DistillationTrainer.training_step, [10]
-
-    def stop(*args, **kwargs):
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
-        return step(*args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(DistillationTrainer, "training_step", stop)
-        with pytest.raises(Killed):
-            train("killed")
+    with kill_after(10):
+        train("killed")
     resumed, _ = train("killed")
     assert weights_fingerprint(resumed) == weights_fingerprint(whole)
     folder = tmp_path / "saved"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from piece_tokenizers import make_word_piece_tokenizer
 
-from innerdistill.data.batches import make_word_collator, split_off_index
+from innerdistill.data.batches import WordCollator, make_collator, split_off_index
 from innerdistill.data.ragged import split_ragged
 from innerdistill.data.tasks import Task
 from innerdistill.data.tokens import tokenise
@@ -77,7 +77,7 @@ def make_trainer(make_tagger, dataset, tmp_path):
         probe(student)
         defaults = {"learning_rate": 1e-3, "per_device_train_batch_size": 8, "use_cpu": True, "logging_steps": 1}
         arguments = make_training_arguments(tmp_path, stage, {**defaults, **(options or {})}, seed=1, evaluate=False)
-        collate = make_word_collator(WORD_PIECE, pad_to=pad_to)
+        collate = make_collator(WORD_PIECE, pad_to=pad_to, kind=WordCollator)
         train = dataset.add_column("index", list(range(len(dataset)))) if targets else dataset
         setup = TrainingSetup(train=train, collate=collate, losses=OF_TAGS, **changes)
         return DistillationTrainer(
@@ -124,7 +124,7 @@ def test_early_exit_gives_the_same_steps_as_the_full_forward(make_trainer, monke
 def test_cached_outputs_give_the_same_steps_as_a_live_teacher(make_trainer, make_tagger, dataset, tmp_path):
     teacher = make_tagger(dropout=0.0)
     store = make_target_store(teacher, dataset, probe(teacher), folder=tmp_path / "targets")
-    fill_store(teacher, store, PARTS, dataset, make_word_collator(WORD_PIECE))
+    fill_store(teacher, store, PARTS, dataset, make_collator(WORD_PIECE, kind=WordCollator))
     live = trajectory(make_trainer(ALL, teacher=teacher))
     cached = trajectory(make_trainer(ALL, teacher=teacher, targets=Targets(teacher, store=store)))
     assert torch.allclose(live, cached, rtol=2e-4)
@@ -135,8 +135,10 @@ def test_cached_outputs_are_those_of_the_teacher(make_tagger, dataset, tmp_path,
     """Logits and hidden states of all tokens, of windows of one text too."""
     teacher = make_tagger(family, dropout=0.0)
     store = make_target_store(teacher, dataset, probe(teacher), folder=tmp_path / "targets")
-    fill_store(teacher, store, PARTS, dataset, make_word_collator(WORD_PIECE))
-    batch = split_off_index(make_word_collator(WORD_PIECE))([{**dataset[row], "index": row} for row in (0, 7, 1, 7)])
+    fill_store(teacher, store, PARTS, dataset, make_collator(WORD_PIECE, kind=WordCollator))
+    batch = split_off_index(make_collator(WORD_PIECE, kind=WordCollator))(
+        [{**dataset[row], "index": row} for row in (0, 7, 1, 7)]
+    )
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     needs = collect_needs(ALL.losses, ALL.pairs, OF_TAGS)
     live, cached = Targets(teacher)(inputs, None, needs), Targets(teacher, store=store)(inputs, batch["index"], needs)
@@ -145,14 +147,14 @@ def test_cached_outputs_are_those_of_the_teacher(make_tagger, dataset, tmp_path,
     for layer in (2, 4):
         assert torch.allclose(cached.layers[layer].hidden, live.layers[layer].hidden * real, atol=1e-4)
     of_tokens = split_ragged(np.array(store.arrays[LOGITS]), store.lengths)
-    scored = predict_logits(teacher, dataset.select([0]), make_word_collator(WORD_PIECE))
+    scored = predict_logits(teacher, dataset.select([0]), make_collator(WORD_PIECE, kind=WordCollator))
     assert np.allclose(of_tokens[0][dataset[0][PIECES]], scored[0], atol=1e-4)
 
 
 def test_a_student_that_is_its_teacher_has_no_loss(make_tagger, dataset):
     teacher = make_tagger(dropout=0.0)
     probe(teacher)
-    batch = make_word_collator(WORD_PIECE)([dataset[row] for row in range(8)])
+    batch = make_collator(WORD_PIECE, kind=WordCollator)([dataset[row] for row in range(8)])
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     needs = collect_needs(ALL.losses, {2: 2, 4: 4}, OF_TAGS)
     with torch.no_grad():
@@ -168,7 +170,7 @@ def test_a_student_that_is_its_teacher_has_no_loss(make_tagger, dataset):
 
 def test_soft_labels_read_words_and_nothing_else(make_tagger, dataset):
     """What a teacher says of continuation pieces, [CLS] and padding does not count."""
-    batch = make_word_collator(WORD_PIECE)([dataset[row] for row in range(6)])
+    batch = make_collator(WORD_PIECE, kind=WordCollator)([dataset[row] for row in range(6)])
     mask = batch["word_mask"]
     teacher, student = torch.randn(2, *mask.shape, len(NAMES), generator=torch.Generator().manual_seed(0))
     noise = torch.where(mask[..., None], 0, 50.0)

@@ -129,18 +129,24 @@ class LengthGroupedSampler(Sampler[int]):
         return (starts + np.arange(len(self.lengths))).astype(np.int32)
 
 
-def make_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> DataCollatorWithPadding:
-    """Make the function that turns examples into padded tensors.
+def make_collator(
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    pad_to: int | None = None,
+    kind: Callable[[DataCollatorWithPadding], Collator] | None = None,
+) -> Collator:
+    """Make the function that turns rows of a tokenised split into a padded batch.
 
     Args:
-        tokenizer: tokenizer of the model; it pads on the right from now on, so that the first token is [CLS].
-        pad_to: length of every batch in tokens; None means the longest example of the batch.
+        tokenizer: tokenizer of the model, from `load_tokenizer`, which chooses its padding side.
+        pad_to: length of every batch in tokens; None means the longest row of the batch.
+        kind: collator that pads with that of transformers, such as WordCollator; None for that of transformers alone.
 
     Returns:
-        A collator of transformers.
+        A collator.
     """
-    tokenizer.padding_side = "right"
-    return DataCollatorWithPadding(tokenizer, padding="max_length" if pad_to else True, max_length=pad_to)
+    pad = DataCollatorWithPadding(tokenizer, padding="max_length" if pad_to else True, max_length=pad_to)
+    return pad if kind is None else kind(pad)
 
 
 @dataclass(frozen=True)
@@ -177,19 +183,6 @@ class WordCollator:
         return {**batch, "labels": labels, "word_mask": word_mask}
 
 
-def make_word_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> WordCollator:
-    """Make the function that turns rows of a tokenised split into padded tensors.
-
-    Args:
-        tokenizer: tokenizer of the model; it pads on the right from now on.
-        pad_to: length of every batch in tokens; None means the longest row of the batch.
-
-    Returns:
-        A collator.
-    """
-    return WordCollator(make_collator(tokenizer, pad_to=pad_to))
-
-
 @dataclass(frozen=True)
 class RankingCollator:
     """Makes a padded batch of queries with their documents.
@@ -219,19 +212,6 @@ class RankingCollator:
         return batch
 
 
-def make_ranking_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> RankingCollator:
-    """Make the function that turns rows of queries with documents into padded tensors.
-
-    Args:
-        tokenizer: tokenizer of the model; it pads on the right from now on.
-        pad_to: length of every batch in tokens; None means the longest row of the batch.
-
-    Returns:
-        A collator.
-    """
-    return RankingCollator(make_collator(tokenizer, pad_to=pad_to))
-
-
 @dataclass(frozen=True)
 class TextCollator:
     """Makes a padded batch of texts that are embedded.
@@ -259,19 +239,6 @@ class TextCollator:
         if EXAMPLE in batch:
             batch["parts"] = torch.stack([batch[name] for name in (EXAMPLE, PART, TEXT_NUMBER)], dim=1)
         return batch
-
-
-def make_text_collator(tokenizer: PreTrainedTokenizerBase, *, pad_to: int | None = None) -> TextCollator:
-    """Make the function that turns rows of texts into padded tensors.
-
-    Args:
-        tokenizer: tokenizer of the model; it pads on the right from now on.
-        pad_to: length of every batch in tokens; None means the longest row of the batch.
-
-    Returns:
-        A collator.
-    """
-    return TextCollator(make_collator(tokenizer, pad_to=pad_to))
 
 
 def split_off_index(collate: Collator) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:

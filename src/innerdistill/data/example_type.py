@@ -47,7 +47,7 @@ class ExampleType:
         reads_words: whether the text of an example may be a list of words.
         show_text: (text of a table) -> the text for people.
         make_collator: (tokenizer, pad_to=) -> function that makes a padded batch of examples: what the model reads,
-            `labels` (B, ...), perhaps `word_mask` (B, L) and `groups` (B,). Losses get nothing else.
+            `labels` (B, ...), perhaps `word_mask` (B, L), `groups` (B,) and `parts` (B, 3). Losses get nothing else.
         match_names: (names, names of a model's outputs, declared=) -> names in the order of the outputs; None for a
             type without classes. Without any label, `names` are those of the outputs. Raises ValueError if they do not
             belong together.

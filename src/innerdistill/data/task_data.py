@@ -59,10 +59,9 @@ class TaskData:
     Attributes:
         task: columns, labels and metric.
         splits: train, selection, validation and, where given, test and unlabelled. Columns row, text1, [text2], label.
-            With `data.pairs`, the splits that have its columns are pairs, the others texts.
-            Those that are queries with documents have the column role.
-        With `data.group`, the splits that are scored also have the number of each example's group, `group`. Splits
-            with the outputs of another model have them as `given_logits`.
+            With `data.pairs`, the splits that have its columns are pairs, the others texts. Those that are queries with
+            documents have the column role. With `data.group`, the splits that are scored also have the number of each
+            example's group, `group`. Splits with the outputs of another model have them as `given_logits`.
         names: class names in the order of their ids; None where labels are numbers, or where no split has labels.
         notes: counts and decisions, for run.json.
     """

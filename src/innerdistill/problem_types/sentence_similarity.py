@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from innerdistill.data.batches import make_text_collator
+from functools import partial
+
+from innerdistill.data.batches import TextCollator, make_collator
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.pairs import encode_texts_apart, read_texts_apart
 from innerdistill.data.score_labels import (
@@ -48,7 +50,7 @@ SENTENCE_SIMILARITY = ProblemType(
         pairs_apart=True,
         reads_words=False,
         show_text=str,
-        make_collator=make_text_collator,
+        make_collator=partial(make_collator, kind=TextCollator),
         match_names=find_no_names,
         refuse_names=refuse_nothing,
         warn_of_missing=warn_of_nothing,

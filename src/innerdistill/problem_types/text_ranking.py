@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from transformers import AutoModelForSequenceClassification
 
-from innerdistill.data.batches import make_ranking_collator
+from innerdistill.data.batches import RankingCollator, make_collator
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.rankings import (
     can_be_scored,
@@ -58,7 +60,7 @@ TEXT_RANKING = ProblemType(
         pairs_apart=False,
         reads_words=False,
         show_text=show_cell,
-        make_collator=make_ranking_collator,
+        make_collator=partial(make_collator, kind=RankingCollator),
         match_names=find_no_names,
         refuse_names=refuse_nothing,
         warn_of_missing=warn_of_unscored_queries,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from transformers import AutoModelForTokenClassification
 
-from innerdistill.data.batches import make_word_collator
+from innerdistill.data.batches import WordCollator, make_collator
 from innerdistill.data.example_type import ExampleType
 from innerdistill.data.score_labels import refuse_nothing
 from innerdistill.data.tags import (
@@ -52,7 +54,7 @@ TOKEN_CLASSIFICATION = ProblemType(
         pairs_apart=False,
         reads_words=True,
         show_text=show_words,
-        make_collator=make_word_collator,
+        make_collator=partial(make_collator, kind=WordCollator),
         match_names=match_tag_names,
         refuse_names=refuse_nothing,
         warn_of_missing=warn_of_tags,
