@@ -23,7 +23,8 @@ ANY_VALUE = (
     "CUDA_VISIBLE_DEVICES",
     "PYTHON_EXEC",
 )  # variables of the libraries that may differ from the server's
-OF_LIBRARIES = ("CUDA", "HF_", "HTTP", "MKL", "NO_PROXY", "OMP", "PYTHON", "TOKENIZERS", "TRANSFORMERS", "TRITON")
+# tokenizers reads its variables at each call, and pipelines set one of them
+OF_LIBRARIES = ("CUDA", "HF_", "HTTP", "MKL", "NO_PROXY", "OMP", "PYTHON", "TRANSFORMERS", "TRITON")
 
 
 def select_of_libraries(environment):

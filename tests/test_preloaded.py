@@ -44,10 +44,13 @@ def test_a_command_ends_as_it_does_with_python(preloaded_python, code):
     assert ("wrong" in ended.stderr) == ("wrong" in code)
 
 
-def test_variables_that_libraries_read_at_import_start_python_itself(preloaded_python):
-    code = "import sys; print('torch' in sys.modules)"
-    assert run(preloaded_python, "-c", code).stdout == "True\n"
-    assert run(preloaded_python, "-c", code, env=os.environ | {"HF_HUB_OFFLINE": "0"}).stdout == "False\n"
+@pytest.mark.parametrize(
+    "change, preloaded", [({}, True), ({"TOKENIZERS_PARALLELISM": "false"}, True), ({"HF_HUB_OFFLINE": "0"}, False)]
+)
+def test_variables_that_libraries_read_at_import_start_python_itself(preloaded_python, change, preloaded):
+    command = ("-c", "import os, sys; print('torch' in sys.modules, *sys.argv[1:], *map(os.environ.get, sys.argv[1:]))")
+    ended = run(preloaded_python, *command, *change, env=os.environ | change)
+    assert ended.stdout.split() == [str(preloaded), *change, *change.values()]
 
 
 @pytest.mark.parametrize("end", ["kill", "terminate"])
