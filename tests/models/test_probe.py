@@ -86,6 +86,49 @@ def test_a_family_whose_replacement_is_wrong_is_refused(make_model, monkeypatch,
         probe(make_model())
 
 
+class DetachedAttention(BertSelfAttention):
+    """Hands out an attention that is right, but a copy: a loss of it reaches nothing."""
+
+    def forward(self, hidden_states, attention_mask=None, **kwargs):
+        shape = (*hidden_states.shape[:-1], -1, self.attention_head_size)
+        query, key, value = (
+            part(hidden_states).view(shape).transpose(1, 2) for part in (self.query, self.key, self.value)
+        )
+        mask, scaling = attention_mask, self.attention_head_size**-0.5
+        output, weights = clean_attention(self, query.detach(), key.detach(), value, mask, scaling=scaling)
+        return output.flatten(-2), weights
+
+
+def detach_output(_module, _inputs, output):
+    return output[0].detach() if isinstance(output, tuple) else output.detach()
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_family_whose_attention_gets_no_gradient_is_refused(make_model, monkeypatch, frozen):
+    monkeypatch.setitem(FAMILIES, "bert", Family("encoder.layer", "attention.self", DetachedAttention))
+    model = make_model().requires_grad_(not frozen)
+    with pytest.raises(ValueError, match="a loss of the attention of layer 1 gives the layer no gradient"):
+        probe(model)
+    assert all(parameter.requires_grad != frozen and parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("output", "a loss of the activations of layer 2 gives the layer no gradient"),
+        ("", "a loss of the activations of layer 3 gives layer 2 no gradient"),
+    ],
+)
+def test_layers_through_which_no_gradient_passes_are_refused(make_model, module, message):
+    model = make_model()
+    if module:
+        model.base_model.encoder.layer[1].get_submodule(module).register_forward_hook(detach_output)
+    else:  # between two layers
+        model.base_model.encoder.layer[2].register_forward_pre_hook(lambda _, inputs: (inputs[0].detach(), *inputs[1:]))
+    with pytest.raises(ValueError, match=message):
+        probe(model)
+
+
 def test_a_replacement_that_is_right_passes(make_model, monkeypatch):
     right = faulty_attention(lambda mask, scaling: (mask, scaling))
     monkeypatch.setitem(FAMILIES, "bert", Family("encoder.layer", "attention.self", right))

@@ -35,8 +35,8 @@ class Architecture:
 def probe(model: PreTrainedModel) -> Architecture:
     """Prepare a model, and check that its layers show clean internals and that its outputs are the same as before.
 
-    Both are checked on a padded and on an unpadded batch, because transformers leaves the mask of the second out. No
-    random number is drawn.
+    Both are checked on a padded and on an unpadded batch, because transformers leaves the mask of the second out. Then
+    a loss of each layer's attention, and of its activations, must give the layer a gradient. No random number is drawn.
 
     Args:
         model: model of a supported family; `prepare` is applied.
@@ -60,6 +60,7 @@ def probe(model: PreTrainedModel) -> Architecture:
                 internals = _check_batch(model, inputs)
             _try_first_token_of_layers(model, inputs, internals)
             _try_first_token_of_head(model, _make_batch(model, padded=True))
+        _check_gradients(model, inputs)
     finally:
         model.train(training)
     return _measure(model, internals)
@@ -117,6 +118,44 @@ def _check_batch(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Intern
             )
         raise _refuse(model, f"with innerdistill's attention {reason}")
     return internals
+
+
+def _check_gradients(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> None:
+    """Refuse the model if a loss of what a layer shows does not reach the layer, or the layer before it."""
+    frozen = [each for each in model.parameters() if each.is_floating_point() and not each.requires_grad]
+    layers = encoder_layers(model)
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        with torch.enable_grad():
+            parts = dict.fromkeys(range(1, len(layers) + 1), ("attention", "hidden"))
+            shown = capture(model, inputs, layers=parts, logits=False).layers
+        for number, layer in shown.items():
+            assert layer.attention is not None and layer.hidden is not None
+            with torch.enable_grad():
+                attention = layer.attention.probabilities()
+            parameters = list(layers[number - 1].parameters())
+            if not _reaches(attention, parameters):
+                raise _refuse(model, f"a loss of the attention of layer {number} gives the layer no gradient")
+            if not _reaches(layer.hidden, parameters):
+                raise _refuse(model, f"a loss of the activations of layer {number} gives the layer no gradient")
+            below = shown[number - 1].hidden if number > 1 else None
+            if below is not None and not _reaches(layer.hidden, [below]):
+                reason = f"a loss of the activations of layer {number} gives layer {number - 1} no gradient"
+                raise _refuse(model, reason)
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+
+def _reaches(values: Tensor, tensors: list[Tensor]) -> bool:
+    """Whether a loss of the values has a gradient that is not 0 in one of the tensors, at least."""
+    if not values.requires_grad:
+        return False
+    # weights that differ: rows of attention sum to 1, and normalised activations to 0
+    weights = torch.arange(values.shape[-1], dtype=values.dtype, device=values.device).cos()
+    gradients = torch.autograd.grad((values * weights).sum(), tensors, retain_graph=True, allow_unused=True)
+    return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
 
 
 def _find_fault(probabilities: Tensor, token_mask: Tensor) -> str | None:
