@@ -90,10 +90,11 @@ def content(recipe, base_folder, other_base, tmp_path):
 
 
 def compute_outputs(folder, texts):
-    """Logits by transformers alone, one text at a time, so without padding."""
+    """Logits by transformers alone, one text or pair at a time, so without padding."""
     model, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    inputs = (tokenizer(*([text] if isinstance(text, str) else text), return_tensors="pt") for text in texts)
     with torch.no_grad():
-        return np.concatenate([model.eval()(**tokenizer(text, return_tensors="pt")).logits.numpy() for text in texts])
+        return np.concatenate([model.eval()(**each).logits.numpy() for each in inputs])
 
 
 @pytest.mark.parametrize(
@@ -313,3 +314,27 @@ def test_a_narrower_student_learns_the_attention_of_its_teacher(
     assert "Activations cannot be compared: their sizes differ." in page and "CLS cosine" not in page
     with pytest.raises(ValueError, match="hidden_size is 32, the student's 16, and cls_cosine compares activations"):
         distill({**made, "losses": {"attention_kl": 1.0, "cls_cosine": 1.0}, "output": str(tmp_path / "other")})
+
+
+@pytest.mark.parametrize("family", ["bert", "qwen3"])
+def test_a_ranker_learns_from_one_that_reads_other_tokens(content, family):
+    """And orders documents as that does: the documents of a query stay together in both views of the examples."""
+    draw = np.random.default_rng(0)
+    rows = []
+    for number in range(200):
+        documents = [" ".join([*draw.choice(GOOD + BAD, 2), PLAIN[number % len(PLAIN)]]) for _ in range(3 + number % 2)]
+        relevances = [document.count("good") for document in documents]
+        rows.append({"query": f"{PLAIN[number % 3]} {number}", "document": documents, "relevance": relevances})
+    made = content(family, data={"train": None, "validation": None, "text": ["query", "document"], "label": "relevance"})
+    made["data"] = {name: value for name, value in made["data"].items() if value is not None}
+    made["data"]["problem_type"] = "text_ranking"
+    run = distill(made, train=rows[:150], validation=rows[150:])
+    scores = run.scores["validation"]
+    assert scores["teacher"]["ndcg_at_10"] > scores["teacher"]["constant"] + 0.1
+    assert scores["student"]["ndcg_at_10"] > scores["student"]["constant"] + 0.1
+    columns = read_predictions(run / "predictions.parquet", "validation")
+    for model, folder in (("teacher", run.record.teacher.path), ("student", run / "model")):
+        for number, found in zip(columns["row"][:10], columns[model], strict=False):
+            row = rows[150 + number - 1]
+            pairs = [(row["query"], document) for document in row["document"]]
+            np.testing.assert_allclose(found, compute_outputs(folder, pairs), rtol=1e-4, atol=1e-5)
