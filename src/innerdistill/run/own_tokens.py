@@ -120,12 +120,14 @@ def load_own_tokenizer(
 def _find_difference(source: PreTrainedModel, teacher: PreTrainedModel) -> str | None:
     """Why two models cannot read the same batches, or have other sizes, as a sentence; None if they are alike."""
     families = teacher.config.model_type, source.config.model_type
-    if not (has_family(source.config) and has_family(teacher.config)):
+    readable = has_family(source.config) and has_family(teacher.config)
+    others = list_other_inputs(source, teacher) + list_other_measures(source, probe(teacher), SIZES) if readable else []
+    if readable and not others:
+        return None
+    if families[0] != families[1] or not readable:
         return f"The teacher is of the family {families[0]!r}, the student of the family {families[1]!r}."
-    others = list_other_inputs(source, teacher) + list_other_measures(source, probe(teacher), SIZES)
-    for measure, ours, theirs in others:
-        return f"The teacher's {measure} is {theirs}, the student's {ours}."
-    return None
+    measure, ours, theirs = others[0]
+    return f"The teacher's {measure} is {theirs}, the student's {ours}."
 
 
 def _tokenise_alike(first: PreTrainedTokenizerBase, second: PreTrainedTokenizerBase) -> bool:
