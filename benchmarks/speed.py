@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["steps", "jobs", "memory", "one-memory"])
     parser.add_argument("workloads", nargs="+", help="cola, mrpc, rte, or a number of tokens")
-    parser.add_argument("--model", default="demo-data/minilm")
+    parser.add_argument("--model", nargs="+", default=["demo-data/minilm"], help="steps of several are interleaved")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=3)
@@ -58,8 +58,12 @@ def main() -> None:
         print(peak_memory(options.only[0], options.workloads[0], options))
         return
     for name in options.workloads:
-        new = {"steps": time_steps, "jobs": time_jobs, "memory": measure_memory}[options.what](name, options)
-        append(new, options)
+        if options.what == "steps":
+            append(time_steps(name, options), options)
+            continue
+        for model in options.model:
+            measure = {"jobs": time_jobs, "memory": measure_memory}[options.what]
+            append(measure(name, argparse.Namespace(**{**vars(options), "model": [model]})), options)
 
 
 def chosen(names: dict, options: argparse.Namespace) -> list[str]:
@@ -82,13 +86,16 @@ def chosen(names: dict, options: argparse.Namespace) -> list[str]:
     return found
 
 
-def setting_for(name: str, options: argparse.Namespace, *, rows: int | None = None) -> Setting:
+def setting_for(
+    name: str, options: argparse.Namespace, *, rows: int | None = None, model: str | None = None
+) -> Setting:
     """The workload that a name stands for.
 
     Args:
         name: cola, mrpc, rte, or a number of tokens.
         options: of the command line.
         rows: number of examples; None makes a few batches.
+        model: folder of a base model; None takes the first of the command line.
 
     Returns:
         The setting.
@@ -98,7 +105,7 @@ def setting_for(name: str, options: argparse.Namespace, *, rows: int | None = No
     workload = Workload(name, rows or PARTS * size, size)
     return Setting(
         workload,
-        model=options.model,
+        model=model or options.model[0],
         dropout=not options.no_dropout,
         device=options.device,
         vocabulary=options.vocabulary,
@@ -115,18 +122,24 @@ def time_steps(name: str, options: argparse.Namespace) -> list[dict]:
     Returns:
         Rows for the file of results.
     """
-    setting, rows = setting_for(name, options), []
-    steps = {contestant: STEPS[contestant](setting) for contestant in chosen(STEPS, options)}
+    settings = [setting_for(name, options, model=model) for model in options.model]
+    steps = [{contestant: STEPS[contestant](setting) for contestant in chosen(STEPS, options)} for setting in settings]
+    rows = []
     for threads in options.threads:
         torch.set_num_threads(threads)
-        times: dict[str, list[float]] = {contestant: [] for contestant in steps}
+        times: list[dict[str, list[float]]] = [{contestant: [] for contestant in of_model} for of_model in steps]
         for repeat in range(options.repeats + 1):
-            for contestant, step in steps.items():
-                seconds = sum(timed(step, threads, options.device) for _ in range(PARTS)) / PARTS
-                if repeat:
-                    times[contestant].append(seconds)
-        title = f"{name}, {threads} threads, one step"
-        rows += report(title, times, reference="ideal", facts=facts_of(setting, "step", threads))
+            for of_model, seconds in zip(steps, times, strict=True):
+                for contestant, step in of_model.items():
+                    mean = sum(timed(step, threads, options.device) for _ in range(PARTS)) / PARTS
+                    if repeat:
+                        seconds[contestant].append(mean)
+        for setting, seconds in zip(settings, times, strict=True):
+            title = f"{name}, {threads} threads, one step" + (f", {setting.model_name}" if settings[1:] else "")
+            rows += report(title, seconds, reference="ideal", facts=facts_of(setting, "step", threads))
+            for contestant in seconds if setting is not settings[0] else ():
+                ratio = median(seconds[contestant]) / median(times[0][contestant])
+                print(f"{contestant}: {ratio:.2f} times {settings[0].model_name}")
     return rows
 
 
@@ -173,7 +186,7 @@ def measure_memory(name: str, options: argparse.Namespace) -> list[dict]:
     print(f"\n{name} tokens: peak memory of two steps over models and data")
     for contestant in chosen(STEPS, options) if options.only else MEMORY:
         command = [sys.executable, __file__, "one-memory", name, "--only", contestant, "--device", options.device]
-        command += ["--model", options.model] + (["--no-dropout"] if options.no_dropout else [])
+        command += ["--model", *options.model] + (["--no-dropout"] if options.no_dropout else [])
         command += ["--larger-batches", str(options.larger_batches)]
         command += ["--vocabulary", str(options.vocabulary)] if options.vocabulary else []
         found = subprocess.run(command, capture_output=True, text=True, check=True)

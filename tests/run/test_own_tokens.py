@@ -9,7 +9,7 @@ from conftest import BAD, GOOD, PLAIN, tiny_model
 from datasets import Dataset
 from safetensors.numpy import load_file
 from scipy.special import softmax
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -284,6 +284,25 @@ def test_tokens_that_only_the_teacher_does_not_know_are_said(content, tmp_path, 
     make_tokenizer([*SPECIAL, *GOOD]).save_pretrained(folder)
     run = distill(content("bert", teacher={"base": str(folder), "epochs": 1}, schedule={"total_steps": 2}))
     assert any("unknown to the teacher's tokenizer" in warning for warning in run.record.warnings)
+
+
+def test_texts_of_which_only_the_teacher_reads_nothing_are_said(content, tmp_path, base_folder, data_folder):
+    """Its tokenizer drops what is not Latin, as some normalisers do; the student has an unknown word there."""
+    folder = tmp_path / "narrow"
+    shutil.copytree(content("bert")["teacher"]["base"], folder)
+    reader = make_tokenizer(OTHER_WORDS)
+    reader.backend_tokenizer.normalizer = normalizers.Replace(Regex("[^a-z0-9 ]"), "")
+    reader.save_pretrained(folder)
+    rows = [{"text": row["text"], "label": row["label"]} for row in Dataset.from_csv(f"{data_folder}/train.csv")]
+    rows += [{"text": text, "label": rows[0]["label"]} for text in ("東京", "дом", "")]
+    made = content("bert", teacher={"base": str(folder), "epochs": 1}, schedule={"total_steps": 2})
+    del made["data"]["train"]
+    warnings = distill(made, train=rows, selection=rows[:60]).record.warnings
+    assert (
+        "The teacher's tokenizer leaves nothing of 2 texts of train, while the student's does: does it drop characters "
+        "of this language?"
+    ) in warnings
+    assert not any("The student's tokenizer leaves" in warning for warning in warnings)
 
 
 @pytest.mark.parametrize("loss", ["attention_kl", "relation_kl"])

@@ -21,7 +21,7 @@ from innerdistill.recipe.recipe import Recipe
 from innerdistill.run.job import Job
 from innerdistill.run.objects import Place
 from innerdistill.run.tokenised import tokenise_splits
-from innerdistill.run.warnings import list_unknown_token_warnings
+from innerdistill.run.warnings import list_teacher_token_warnings
 from innerdistill.run.without_teacher import NO_CHECKPOINTS
 from innerdistill.support.messages import name_key
 from innerdistill.training.schedules import SCHEDULES
@@ -162,8 +162,6 @@ def add_teacher_job(job: Job, teacher: PreTrainedModel | None, tokenizer: PreTra
     max_length = longest_input(tokenizer, teacher, job.recipe.data.max_length)
     examples, architecture = job.problem_type.examples, measure_model(teacher)
     tokens = tokenise_splits(job.data, tokenizer, examples=examples, names=job.names, max_length=max_length)
-    for warning in list_unknown_token_warnings(tokens.unknown, reader="the teacher's tokenizer"):
-        logger.warning("Warning: %s", warning)
     teacher_job = replace(
         job,
         splits=tokens.splits,
@@ -178,4 +176,7 @@ def add_teacher_job(job: Job, teacher: PreTrainedModel | None, tokenizer: PreTra
         max_length=max_length,
         callbacks=(),
     )
+    for warning in list_teacher_token_warnings(job, teacher_job):
+        logger.warning("Warning: %s", warning)
     return replace(job, teacher_job=teacher_job)
+

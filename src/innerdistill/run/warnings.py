@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
+from innerdistill.data.arrow import read_numbers
 from innerdistill.data.example_type import ExampleType, Names
 from innerdistill.data.splits import list_text_columns
 from innerdistill.data.task_data import OVERLAP, SELECTION_OVERLAP, TaskData
@@ -55,7 +57,7 @@ def collect_warnings(
     warnings += _list_truncation_warnings(job)
     if (other := job.teacher_job) is not None:
         warnings += [f"As the teacher reads them: {sentence}" for sentence in _list_truncation_warnings(other)]
-        warnings += list_unknown_token_warnings(other.unknown, reader="the teacher's tokenizer")
+        warnings += list_teacher_token_warnings(job, other)
     return warnings + list_unknown_token_warnings(job.unknown)
 
 
@@ -176,4 +178,30 @@ def list_unknown_token_warnings(unknown: Mapping[str, float], *, reader: str = "
                 f"{share:.0%} of the tokens of {split} are unknown to {reader}: does it belong to this model, and to "
                 "this language?"
             )
+    return warnings
+
+
+def list_teacher_token_warnings(job: Job, teacher_job: Job) -> list[str]:
+    """Check a teacher's own tokenizer: whether it knows the words, and leaves something of what the student reads.
+
+    Args:
+        job: job of the student.
+        teacher_job: the same examples as the teacher reads them.
+
+    Returns:
+        Sentences.
+    """
+    warnings = list_unknown_token_warnings(teacher_job.unknown, reader="the teacher's tokenizer")
+    empty = [""] * len(job.data.task.text)
+    for split in job.splits:
+        nothing = {
+            model: read_numbers(reader.splits[split], "length") <= len(reader.tokenizer(*empty)["input_ids"])
+            for model, reader in (("student", job), ("teacher", teacher_job))
+        }
+        for model, other in (("teacher", "student"), ("student", "teacher")):
+            if count := int(np.sum(nothing[model] & ~nothing[other])):
+                warnings.append(
+                    f"The {model}'s tokenizer leaves nothing of {format_count(count, 'text')} of {split}, while the "
+                    f"{other}'s does: does it drop characters of this language?"
+                )
     return warnings
