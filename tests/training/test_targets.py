@@ -11,6 +11,7 @@ from datasets import Dataset
 from innerdistill.data.batches import make_collator, split_off_index
 from innerdistill.losses.loss import Loss, collect_needs
 from innerdistill.losses.registry import LOSSES
+from innerdistill.models.families import FAMILIES
 from innerdistill.models.probe import probe
 from innerdistill.run.teacher_cache import BYTES_TO_ACCELERATOR, compute_cache_budget
 from innerdistill.training.run_stages import distill_models
@@ -49,7 +50,7 @@ def batch_of(dataset, tokenizer, rows):
     return {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}, batch["index"]
 
 
-@pytest.mark.parametrize("family", ["bert", "mpnet", "modernbert", "distilbert"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_kept_equals_live(make, tokenizer, dataset, family):
     teacher, store = make(PARTS, family=family)
     inputs, rows = batch_of(dataset, tokenizer, [3, 60, 11, 3])
