@@ -32,7 +32,25 @@ runs_first_token: WeakSet[PreTrainedModel] = WeakSet()
 
 
 class MissingInternalsError(ValueError):
-    """A layer did not hand out what was asked of it."""
+    """A layer did not hand out what was asked of it.
+
+    Attributes:
+        layer: its number, 1-based.
+        part: what was asked for.
+    """
+
+    def __init__(self, layer: int, part: str) -> None:
+        """Write the sentence.
+
+        Args:
+            layer: number of the layer.
+            part: what was asked for.
+        """
+        super().__init__(
+            f"layer {layer} handed out no {part}: call innerdistill.prepare(model) once before capture, since the "
+            "model's own attention does not hand it out."
+        )
+        self.layer, self.part = layer, part
 
 
 @dataclass
@@ -271,7 +289,4 @@ def _check_layers(internals: Internals, layers: Mapping[int, Collection[str]]) -
     for number, kinds in layers.items():
         for kind in kinds:
             if getattr(internals.layers[number], kind) is None:
-                raise MissingInternalsError(
-                    f"layer {number} handed out no {kind}: call innerdistill.prepare(model) once before capture, since "
-                    "the model's own attention does not hand it out."
-                )
+                raise MissingInternalsError(number, kind)

@@ -99,9 +99,12 @@ def _check_batch(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Intern
     numbers, token_mask = range(1, len(encoder_layers(model)) + 1), inputs["attention_mask"].bool()
     try:
         internals = capture(model, inputs, layers=dict.fromkeys(numbers, ("attention", "cls", "hidden")))
-    except MissingInternalsError:
-        reason = "its attention does not go through transformers' AttentionInterface, and FAMILIES has no `replacement`"
-        raise _refuse(model, reason) from None
+    except MissingInternalsError as error:
+        raise _refuse(
+            model,
+            f"the {error.part} of layer {error.layer} cannot be recorded, since it does not go through transformers' "
+            "AttentionInterface and FAMILIES has no `replacement` for it",
+        ) from None
     for number, layer in internals.layers.items():
         assert layer.attention is not None
         if (fault := _find_fault(layer.attention.probabilities(), token_mask)) is not None:
