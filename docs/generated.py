@@ -10,10 +10,11 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 
 import innerdistill
-from innerdistill import FAMILIES, TASKS
+from innerdistill import TASKS
 from innerdistill.cli.parser import build_parser
 from innerdistill.evaluation.metrics import select_metrics
 from innerdistill.models.other_families import REASONS
+from innerdistill.models.tried_families import read_tried_families
 from innerdistill.recipe.keys import Key, keys
 from innerdistill.recipe.recipe import DEFAULT_LOSSES, Recipe, Section
 from innerdistill.sweep.declaration import Sweep
@@ -221,12 +222,19 @@ def write_tasks() -> str:
 
 
 def write_families() -> str:
-    """The model families that are supported.
+    """What the tests have tried of each family.
 
     Returns:
-        A Markdown list.
+        A Markdown table.
     """
-    return "\n".join(f"- `{name}`" for name in sorted(FAMILIES)) + "\n"
+    header = ("family", "can be learned", "weights", "ONNX", "int8", "longest input", "SID keeps")
+    rows = []
+    for row in read_tried_families().values():
+        files = ("yes" if value else "no" for value in (row.onnx, row.int8))
+        longest = "no limit" if row.longest_input is None else f"{row.longest_input:,}"
+        kept = "" if row.kept_by_sid is None else f"{row.kept_by_sid:.0%}"
+        rows.append((f"`{row.family}`", row.learned, row.weights, *files, longest, kept))
+    return write_table(header, rows)
 
 
 def write_other_families() -> str:

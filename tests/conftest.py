@@ -103,8 +103,8 @@ def fast_start(preloaded_python, monkeypatch):
     monkeypatch.setattr(sys, "executable", preloaded_python)
 
 
-@pytest.fixture(scope="session")
-def tokenizer():
+def make_tokenizer(*names, **options):
+    """A tokenizer of the tests' words that gives input ids, the attention mask and what is named."""
     vocabulary = {token: index for index, token in enumerate(VOCABULARY)}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     core.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -119,8 +119,14 @@ def tokenizer():
         sep_token="[SEP]",
         mask_token="[MASK]",
         model_max_length=64,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        model_input_names=["input_ids", *names, "attention_mask"],
+        **options,
     )
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return make_tokenizer("token_type_ids")
 
 
 TOKENS = {"bos_token_id": 2, "eos_token_id": 3}

@@ -344,7 +344,9 @@ def test_a_ranker_learns_from_one_that_reads_other_tokens(content, family):
         documents = [" ".join([*draw.choice(GOOD + BAD, 2), PLAIN[number % len(PLAIN)]]) for _ in range(3 + number % 2)]
         relevances = [document.count("good") for document in documents]
         rows.append({"query": f"{PLAIN[number % 3]} {number}", "document": documents, "relevance": relevances})
-    made = content(family, data={"train": None, "validation": None, "text": ["query", "document"], "label": "relevance"})
+    made = content(
+        family, data={"train": None, "validation": None, "text": ["query", "document"], "label": "relevance"}
+    )
     made["data"] = {name: value for name, value in made["data"].items() if value is not None}
     made["data"]["problem_type"] = "text_ranking"
     run = distill(made, train=rows[:150], validation=rows[150:])

@@ -142,6 +142,8 @@ def build_parser() -> argparse.ArgumentParser:
     verb("report", "write report.html of a run or a sweep").add_argument("run", help="run or sweep folder")
     added = verb("keys", "explain every key of a recipe or a sweep")
     added.add_argument("of", nargs="?", choices=["recipe", "sweep"], default="recipe", help="default: recipe")
+    added = verb("families", "list families of models: what can be learned from them, and what was tried")
+    added.add_argument("family", nargs="?", help="model_type of a config.json (default: all that were tried)")
     added = verb("submit", "predict GLUE's test files and zip them for the GLUE server")
     added.add_argument("runs", nargs="+", metavar="run", help="run folders, one per task, or a sweep folder")
     for option, kind, words in (

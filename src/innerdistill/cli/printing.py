@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innerdistill.cli.terminal import console, create_table, errors, print_table, print_text
+from innerdistill.models.tried_families import read_tried_families
+from innerdistill.support.extensions import describe_package, find_entry_points
 from innerdistill.support.messages import format_duration
 
 if TYPE_CHECKING:
@@ -242,6 +244,23 @@ def print_caches(entries: Sequence[CacheEntry]) -> None:
     print_table(table)
     print_text(f"Together: {sum(entry.file_bytes for entry in entries) / 1e6:,.0f} MB.")
     print_text("`innerdistill clean --delete NAME ...` deletes entries.")
+
+
+def print_families() -> None:
+    """Print what was tried of each family, and which families installed packages bring."""
+    table = create_table("family", "learned", "weights", "ONNX", "int8", "longest input", "SID keeps")
+    for row in read_tried_families().values():
+        files = ("yes" if value else "no" for value in (row.onnx, row.int8))
+        longest = "no limit" if row.longest_input is None else f"{row.longest_input:,}"
+        kept = "–" if row.kept_by_sid is None else f"{row.kept_by_sid:.0%}"
+        table.add_row(row.family, row.learned, row.weights, *files, longest, kept)
+    print_table(table)
+    for name, points in find_entry_points("families").items():
+        print_text(f"{name}: layers, by the package {describe_package(points[0])}.")
+    print_text(
+        "Models of other families can be teachers and students too, by their outputs. `innerdistill families NAME` "
+        "says why the layers of a family are not read."
+    )
 
 
 def print_keys(keys: Sequence[Key]) -> None:

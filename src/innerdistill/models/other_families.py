@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from transformers import PretrainedConfig
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+# `innerdistill families` reads this without waiting for transformers.
 
 OWN = "it computes attention in code of its own, which hands out no clean distribution"
 PARTIAL = "no token attends to all others, so it has no distribution over all tokens"
@@ -53,6 +57,8 @@ def explain_refusal(config: PretrainedConfig) -> str:
     Returns:
         The reason, as the rest of a sentence.
     """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES  # noqa: PLC0415
+
     if config.model_type in REASONS:
         return REASONS[config.model_type]
     if config.is_encoder_decoder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,7 +151,7 @@ def _check_gradients(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> No
             parameter.requires_grad_(False)
 
 
-def _reaches(values: Tensor, tensors: list[Tensor]) -> bool:
+def _reaches(values: Tensor, tensors: Sequence[Tensor]) -> bool:
     """Whether a loss of the values has a gradient that is not 0 in one of the tensors, at least."""
     if not values.requires_grad:
         return False

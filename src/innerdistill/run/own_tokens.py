@@ -179,4 +179,3 @@ def add_teacher_job(job: Job, teacher: PreTrainedModel | None, tokenizer: PreTra
     for warning in list_teacher_token_warnings(job, teacher_job):
         logger.warning("Warning: %s", warning)
     return replace(job, teacher_job=teacher_job)
-
