@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,8 +93,8 @@ class Learned:
         return (self.student - self.constant) / (self.teacher - self.constant)
 
 
-def learn_by_sid(family: str, folder: Path) -> Learned:
-    """Fine-tune a small random model as a teacher, and distil half of its layers by SID.
+def write_task(family: str, folder: Path) -> dict[str, Any]:
+    """Write a small random base model of a family, and make the arguments of `distill` for half of its layers by SID.
 
     The task: does a text have more good words than bad ones? Five hundred texts are learned from, 200 scored.
 
@@ -102,30 +103,41 @@ def learn_by_sid(family: str, folder: Path) -> Learned:
         folder: empty folder.
     """
     tiny_model(family, seed=3, pad_token_id=0).base_model.save_pretrained(folder / "base")
-    tokenizer = make_tokenizer()
-    tokenizer.save_pretrained(folder / "base")
+    make_tokenizer().save_pretrained(folder / "base")
     generator = random.Random(0)
     scored = [sentence(generator) for _ in range(1000)]
     rows = [{"text": text, "label": "pos" if score > 0 else "neg"} for text, score in scored if score != 0]
-    validation = rows[500:700]
-    run = distill(
-        train=rows[:500],
-        validation=validation,
-        teacher={"base": str(folder / "base"), "epochs": 10, "folder": str(folder / "teachers"), "allow_weak": True},
-        schedule={"name": "sid", "epochs_per_layer": 3, "classification_epochs": 6},
-        trainer=TRAINER,
-        output=str(folder / "run"),
-    )
+    return {
+        "train": rows[:500],
+        "validation": rows[500:700],
+        "teacher": {"base": str(folder / "base"), "epochs": 10, "folder": str(folder / "teachers"), "allow_weak": True},
+        "schedule": {"name": "sid", "epochs_per_layer": 3, "classification_epochs": 6},
+        "trainer": TRAINER,
+        "output": str(folder / "run"),
+    }
+
+
+def learn_by_sid(family: str, folder: Path) -> Learned:
+    """Fine-tune a small random model as a teacher, and distil half of its layers by SID.
+
+    Args:
+        family: an entry of FAMILIES.
+        folder: empty folder.
+    """
+    task = write_task(family, folder)
+    run = distill(**task)
     teacher = AutoModelForSequenceClassification.from_pretrained(run.record.teacher.path)
     with torch.no_grad():
-        inputs = tokenizer([row["text"] for row in validation], padding=True, return_tensors="pt")
+        inputs = make_tokenizer()([row["text"] for row in task["validation"]], padding=True, return_tensors="pt")
         found = build_student(teacher.eval(), 2).eval()(**inputs).logits.argmax(-1).tolist()
-    right = [teacher.config.id2label[number] == row["label"] for number, row in zip(found, validation, strict=True)]
+    labels = [row["label"] for row in task["validation"]]
     scores = run.scores["validation"]
     return Learned(
         constant=scores["teacher"]["constant"],
         teacher=scores["teacher"]["accuracy"],
-        start=float(np.mean(right)),
+        start=float(
+            np.mean([teacher.config.id2label[number] == label for number, label in zip(found, labels, strict=True)])
+        ),
         student=scores["student"]["accuracy"],
     )
 

@@ -71,6 +71,21 @@ def test_distribution_is_clean_while_dropout_is_on(make_model, batch, family):
     assert (rows[0] > 0).float().mean() > 0.3
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_teacher_in_16_bits_shows_nearly_the_same_attention(make_model, batch, family):
+    """A bias in 16 bits is no reason to hide keys with a number that it cannot hold."""
+    model = prepare(make_model(family))
+    found = []
+    for enabled in (False, True):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            attention = capture(model, batch, layers={1: ("attention",)}, all_tokens=True).layers[1].attention
+        found.append(attention.probabilities())
+    real = batch["attention_mask"][:, None, :, None].bool()
+    assert found[1].dtype == torch.float32 and (found[1][1, :, :6, 6:] == 0).all()
+    assert torch.allclose(found[0] * real, found[1] * real, atol=0.1)
+    assert ((found[0] - found[1]) * real).abs().mean() < 0.005
+
+
 @pytest.mark.parametrize(
     ("layers", "sentence"),
     [

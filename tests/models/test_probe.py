@@ -86,6 +86,29 @@ def test_a_family_whose_replacement_is_wrong_is_refused(make_model, monkeypatch,
         probe(make_model())
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_comparisons_of_the_families_tests_notice_a_broken_mask(make_model, batch, monkeypatch, broken):
+    """A control: what the tests of all families compare is equal with the right mask, and differs without one."""
+    attention = faulty_attention(lambda mask, scaling: (None if broken else mask, scaling))
+    monkeypatch.setitem(FAMILIES, "bert", Family("encoder.layer", "attention.self", attention))
+    model = make_model()
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        wanted = model(**batch, output_attentions=True, output_hidden_states=True)
+        prepare(model)
+        found = capture(model, batch, layers={2: ("attention", "hidden")}, all_tokens=True)
+        longer = {name: torch.nn.functional.pad(values, (0, 5)) for name, values in batch.items()}
+        padded = capture(model, longer, layers={}).logits
+    real = batch["attention_mask"][:, None, :, None].bool()
+    pairs = (
+        (found.logits, wanted.logits),
+        (found.layers[2].hidden * real[:, 0], wanted.hidden_states[2] * real[:, 0]),
+        (found.layers[2].attention.probabilities() * real, wanted.attentions[1] * real),
+        (padded, wanted.logits),
+    )
+    assert [torch.allclose(ours, own, rtol=1e-4, atol=1e-4) for ours, own in pairs] == [not broken] * 4
+
+
 class DetachedAttention(BertSelfAttention):
     """Hands out an attention that is right, but a copy: a loss of it reaches nothing."""
 

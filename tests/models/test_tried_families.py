@@ -5,8 +5,18 @@ import subprocess
 import sys
 
 import pytest
-from try_families import OTHERS, REAL, find_longest_input, is_padded_well, learn_by_sid, make_other, try_onnx
+from try_families import (
+    OTHERS,
+    REAL,
+    find_longest_input,
+    is_padded_well,
+    learn_by_sid,
+    make_other,
+    try_onnx,
+    write_task,
+)
 
+from innerdistill import distill
 from innerdistill.cli.main import main
 from innerdistill.models.families import FAMILIES
 from innerdistill.models.other_families import REASONS
@@ -34,6 +44,20 @@ def test_a_student_of_half_the_layers_learns_the_task_by_sid(tmp_path, family):
     assert learned.start - learned.constant < 0.5 * (learned.teacher - learned.constant)
     assert learned.kept >= 0.9
     assert read_tried_families()[family].kept_by_sid >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", BUILT_IN)
+def test_a_killed_run_ends_with_the_same_student(tmp_path, kill_after, family):
+    task = write_task(family, tmp_path)
+    task["teacher"]["epochs"], task["schedule"] = 1, {"name": "sid", "total_steps": 18}
+    whole = distill(**{**task, "output": str(tmp_path / "whole")})
+    task["recipe"] = {"checkpoint_minutes": 0}
+    with kill_after(11):
+        distill(**task)
+    resumed = distill(**task)
+    first, second = ((run / "model/model.safetensors").read_bytes() for run in (whole, resumed))
+    assert first == second
 
 
 @pytest.mark.parametrize("family", mark_slow(OTHERS, "albert"))

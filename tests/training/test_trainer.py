@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from innerdistill.data.batches import make_collator
@@ -81,6 +82,23 @@ def test_padding_to_a_fixed_length_gives_the_same_steps(make_trainer, make_model
         trajectory(make_trainer(stage, teacher=make_model(family, dropout=0.0), pad_to=pad_to)) for pad_to in (None, 40)
     )
     assert torch.allclose(short, long, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_checkpoint_has_the_names_of_the_model(make_trainer, make_model, family, tmp_path):
+    """Those of the original files, which save_pretrained gives some families, would be passed over in resuming."""
+    trainer = make_trainer(ALL, teacher=make_model(family))
+    trainer.save_model(str(tmp_path / "checkpoint"))
+    names = set(load_file(tmp_path / "checkpoint" / "model.safetensors"))
+    before = trainer.model.state_dict()
+    assert names <= before.keys()
+    assert {before[name].data_ptr() for name in names} == {values.data_ptr() for values in before.values()}
+    weights = {name: values.clone() for name, values in before.items()}
+    with torch.no_grad():
+        for values in trainer.model.parameters():
+            values.zero_()
+    trainer._load_from_checkpoint(str(tmp_path / "checkpoint"))
+    assert all(torch.equal(values, weights[name]) for name, values in trainer.model.state_dict().items())
 
 
 @pytest.mark.parametrize("pairs", [{1: 2}, {1: 2, 2: 3}])

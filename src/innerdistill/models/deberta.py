@@ -103,10 +103,10 @@ def _split_heads(tensor: Tensor, heads: int) -> Tensor:
 
 def _hide(bias: Tensor | int, attention_mask: Tensor, query: Tensor) -> Tensor:
     """Turn the bias into an additive mask, very negative where no key may be seen; 0 is no bias: (B, H or 1, L, L)."""
-    allowed, least = attention_mask.bool(), torch.finfo(query.dtype).min
+    allowed = attention_mask.bool()
     if isinstance(bias, int):
-        return torch.zeros_like(allowed, dtype=query.dtype).masked_fill_(~allowed, least)
-    return bias.masked_fill(~allowed, least)
+        bias = torch.zeros_like(allowed, dtype=query.dtype)
+    return bias.masked_fill(~allowed, torch.finfo(bias.dtype).min)
 
 
 def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, scaling: float) -> Tensor:

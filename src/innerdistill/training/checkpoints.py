@@ -154,7 +154,6 @@ class Checkpoints:
             records: records of the stages so far.
         """
         (folder / CHECKSUMS).unlink(missing_ok=True)
-        (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle file that is never read
         content = {"records": [record.progress for record in records]}
         (folder / PROGRESS).write_text(json.dumps(content), encoding="utf-8")
         checksums = {}
