@@ -64,9 +64,11 @@ OTHERS = {  # families whose layers are not read, and options of small models
     "squeezebert": {"embedding_size": 32},
     "t5": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0},
     "xlm": XLM,
+    "yoso": {},
     "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64},
 }  # fmt: skip
 SIZE_NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+WITHOUT_LIMIT = ("t5", "xlnet")  # of their input
 OWN_NAMES = ("flaubert", "gpt2", "t5", "xlm", "xlnet", "bart")  # of sizes
 REAL = {"bert": "MiniLM", "mpnet": "MPNet"}  # models of the committed results
 
@@ -144,11 +146,14 @@ def learn_by_sid(family: str, folder: Path) -> Learned:
 
 def make_other(family: str):
     """A small random model of a family whose layers are not read."""
-    sizes = {name: value for name, value in SIZES.items() if family not in OWN_NAMES or name not in SIZE_NAMES}
+    left_out = (
+        *(SIZE_NAMES if family in OWN_NAMES else ()),
+        *(["max_position_embeddings"] * (family in WITHOUT_LIMIT)),
+    )
+    options = {name: value for name, value in SIZES.items() if name not in left_out}
+    config = AutoConfig.for_model(family, **{**options, **OTHERS[family]})
     torch.manual_seed(0)
-    return AutoModelForSequenceClassification.from_config(
-        AutoConfig.for_model(family, **{**sizes, **OTHERS[family]})
-    ).eval()
+    return AutoModelForSequenceClassification.from_config(config).eval()
 
 
 def is_padded_well(family: str, model) -> bool:
@@ -212,7 +217,10 @@ def try_onnx(model) -> tuple[bool, bool]:
 def find_longest_input(family: str) -> int | None:
     """Tokens for which a model of the default configuration has positions; None without a limit."""
     with torch.device("meta"):
-        longest = max_positions(AutoModel.from_config(AutoConfig.for_model(family)))
+        config = AutoConfig.for_model(family)
+        if config.vocab_size is None:  # ESM's
+            config.vocab_size = len(VOCABULARY)
+        longest = max_positions(AutoModel.from_config(config))
     return None if longest == UNLIMITED else longest
 
 

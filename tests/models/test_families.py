@@ -10,6 +10,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
 )
+from try_families import make_other
 
 from innerdistill.models.capture import capture, first_layers
 from innerdistill.models.families import FAMILIES, encoder_layers, family_of, max_positions, prepare
@@ -224,3 +225,15 @@ def test_positions_taken_by_padding(make_model):
     assert max_positions(make_model("roberta", pad_token_id=3)) == 62
     assert max_positions(make_model("mpnet", pad_token_id=3)) == 64  # it counts from 1 in any case
     assert max_positions(make_model("bert")) == max_positions(make_model("modernbert")) == 66
+
+
+@pytest.mark.parametrize(("family", "positions"), [("ibert", 65), ("mra", 66), ("yoso", 66)])
+def test_positions_of_tables_with_more_rows(family, positions):
+    """I-BERT's table is of a class of its own, and begins after the padding id; others have two rows more."""
+    model = make_other(family)
+    assert max_positions(model) == positions
+    ids = torch.full((1, positions + 1), 7)
+    with torch.no_grad():
+        assert model(input_ids=ids[:, 1:]).logits.isfinite().all()
+        with pytest.raises((IndexError, RuntimeError, ValueError)):
+            model(input_ids=ids)

@@ -214,7 +214,8 @@ def find_embedding(model: PreTrainedModel, name: str) -> nn.Embedding | None:
 def max_positions(model: PreTrainedModel) -> int:
     """Find the longest input that a model has positions for.
 
-    RoBERTa and its relatives count positions from the padding id: their tables have it as `padding_idx`.
+    RoBERTa and its relatives count positions from the padding id: their tables have it as `padding_idx`. Others have
+    more rows in the table than positions: their buffer `position_ids` has the numbers that they use.
 
     Args:
         model: any model.
@@ -222,14 +223,21 @@ def max_positions(model: PreTrainedModel) -> int:
     Returns:
         Number of tokens, special tokens included; UNLIMITED where the configuration sets no limit.
     """
-    table = find_embedding(model, "position_embeddings")
-    if table is None:
-        try:
-            limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        except NotImplementedError:  # XLNet's says so
-            limit = None
-        return limit if isinstance(limit, int) and limit > 0 else UNLIMITED
-    return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+    numbered = (ids.shape[-1] for name, ids in model.base_model.named_buffers() if name.endswith("position_ids"))
+    return min(_count_positions(model), *numbered, UNLIMITED)
+
+
+def _count_positions(model: PreTrainedModel) -> int:
+    """Rows of the position table that tokens may have; without a table, what the configuration says."""
+    for path, module in model.base_model.named_modules():
+        # not each is an nn.Embedding: I-BERT has a class of its own
+        if path.endswith("position_embeddings") and hasattr(module, "padding_idx"):
+            return int(module.weight.shape[0]) - (0 if module.padding_idx is None else int(module.padding_idx) + 1)
+    try:
+        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    except NotImplementedError:  # XLNet's says so
+        return UNLIMITED
+    return limit if isinstance(limit, int) and limit > 0 else UNLIMITED
 
 
 def embedding_parameters(model: PreTrainedModel) -> int:
