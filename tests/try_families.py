@@ -64,8 +64,8 @@ OTHERS = {  # families whose layers are not read, and options of small models
     "squeezebert": {"embedding_size": 32},
     "t5": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0},
     "xlm": XLM,
-    "yoso": {},
     "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64},
+    "yoso": {},
 }  # fmt: skip
 SIZE_NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 WITHOUT_LIMIT = ("t5", "xlnet")  # of their input
