@@ -51,7 +51,7 @@ class Attention:
         if self.mask is None:
             return scores
         mask = self.mask[block_of(self.mask, examples, rows)]
-        if mask.dtype != torch.bool:  # a bias in 16 bits cannot hold the number below
+        if mask.dtype != torch.bool:  # a bias in bfloat16 cannot hold the number below
             mask = at_least_float32(mask)
         # A finite number, not -inf: a padded query row in a sliding window may see no key, and NaN spreads. Added, as
         # filling takes much longer: beside it a score is lost in the rounding.
