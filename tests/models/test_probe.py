@@ -122,6 +122,15 @@ class DetachedAttention(BertSelfAttention):
         return output.flatten(-2), weights
 
 
+def test_a_saturated_attention_is_no_reason_to_refuse(make_model):
+    """Every probability is exactly 0 or 1, and so is every gradient 0, as after a training that went wrong."""
+    model = make_model()
+    with torch.no_grad():
+        for layer in model.base_model.encoder.layer:
+            layer.attention.self.query.weight.mul_(1e4)
+    assert probe(model).num_layers == 4
+
+
 def detach_output(_module, _inputs, output):
     return output[0].detach() if isinstance(output, tuple) else output.detach()
 

@@ -16,7 +16,7 @@ from innerdistill.sweep.tuning import plan_sweep_cells
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "results").rglob("sweep.yaml"))
-RUNS = 696
+RUNS = 702
 
 
 @pytest.fixture(params=SWEEPS, ids=lambda path: str(path.parent.relative_to(ROOT / "results")))
