@@ -248,7 +248,7 @@ def print_caches(entries: Sequence[CacheEntry]) -> None:
 
 def print_families() -> None:
     """Print what was tried of each family, and which families installed packages bring."""
-    table = create_table("family", "learned", "weights", "ONNX", "int8", "longest input", "SID keeps")
+    table = create_table("family", "learned", "weights", "ONNX", "int8", "longest", "kept")
     for row in read_tried_families().values():
         files = ("yes" if value else "no" for value in (row.onnx, row.int8))
         longest = "no limit" if row.longest_input is None else f"{row.longest_input:,}"
@@ -257,6 +257,10 @@ def print_families() -> None:
     print_table(table)
     for name, points in find_entry_points("families").items():
         print_text(f"{name}: layers, by the package {describe_package(points[0])}.")
+    print_text(
+        "learned: what a student can learn. longest: tokens of an input, by the default configuration. kept: what, by SID, "
+        "a student of half the layers kept of its teacher's lead on the tests' task."
+    )
     print_text(
         "Models of other families can be teachers and students too, by their outputs. `innerdistill families NAME` "
         "says why the layers of a family are not read."
