@@ -248,18 +248,19 @@ def print_caches(entries: Sequence[CacheEntry]) -> None:
 
 def print_families() -> None:
     """Print what was tried of each family, and which families installed packages bring."""
-    table = create_table("family", "learned", "weights", "ONNX", "int8", "longest", "kept")
+    table = create_table("family", "learned", "weights", "ONNX", "longest input", "SID keeps")
     for row in read_tried_families().values():
-        files = ("yes" if value else "no" for value in (row.onnx, row.int8))
+        onnx = {(True, True): "float32, int8", (True, False): "float32"}.get((row.onnx, row.int8), "no")
         longest = "no limit" if row.longest_input is None else f"{row.longest_input:,}"
         kept = "–" if row.kept_by_sid is None else f"{row.kept_by_sid:.0%}"
-        table.add_row(row.family, row.learned, row.weights, *files, longest, kept)
+        table.add_row(row.family, row.learned, row.weights, onnx, longest, kept)
     print_table(table)
     for name, points in find_entry_points("families").items():
         print_text(f"{name}: layers, by the package {describe_package(points[0])}.")
     print_text(
-        "learned: what a student can learn. longest: tokens of an input, by the default configuration. kept: what, by SID, "
-        "a student of half the layers kept of its teacher's lead on the tests' task."
+        "learned: what a student can learn. ONNX: files that agree with the model. longest input: tokens, by the "
+        "default configuration. SID keeps: what a student of half the layers kept of its teacher's lead on the tests' "
+        "task."
     )
     print_text(
         "Models of other families can be teachers and students too, by their outputs. `innerdistill families NAME` "
