@@ -28,7 +28,6 @@ from innerdistill.cli.printing import (
 )
 from innerdistill.cli.terminal import MessageHandler, console, errors, hide_control_keys, print_text
 from innerdistill.models.config_file import refuse_missing_folder
-from innerdistill.models.tried_families import describe_family
 from innerdistill.recipe.keys import keys
 from innerdistill.recipe.loading import load_recipe
 from innerdistill.recipe.recipe import Recipe
@@ -244,14 +243,6 @@ def _keys(options: argparse.Namespace) -> None:
     print_keys(keys(Sweep))
 
 
-def _families(options: argparse.Namespace) -> None:
-    if options.family is None:
-        print_families()
-        return
-    for sentence in describe_family(options.family):
-        print_text(sentence)
-
-
 def _report(options: argparse.Namespace) -> None:
     _import_libraries()
     from innerdistill.report.page import write_report  # noqa: PLC0415
@@ -333,7 +324,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "sweep": _sweep,
     "report": _report,
     "keys": _keys,
-    "families": _families,
+    "families": lambda options: print_families(options.family),
     "submit": _submit,
     "clean": _clean,
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innerdistill.cli.terminal import console, create_table, errors, print_table, print_text
-from innerdistill.models.tried_families import read_tried_families
+from innerdistill.models.tried_families import describe_family, read_tried_families
 from innerdistill.support.extensions import describe_package, find_entry_points
 from innerdistill.support.messages import format_duration
 
@@ -246,8 +246,16 @@ def print_caches(entries: Sequence[CacheEntry]) -> None:
     print_text("`innerdistill clean --delete NAME ...` deletes entries.")
 
 
-def print_families() -> None:
-    """Print what was tried of each family, and which families installed packages bring."""
+def print_families(name: str | None) -> None:
+    """Print what is known of a family, or what was tried of each, and which families installed packages bring.
+
+    Args:
+        name: `model_type` of the family; None prints the table of all.
+    """
+    if name is not None:
+        for sentence in describe_family(name):
+            print_text(sentence)
+        return
     table = create_table("family", "learned", "weights", "ONNX", "longest input", "SID keeps")
     for row in read_tried_families().values():
         onnx = {(True, True): "float32, int8", (True, False): "float32"}.get((row.onnx, row.int8), "no")
@@ -255,8 +263,8 @@ def print_families() -> None:
         kept = "–" if row.kept_by_sid is None else f"{row.kept_by_sid:.0%}"
         table.add_row(row.family, row.learned, row.weights, onnx, longest, kept)
     print_table(table)
-    for name, points in find_entry_points("families").items():
-        print_text(f"{name}: layers, by the package {describe_package(points[0])}.")
+    for family, points in find_entry_points("families").items():
+        print_text(f"{family}: layers, by the package {describe_package(points[0])}.")
     print_text(
         "learned: what a student can learn. ONNX: files that agree with the model. longest input: tokens, by the "
         "default configuration. SID keeps: what a student of half the layers kept of its teacher's lead on the tests' "
