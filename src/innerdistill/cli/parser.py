@@ -152,9 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         added.add_argument(option, type=kind, help=words)
     added.add_argument("--output", required=True, help="archive to write, such as submission.zip")
-    added = verb("clean", "list the caches with their size and last use, and delete entries by name")
-    added.add_argument("--folder", default=Recipe().teacher.folder, help="teacher.folder (default: %(default)s)")
-    added.add_argument("--delete", nargs="+", metavar="NAME", default=[], help="names of entries, as they are listed")
+    _add_clean_options(verb("clean", "list the caches with their size and last use, and delete entries by name"))
     parser.set_defaults(verbs=list(verbs.choices))
     return parser
 
@@ -172,6 +170,11 @@ def _add_init_options(added: argparse.ArgumentParser) -> None:
     added.add_argument(
         "-o", "--output-file", default="recipe.yaml", metavar="FILE", help="recipe to write (default: recipe.yaml)"
     )
+
+
+def _add_clean_options(added: argparse.ArgumentParser) -> None:
+    added.add_argument("--folder", default=Recipe().teacher.folder, help="teacher.folder (default: %(default)s)")
+    added.add_argument("--delete", nargs="+", metavar="NAME", default=[], help="names of entries, as they are listed")
 
 
 def _add_sweep_options(added: argparse.ArgumentParser) -> None:
