@@ -3,6 +3,7 @@
 python benchmarks/large_data.py FOLDER [ROWS ...]
 
 Needs demo-data/, which examples/prepare_demo.py makes.
+
 Sentences of the demo with a number behind, so that every row is a text of its own; a random teacher of two narrow
 layers, so that reading, splitting and tokenising are what takes the time. Memory is that of the process without pages
 of files, which the system takes back when it needs them (RssAnon in /proc, looked at 50 times a second: Linux only).

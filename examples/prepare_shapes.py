@@ -1,8 +1,8 @@
 """Make base models of other families where no real ones can be fetched: demo-data/deberta, distilbert and qwen3.
 
 Nobody has pre-trained their layers, which are random. They have 6 layers and the hidden size of MiniLM (384), its words
-and its embeddings of them, from prepare_demo.py. So they show how a family is used and what it costs; what a
-pre-trained model of the family is worth, they do not show.
+and its embeddings of them, from prepare_demo.py. They show how a family is used and what it costs, not what a
+pre-trained model of the family can do.
 """
 
 import os
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def read_as_decoders_do(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """The same words without [CLS], [SEP] and a padding token; a text ends without a sign."""
+    """A tokenizer of the same words that adds no [CLS] or [SEP] and has no padding token."""
     core = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
     core.post_processor = None
     core.no_padding()

@@ -1,6 +1,6 @@
 """Try families of models, and write the table of what was found.
 
-`python tests/try_families.py` tries them all, and takes ten minutes; `python tests/try_families.py bert mpnet` tries
+`python tests/try_families.py` tries them all, and takes half an hour on a busy core; `python tests/try_families.py bert mpnet` tries
 some, and leaves the other rows as they are. The tests measure the same, and compare.
 """
 

@@ -103,7 +103,10 @@ def describe_family(name: str) -> list[str]:
     if tried is None:
         return [*sentences, f"{OUTPUTS_OF_OTHERS} Nothing was tried of this family."]
     if tried.learned == NOTHING:
-        return [*sentences, "Padding changes the outputs of its models, so they are refused."]
+        return [
+            *sentences,
+            "Padding changed the outputs of a small model of it. Each model is tried, and refused if it does so.",
+        ]
     return [*sentences, OUTPUTS_OF_OTHERS, *_describe_tried(tried)]
 
 
@@ -112,7 +115,7 @@ def _describe_tried(tried: TriedFamily) -> list[str]:
     onnx = {
         (True, True): "ONNX files in float32 and int8 agree with it",
         (True, False): "its ONNX file in float32 agrees with it, that in int8 does not",
-    }.get((tried.onnx, tried.int8), "it has no ONNX file that agrees with it")
+    }.get((tried.onnx, tried.int8), "no ONNX file that agrees with it could be written")
     length = "no limit" if tried.longest_input is None else f"{tried.longest_input:,} tokens"
     kept = "" if tried.kept_by_sid is None else f" SID kept {tried.kept_by_sid:.0%} on the tests' task."
     return [f"Tried with {weights}: {onnx}.{kept}", f"Longest input of its default configuration: {length}."]
