@@ -131,6 +131,11 @@ def test_a_saturated_attention_is_no_reason_to_refuse(make_model):
     assert probe(model).num_layers == 4
 
 
+def test_gradients_are_tried_where_they_are_switched_off(make_model):
+    with torch.no_grad():
+        assert probe(make_model()).num_layers == 4
+
+
 def detach_output(_module, _inputs, output):
     return output[0].detach() if isinstance(output, tuple) else output.detach()
 

@@ -123,6 +123,7 @@ def _check_batch(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Intern
     return internals
 
 
+@torch.enable_grad()
 def _check_gradients(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> None:
     """Refuse the model if a loss of what a layer shows does not reach the layer, or the layer before it."""
     frozen = [each for each in model.parameters() if each.is_floating_point() and not each.requires_grad]
@@ -130,15 +131,12 @@ def _check_gradients(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> No
     try:
         for parameter in frozen:
             parameter.requires_grad_(True)
-        with torch.enable_grad():
-            parts = dict.fromkeys(range(1, len(layers) + 1), ("attention", "hidden"))
-            shown = capture(model, inputs, layers=parts, logits=False).layers
+        parts = dict.fromkeys(range(1, len(layers) + 1), ("attention", "hidden"))
+        shown = capture(model, inputs, layers=parts, logits=False).layers
         for number, layer in shown.items():
             assert layer.attention is not None and layer.hidden is not None
-            with torch.enable_grad():
-                attention = layer.attention.probabilities()
             parameters = list(layers[number - 1].parameters())
-            if not _reaches(attention, parameters):
+            if not _reaches(layer.attention.probabilities(), parameters):
                 raise _refuse(model, f"a loss of the attention of layer {number} gives the layer no gradient")
             if not _reaches(layer.hidden, parameters):
                 raise _refuse(model, f"a loss of the activations of layer {number} gives the layer no gradient")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from innerdistill.support.files import compute_checksum, flush_to_disk, write_json
@@ -114,7 +114,7 @@ class Checkpoints:
         for record, values in zip(records, point.records, strict=False):
             record.restore(values)
         if point.is_start:
-            load_model(student, str(point.folder / WEIGHTS), device=str(student.device))
+            student.load_state_dict(load_file(point.folder / WEIGHTS))
         return point
 
     def get_stage_folder(self, stage: int) -> Path:
@@ -139,7 +139,7 @@ class Checkpoints:
         if is_first_process():
             folder = self.get_stage_folder(stage) / START
             folder.mkdir(parents=True, exist_ok=True)
-            save_model(student, str(folder / WEIGHTS))
+            write_weights(student, folder / WEIGHTS)
             self.seal(folder, records)
             for older in self.folder.glob("[0-9]*"):
                 if int(older.name) < stage - 1:
@@ -206,6 +206,21 @@ class Checkpoints:
                 else:
                     logger.warning("%s %s; resuming from the checkpoint before it.", folder, problem)
                     shutil.rmtree(folder)  # the Trainer would count it against save_total_limit
+
+
+def write_weights(model: PreTrainedModel, path: Path) -> None:
+    """Write the weights of a model by the names that they have in the model.
+
+    save_pretrained writes those of some families by the names of their original files, and transformers' Trainer passes
+    over names that the model does not have when it resumes. Some families load weights as views of one larger tensor,
+    so each is copied.
+
+    Args:
+        model: the model.
+        path: file to write.
+    """
+    weights = {name: values.to("cpu", copy=True).contiguous() for name, values in model.state_dict().items()}
+    save_file(weights, path, metadata={"format": "pt"})
 
 
 def write_broken_step(folder: Path, step: int, rows: Mapping[str, Sequence[Any]]) -> Path:

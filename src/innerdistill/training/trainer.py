@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from safetensors.torch import save_model
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
@@ -22,7 +21,7 @@ from innerdistill.support.files import explain_full_disk
 from innerdistill.support.processes import is_first_process
 from innerdistill.support.user_code import HOW_TO_RESUME, UserCodeError
 from innerdistill.training.callbacks import EpochEnd, Saver
-from innerdistill.training.checkpoints import WEIGHTS, write_broken_step
+from innerdistill.training.checkpoints import WEIGHTS, write_broken_step, write_weights
 from innerdistill.training.embedding_rows import EmbeddingRows, hold_embedding_rows
 from innerdistill.training.loss_sums import BrokenLossError, LossSums
 from innerdistill.training.recompute import keep_highest_layer, stop_recomputing
@@ -300,14 +299,10 @@ class DistillationTrainer(Trainer):
             self.saver.seal(folder / f"checkpoint-{self.state.global_step}", self.record, sums)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Write the weights of a checkpoint, by the names that they have in the model.
-
-        transformers would write those of some families by the names of their original files. When it reads a
-        checkpoint, it passes over every name that the model does not have.
-        """
+        """Write the weights of a checkpoint."""
         assert output_dir is not None and isinstance(self.model, PreTrainedModel)
         self.model.config.save_pretrained(output_dir)
-        save_model(self.model, str(Path(output_dir, WEIGHTS)), metadata={"format": "pt"})
+        write_weights(self.model, Path(output_dir, WEIGHTS))
 
     def end_epoch(self, state: Any, control: Any) -> None:
         """Write the mean losses of the epoch into the record, and end the stage if its threshold is reached.
